@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What can go wrong, by whose fault it is.
+
+    HarnessError            message, hint, log
+     |- UserError           a wrong option, a missing file or tool            exit 2
+     |- FindingError        the thing under test is at fault                  exit 1, or 3 without a base
+     |- InfraError          no verdict possible, trying again may help        exit 3
+
+A panic, a hang or an OOM inside a guest is none of these: it is a result (`Ending`, `Event`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class HarnessError(Exception):
+    """A sentence that names the thing and the cause; `hint` is the cure, `log` the file to read."""
+
+    def __init__(self, message: str, *, hint: str | None = None, log: Path | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.log = log
+
+
+class UserError(HarnessError):
+    """The user's input cannot be used as it is."""
+
+
+class FindingError(HarnessError):
+    """The kernel or the series under test is at fault (it does not apply, configure or build)."""
+
+
+class ConfigUnmet(UserError):
+    """Symbols asked for did not come out of olddefconfig; the message names each and why."""
+
+
+class BuildFailed(FindingError):
+    """make failed; the message carries the first compiler error with its file and line."""
+
+
+class InfraError(HarnessError):
+    """Nothing can be said about the thing under test."""
+
+
+class CommandFailed(InfraError):
+    """A host command failed: its words, its status and the end of what it printed."""
+
+    def __init__(
+        self,
+        argv: tuple[str, ...],
+        status: int,
+        tail: str,
+        *,
+        hint: str | None = None,
+        log: Path | None = None,
+    ) -> None:
+        self.argv = argv
+        self.status = status
+        self.tail = tail
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        last = f": {tail.strip().splitlines()[-1]}" if tail.strip() else ""
+        super().__init__(f"{argv[0]} {how}{last}", hint=hint, log=log)
+
+
+class DeadlineExceeded(InfraError):
+    """A wait reached its limit."""
+
+    def __init__(self, what: str, seconds: float, *, hint: str | None = None, log: Path | None = None) -> None:
+        self.what = what
+        self.seconds = seconds
+        super().__init__(f"{what} did not end within {seconds:.0f} s", hint=hint, log=log)
+
+
+class StoreCorrupt(InfraError):
+    """Something in the store is not what its name says."""

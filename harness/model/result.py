@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What came out: cases, kernel events, runs, the report over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.model.cell import Cell
+from harness.model.machine import Difference, GuestFacts
+from harness.model.outcome import Ending, Outcome, Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Lines of a log, counted from 1, both ends included."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something the kernel said of its own accord: a splat, a panic, an OOM kill.
+
+    `fingerprint` survives another address, CPU or line number. `expected` carries the reason when a suite
+    declared the event, else it is empty. `lines` is the excerpt (at most 60 lines).
+    """
+
+    kind: str
+    title: str
+    fingerprint: str
+    span: Span
+    expected: str = ""
+    lines: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test case. `suite` is the harness's suite, `name` the path as KTAP nests it (`ttm_pool.alloc.case`).
+
+    `raw` is the word that the log used (`ok`, `not ok # SKIP`, ...); `seconds` is None where nobody measured.
+    """
+
+    suite: str
+    name: str
+    outcome: Outcome = Outcome.INCOMPLETE
+    seconds: float | None = None
+    message: str = ""
+    raw: str = ""
+    span: Span | None = None
+    diagnostics: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How far the host came and how long each step took, in seconds."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One boot of one cell, judged. `problems` are sentences for what makes the run no evidence."""
+
+    id: str
+    cell: Cell
+    ending: Ending
+    phase: str
+    facts: GuestFacts | None
+    differences: tuple[Difference, ...]
+    cases: tuple[Case, ...]
+    events: tuple[Event, ...]
+    problems: tuple[str, ...]
+    stages: tuple[Stage, ...]
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What a reader needs to get the same again."""
+
+    harness: str
+    tree_origin: str
+    tree_id: str
+    tree_version: str
+    profile: str
+    config_id: str
+    compiler: str
+    build_id: str
+    build_warnings: int
+    qemu: str
+    vng: str
+    accel: str
+    host: str
+    started: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All runs of one command and the verdict over them. `schema` names the JSON form."""
+
+    schema: str
+    id: str
+    verdict: Standing
+    reasons: tuple[str, ...]
+    provenance: Provenance
+    runs: tuple[Run, ...]
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        return tuple(case for run in self.runs for case in run.cases)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        return tuple(event for run in self.runs for event in run.events)
+
+
+REPORT_SCHEMA = "ttm-harness/report/1"
+PARSE_SCHEMA = "ttm-harness/parse/1"
+
+__all__ = [
+    "PARSE_SCHEMA",
+    "REPORT_SCHEMA",
+    "Case",
+    "Event",
+    "Metric",
+    "Outcome",
+    "Provenance",
+    "Report",
+    "Run",
+    "Span",
+    "Stage",
+]

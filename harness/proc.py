@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Host processes, each with a deadline: the only module that imports subprocess.
+
+argv lists and never a shell; standard input is closed; the environment is built anew from a short list; every
+process leads a group of its own, which is ended as a whole.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from harness.model.errors import CommandFailed, DeadlineExceeded, UserError
+
+TAIL_LINES = 40
+_GRACE_SECONDS = 5.0
+_KEPT_VARIABLES = ("PATH", "TMPDIR", "XDG_RUNTIME_DIR", "http_proxy", "https_proxy", "no_proxy")
+
+
+class Deadline:
+    """A moment on the monotonic clock. Stages pass it down, so that the parts together keep the limit."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._end = clock() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds until the moment, never below zero."""
+        return max(0.0, self._end - self._clock())
+
+    @property
+    def passed(self) -> bool:
+        return self.left == 0.0
+
+    def at_most(self, seconds: float) -> Deadline:
+        """The earlier of this one and `seconds` from now."""
+        return Deadline(min(seconds, self.left), self._clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A command that ended as it was allowed to. `output` is its standard output (and errors, where merged)."""
+
+    argv: tuple[str, ...]
+    status: int
+    output: str
+    seconds: float
+
+
+def find_tool(name: str) -> Path | None:
+    """Where PATH, or the interpreter's own bin directory, has the tool; None when nowhere."""
+    own = Path(sys.executable).parent
+    for directory in (*map(Path, os.environ.get("PATH", os.defpath).split(os.pathsep)), own):
+        candidate = directory / name
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            return candidate
+    return None
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of every child: PATH (with the interpreter's own bin last), C.UTF-8, nothing personal."""
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    own = str(Path(sys.executable).parent)
+    path = kept.get("PATH", os.defpath)
+    if own not in path.split(os.pathsep):
+        path = f"{path}{os.pathsep}{own}"
+    return {**kept, "PATH": path, "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", **(extra or {})}
+
+
+class Process:
+    """A running command. Made by `spawn`; `wait` gives its status, `end` ends its whole group."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], argv: tuple[str, ...], tether: int | None) -> None:
+        self._popen = popen
+        self._tether = tether
+        self.argv = argv
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        return self._popen.stdout
+
+    @property
+    def stderr(self) -> IO[bytes] | None:
+        return self._popen.stderr
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._popen.poll()
+
+    def wait(self, deadline: Deadline) -> int:
+        try:
+            return self._popen.wait(deadline.left)
+        except subprocess.TimeoutExpired:
+            raise DeadlineExceeded(self.argv[0], deadline.seconds) from None
+
+    def end(self) -> int:
+        """TERM, a grace, KILL, to the whole group; always waits. Safe to call again."""
+        if self._tether is not None:
+            os.close(self._tether)
+            self._tether = None
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._popen.pid, number)
+            except (ProcessLookupError, PermissionError):
+                pass
+            try:
+                self._popen.wait(_GRACE_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        return self._popen.wait()
+
+
+@contextmanager
+def spawn(
+    argv: tuple[str, ...],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdout: int | IO[bytes] | None = None,
+    stderr: int | IO[bytes] | None = None,
+    tethered: bool = True,
+) -> Iterator[Process]:
+    """Starts a command and ends its group when the block is left, however it is left.
+
+    A tethered command also ends when this process is killed with -9 (`tether.py`).
+    """
+    read_end = write_end = None
+    words = list(argv)
+    if find_tool(argv[0]) is None and not Path(argv[0]).is_file():
+        raise UserError(f"{argv[0]} is not installed", hint="ttm-harness doctor shows what to install")
+    if tethered:
+        read_end, write_end = os.pipe()
+        words = [sys.executable, "-I", "-S", str(Path(__file__).with_name("tether.py")), str(read_end), *argv]
+    try:
+        popen = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if stdout is None else stdout,
+            stderr=subprocess.DEVNULL if stderr is None else stderr,
+            cwd=cwd,
+            env=clean_environment(env),
+            pass_fds=() if read_end is None else (read_end,),
+            start_new_session=True,
+        )
+    except BaseException:
+        if write_end is not None:
+            os.close(write_end)
+        raise
+    finally:
+        if read_end is not None:
+            os.close(read_end)
+    process = Process(popen, argv, write_end)
+    try:
+        yield process
+    finally:
+        process.end()
+        for stream in (popen.stdout, popen.stderr):
+            if stream is not None:
+                stream.close()
+
+
+PIPE = subprocess.PIPE
+STDOUT = subprocess.STDOUT
+
+
+def run(
+    argv: tuple[str, ...],
+    *,
+    deadline: Deadline,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    log: Path | None = None,
+    on_line: Callable[[str], None] | None = None,
+    allowed: tuple[int, ...] = (0,),
+    merge_errors: bool = True,
+    tethered: bool = False,
+    hint: str | None = None,
+) -> Completed:
+    """Runs a command to its end.
+
+    Output goes to `log` as it comes (after the command itself, as a line to paste) and line by line to `on_line`.
+    Raises CommandFailed on a status that is not allowed, DeadlineExceeded when time is up, UserError when there
+    is no such program.
+    """
+    began = time.monotonic()
+    kept: list[str] = []
+    tail: deque[str] = deque(maxlen=TAIL_LINES)
+    log_file = log.open("ab") if log is not None else None
+    try:
+        if log_file is not None:
+            log_file.write(f"+ {shlex.join(argv)}\n".encode())
+        with spawn(
+            argv, cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT if merge_errors else None, tethered=tethered
+        ) as process:
+            for line in _lines(process, deadline, log):
+                text = line.decode("utf-8", "replace")
+                if log_file is not None:
+                    log_file.write(line + b"\n")
+                    log_file.flush()
+                else:
+                    kept.append(text)
+                tail.append(text)
+                if on_line is not None:
+                    on_line(text)
+            status = process.wait(deadline)
+    finally:
+        if log_file is not None:
+            log_file.close()
+    if tethered and status > 128:
+        status = 128 - status
+    if status not in allowed:
+        raise CommandFailed(argv, status, "\n".join(tail), hint=hint, log=log)
+    output = "\n".join(kept) + "\n" if kept else ""
+    return Completed(argv, status, output, time.monotonic() - began)
+
+
+def _lines(process: Process, deadline: Deadline, log: Path | None) -> Iterator[bytes]:
+    stream = process.stdout
+    assert stream is not None
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while True:
+            if not selector.select(deadline.left) and deadline.passed:
+                raise DeadlineExceeded(process.argv[0], deadline.seconds, log=log)
+            data = os.read(stream.fileno(), 1 << 16)
+            if not data:
+                break
+            *lines, rest = (rest + data).split(b"\n")
+            yield from lines
+    if rest:
+        yield rest

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Atomic files and directories, and locks that die with their holder."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.model.errors import DeadlineExceeded, InfraError
+from harness.proc import Deadline
+
+
+def write_atomically(path: Path, text: str, *, executable: bool = False) -> None:
+    """The file holds either what it held before or all of `text`; the parent directory must exist."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o755 if executable else 0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def fresh_directory(final: Path) -> Iterator[Path]:
+    """Yields an empty directory beside `final`, which takes that name when the block ends well.
+
+    Nothing is left behind when it ends badly; what kill -9 leaves is swept by `sweep_leftovers`.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f"{final.name}.part-", dir=final.parent))
+    try:
+        yield work
+        work.chmod(0o755)
+        work.rename(final)
+    except OSError as error:
+        shutil.rmtree(work, ignore_errors=True)
+        raise explain_os_error(error, f"cannot fill {final}") from error
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def explain_os_error(error: OSError, what: str) -> InfraError:
+    """The sentence for a disk that is full, a path that cannot be written, and the like."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InfraError(
+            f"{what}: no space left on the disk",
+            hint="free some, or name another place with TTM_HARNESS_STORE",
+        )
+    return InfraError(f"{what}: {error.strerror or error}")
+
+
+def sweep_leftovers(parent: Path, older_than: float = 3600.0) -> None:
+    """Removes what a killed process left half-made below `parent`: `*.part-*` whose lock nobody holds."""
+    if not parent.is_dir():
+        return
+    limit = time.time() - older_than
+    for path in parent.glob("*.part-*"):
+        try:
+            if path.stat().st_mtime < limit:
+                shutil.rmtree(path, ignore_errors=True)
+        except FileNotFoundError:
+            continue
+
+
+@contextmanager
+def locked(path: Path, deadline: Deadline, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+    """Holds an exclusive lock on the file `path` (made when missing).
+
+    The kernel drops it when the holder dies. `on_wait` is called once when somebody else holds it.
+    Raises DeadlineExceeded when it does not come free in time.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        waited = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waited and on_wait is not None:
+                    on_wait()
+                waited = True
+                if deadline.passed:
+                    raise DeadlineExceeded(
+                        f"waiting for {path.name}",
+                        deadline.seconds,
+                        hint="another ttm-harness is at work on the same thing",
+                    ) from None
+                time.sleep(0.1)
+        yield
