@@ -233,6 +233,16 @@ def run(
     return Completed(argv, status, output, time.monotonic() - began)
 
 
+def run_attached(argv: tuple[str, ...], env: Mapping[str, str] | None = None) -> None:
+    """Runs a command on the user's own terminal, because it may ask something (sudo's password).
+
+    Has no deadline: the user is there. Raises CommandFailed.
+    """
+    status = subprocess.run(argv, env=clean_environment(env), check=False).returncode
+    if status:
+        raise CommandFailed(argv, status, "")
+
+
 def _lines(process: Process, deadline: Deadline, log: Path | None) -> Iterator[bytes]:
     stream = process.stdout
     assert stream is not None

@@ -33,5 +33,5 @@ def from_json(kind: type[T], text: str) -> T:
     """JSON text -> the dataclass; StoreCorrupt names what does not fit."""
     try:
         return _converter.loads(text, kind)
-    except (BaseValidationError, ValueError, TypeError, KeyError) as error:
+    except (BaseValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreCorrupt(f"not the JSON of a {kind.__name__}: {error}") from error

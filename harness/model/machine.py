@@ -77,18 +77,20 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class GuestFacts:
-    """What the guest measured of itself before the first suite. Sizes in bytes."""
+    """What the guest measured of itself before the first suite. Sizes in bytes.
+
+    `ram` is the sum of the System RAM ranges of /proc/iomem: what the machine has, not what the kernel left of it.
+    """
 
     release: str
     cmdline: str
-    config_id: str
     cpus: int
+    ram: int
     mem_total: int
     mem_free: int
     swap_total: int
     seed: str
     taint: int
-    uptime: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,14 +51,13 @@ def worst(outcomes: Iterable[Outcome]) -> Outcome:
 
 
 class Ending(StrEnum):
-    """How a boot ended."""
+    """How a boot ended. The phase in which it did is told apart: a guest can hang before it is ready."""
 
     FINISHED = "FINISHED"  # the exit frame came and the guest powered off
     PANICKED = "PANICKED"  # the console carries a panic
     HUNG = "HUNG"  # neither the control channel nor the console moved any more
-    TIMEOUT = "TIMEOUT"  # the guest was alive, but the run deadline passed
+    TIMEOUT = "TIMEOUT"  # the guest was alive, but its deadline passed
     LOST = "LOST"  # QEMU went away with neither an exit frame nor a panic
-    NO_BOOT = "NO_BOOT"  # `ready` never came, though the guest neither panicked nor vanished
     INTERRUPTED = "INTERRUPTED"  # the user ended it
 
 

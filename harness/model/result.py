@@ -32,6 +32,7 @@ class Event:
     span: Span
     expected: str = ""
     lines: tuple[str, ...] = ()
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Case:
     diagnostics: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    run: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +71,28 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One boot of one cell, judged. `problems` are sentences for what makes the run no evidence."""
+    """One boot of one cell, judged. `problems` are sentences for what makes the run no evidence.
+
+    `directory` is relative to the report's own; `accel` is what QEMU said it used. Its cases and events stand in
+    the report, each with this run's `id`.
+    """
 
     id: str
     cell: Cell
+    directory: str
     ending: Ending
     phase: str
+    accel: str
     facts: GuestFacts | None
     differences: tuple[Difference, ...]
-    cases: tuple[Case, ...]
-    events: tuple[Event, ...]
     problems: tuple[str, ...]
     stages: tuple[Stage, ...]
-    standing: Standing
+    verdict: Standing
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a reader needs to get the same again."""
+    """What a reader needs to get the same again. `started` is ISO 8601 in UTC."""
 
     harness: str
     tree_origin: str
@@ -99,14 +105,13 @@ class Provenance:
     build_warnings: int
     qemu: str
     vng: str
-    accel: str
     host: str
     started: str
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All runs of one command and the verdict over them. `schema` names the JSON form."""
+    """All runs of one command and the verdict over them. Its JSON form is described by reports/schema/."""
 
     schema: str
     id: str
@@ -114,29 +119,10 @@ class Report:
     reasons: tuple[str, ...]
     provenance: Provenance
     runs: tuple[Run, ...]
-
-    @property
-    def cases(self) -> tuple[Case, ...]:
-        return tuple(case for run in self.runs for case in run.cases)
-
-    @property
-    def events(self) -> tuple[Event, ...]:
-        return tuple(event for run in self.runs for event in run.events)
+    cases: tuple[Case, ...]
+    events: tuple[Event, ...]
+    stages: tuple[Stage, ...] = ()
 
 
 REPORT_SCHEMA = "ttm-harness/report/1"
 PARSE_SCHEMA = "ttm-harness/parse/1"
-
-__all__ = [
-    "PARSE_SCHEMA",
-    "REPORT_SCHEMA",
-    "Case",
-    "Event",
-    "Metric",
-    "Outcome",
-    "Provenance",
-    "Report",
-    "Run",
-    "Span",
-    "Stage",
-]

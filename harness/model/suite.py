@@ -50,5 +50,4 @@ class Suite:
     deadline: float
     profile: str
     expected_splats: tuple[ExpectedSplat, ...] = ()
-    may_be_absent: bool = False
     needs_module: str | None = None

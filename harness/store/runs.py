@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Run directories: one a command, one folder a boot inside it. They are the truth; nothing else is."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness.model.codec import from_json, to_json
+from harness.model.errors import StoreCorrupt, UserError
+from harness.model.result import Report
+from harness.store.files import write_atomically
+from harness.store.layout import Layout
+
+REPORT_FILE = "report.json"
+
+
+def new_run_directory(layout: Layout) -> Path:
+    """A fresh directory whose name sorts by time: `20261120T231501-a1b2c3`."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    path = layout.runs / f"{stamp}-{secrets.token_hex(3)}"
+    path.mkdir()
+    return path
+
+
+def save_report(directory: Path, report: Report) -> None:
+    write_atomically(directory / REPORT_FILE, to_json(report))
+
+
+def load_report(directory: Path) -> Report:
+    """The report of a run directory; UserError when there is none, StoreCorrupt when it cannot be read."""
+    try:
+        text = (directory / REPORT_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            f"{directory} has no {REPORT_FILE}", hint="the run was killed before its verdict; start it again"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreCorrupt(f"{directory / REPORT_FILE} cannot be read: {error}") from error
+    return from_json(Report, text)
+
+
+def run_directories(layout: Layout) -> Iterator[Path]:
+    """All run directories, newest first, finished or not."""
+    yield from sorted((path for path in layout.runs.iterdir() if path.is_dir()), reverse=True)
+
+
+def find_run(layout: Layout, name: str) -> Path:
+    """A run by its path, its name, the beginning of its name, or `latest`."""
+    if name == "latest":
+        for path in run_directories(layout):
+            if (path / REPORT_FILE).is_file():
+                return path
+        raise UserError("there is no finished run in the store yet", hint="ttm-harness run makes one")
+    if Path(name).is_dir():
+        return Path(name)
+    matches = [path for path in run_directories(layout) if path.name == name or path.name.endswith(f"-{name}")]
+    matches = matches or [path for path in run_directories(layout) if path.name.startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if not matches:
+        newest = ", ".join(path.name for path, _ in zip(run_directories(layout), range(3), strict=False))
+        raise UserError(
+            f"there is no run {name!r}", hint=f"newest: {newest}" if newest else "the store has no run yet"
+        )
+    raise UserError(f"{name!r} fits {len(matches)} runs", hint=", ".join(path.name for path in matches[:5]))

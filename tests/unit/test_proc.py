@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Host processes: deadlines, statuses, what is passed on, and that nothing outlives the harness."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.model.errors import CommandFailed, DeadlineExceeded, UserError
+from harness.proc import Deadline, clean_environment, run, spawn
+
+SOON = 10.0
+
+
+def gone(pid: int, within: float = 8.0) -> bool:
+    limit = time.monotonic() + within
+    while time.monotonic() < limit:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def wait_for(path: Path) -> str:
+    limit = time.monotonic() + 8.0
+    while time.monotonic() < limit:
+        if path.exists() and path.read_text().endswith("\n"):
+            return path.read_text().strip()
+        time.sleep(0.02)
+    raise AssertionError(f"{path} never came")
+
+
+def test_output_and_status() -> None:
+    assert run(("sh", "-c", "echo a; echo b >&2"), deadline=Deadline(SOON)).output == "a\nb\n"
+
+
+def test_a_status_that_is_not_allowed_carries_the_last_words() -> None:
+    with pytest.raises(CommandFailed) as failure:
+        run(("sh", "-c", "echo cause; exit 7"), deadline=Deadline(SOON))
+    assert (failure.value.status, failure.value.tail) == (7, "cause")
+
+
+def test_an_allowed_status() -> None:
+    assert run(("sh", "-c", "exit 7"), deadline=Deadline(SOON), allowed=(0, 7)).status == 7
+
+
+def test_a_deadline_ends_the_command() -> None:
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        run(("sh", "-c", "sleep 60 & sleep 60"), deadline=Deadline(0.3))
+    assert time.monotonic() - began < 8
+
+
+def test_a_deadline_counts_while_output_flows() -> None:
+    with pytest.raises(DeadlineExceeded):
+        run(("sh", "-c", "while :; do echo x; done"), deadline=Deadline(0.3))
+
+
+def test_a_program_that_is_not_there_is_the_users() -> None:
+    with pytest.raises(UserError, match="not installed"):
+        run(("no-such-program-here",), deadline=Deadline(SOON))
+
+
+def test_the_log_has_the_command_and_all_it_said(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    run(("echo", "two words"), deadline=Deadline(SOON), log=log)
+    assert log.read_text() == "+ echo 'two words'\ntwo words\n"
+
+
+def test_the_environment_is_not_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "x")
+    monkeypatch.setenv("MAKEFLAGS", "-k")
+    monkeypatch.setenv("LC_ALL", "de_DE")
+    printed = run(("env",), deadline=Deadline(SOON), env={"EXTRA": "1"}).output
+    assert "SECRET_TOKEN" not in printed
+    assert "MAKEFLAGS" not in printed
+    assert "HOME" not in printed
+    assert "LC_ALL=C.UTF-8\n" in printed
+    assert "EXTRA=1\n" in printed
+    assert "PATH" in clean_environment()
+
+
+def test_standard_input_is_closed() -> None:
+    assert run(("cat",), deadline=Deadline(SOON)).output == ""
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_tethered_command_keeps_its_status(status: int) -> None:
+    done = run(("sh", "-c", f"exit {status}"), deadline=Deadline(SOON), tethered=True, allowed=(0, 3))
+    assert done.status == status
+
+
+def test_a_tethered_command_ended_by_a_signal() -> None:
+    with pytest.raises(CommandFailed) as failure:
+        run(("sh", "-c", "kill -9 $$"), deadline=Deadline(SOON), tethered=True)
+    assert failure.value.status == -9
+
+
+def test_leaving_the_block_ends_the_whole_group(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    with spawn(("sh", "-c", f"sh -c 'echo $$ > {note}; exec sleep 60' & wait")):
+        grandchild = int(wait_for(note))
+    assert gone(grandchild)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_outlives_a_killed_harness(tmp_path: Path, how: signal.Signals) -> None:
+    note = tmp_path / "pid"
+    program = (
+        "from harness.proc import run, Deadline\n"
+        f"run(('sh', '-c', 'trap \"\" TERM; sh -c \"echo \\\\$\\\\$ > {note}; exec sleep 60\" & wait'),"
+        " deadline=Deadline(50), tethered=True)\n"
+    )
+    harness = subprocess.Popen([sys.executable, "-c", program])
+    grandchild = int(wait_for(note))
+    os.kill(harness.pid, how)
+    harness.wait(10)
+    assert gone(grandchild)
