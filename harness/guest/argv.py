@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A launch -> the words of vng. Pure, golden-tested.
+
+vng finds QEMU, exports the root file system and picks the accelerator; everything else (console, control port,
+shares, disks, kernel command line) is passed to QEMU through `--qemu-opts`, because vng's own script mode sends
+the console to nowhere, shares it with the script's output, or mounts tmpfs over directories (environment.md).
+vng appends these options last and QEMU takes the last `-append`, so the command line below is the guest's whole.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.model.errors import UserError
+from harness.model.machine import Accel, Machine
+from harness.model.units import MIB
+
+CONTROL_PORT = "ttm.control"
+SWAP_SERIAL = "ttm-swap"
+_MSIZE = 131072
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A host directory that the guest mounts by `tag` over 9p."""
+
+    tag: str
+    path: Path
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Everything that one boot needs, as paths. `accel` is settled: never AUTO."""
+
+    image: Path
+    root: Path
+    machine: Machine
+    accel: Accel
+    shares: tuple[Share, ...]
+    swap_disk: Path | None
+    control: Path
+    qmp: Path
+
+
+def kernel_cmdline(machine: Machine, accel: Accel) -> tuple[str, ...]:
+    """The guest's kernel arguments; the machine's own come last, so that they win."""
+    words = [
+        "console=ttyS0,115200",
+        "earlyprintk=serial,ttyS0,115200",
+        "ignore_loglevel",
+        "printk.time=1",
+        "printk.devkmsg=on",  # the runners' KTAP and markers must not be rate-limited
+        "root=/dev/root",
+        "rootfstype=9p",
+        f"rootflags=version=9p2000.L,trans=virtio,access=any,msize={_MSIZE}",
+        "ro",
+        "init=/init",
+        "panic=-1",  # with -no-reboot a panic ends QEMU
+    ]
+    if accel is Accel.TCG:
+        # An emulated CPU loses timer ticks when the host is busy; these are not the kernel's faults.
+        words += ["no_timer_check", "watchdog_thresh=30", "rcupdate.rcu_cpu_stall_timeout=60"]
+    return (*words, *machine.cmdline)
+
+
+def qemu_words(launch: Launch) -> tuple[str, ...]:
+    """The options that go to QEMU as they are."""
+    # fmt: off
+    words = [
+        "-no-reboot",
+        "-qmp", f"unix:{_value(launch.qmp)},server=on,wait=off",
+        "-chardev", f"file,id=ttmctl,path={_value(launch.control)}",
+        "-device", "virtio-serial-pci,id=ttmserial",
+        "-device", f"virtserialport,bus=ttmserial.0,name={CONTROL_PORT},chardev=ttmctl",
+    ]
+    for number, share in enumerate(launch.shares):
+        # mapped-file: a symlink or a mode that the guest makes stays a fact inside the share.
+        model = "mapped-file" if share.writable else "none,readonly=on"
+        words += [
+            "-fsdev", f"local,id=ttmfs{number},path={_value(share.path)},security_model={model},multidevs=remap",
+            "-device", f"virtio-9p-pci,fsdev=ttmfs{number},mount_tag={share.tag}",
+        ]
+    if launch.swap_disk is not None:
+        words += [
+            "-drive", f"file={_value(launch.swap_disk)},format=raw,if=none,id=ttmswap,cache=unsafe",
+            "-device", f"virtio-blk-pci,drive=ttmswap,serial={SWAP_SERIAL}",
+        ]
+    words += ["-append", " ".join(kernel_cmdline(launch.machine, launch.accel))]
+    # fmt: on
+    return tuple(words)
+
+
+def vng_argv(launch: Launch) -> tuple[str, ...]:
+    """The command that boots the guest; its standard output is the console."""
+    if launch.accel is Accel.AUTO:
+        raise ValueError("the accelerator is settled before the launch")
+    for path in (launch.image, launch.root):
+        if shlex.quote(str(path)) != str(path):
+            raise UserError(
+                f"the path {path} has characters that vng's own shell would read",
+                hint="name a store without blanks and shell characters with TTM_HARNESS_STORE",
+            )
+    # fmt: off
+    words = [
+        "vng",
+        "--run", str(launch.image),
+        "--root", str(launch.root),
+        "--force-9p",
+        "--disable-microvm",
+        "--disable-monitor",
+        "--memory", f"{launch.machine.ram // MIB}M",
+        "--cpus", str(launch.machine.cpus),
+    ]
+    # fmt: on
+    if launch.accel is Accel.TCG:
+        words.append("--disable-kvm")
+    return (*words, f"--qemu-opts={shlex.join(qemu_words(launch))}")
+
+
+def _value(path: Path) -> str:
+    """A path inside a QEMU option, where a comma is written twice."""
+    return str(path).replace(",", ",,")

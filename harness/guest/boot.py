@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One boot: starts the guest, follows its control channel and its console, and says how it ended.
+
+A panic, a hang, a lost guest and a timeout are results, never exceptions.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.guest.argv import Launch, vng_argv
+from harness.guest.control import ControlReader, Frame
+from harness.guest.qmp import monitor
+from harness.model.errors import InfraError
+from harness.model.machine import GuestFacts
+from harness.model.outcome import Ending
+from harness.proc import PIPE, Deadline, Process, spawn
+
+_POLL_SECONDS = 0.03
+_POWER_OFF_SECONDS = 15.0
+_PANIC = b"Kernel panic - not syncing"
+_FACTS = ("release", "cmdline", "cpus", "ram", "mem_total", "mem_free", "swap_total", "seed", "taint")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds: until `ready`; for all suites together from then on; and of silence on both channels."""
+
+    boot: float
+    run: float
+    silence: float
+
+    def scaled(self, factor: float) -> Limits:
+        """The same limits for a guest that runs `factor` times slower."""
+        return Limits(self.boot * factor, self.run * factor, self.silence * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteResult:
+    """A runner's exit status, and the seconds it took on the host's clock."""
+
+    suite: str
+    status: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """How one boot went. `phase` is `launch`, `boot`, a suite's name, or `shutdown`.
+
+    `facts` is None unless the guest reported every one. `stall` is what QEMU said of a guest that had stopped
+    moving. `ready_after` and `seconds` count from the start of vng.
+    """
+
+    ending: Ending
+    phase: str
+    facts: GuestFacts | None
+    taint_end: int | None
+    suites: tuple[SuiteResult, ...]
+    garbage: tuple[str, ...]
+    launcher: str
+    stall: str
+    accel: str
+    ready_after: float | None
+    seconds: float
+
+
+@dataclass
+class _Progress:
+    """What is known so far; changed by the frames as they come."""
+
+    started: float
+    phase: str = "launch"
+    ready_after: float | None = None
+    exited: bool = False
+    suites_announced: int | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+    facts_complete: bool = False
+    suites: list[SuiteResult] = field(default_factory=list)
+    suite_began: float = 0.0
+
+    def take(self, frame: Frame) -> None:
+        now = time.monotonic()
+        if frame.kind == "ready":
+            self.phase = "boot"
+            self.ready_after = now - self.started
+        elif frame.kind == "fact":
+            name, _, value = frame.text.partition("=")
+            self.facts[name] = value
+        elif frame.kind == "facts-end":
+            self.facts_complete = frame.text == str(len(self.facts))
+        elif frame.kind == "start":
+            self.phase = frame.text
+            self.suite_began = now
+        elif frame.kind == "result":
+            name, _, status = frame.text.rpartition(" ")
+            number = int(status) if status.isdigit() else 255
+            self.suites.append(SuiteResult(name, number, now - self.suite_began))
+            self.phase = "shutdown"
+        elif frame.kind == "exit":
+            self.exited = frame.text == str(len(self.suites))
+            self.phase = "shutdown"
+
+    def guest_facts(self) -> GuestFacts | None:
+        if not self.facts_complete or any(name not in self.facts for name in _FACTS):
+            return None
+        f = self.facts
+        try:
+            return GuestFacts(
+                release=f["release"],
+                cmdline=f["cmdline"],
+                cpus=int(f["cpus"]),
+                ram=int(f["ram"]),
+                mem_total=int(f["mem_total"]),
+                mem_free=int(f["mem_free"]),
+                swap_total=int(f["swap_total"]),
+                seed=f["seed"],
+                taint=int(f["taint"]),
+            )
+        except ValueError:
+            return None
+
+
+class _Tail:
+    """Reads what a growing file gained since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def read(self) -> bytes:
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return b""
+        self._offset += len(data)
+        return data
+
+
+def boot(
+    launch: Launch,
+    console: Path,
+    limits: Limits,
+    on_frame: Callable[[Frame], None] | None = None,
+    reference_ready: float | None = None,
+) -> Boot:
+    """Boots and follows the guest to its end.
+
+    `console` receives every byte that the kernel prints. With `reference_ready` (the seconds that a boot takes on
+    the machine for which the limits were set) the limits are scaled by what this boot really took, never down.
+    """
+    launch.control.unlink(missing_ok=True)
+    with console.open("wb") as console_file:
+        with spawn(vng_argv(launch), stdout=console_file, stderr=PIPE) as process:
+            return _Follower(launch, console, limits, on_frame, reference_ready, process).follow()
+
+
+class _Follower:
+    def __init__(
+        self,
+        launch: Launch,
+        console: Path,
+        limits: Limits,
+        on_frame: Callable[[Frame], None] | None,
+        reference_ready: float | None,
+        process: Process,
+    ) -> None:
+        self._launch = launch
+        self._limits = limits
+        self._on_frame = on_frame
+        self._reference = reference_ready
+        self._process = process
+        self._control = _Tail(launch.control)
+        self._console = _Tail(console)
+        self._reader = ControlReader()
+        self._seen = _Progress(time.monotonic())
+        self._launcher: list[bytes] = []
+        self._panic = False
+        self._last_move = time.monotonic()
+        self._console_end = b""
+        self._accel = ""
+
+    def follow(self) -> Boot:
+        errors = threading.Thread(target=self._drain_errors, daemon=True)
+        errors.start()
+        deadline = Deadline(self._limits.boot)
+        ready = False
+        ending: Ending | None = None
+        stall = ""
+        while ending is None:
+            ended = self._process.status is not None
+            self._look()
+            if self._seen.ready_after is not None and not ready:
+                ready = True
+                deadline = self._run_deadline(self._seen.ready_after)
+                self._accel = self._ask_accel()
+            if ended:
+                self._reader.end()
+                ending = self._ending_of_exit()
+            elif self._seen.exited:
+                ending = self._power_off()
+            elif deadline.passed or self._silent:
+                stall = self._ask_stall()
+                ending = self._ending_of_stall()
+            else:
+                time.sleep(_POLL_SECONDS)
+        self._process.end()
+        self._look()
+        errors.join(2.0)
+        return self._result(ending, stall)
+
+    def _look(self) -> None:
+        data = self._control.read()
+        printed = self._console.read()
+        if data or printed:
+            self._last_move = time.monotonic()
+        if printed:
+            text = self._console_end + printed
+            self._panic = self._panic or _PANIC in text
+            self._console_end = text[-len(_PANIC) :]
+        for frame in self._reader.feed(data):
+            self._seen.take(frame)
+            if self._on_frame is not None:
+                self._on_frame(frame)
+
+    @property
+    def _silent(self) -> bool:
+        return time.monotonic() - self._last_move > self._limits.silence
+
+    def _run_deadline(self, ready_after: float) -> Deadline:
+        if self._reference is not None:
+            self._limits = self._limits.scaled(max(1.0, ready_after / self._reference))
+        return Deadline(self._limits.run)
+
+    def _ending_of_exit(self) -> Ending:
+        if self._seen.exited:
+            return Ending.FINISHED
+        return Ending.PANICKED if self._panic else Ending.LOST
+
+    def _ending_of_stall(self) -> Ending:
+        if self._panic:
+            return Ending.PANICKED
+        return Ending.HUNG if self._silent else Ending.TIMEOUT
+
+    def _power_off(self) -> Ending:
+        """The exit frame came: what remains is to power off, with a limit of its own."""
+        limit = Deadline(_POWER_OFF_SECONDS)
+        while self._process.status is None and not limit.passed:
+            self._look()
+            time.sleep(_POLL_SECONDS)
+        return Ending.PANICKED if self._panic else Ending.FINISHED
+
+    def _ask_accel(self) -> str:
+        """What QEMU really uses: with `accel=kvm:tcg` it falls back without a word."""
+        try:
+            with monitor(self._launch.qmp, Deadline(5.0)) as session:
+                return "kvm" if '"enabled": true' in session.ask("query-kvm") else "tcg"
+        except InfraError:
+            return ""
+
+    def _ask_stall(self) -> str:
+        answers = []
+        try:
+            with monitor(self._launch.qmp, Deadline(10.0)) as session:
+                answers.append("query-status: " + session.ask("query-status"))
+                answers.append(session.human("info registers -a"))
+        except InfraError as error:
+            answers.append(error.message)
+        return "\n".join(answers)
+
+    def _drain_errors(self) -> None:
+        stream = self._process.stderr
+        assert stream is not None
+        try:
+            for line in stream:
+                if len(self._launcher) < 200:
+                    self._launcher.append(line)
+        except ValueError:
+            pass  # closed while reading: the guest has been ended
+
+    def _result(self, ending: Ending, stall: str) -> Boot:
+        seen = self._seen
+        taint_end = seen.facts.get("taint_end", "")
+        return Boot(
+            ending=ending,
+            phase=seen.phase,
+            facts=seen.guest_facts(),
+            taint_end=int(taint_end) if taint_end.isdigit() else None,
+            suites=tuple(seen.suites),
+            garbage=tuple(self._reader.garbage),
+            launcher=b"".join(self._launcher).decode("utf-8", "replace"),
+            stall=stall,
+            accel=self._accel,
+            ready_after=seen.ready_after,
+            seconds=time.monotonic() - seen.started,
+        )

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest's root file system: busybox, the guest scripts, the load programs. A few MiB, exported read-only.
+
+Not the host's own root: a test must not depend on what a laptop has installed, and an untrusted kernel has no
+business reading a home directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from harness.checkout import data_directory
+from harness.model.errors import UserError
+from harness.proc import Deadline, find_tool, run
+from harness.store.files import fresh_directory, locked
+from harness.store.layout import Layout
+
+_DIRECTORIES = ("proc", "sys", "dev", "run", "tmp", "lib/modules", "results", "extra", "scripts", "tools", "bin")
+_BUSYBOX_PLACES = ("busybox",)
+
+
+def guest_root(layout: Layout, deadline: Deadline) -> Path:
+    """The root directory for the present guest scripts and busybox; made once, found again by content."""
+    busybox = find_tool("busybox")
+    if busybox is None:
+        raise UserError("busybox is not installed", hint="ttm-harness doctor --fix installs busybox-static")
+    scripts = data_directory("guest-scripts")
+    files = sorted(path for path in scripts.rglob("*") if path.is_file() and _belongs(path, scripts))
+    digest = hashlib.sha256(busybox.read_bytes())
+    for path in files:
+        digest.update(str(path.relative_to(scripts)).encode() + b"\0" + path.read_bytes() + b"\0")
+    final = layout.roots / digest.hexdigest()[:16]
+    if final.is_dir():
+        return final
+    with locked(layout.locks / f"root-{final.name}", deadline):
+        if final.is_dir():
+            return final
+        with fresh_directory(final) as work:
+            _fill(work, busybox, scripts, files, deadline)
+    return final
+
+
+def _belongs(path: Path, scripts: Path) -> bool:
+    """Runners at the top, and the sources of the load programs; the kernel modules are built apart."""
+    where = path.relative_to(scripts)
+    if len(where.parts) == 1:
+        return path.suffix == ""
+    return where.parts[0] == "load" and path.suffix == ".c"
+
+
+def _fill(work: Path, busybox: Path, scripts: Path, files: list[Path], deadline: Deadline) -> None:
+    for name in _DIRECTORIES:
+        (work / name).mkdir(parents=True)
+    shutil.copy(busybox, work / "bin" / "busybox")
+    for applet in run((str(busybox), "--list"), deadline=deadline).output.split():
+        if applet != "busybox":
+            (work / "bin" / applet).symlink_to("busybox")
+    for path in files:
+        if path.suffix == ".c":
+            run(
+                ("cc", "-O2", "-static", "-Wall", "-o", str(work / "tools" / path.stem), str(path)),
+                deadline=deadline,
+                hint="static programs need the static C library (libc6-dev, glibc-static)",
+            )
+        else:
+            shutil.copy(path, work / "scripts" / path.name)
+    shutil.copy(scripts / "init", work / "init")
+    (work / "init").chmod(0o755)
+    _refuse_dynamic(work / "bin" / "busybox", busybox)
+
+
+def _refuse_dynamic(copy: Path, original: Path) -> None:
+    """A dynamic busybox would not find its libraries in the guest, and the boot would end in a panic."""
+    if b"/ld-linux" in copy.read_bytes():
+        raise UserError(
+            f"{original} is dynamically linked and cannot run in the guest",
+            hint="install the static one: busybox-static (Debian, Ubuntu), busybox (Fedora, Arch)",
+        )

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Machine -> argv: golden, because this is where a guest silently becomes another one than was asked for."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.guest.argv import Launch, Share, kernel_cmdline, qemu_words, vng_argv
+from harness.model.errors import UserError
+from harness.model.machine import Accel, Machine, Swap
+from harness.model.units import MIB
+
+LAUNCH = Launch(
+    image=Path("/s/bzImage"),
+    root=Path("/s/root"),
+    machine=Machine(accel=Accel.TCG),
+    accel=Accel.TCG,
+    shares=(Share("ttm.results", Path("/r/results"), writable=True), Share("ttm.modules", Path("/s/modules"))),
+    swap_disk=Path("/r/swap.img"),
+    control=Path("/r/control.log"),
+    qmp=Path("/t/qmp"),
+)
+
+CMDLINE = (
+    "console=ttyS0,115200 earlyprintk=serial,ttyS0,115200 ignore_loglevel printk.time=1 printk.devkmsg=on "
+    "root=/dev/root rootfstype=9p rootflags=version=9p2000.L,trans=virtio,access=any,msize=131072 ro init=/init "
+    "panic=-1"
+)
+TCG_WORDS = "no_timer_check watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60"
+
+
+def test_vng_under_tcg() -> None:
+    *words, opts = vng_argv(LAUNCH)
+    assert words == [
+        *("vng", "--run", "/s/bzImage", "--root", "/s/root", "--force-9p", "--disable-microvm", "--disable-monitor"),
+        *("--memory", "256M", "--cpus", "2", "--disable-kvm"),
+    ]
+    assert opts.startswith("--qemu-opts=")
+    assert tuple(shlex.split(opts.removeprefix("--qemu-opts="))) == qemu_words(LAUNCH)
+
+
+def test_qemu_words_with_swap() -> None:
+    assert qemu_words(LAUNCH) == (
+        *("-no-reboot", "-qmp", "unix:/t/qmp,server=on,wait=off"),
+        *("-chardev", "file,id=ttmctl,path=/r/control.log"),
+        *("-device", "virtio-serial-pci,id=ttmserial"),
+        *("-device", "virtserialport,bus=ttmserial.0,name=ttm.control,chardev=ttmctl"),
+        *("-fsdev", "local,id=ttmfs0,path=/r/results,security_model=mapped-file,multidevs=remap"),
+        *("-device", "virtio-9p-pci,fsdev=ttmfs0,mount_tag=ttm.results"),
+        *("-fsdev", "local,id=ttmfs1,path=/s/modules,security_model=none,readonly=on,multidevs=remap"),
+        *("-device", "virtio-9p-pci,fsdev=ttmfs1,mount_tag=ttm.modules"),
+        *("-drive", "file=/r/swap.img,format=raw,if=none,id=ttmswap,cache=unsafe"),
+        *("-device", "virtio-blk-pci,drive=ttmswap,serial=ttm-swap"),
+        *("-append", f"{CMDLINE} {TCG_WORDS}"),
+    )
+
+
+def test_without_swap_there_is_no_disk() -> None:
+    words = " ".join(qemu_words(replace(LAUNCH, swap_disk=None)))
+    assert "-drive" not in words
+    assert "virtio-blk" not in words
+
+
+def test_kvm_keeps_the_kernels_own_watchdogs() -> None:
+    launch = replace(LAUNCH, accel=Accel.KVM)
+    assert "--disable-kvm" not in vng_argv(launch)
+    assert " ".join(kernel_cmdline(launch.machine, Accel.KVM)) == CMDLINE
+
+
+def test_own_arguments_come_last() -> None:
+    machine = Machine(cmdline=("watchdog_thresh=5",))
+    assert kernel_cmdline(machine, Accel.TCG)[-1] == "watchdog_thresh=5"
+
+
+def test_ram_and_cpus_are_passed() -> None:
+    words = vng_argv(replace(LAUNCH, machine=Machine(ram=512 * MIB, swap=Swap(), cpus=4)))
+    assert words[words.index("--memory") + 1] == "512M"
+    assert words[words.index("--cpus") + 1] == "4"
+
+
+def test_a_comma_in_a_path_is_doubled() -> None:
+    words = qemu_words(replace(LAUNCH, control=Path("/r/a,b")))
+    assert "file,id=ttmctl,path=/r/a,,b" in words
+
+
+def test_a_path_that_a_shell_would_read_is_refused() -> None:
+    with pytest.raises(UserError, match="shell"):
+        vng_argv(replace(LAUNCH, root=Path("/s/my root")))
+
+
+def test_an_unsettled_accelerator_is_refused() -> None:
+    with pytest.raises(ValueError, match="settled"):
+        vng_argv(replace(LAUNCH, accel=Accel.AUTO))
