@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Facts of one boot -> its verdict. Nothing passes by default: what must have been executed is counted. Pure."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable
+from dataclasses import replace
+
+from harness.model.machine import Difference, GuestFacts, Machine
+from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.result import Case, Event, Run
+from harness.model.suite import Requirement, Suite
+from harness.model.units import MIB, format_size
+
+# Kernel messages that are worth showing but are no fault of the kernel by themselves.
+INFORMATIVE_KINDS = frozenset({"taint", "page-alloc-failure"})
+
+# The firmware keeps some of the RAM it was given; QEMU's q35 leaves out less than this (0x9fc00..1M and ACPI).
+_FIRMWARE_SHARE = 2 * MIB
+
+
+def require(suite: Suite, version: tuple[int, int, int], cases: Iterable[Case]) -> tuple[Case, ...]:
+    """The cases of a suite, and a NOT_RUN case for every requirement that was not executed often enough.
+
+    A requirement that some cases met by skipping turns these into NOT_RUN: a skip of what was required is no skip.
+    """
+    judged = [case for case in cases if case.suite == suite.name]
+    for requirement in suite.requirements:
+        if requirement.holds_for(version):
+            judged = _apply(requirement, suite, judged)
+    if not any(case.outcome.executed for case in judged) and not any(c.outcome is Outcome.NOT_RUN for c in judged):
+        judged.append(Case(suite.name, "*", Outcome.NOT_RUN, message="no case of this suite was executed"))
+    return tuple(judged)
+
+
+def _apply(requirement: Requirement, suite: Suite, cases: list[Case]) -> list[Case]:
+    matching = [case for case in cases if fnmatch.fnmatchcase(case.name, requirement.case)]
+    executed = sum(case.outcome.executed for case in matching)
+    if executed >= requirement.least:
+        return cases
+    if not any(case.outcome is Outcome.SKIP for case in matching):
+        message = f"{requirement.least} of these must be executed, {executed} were"
+        return [*cases, Case(suite.name, requirement.case, Outcome.NOT_RUN, message=message)]
+    return [_not_run(case) if case in matching and case.outcome is Outcome.SKIP else case for case in cases]
+
+
+def _not_run(case: Case) -> Case:
+    reason = f"skipped: {case.message}" if case.message else "skipped without a reason"
+    return replace(case, outcome=Outcome.NOT_RUN, message=f"required, but {reason}")
+
+
+def differences(machine: Machine, release: str, cmdline: str, seed: int, facts: GuestFacts) -> tuple[Difference, ...]:
+    """What the guest found that is not what it was asked to be."""
+    found = []
+    if not machine.ram - _FIRMWARE_SHARE <= facts.ram <= machine.ram:
+        found.append(Difference("RAM", format_size(machine.ram), format_size(facts.ram)))
+    # swapon keeps one page for the header.
+    if not max(0, machine.swap.size - MIB) <= facts.swap_total <= machine.swap.size:
+        found.append(Difference("swap", format_size(machine.swap.size), format_size(facts.swap_total)))
+    if facts.cpus != machine.cpus:
+        found.append(Difference("vCPUs", str(machine.cpus), str(facts.cpus)))
+    if facts.release != release:
+        found.append(Difference("kernel release", release, facts.release))
+    if facts.cmdline.split() != cmdline.split():
+        found.append(Difference("kernel command line", cmdline, facts.cmdline))
+    if facts.seed != str(seed):
+        found.append(Difference("seed", str(seed), facts.seed))
+    if facts.taint:
+        found.append(Difference("taint before the first suite", "0", str(facts.taint)))
+    return tuple(found)
+
+
+def standing(
+    ending: Ending, in_suite: bool, problems: Iterable[str], cases: Iterable[Case], events: Iterable[Event]
+) -> tuple[Standing, tuple[str, ...]]:
+    """The verdict on one run and the sentences for it. `in_suite`: the end came after a suite had started."""
+    troubles = tuple(problems)
+    outcomes = [case.outcome for case in cases]
+    findings = _findings(ending, in_suite, outcomes, tuple(events))
+    gaps = _gaps(ending, in_suite, outcomes)
+    if troubles:
+        return Standing.CANNOT_TELL, (*troubles, *findings, *gaps)
+    if findings:
+        return Standing.BAD, (*findings, *gaps)
+    if gaps:
+        return Standing.CANNOT_TELL, gaps
+    if Outcome.PASS not in outcomes:
+        return Standing.CANNOT_TELL, ("no case passed, and none failed",)
+    return Standing.GOOD, ()
+
+
+def reasons(runs: Iterable[Run], cases: Iterable[Case], events: Iterable[Event]) -> tuple[str, ...]:
+    """Every sentence that speaks against a good verdict, each with the run it is of; empty when all is good."""
+    sentences = []
+    all_cases, all_events = tuple(cases), tuple(events)
+    for run in runs:
+        _, why = standing(
+            run.ending,
+            run.phase in run.cell.suites or any(stage.name in run.cell.suites for stage in run.stages),
+            (*run.problems, *map(str, run.differences)),
+            (case for case in all_cases if case.run == run.id),
+            (event for event in all_events if event.run == run.id),
+        )
+        sentences += [f"{run.id}: {sentence}" for sentence in why]
+    return tuple(sentences)
+
+
+def overall(standings: Iterable[Standing]) -> Standing:
+    """One bad run makes the whole bad; a run that could not tell keeps it from being good; no run tells nothing."""
+    all_of_them = tuple(standings)
+    if Standing.BAD in all_of_them:
+        return Standing.BAD
+    if not all_of_them or Standing.CANNOT_TELL in all_of_them:
+        return Standing.CANNOT_TELL
+    return Standing.GOOD
+
+
+def _findings(ending: Ending, in_suite: bool, outcomes: list[Outcome], events: tuple[Event, ...]) -> tuple[str, ...]:
+    sentences = []
+    if in_suite and ending is Ending.PANICKED:
+        sentences.append("the kernel panicked while a suite was running")
+    if in_suite and ending is Ending.HUNG:
+        sentences.append("the guest hung while a suite was running")
+    for outcome in (Outcome.CRASH, Outcome.FAIL, Outcome.TIMEOUT, Outcome.WARN):
+        count = outcomes.count(outcome)
+        if count:
+            sentences.append(f"{count} case{'s' if count > 1 else ''} {outcome}")
+    loud = [event for event in events if not event.expected and event.kind not in INFORMATIVE_KINDS]
+    if loud and not any(outcome in (Outcome.CRASH, Outcome.WARN) for outcome in outcomes):
+        sentences.append(f"the kernel log has {loud[0].title!r}" + (f" and {len(loud) - 1} more" if loud[1:] else ""))
+    return tuple(sentences)
+
+
+def _gaps(ending: Ending, in_suite: bool, outcomes: list[Outcome]) -> tuple[str, ...]:
+    sentences = []
+    if ending is not Ending.FINISHED and not (in_suite and ending in (Ending.PANICKED, Ending.HUNG)):
+        where = "during a suite" if in_suite else "before any suite started"
+        sentences.append(f"the guest ended {ending} {where}")
+    for outcome in (Outcome.INCOMPLETE, Outcome.NOT_RUN):
+        count = outcomes.count(outcome)
+        if count:
+            sentences.append(f"{count} case{'s' if count > 1 else ''} {outcome}")
+    return tuple(sentences)

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The suites by their names on the command line."""
+
+from __future__ import annotations
+
+from harness.model.errors import UserError
+from harness.model.suite import Suite
+from harness.suites import ttm_kunit, xe_kunit, xe_live
+
+SUITES: dict[str, Suite] = {suite.name: suite for suite in (ttm_kunit.SUITE, xe_kunit.SUITE, xe_live.SUITE)}
+
+QUICK = ("ttm-kunit", "xe-kunit")
+
+
+def suite_named(name: str) -> Suite:
+    """The suite; UserError lists the names there are."""
+    try:
+        return SUITES[name]
+    except KeyError:
+        raise UserError(f"there is no suite {name!r}", hint=f"suites: {', '.join(SUITES)}") from None

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The rules of a verdict, each with a case in which it says no."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from harness.judge.expectations import differences, overall, require, standing
+from harness.model.machine import GuestFacts, Machine, Swap
+from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.result import Case, Event, Span
+from harness.model.suite import Requirement, Suite
+from harness.model.units import GIB, MIB
+
+SUITE = Suite(
+    name="s",
+    title="",
+    script="suite-kunit",
+    arguments=(),
+    symbols=(),
+    requirements=(Requirement("a.*", 2), Requirement("old.*", 1, before=(7, 0))),
+    shares_boot=True,
+    deadline=1.0,
+    profile="lean",
+)
+V73 = (7, 3, 4)
+GOOD = tuple(Case("s", f"a.{name}", Outcome.PASS) for name in "xy")
+SPLAT = Event("warning", "WARNING: mm/swap.c at f", "abc", Span(1, 2))
+
+
+def outcomes(cases: tuple[Case, ...]) -> list[Outcome]:
+    return [case.outcome for case in cases]
+
+
+def verdict(*cases: Case, ending: Ending = Ending.FINISHED, in_suite: bool = True) -> Standing:
+    return standing(ending, in_suite, (), cases, ())[0]
+
+
+def test_what_was_required_and_ran_is_left_alone() -> None:
+    assert require(SUITE, V73, GOOD) == GOOD
+
+
+def test_a_missing_case_is_not_run() -> None:
+    judged = require(SUITE, V73, GOOD[:1])
+    assert outcomes(judged) == [Outcome.PASS, Outcome.NOT_RUN]
+    assert "2 of these must be executed, 1" in judged[1].message
+
+
+def test_a_required_case_that_skips_is_not_run() -> None:
+    skipped = replace(GOOD[1], outcome=Outcome.SKIP)
+    judged = require(SUITE, V73, (GOOD[0], skipped))
+    assert outcomes(judged) == [Outcome.PASS, Outcome.NOT_RUN]
+    assert judged[1].message == "required, but skipped without a reason"
+
+
+def test_a_skip_beside_enough_executed_cases_stays_a_skip() -> None:
+    extra = Case("s", "a.z", Outcome.SKIP)
+    assert outcomes(require(SUITE, V73, (*GOOD, extra))) == [Outcome.PASS, Outcome.PASS, Outcome.SKIP]
+
+
+def test_a_requirement_of_another_version_does_not_count() -> None:
+    assert outcomes(require(SUITE, (6, 12, 0), GOOD)) == [Outcome.PASS, Outcome.PASS, Outcome.NOT_RUN]
+
+
+def test_a_suite_without_requirements_that_ran_nothing_is_not_run() -> None:
+    silent = replace(SUITE, requirements=())
+    assert outcomes(require(silent, V73, ())) == [Outcome.NOT_RUN]
+    assert outcomes(require(silent, V73, (Case("s", "q", Outcome.SKIP),)))[-1] is Outcome.NOT_RUN
+
+
+def test_cases_of_other_suites_do_not_count() -> None:
+    others = tuple(replace(case, suite="t") for case in GOOD)
+    assert outcomes(require(SUITE, V73, others)) == [Outcome.NOT_RUN]
+
+
+def test_failed_counts_as_executed() -> None:
+    failed = replace(GOOD[0], outcome=Outcome.FAIL)
+    assert require(SUITE, V73, (failed, GOOD[1])) == (failed, GOOD[1])
+
+
+def test_all_good_is_good() -> None:
+    assert verdict(*GOOD) is Standing.GOOD
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.CRASH, Outcome.TIMEOUT, Outcome.WARN])
+def test_one_finding_is_bad(outcome: Outcome) -> None:
+    assert verdict(*GOOD, Case("s", "a.z", outcome)) is Standing.BAD
+
+
+@pytest.mark.parametrize("outcome", [Outcome.NOT_RUN, Outcome.INCOMPLETE])
+def test_one_gap_is_no_green(outcome: Outcome) -> None:
+    assert verdict(*GOOD, Case("s", "a.z", outcome)) is Standing.CANNOT_TELL
+
+
+def test_skips_alone_are_no_green() -> None:
+    assert verdict(Case("s", "a.z", Outcome.SKIP)) is Standing.CANNOT_TELL
+    assert verdict() is Standing.CANNOT_TELL
+
+
+@pytest.mark.parametrize(
+    ("ending", "in_suite", "expected"),
+    [
+        (Ending.PANICKED, True, Standing.BAD),
+        (Ending.HUNG, True, Standing.BAD),
+        (Ending.PANICKED, False, Standing.CANNOT_TELL),
+        (Ending.HUNG, False, Standing.CANNOT_TELL),
+        (Ending.LOST, True, Standing.CANNOT_TELL),
+        (Ending.TIMEOUT, True, Standing.CANNOT_TELL),
+    ],
+)
+def test_endings(ending: Ending, in_suite: bool, expected: Standing) -> None:
+    assert verdict(*GOOD, ending=ending, in_suite=in_suite) is expected
+
+
+def test_a_problem_makes_findings_no_evidence_but_keeps_them() -> None:
+    why = standing(Ending.FINISHED, True, ("the RAM is wrong",), (Case("s", "x", Outcome.FAIL),), ())
+    assert why == (Standing.CANNOT_TELL, ("the RAM is wrong", "1 case FAIL"))
+
+
+def test_a_splat_outside_any_case_is_bad_unless_it_was_expected_or_informative() -> None:
+    assert standing(Ending.FINISHED, True, (), GOOD, (SPLAT,))[0] is Standing.BAD
+    assert standing(Ending.FINISHED, True, (), GOOD, (replace(SPLAT, expected="on purpose"),))[0] is Standing.GOOD
+    assert standing(Ending.FINISHED, True, (), GOOD, (replace(SPLAT, kind="taint"),))[0] is Standing.GOOD
+
+
+def test_overall() -> None:
+    assert overall([Standing.GOOD, Standing.GOOD]) is Standing.GOOD
+    assert overall([Standing.GOOD, Standing.CANNOT_TELL]) is Standing.CANNOT_TELL
+    assert overall([Standing.CANNOT_TELL, Standing.BAD]) is Standing.BAD
+    assert overall([]) is Standing.CANNOT_TELL
+
+
+# What a 256 MiB guest of 7.3.4 reported.
+FACTS = GuestFacts(
+    release="7.3.4",
+    cmdline="ro panic=-1",
+    cpus=2,
+    ram=267889664,
+    mem_total=250699776,
+    mem_free=235966464,
+    swap_total=1073737728,
+    seed="5",
+    taint=0,
+)
+
+
+def unlike(facts: GuestFacts, machine: Machine | None = None) -> list[str]:
+    return [one.what for one in differences(machine or Machine(), "7.3.4", "ro panic=-1", 5, facts)]
+
+
+def test_asked_is_got() -> None:
+    assert unlike(FACTS) == []
+    assert unlike(replace(FACTS, swap_total=0), Machine(swap=Swap())) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"ram": 128 * MIB}, "RAM"),
+        ({"ram": 512 * MIB}, "RAM"),
+        ({"swap_total": 0}, "swap"),
+        ({"swap_total": 2 * GIB}, "swap"),
+        ({"cpus": 1}, "vCPUs"),
+        ({"release": "7.3.4-dirty"}, "kernel release"),
+        ({"cmdline": "ro"}, "kernel command line"),
+        ({"seed": ""}, "seed"),
+        ({"taint": 512}, "taint before the first suite"),
+    ],
+)
+def test_asked_is_not_got(change: dict[str, int | str], what: str) -> None:
+    assert unlike(replace(FACTS, **change)) == [what]  # type: ignore[arg-type]
+
+
+def test_swap_where_none_was_asked_for() -> None:
+    assert unlike(FACTS, Machine(swap=Swap())) == ["swap"]
