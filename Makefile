@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# `make run` and `make test` set everything up by themselves; see README.md.
+
+HARNESS = .venv/bin/ttm-harness
+PYTEST = .venv/bin/python -m pytest
+ARGS ?=
+PYTEST_ARGS ?=
+
+.PHONY: run test unit bench clean help
+
+help:
+	@echo 'make run     set up, build the newest kernel, boot it small, judge it (ARGS="--ram 128M …")'
+	@echo 'make test    set up, run all tests: unit, functional (a tiny kernel), kernel (a real one)'
+	@echo 'make unit    only the tests that need no kernel'
+	@echo 'make bench   measure'
+	@echo 'make clean   remove the virtual environment; the store stays'
+
+run:
+	@.ci/setup
+	@$(HARNESS) run $(ARGS)
+
+test:
+	@.ci/setup test
+	@$(PYTEST) $(PYTEST_ARGS)
+
+unit:
+	@.ci/setup test
+	@$(PYTEST) tests/unit $(PYTEST_ARGS)
+
+bench:
+	@.ci/setup test
+	@$(PYTEST) tests/bench -m bench -s $(PYTEST_ARGS)
+
+clean:
+	rm -rf .venv build *.egg-info
