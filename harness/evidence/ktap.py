@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Lines -> the tree of tests that KTAP 1, and the TAP 13 and 14 forms that kunit printed before it, describe.
+
+Pessimistic: a node starts as INCOMPLETE and only its own whole result line moves it; what a plan promised and
+nobody printed is there as an INCOMPLETE node; a parent is never better than its children. It knows nothing of
+splats.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from harness.evidence.ktap_grammar import FAILED, PLAN, SHAPE, SPEAKER, STATS, SUBTEST, VERSION, Result, read_result
+from harness.evidence.ktap_tree import KtapLog, Node, gaps, judge, of_document
+from harness.evidence.lines import Line
+from harness.model.outcome import Outcome
+from harness.model.result import Span
+
+__all__ = ["DEEPEST", "KtapLog", "Node", "parse"]
+
+DEEPEST = 32  # levels of nesting; kunit has three
+_LEVEL, _LEVELS = 4, 3  # kunit's indentation and depth
+MOST_MISSING = 10_000  # nodes made for promises not kept, over a whole log; the rest is one node with a range
+MOST_ERRORS = 200
+MOST_DIAGNOSTICS = 200  # lines kept of one node
+_CONTINUED = 24  # lines that a failed expectation may go on after its `#` line
+
+_GOOD = (Outcome.PASS, Outcome.XFAIL)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A document that is being read: the results at one indentation."""
+
+    indent: int
+    line: int
+    time: float | None
+    kind: str  # KTAP, TAP, or empty where only `# Subtest` opened it
+    void: bool  # beyond its parent's plan: nothing in it can pass
+    name: str = ""
+    plan: int | None = None
+    plan_note: str = ""
+    nodes: list[Node] = field(default_factory=list)
+    numbers: set[int] = field(default_factory=set)
+    next: int = 1
+    diagnostics: list[str] = field(default_factory=list)
+
+    def misfit(self, number: int) -> bool:
+        """A number that was there already, or that the plan has not."""
+        return number in self.numbers or number < 1 or (self.plan is not None and number > self.plan)
+
+
+def parse(lines: Iterable[Line]) -> KtapLog:
+    """Lines of a console, of /dev/kmsg or of a debugfs results file -> the tests in them. Never raises.
+
+    Accepted form: any number of documents, each opened by `KTAP version 1` or `TAP version 13|14` at any
+    indentation; nested ones two or more spaces deeper, opened by a version line, `# Subtest: NAME`, or both.
+    Lines with a printk time and lines without are two streams: a document is read from the stream it began in.
+    """
+    report = _Report()
+    stamped, bare = _Stream(report), _Stream(report)
+    shape = SHAPE.match
+    last = 0
+    for line in lines:
+        match = shape(line.text)
+        stream = bare if line.time is None else stamped
+        if match is not None:
+            stream.take(line, match)
+        elif stream.continued:
+            stream.go_on(line)
+        last = line.number
+    for stream in (stamped, bare):
+        stream.end(last)
+    documents = [*stamped.documents, *bare.documents]
+    documents.sort(key=lambda node: node.span.first if node.span else 0)
+    return KtapLog(tuple(documents), report.sentences())
+
+
+class _Report:
+    """The errors, and the budget for missing nodes that both streams share."""
+
+    def __init__(self) -> None:
+        self.missing_left = MOST_MISSING
+        self._errors: list[str] = []
+        self._more = 0
+        self._stray: list[int] = []
+        self._strays = 0
+
+    def error(self, line: int, text: str) -> None:
+        if len(self._errors) < MOST_ERRORS:
+            self._errors.append(f"line {line}: {text}")
+        else:
+            self._more += 1
+
+    def stray(self, line: int) -> None:
+        """A result line that belongs to nothing. Counted, because a log whose head is lost is full of them."""
+        self._strays += 1
+        if len(self._stray) < 3:
+            self._stray.append(line)
+
+    def sentences(self) -> tuple[str, ...]:
+        errors = list(self._errors)
+        if self._strays:
+            where = ", ".join(str(line) for line in self._stray)
+            errors.append(f"result lines that belong to no open suite: {self._strays}, first at line {where}")
+        if self._more:
+            errors.append(f"and {self._more} errors more")
+        return tuple(errors)
+
+
+class _Stream:
+    """The open documents of one stream, outermost first."""
+
+    def __init__(self, report: _Report) -> None:
+        self.documents: list[Node] = []
+        self.continued = 0
+        self._failed_at: float | None = None
+        self._report = report
+        self._stack: list[_Open] = []
+        self._edge = 0  # the last line that is part of the structure: what follows belongs to the next result
+        self._edge_time: float | None = None
+        self._pending: list[str] = []
+        self._stats: dict[str, tuple[int, int, int, int]] = {}
+        self._speaker = ""
+
+    def take(self, line: Line, match: re.Match[str]) -> None:
+        """One line that looks like KTAP. `match` is that of SHAPE."""
+        kind = match.lastgroup
+        indent = len(match[1])
+        self.continued = 0
+        if kind == "note":
+            self._note(line, indent)
+        elif kind == "dropped":
+            self._report.error(line.number, "the console lost messages here: " + line.text.strip(" *"))
+        elif not line.whole:
+            if self._stack:
+                text = line.text.strip()[:80]
+                self._report.error(line.number, f"the line was cut, so it counts for nothing: {text}")
+        elif kind == "result":
+            self._result(line, indent)
+        elif kind == "version":
+            self._version(line, indent)
+        elif kind == "plan":
+            self._plan(line, indent)
+        elif self._stack:
+            self._report.error(line.number, line.text.strip())
+            self._close_down_to(-1, line.number)
+
+    def go_on(self, line: Line) -> None:
+        """A line after a failed expectation: part of its text if indented like it or of the same printk."""
+        self.continued -= 1
+        mine = line.text.startswith("    ") or (line.time is not None and line.time == self._failed_at)
+        if mine and line.text.strip() and len(self._pending) < MOST_DIAGNOSTICS:
+            self._pending.append(line.text.strip())
+
+    def end(self, last: int) -> None:
+        """The log ends here."""
+        for level in self._stack:
+            if level.name:
+                self._report.error(last, f"the log ends inside {level.name}")
+        self._close_down_to(-1, last)
+
+    def _move_edge(self, line: Line) -> None:
+        self._edge, self._edge_time = line.number, line.time
+
+    # Lines that open
+
+    def _note(self, line: Line, indent: int) -> None:
+        """Accepted form: `# Subtest: NAME`, `# NAME: pass:1 fail:0 skip:0 total:1`, `# anything`."""
+        text = line.text.strip()
+        if text.startswith("# Subtest:"):
+            match = SUBTEST.match(line.text)
+            if match is not None and line.whole:
+                self._subtest(line, indent, match[1])
+                return
+        if " total:" in text and line.whole:
+            stats = STATS.match(line.text)
+            if stats is not None:
+                self._stats[stats[1]] = (int(stats[2]), int(stats[3]), int(stats[4]), int(stats[5]))
+        speaker = SPEAKER.match(text)
+        if speaker is not None:
+            self._speaker = speaker[1]
+        top = self._stack[-1] if self._stack else None
+        if top is not None and top.indent == indent and top.plan is None and not top.nodes:
+            keep = top.diagnostics
+        else:
+            keep = self._pending
+        if len(keep) < MOST_DIAGNOSTICS:
+            keep.append(text)
+        if " FAILED at " in text and FAILED.search(text):
+            self.continued, self._failed_at = _CONTINUED, line.time
+
+    def _subtest(self, line: Line, indent: int, name: str) -> None:
+        """`# Subtest: NAME` names the document that a version line just opened, or opens one itself (TAP 14)."""
+        top = self._stack[-1] if self._stack else None
+        fresh = top is not None and top.indent == indent and not (top.name or top.nodes or top.plan is not None)
+        if top is not None and fresh:
+            top.name = name
+            self._move_edge(line)
+            return
+        self._open(line, indent, "", name)
+
+    def _version(self, line: Line, indent: int) -> None:
+        """Accepted form: `KTAP version 1`, `TAP version 13`, `TAP version 14`."""
+        match = VERSION.match(line.text)
+        if match is None:
+            return
+        if (match[1], int(match[2])) not in (("KTAP", 1), ("TAP", 13), ("TAP", 14)):
+            self._report.error(line.number, f"a version that nobody defined: {line.text.strip()}")
+        self._open(line, indent, match[1], "")
+
+    def _open(self, line: Line, indent: int, kind: str, name: str) -> None:
+        """A document begins; what is open at the same depth or deeper did not get its end."""
+        if any(level.indent >= indent for level in self._stack):
+            self._close_down_to(indent - 1, line.number - 1)
+        if len(self._stack) >= DEEPEST:
+            self._report.error(line.number, f"nested deeper than {DEEPEST} levels; not read")
+            return
+        if not self._stack and indent > 0:
+            # A debugfs results file, or a log whose head is lost: its outermost document is not there.
+            # kunit's levels are four apart; what closes them later gives them their names.
+            for level in range(0, indent, _LEVEL):
+                self._stack.append(_Open(level, line.number, line.time, "KTAP", False))
+                if len(self._stack) >= _LEVELS:
+                    break
+        parent = self._stack[-1] if self._stack else None
+        if parent is not None and indent - parent.indent < 2:
+            self._report.error(line.number, "indented by one space, so it is no nested document; not read")
+            return
+        void = parent is not None and parent.void
+        if parent is not None and not void and parent.plan is not None and len(parent.numbers) >= parent.plan:
+            void = True
+            self._report.error(line.number, f"a suite beyond the plan 1..{parent.plan}: nothing in it counts")
+        self._stack.append(_Open(indent, line.number, line.time, kind, void, name))
+        self._move_edge(line)
+        if parent is None:
+            self._pending.clear()
+            self._stats.clear()
+        self._speaker = ""
+
+    def _plan(self, line: Line, indent: int) -> None:
+        """Accepted form: `1..N`, `1..0 # SKIP reason`, at the indentation of the document."""
+        match = PLAN.match(line.text)
+        if match is None or not self._stack or self._stack[-1].indent != indent:
+            return
+        top, plan = self._stack[-1], int(match[1])
+        if top.plan is not None and top.plan != plan:
+            self._report.error(line.number, f"a second plan: 1..{plan} after 1..{top.plan}; the greater one holds")
+            plan = max(plan, top.plan)
+        if len(top.numbers) > plan:
+            self._report.error(line.number, f"the plan 1..{plan} came after {len(top.numbers)} results")
+        top.plan, top.plan_note = plan, (match[2] or "").strip()
+        self._move_edge(line)
+
+    # Lines that close
+
+    def _result(self, line: Line, indent: int) -> None:
+        """A result line at the indentation of an open document, else it is somebody's prose."""
+        depth = len(self._stack) - 1
+        while depth >= 0 and self._stack[depth].indent > indent:
+            depth -= 1
+        result = read_result(line.text)
+        if result is None:
+            self._report.error(line.number, f"a result that cannot be read: {line.text.strip()[:80]}")
+            return
+        if depth < 0 or self._stack[depth].indent != indent:
+            self._report.stray(line.number)
+            return
+        level = self._stack[depth]
+        inner = self._stack[depth + 1] if depth + 1 < len(self._stack) else None
+        if result.number is None and level.kind != "TAP":
+            if result.word != "ok":
+                self._report.error(line.number, f"`not ok` without a number: {result.name[:80]}")
+            return
+        if inner is not None and inner.name and inner.name != result.name:
+            self._report.error(line.number, f"a result of {result.name[:80] or 'nobody'} inside {inner.name[:80]}")
+            return
+        number = level.next if result.number is None else result.number
+        if inner is not None and level.misfit(number):
+            name = result.name[:80]
+            self._report.error(line.number, f"number {number} has no place here, so it does not end {name}")
+            return
+        self._close_down_to(indent + 1 if inner is None else inner.indent, line.number - 1)
+        node = self._node(line, result, number, level, inner)
+        if inner is not None:
+            self._stack.pop()
+        self._store(line, level, node, number)
+        self._move_edge(line)
+        self._pending.clear()
+        self._stats.clear()
+        self._speaker = ""
+
+    def _node(self, line: Line, result: Result, number: int, level: _Open, inner: _Open | None) -> Node:
+        """The node of a result line, judged together with what stands in its document."""
+        outcome, note = result.outcome, ""
+        children: tuple[Node, ...] = ()
+        first, start, plan = self._edge + 1, self._edge_time, None
+        if inner is not None:
+            children = self._children(inner, line.number - 1, self._stats.get(result.name))
+            outcome, note = judge(result.outcome, children, inner.plan)
+            if note:
+                self._report.error(line.number, f"{result.name[:80]}: {note}")
+            first, start, plan = inner.line, inner.time, inner.plan
+        if level.void and outcome in _GOOD:
+            outcome, note = Outcome.INCOMPLETE, "beyond the plan"
+        said = tuple(self._pending)
+        reason = result.reason
+        if inner is not None:
+            said, reason = (*inner.diagnostics, *said), reason or inner.plan_note
+        name, span = result.name or f"?{number}", Span(min(first, line.number), line.number)
+        return Node(name, number, outcome, result.raw, reason, plan, children, said, span, start, line.time, note)
+
+    def _store(self, line: Line, level: _Open, node: Node, number: int) -> None:
+        """Into the document, unless its number says that it has no place there: then only bad news is kept."""
+        if not level.misfit(number):
+            if number != level.next:
+                self._report.error(line.number, f"number {number} where {level.next} was due: {node.name[:80]}")
+            level.numbers.add(number)
+            level.next = max(level.next, number + 1)
+            level.nodes.append(node)
+            return
+        why = "a second time" if number in level.numbers else f"is outside the plan 1..{level.plan}"
+        self._report.error(line.number, f"number {number} {why}: {node.name[:80]}")
+        if node.outcome not in _GOOD:
+            level.nodes.append(node)
+
+    def _close_down_to(self, indent: int, last: int) -> None:
+        """Close, as cut, every document that is indented by more than `indent`."""
+        while self._stack and self._stack[-1].indent > indent:
+            level = self._stack.pop()
+            parent = self._stack[-1] if self._stack else None
+            empty = not (level.name or level.nodes or level.plan)  # not even begun
+            if empty and parent is not None:
+                continue
+            children = self._children(level, last, None)
+            node = Node(
+                name=level.name,
+                outcome=of_document(children) if parent is None else Outcome.INCOMPLETE,
+                plan=level.plan,
+                children=children,
+                diagnostics=tuple(level.diagnostics),
+                span=Span(level.line, max(level.line, last)),
+                start=level.time,
+                note="" if parent is None else "the suite has no result line",
+            )
+            if parent is None:
+                self.documents.append(node)
+                continue
+            self._report.error(level.line, f"{level.name or 'a nested document'} has no result line")
+            number = parent.next
+            parent.nodes.append(replace(node, name=level.name or f"?{number}", number=number))
+            parent.numbers.add(number)
+            parent.next = number + 1
+
+    def _children(self, level: _Open, last: int, stats: tuple[int, int, int, int] | None) -> tuple[Node, ...]:
+        """The nodes of a document, with one for each that was promised and did not come, in their order."""
+        promised = level.plan or 0
+        if stats is not None and stats[3] != len(level.nodes):
+            self._report.error(last, f"{level.name}: says it ran {stats[3]}, {len(level.nodes)} results are here")
+            if level.plan is None:
+                promised = max(promised, stats[3])
+        promised = max(promised, level.next - 1)
+        if promised == len(level.numbers) and len(level.numbers) == len(level.nodes):
+            return tuple(level.nodes)
+        nodes = list(level.nodes)
+        if level.plan is not None and len(level.numbers) < level.plan:
+            who = level.name or "the document"
+            self._report.error(last, f"{who}: {len(level.numbers)} of {level.plan} results arrived")
+        died = level.next <= promised and self._edge < last
+        for first, upto in gaps(level.numbers, promised):
+            self._missing(nodes, first, upto, Span(self._edge + 1, last) if died and first == level.next else None)
+        nodes.sort(key=lambda node: node.number or 0)
+        return tuple(nodes)
+
+    def _missing(self, nodes: list[Node], first: int, upto: int, died: Span | None) -> None:
+        """Nodes for the numbers first..upto, of which nothing was printed."""
+        for number in range(first, upto + 1):
+            if self._report.missing_left <= 0:
+                nodes.append(Node(f"?{number}-{upto}", number, note="no result line", missing=True))
+                return
+            self._report.missing_left -= 1
+            if number > first or died is None:
+                nodes.append(Node(f"?{number}", number, note="no result line", missing=True))
+                continue
+            note = "started, never ended"
+            if self._speaker:
+                note += f"; the last that spoke was {self._speaker}"
+            heard = tuple(self._pending)
+            nodes.append(Node(f"?{number}", number, note=note, missing=True, span=died, diagnostics=heard))
+            self._edge = died.last  # only the innermost one died there
