@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Report -> JUnit XML. The only module that imports junitparser.
+
+FAIL and WARN are failures; CRASH, TIMEOUT, INCOMPLETE and NOT_RUN are errors; SKIP and XFAIL are skipped.
+Provenance stands in the properties of every test suite.
+"""
+
+from __future__ import annotations
+
+import re
+
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+from harness.model.outcome import Outcome
+from harness.model.result import Case, Report, Run
+
+_FAILURES = frozenset({Outcome.FAIL, Outcome.WARN})
+_ERRORS = frozenset({Outcome.CRASH, Outcome.TIMEOUT, Outcome.INCOMPLETE, Outcome.NOT_RUN})
+_SKIPPED = frozenset({Outcome.SKIP, Outcome.XFAIL})
+# What XML 1.0 cannot carry; kernel logs have it (escape sequences of the firmware, NUL).
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def to_junit(report: Report) -> str:
+    """The XML text: one test suite per run and suite, one test case per case."""
+    xml = JUnitXml("ttm-harness")
+    for run in report.runs:
+        for name in run.cell.suites:
+            cases = [case for case in report.cases if case.run == run.id and case.suite == name]
+            xml.add_testsuite(_suite(report, run, name, cases))
+    xml.update_statistics()
+    text: bytes | str = xml.tostring()
+    return text.decode("utf-8") if isinstance(text, bytes) else text
+
+
+def _suite(report: Report, run: Run, name: str, cases: list[Case]) -> TestSuite:
+    suite = TestSuite(name)
+    where = report.provenance
+    facts = {
+        "verdict": report.verdict,
+        "run": run.id,
+        "ending": run.ending,
+        "kernel": where.tree_version,
+        "origin": where.tree_origin,
+        "tree": where.tree_id,
+        "build": where.build_id,
+        "profile": where.profile,
+        "config": where.config_id,
+        "compiler": where.compiler,
+        "machine": str(run.cell.machine),
+        "accel": run.accel,
+        "seed": str(run.cell.seed),
+        "harness": where.harness,
+        "qemu": where.qemu,
+        "vng": where.vng,
+    }
+    for key, value in facts.items():
+        suite.add_property(key, clean(str(value)))
+    for case in cases:
+        suite.add_testcase(_case(case))
+    for problem in (*run.problems, *(str(difference) for difference in run.differences)):
+        trouble = TestCase("run", classname=name)
+        trouble.result = [Error(clean(problem))]
+        suite.add_testcase(trouble)
+    return suite
+
+
+def _case(case: Case) -> TestCase:
+    result = TestCase(clean(case.name), classname=case.suite, time=case.seconds)
+    message = clean(case.message or str(case.outcome))
+    excerpt = clean("\n".join([*case.diagnostics, *(line for event in case.events for line in event.lines)]))
+    if case.outcome in _FAILURES:
+        result.result = [Failure(message, str(case.outcome))]
+    elif case.outcome in _ERRORS:
+        result.result = [Error(message, str(case.outcome))]
+    elif case.outcome in _SKIPPED:
+        result.result = [Skipped(message, str(case.outcome))]
+    if excerpt and case.outcome is not Outcome.PASS:
+        result.system_out = excerpt
+    return result
+
+
+def clean(text: str) -> str:
+    """The text without what XML cannot carry; each such character becomes a question mark."""
+    return _UNPRINTABLE.sub("?", text)

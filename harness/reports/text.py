@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A report for people: what ran on what, what came out, and where the evidence lies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.result import Case, Report, Run
+from harness.model.units import format_seconds, format_size
+
+_STYLE = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT_TELL: "bold yellow"}
+_SHOWN_PER_RUN = 12
+_EXCERPT_LINES = 12
+
+
+def print_report(report: Report, directory: Path, file: IO[str], *, color: bool | None = None) -> None:
+    """Writes the report; plain when `file` is not a terminal, unless `color` says otherwise."""
+    console = Console(file=file, force_terminal=color, highlight=False, soft_wrap=True)
+    _print_provenance(report, console)
+    for run in report.runs:
+        _print_run(run, report, directory, console)
+    console.print()
+    for reason in report.reasons:
+        console.print(f"  {escape(reason)}")
+    style = _STYLE[report.verdict]
+    console.print(f"verdict: [{style}]{report.verdict}[/]   [dim]{escape(str(directory))}[/]")
+
+
+def _print_provenance(report: Report, console: Console) -> None:
+    where = report.provenance
+    warnings = f", {where.build_warnings} warnings" if where.build_warnings else ""
+    console.print(f"kernel   {escape(where.tree_version)}  ({escape(where.tree_origin)})")
+    console.print(f"build    {where.build_id[:12]}  {where.profile}, {escape(where.compiler)}{warnings}")
+
+
+def _print_run(run: Run, report: Report, directory: Path, console: Console) -> None:
+    cases = [case for case in report.cases if case.run == run.id]
+    console.print(f"guest    {run.cell.machine.ram >> 20}M RAM, {_reached(run)}, seed {run.cell.seed}")
+    if run.ending is not Ending.FINISHED:
+        console.print(f"ending   [bold red]{run.ending}[/] in {escape(run.phase)}")
+    table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("suite")
+    for word in ("executed", "pass", "not run", "skip", "bad"):
+        table.add_column(word, justify="right")
+    table.add_column("time", justify="right")
+    for suite in run.cell.suites:
+        table.add_row(*_row(suite, [case for case in cases if case.suite == suite], run))
+    console.print(table)
+    for problem in run.problems:
+        console.print(f"  [yellow]{escape(problem)}[/]")
+    for difference in run.differences:
+        console.print(f"  [yellow]asked is not got: {escape(str(difference))}[/]")
+    shown = [case for case in cases if case.outcome.finding or case.outcome is Outcome.INCOMPLETE]
+    shown += [case for case in cases if case.outcome is Outcome.NOT_RUN]
+    for case in shown[:_SHOWN_PER_RUN]:
+        _print_case(case, console)
+    if len(shown) > _SHOWN_PER_RUN:
+        console.print(f"  and {len(shown) - _SHOWN_PER_RUN} more in report.json")
+    attached = {event.span for case in cases for event in case.events}
+    for event in report.events:
+        if event.run == run.id and event.span not in attached and not event.expected:
+            console.print(f"  [red]{event.kind}[/] {escape(event.title)}  (console.log:{event.span.first})")
+    if run.verdict is not Standing.GOOD:
+        console.print(f"  console  {escape(str(directory / run.directory / 'console.log'))}")
+        console.print(f"  replay   {escape(str(directory / run.directory / 'reproduce.sh'))}")
+
+
+def _reached(run: Run) -> str:
+    facts = run.facts
+    accel = f"{run.accel or run.cell.machine.accel}"
+    if facts is None:
+        return f"swap {run.cell.machine.swap}, {accel}"
+    free = f"{facts.mem_free >> 20}M free at start"
+    return f"{free}, {format_size(facts.swap_total)} swap, {facts.cpus} vCPUs, {accel}"
+
+
+def _row(suite: str, cases: list[Case], run: Run) -> tuple[str, ...]:
+    seconds = next((stage.seconds for stage in run.stages if stage.name == suite), None)
+    outcomes = [case.outcome for case in cases]
+    bad = sum(outcome.finding or outcome is Outcome.INCOMPLETE for outcome in outcomes)
+    return (
+        suite,
+        str(sum(outcome.executed for outcome in outcomes)),
+        f"[green]{outcomes.count(Outcome.PASS) + outcomes.count(Outcome.XFAIL)}[/]",
+        _colored(outcomes.count(Outcome.NOT_RUN), "yellow"),
+        str(outcomes.count(Outcome.SKIP)),
+        _colored(bad, "bold red"),
+        format_seconds(seconds) if seconds is not None else "-",
+    )
+
+
+def _colored(count: int, style: str) -> str:
+    return f"[{style}]{count}[/]" if count else "0"
+
+
+def _print_case(case: Case, console: Console) -> None:
+    style = "red" if case.outcome.finding else "yellow"
+    where = f"  (console.log:{case.span.first})" if case.span is not None else ""
+    console.print(f"  [{style}]{case.outcome}[/] {escape(case.suite)} {escape(case.name)}{where}")
+    if case.message:
+        console.print(f"      {escape(case.message)}")
+    for event in case.events:
+        for line in event.lines[:_EXCERPT_LINES]:
+            console.print(f"      [dim]{escape(line)}[/]")

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The forms of a report: what each must carry, and that its JSON is what the schema says."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import harness.reports
+from harness.model.cell import Cell
+from harness.model.codec import from_json, to_json
+from harness.model.machine import Accel, Difference, GuestFacts, Machine
+from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.result import Case, Event, Provenance, Report, Run, Span, Stage
+from harness.reports.junit import clean, to_junit
+from harness.reports.text import print_report
+
+SCHEMA = json.loads((Path(harness.reports.__file__).parent / "schema" / "report-1.json").read_text())
+FACTS = GuestFacts("7.3.4", "ro", 2, 267889664, 250699776, 235966464, 1073737728, "5", 0)
+SPLAT = Event("warning", "WARNING: at f", "abcdef", Span(10, 12), lines=("WARNING: at f", "trace"), run="001-x")
+RUN = Run(
+    id="001-x",
+    cell=Cell("b" * 64, Machine(accel=Accel.TCG), ("s", "t"), 5),
+    directory="001-x",
+    ending=Ending.FINISHED,
+    phase="shutdown",
+    accel="tcg",
+    facts=FACTS,
+    differences=(),
+    problems=(),
+    stages=(Stage("s", 1.5),),
+    verdict=Standing.BAD,
+    reasons=("1 case FAIL",),
+)
+REPORT = Report(
+    schema="ttm-harness/report/1",
+    id="20261120T000000-abcdef",
+    verdict=Standing.BAD,
+    reasons=("001-x: 1 case FAIL",),
+    provenance=Provenance(
+        "0.1.0",
+        "linux-source-7.3 7.3.4-1",
+        "c" * 64,
+        "7.3.4",
+        "lean",
+        "d" * 64,
+        "gcc",
+        "b" * 64,
+        0,
+        "q",
+        "v",
+        "h",
+        "t",
+    ),
+    runs=(RUN,),
+    cases=tuple(
+        Case("s", f"a.{outcome.lower()}", outcome, message=f"why [{outcome}]", run="001-x") for outcome in Outcome
+    ),
+    events=(SPLAT,),
+)
+
+
+def text_of(report: Report) -> str:
+    out = io.StringIO()
+    print_report(report, Path("/runs/x"), out)
+    return out.getvalue()
+
+
+def test_json_is_what_the_schema_says_and_reads_back() -> None:
+    jsonschema.validate(json.loads(to_json(REPORT)), SCHEMA)
+    assert from_json(Report, to_json(REPORT)) == REPORT
+
+
+def test_the_schema_refuses_an_unknown_outcome() -> None:
+    plain = json.loads(to_json(REPORT))
+    plain["cases"][0]["outcome"] = "OK"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(plain, SCHEMA)
+
+
+def test_the_text_shows_what_is_bad_and_where_to_look() -> None:
+    text = text_of(REPORT)
+    assert "verdict: bad" in text
+    assert "FAIL s a.fail" in text
+    assert "why [FAIL]" in text
+    assert "NOT_RUN s a.not_run" in text
+    assert "/runs/x/001-x/reproduce.sh" in text
+    assert "WARNING: at f" in text
+    assert "a.pass" not in text
+
+
+def test_the_text_of_a_good_report_has_no_replay() -> None:
+    good = replace(REPORT, verdict=Standing.GOOD, reasons=(), runs=(replace(RUN, verdict=Standing.GOOD, reasons=()),))
+    assert "reproduce.sh" not in text_of(replace(good, cases=good.cases[:1], events=()))
+
+
+def test_problems_and_differences_are_shown() -> None:
+    run = replace(RUN, problems=("the guest never got ready",), differences=(Difference("RAM", "256M", "128M"),))
+    text = text_of(replace(REPORT, runs=(run,)))
+    assert "the guest never got ready" in text
+    assert "RAM: asked 256M, got 128M" in text
+
+
+def test_junit_counts() -> None:
+    root = ElementTree.fromstring(to_junit(REPORT))
+    suites = {suite.get("name"): suite for suite in root.iter("testsuite")}
+    assert set(suites) == {"s", "t"}
+    suite = suites["s"]
+    assert suite.get("tests") == str(len(Outcome))
+    assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("2", "4", "2")
+    properties = {one.get("name"): one.get("value") for one in suite.iter("property")}
+    assert properties["seed"] == "5"
+    assert properties["kernel"] == "7.3.4"
+
+
+def test_a_problem_of_the_run_is_an_error_in_junit() -> None:
+    root = ElementTree.fromstring(to_junit(replace(REPORT, runs=(replace(RUN, problems=("lost",)),), cases=())))
+    assert [error.get("message") for error in root.iter("error")] == ["lost", "lost"]
+
+
+def test_junit_survives_what_a_console_prints() -> None:
+    case = Case("s", "a\x00b", Outcome.FAIL, message="\x1b[2J]]>&<", diagnostics=("\x07",), run="001-x")
+    ElementTree.fromstring(to_junit(replace(REPORT, cases=(case,))))
+
+
+@given(st.text())
+def test_cleaned_text_is_xml(text: str) -> None:
+    case = Case("s", "n", Outcome.FAIL, message=text, diagnostics=(text,), run="001-x")
+    ElementTree.fromstring(to_junit(replace(REPORT, cases=(case,))))
+    assert clean(clean(text)) == clean(text)
