@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The shelf of sources in the store: find a tree that is there, or put one there once, whole, under its lock.
+
+STORE/sources/LABEL-ID16/tree.json
+STORE/sources/LABEL-ID16/linux/       the kernel tree, never written to again
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.model.codec import from_json, to_json
+from harness.model.errors import HarnessError, InfraError, UserError
+from harness.model.progress import Progress
+from harness.model.tree import Tree
+from harness.model.units import GIB, MIB
+from harness.proc import Deadline
+from harness.store.files import explain_os_error, fresh_directory, locked, sweep_leftovers, write_atomically
+from harness.store.layout import Layout
+
+LINUX = "linux"
+_TREE_FILE = "tree.json"
+_MAKEFILE_WORD = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE)
+_MAKEFILE_HEAD = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What every kind of source is given: where to put things, how long it may take, whom to tell."""
+
+    layout: Layout
+    deadline: Deadline
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A tree's place on the shelf: `label` for people, `id` (64 hex digits) for the content."""
+
+    label: str
+    id: str
+
+    @property
+    def name(self) -> str:
+        # kbuild's make cannot take spaces or colons in a path, and shells trip over the rest.
+        return f"{re.sub(r'[^A-Za-z0-9._-]', '_', self.label)}-{self.id[:16]}"
+
+    def below(self, layout: Layout) -> Path:
+        return layout.sources / self.name
+
+
+def read_version(tree: Path, what: str) -> str:
+    """The version in a tree's top Makefile; UserError, naming `what`, when it is no kernel's."""
+    makefile = tree / "Makefile"
+    try:
+        with makefile.open("rb") as file:
+            head = file.read(_MAKEFILE_HEAD).decode("utf-8", "replace")
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        head = ""
+    except OSError as error:
+        raise explain_os_error(error, f"cannot read {makefile}") from error
+    words: dict[str, str] = dict(_MAKEFILE_WORD.findall(head))
+    if not words.get("VERSION") or not words.get("PATCHLEVEL"):
+        raise UserError(
+            f"{what} is not a kernel tree: no top Makefile with VERSION and PATCHLEVEL",
+            hint="name the top directory of a Linux source",
+        )
+    numbers = [words[name] for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL") if words.get(name)]
+    return ".".join(numbers) + words.get("EXTRAVERSION", "")
+
+
+def find(layout: Layout, place: Place, spec: str) -> Tree | None:
+    """The tree that stands whole at `place`, None when there is none."""
+    tree = _read(place.below(layout))
+    return None if tree is None or tree.id != place.id else replace(tree, spec=spec)
+
+
+def standing(layout: Layout, label: str) -> list[Tree]:
+    """Every tree on the shelf whose label begins with `label`."""
+    found = (_read(path) for path in sorted(layout.sources.glob(f"{glob.escape(label)}*")))
+    return [tree for tree in found if tree is not None]
+
+
+def _read(directory: Path) -> Tree | None:
+    """A directory's tree.json; None for anything that is not a whole source."""
+    linux = directory / LINUX
+    try:
+        tree = from_json(Tree, (directory / _TREE_FILE).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, HarnessError):
+        return None
+    if ".part-" in directory.name or not (linux / "Makefile").is_file():
+        return None
+    return replace(tree, path=linux)  # the store may have been moved since
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A tree about to be put on the shelf, and what it will say of itself."""
+
+    place: Place
+    spec: str
+    origin: str
+
+
+def land(work: Work, arrival: Arrival, fill: Callable[[Path], None]) -> Tree:
+    """The tree at the arrival's place, made by `fill(DIR)`, which puts it into DIR/linux.
+
+    Of several processes that want the same one, one fills and the others wait. Nothing is left when it fails;
+    what an earlier kill -9 left of this place is removed.
+    """
+    place, layout = arrival.place, work.layout
+    final = place.below(layout)
+    _refuse_bad_path(final)
+    sweep_leftovers(layout.sources)
+
+    def on_wait() -> None:
+        work.progress.step(f"waiting for another ttm-harness, which is unpacking {arrival.origin}")
+
+    with locked(layout.locks / f"source-{place.name}.lock", work.deadline, on_wait):
+        if tree := find(layout, place, arrival.spec):
+            return tree
+        # The lock is ours, so whatever is left here belongs to a process that died.
+        for left in [final, *layout.sources.glob(f"{glob.escape(place.name)}.part-*")]:
+            shutil.rmtree(left, ignore_errors=True)
+        with fresh_directory(final) as part:
+            fill(part)
+            version = read_version(part / LINUX, arrival.origin)
+            for rest in part.iterdir():
+                if rest.name != LINUX:
+                    shutil.rmtree(rest) if rest.is_dir() and not rest.is_symlink() else rest.unlink()
+            tree = Tree(place.id, version, arrival.origin, final / LINUX, arrival.spec)
+            write_atomically(part / _TREE_FILE, to_json(tree))
+    return tree
+
+
+def _refuse_bad_path(final: Path) -> None:
+    if re.search(r"[\s:]", str(final)):
+        raise UserError(
+            f"the store {final.parent.parent} has a space or a colon in its name, which the kernel's make refuses",
+            hint="name another place with TTM_HARNESS_STORE",
+        )
+
+
+def require_space(directory: Path, needed: int, what: str) -> None:
+    """InfraError when the disk under `directory` has less than `needed` bytes for `what`."""
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise InfraError(
+            f"no space for {what}: it needs about {_rounded(needed)}, the disk of {directory} has {_rounded(free)}",
+            hint="free some, or name another place with TTM_HARNESS_STORE",
+        )
+
+
+def no_space(what: str) -> InfraError:
+    """The sentence for a disk that ran full in a tool that only says so in words."""
+    return explain_os_error(OSError(errno.ENOSPC, ""), what)
+
+
+def _rounded(size: int) -> str:
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / MIB:.1f} MiB"
