@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What make left in an object directory -> what a run needs of it, each piece looked at.
+
+make ends with 0 in more cases than those in which the image and the modules are there.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from harness.kernel.fragments import all_asks, for_version, place
+from harness.kernel.make import Make
+from harness.kernel.symbols import definition_folders
+from harness.model.build import Ask, Config, Profile
+from harness.model.errors import CommandFailed, InfraError
+from harness.proc import Deadline
+
+IMAGE = "arch/x86/boot/bzImage"
+_RELEASE = "include/config/kernel.release"
+_OBJECT_RULE = re.compile(r"^obj-\$\(CONFIG_([A-Za-z0-9_]+)\)\s*[:+]?=\s*(.*)$", re.MULTILINE)
+
+
+def collect(make: Make, config: Config, into: Path, deadline: Deadline) -> str:
+    """Fills `into` with bzImage, System.map, config, build.log and modules/; returns the kernel release.
+
+    InfraError names the piece that make did not leave, although it ended well.
+    """
+    release = _require(make, _RELEASE).read_text("utf-8").strip()
+    # A copy, not a link: a later make in the object directory rewrites its files in place.
+    shutil.copyfile(_require(make, IMAGE), into / "bzImage")
+    shutil.copyfile(_require(make, "System.map"), into / "System.map")
+    (into / "config").write_text(config.text, "utf-8")
+    _install_modules(make, into / "modules", deadline)
+    shutil.copyfile(_require(make, "build.log"), into / "build.log")
+    modules = into / "modules" / "lib" / "modules" / release
+    # scripts/depmod.sh only warns when there is no depmod.
+    if not (modules / "modules.dep").is_file():
+        raise InfraError(
+            f"make modules_install left no {release}/modules.dep",
+            hint="is depmod (package kmod) installed? ttm-harness doctor tells",
+            log=make.objects / "build.log",
+        )
+    for link in ("build", "source"):  # they point out of the directory, to places the guest has not
+        (modules / link).unlink(missing_ok=True)
+    return release
+
+
+def _require(make: Make, name: str) -> Path:
+    path = make.objects / name
+    if not path.is_file() or path.stat().st_size == 0:
+        raise InfraError(f"make ended well and left no {name}", log=make.objects / "build.log")
+    return path
+
+
+def _install_modules(make: Make, into: Path, deadline: Deadline) -> None:
+    # Stripped of debugging sections only, to be small in the guest; the object directory keeps them whole.
+    words = ("modules_install", f"INSTALL_MOD_PATH={into}", "INSTALL_MOD_STRIP=1")
+    try:
+        make.run(*words, deadline=deadline, log=make.objects / "install.log")
+    except CommandFailed as error:
+        raise InfraError(f"the modules cannot be installed: {error.message}", log=error.log) from error
+
+
+def find_modules(tree: Path, profile: Profile, version: tuple[int, int, int]) -> dict[Ask, tuple[str, ...]]:
+    """For each ask for `m`, the names of the modules that the Makefiles beside and below its Kconfig make of it."""
+    wanted = {ask.symbol: ask for ask in all_asks(for_version(profile, version)[0]) if ask.value == "m"}
+    found: dict[Ask, tuple[str, ...]] = {}
+    for symbol, folders in definition_folders(tree, tuple(wanted)).items():
+        names = {name for folder in folders for file in _makefiles(folder) for name in _module_names(file, symbol)}
+        found[wanted[symbol]] = tuple(sorted(names))
+    return found
+
+
+def _makefiles(folder: Path) -> list[Path]:
+    return [path for name in ("Makefile", "Kbuild") for path in folder.rglob(name) if path.is_file()]
+
+
+def _module_names(makefile: Path, symbol: str) -> list[str]:
+    text = makefile.read_text("utf-8", "replace").replace("\\\n", " ")
+    words = [word for match in _OBJECT_RULE.finditer(text) if match[1] == symbol for word in match[2].split()]
+    return [word.removesuffix(".o") for word in words if word.endswith(".o") and "$" not in word]
+
+
+def require_modules(made: dict[Ask, tuple[str, ...]], modules: Path, order: Path) -> None:
+    """InfraError when a module is not there that make lists in `order` (modules.order), or none of an ask's is."""
+    there = {path.name for path in modules.rglob("*.ko")}
+    # kbuild lists objects (.o), older ones modules (.ko).
+    listed = {f"{Path(line).stem}.ko" for line in order.read_text("utf-8").split()} if order.is_file() else set()
+    if missing := sorted(listed - there):
+        raise InfraError(f"make modules_install left out {', '.join(missing)}", log=order.with_name("install.log"))
+    for ask, names in made.items():
+        # Not all of the names: a Makefile may have more of them inside of an ifeq.
+        if names and there.isdisjoint(f"{name}.ko" for name in names):
+            raise InfraError(
+                f"make ended well and left no {' or '.join(f'{name}.ko' for name in names)}, "
+                f"which CONFIG_{ask.symbol}=m ({place(ask)}) asks for",
+                log=order.with_name("build.log"),
+            )

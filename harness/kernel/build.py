@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tree x Profile -> Build: made once, found again by what went into it.
+
+A build's id hashes the tree's content, the asks of the profile, the compiler and make's variables, so that it is
+known before make was ever started. `objects/ID` is the place of make, one a build: killed at any point, the next run
+goes on from the objects in it. `builds/ID` appears at once when everything in it is there and was looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.kernel.artefacts import collect, find_modules, require_modules
+from harness.kernel.buildlog import Paths, first_error, host_trouble, missing_header, parse_warnings, step_of
+from harness.kernel.fragments import all_asks, for_version
+from harness.kernel.kconfig import resolve_config
+from harness.kernel.make import OBJECTS, VARIABLES, Make, compiler_version, find_cache, hash_words, require_tools
+from harness.model.build import Build, Config, Profile
+from harness.model.codec import from_json, to_json
+from harness.model.errors import BuildFailed, CommandFailed, InfraError, StoreCorrupt, UserError
+from harness.model.progress import Progress
+from harness.model.tree import Tree
+from harness.model.units import format_seconds
+from harness.proc import Deadline
+from harness.store.files import explain_os_error, fresh_directory, locked, write_atomically
+from harness.store.layout import Layout
+
+RECIPE = "2"  # raise when what is kept of a build changes, so that older ones are not found again
+# A guess until a first build of the profile was counted: what 7.3 took.
+_USUAL_STEPS = {"lean": 2300, "tiny": 1750}
+_OTHER_STEPS = 2400
+_NOTE_SECONDS = 5.0
+_RECORD = "build.json"
+
+
+def build_id(tree: Tree, profile: Profile, compiler: str) -> str:
+    """64 hex digits over all that decides what the build is. Pure: no make, no tree is read."""
+    fitting, _ = for_version(profile, tree.version_tuple)
+    asks = sorted({ask.config_line for ask in all_asks(fitting)})
+    return hash_words(RECIPE, tree.id, profile.name, compiler, *VARIABLES, *asks)
+
+
+def find(tree: Tree, profile: Profile, layout: Layout, deadline: Deadline) -> Build | None:
+    """The finished build, or None; starts no make."""
+    return _find(build_id(tree, profile, compiler_version(deadline)), tree, layout)
+
+
+def obtain(
+    tree: Tree, profile: Profile, layout: Layout, deadline: Deadline, progress: Progress, jobs: int | None = None
+) -> Build:
+    """The kernel of that tree and profile: found, or configured and built with `jobs` (all processors) at once.
+
+    Raises ConfigUnmet, UserError (a symbol or a tool that is not there), BuildFailed (the sources), InfraError (the
+    host), DeadlineExceeded. A second process that wants the same build waits for the first and finds it.
+    """
+    compiler = compiler_version(deadline)
+    identity = build_id(tree, profile, compiler)
+    if (found := _find(identity, tree, layout)) is not None:
+        return found
+    require_tools()
+    _require_x86()
+    lock = layout.locks / f"build-{identity[:16]}"
+    with locked(lock, deadline, lambda: progress.step("waiting for another ttm-harness that builds the same kernel")):
+        if (found := _find(identity, tree, layout)) is not None:
+            return found
+        job = _Job(identity, tree, profile, compiler, layout, jobs or os.cpu_count() or 1)
+        return _make(job, deadline, progress)
+
+
+def _require_x86() -> None:
+    if platform.machine() != "x86_64":
+        raise UserError(
+            f"the profiles are for x86-64, and this host is {platform.machine()}",
+            hint="run it on an x86-64 host",
+        )
+
+
+def _find(identity: str, tree: Tree, layout: Layout) -> Build | None:
+    """A finished build whose objects are there still; what is broken counts as not there, and is made again."""
+    path, place = _places(identity, layout)
+    objects = place / OBJECTS
+    try:
+        build = from_json(Build, (path / _RECORD).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, StoreCorrupt):
+        return None
+    # The store may have moved, and the tree may lie elsewhere now: paths are this run's.
+    build = replace(build, tree=tree, path=path, objects=objects)
+    whole = build.id == identity and build.image.is_file() and (objects / "Module.symvers").is_file()
+    return build if whole and build.config_path.is_file() and build.modules.is_dir() else None
+
+
+def _places(identity: str, layout: Layout) -> tuple[Path, Path]:
+    return layout.builds / identity[:16], layout.objects / identity[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One build to be made."""
+
+    identity: str
+    tree: Tree
+    profile: Profile
+    compiler: str
+    layout: Layout
+    jobs: int
+
+    @property
+    def make(self) -> Make:
+        return Make(_places(self.identity, self.layout)[1], find_cache(self.layout.root))
+
+    @property
+    def log(self) -> Path:
+        return self.make.objects / "build.log"
+
+    @property
+    def paths(self) -> Paths:
+        return Paths((str(self.make.objects), str(self.make.place), str(self.tree.path)))
+
+
+def _make(job: _Job, deadline: Deadline, progress: Progress) -> Build:
+    progress.step(f"configuring {job.profile.name} for {job.tree.version}")
+    try:
+        config = resolve_config(job.tree, job.profile, job.make.place, deadline, cache=job.make.cache)
+        steps, seconds = _compile(job, deadline, progress)
+        return _keep(job, config, steps, seconds, deadline)
+    except OSError as error:
+        raise explain_os_error(error, f"cannot build in {job.make.place}") from error
+
+
+def _compile(job: _Job, deadline: Deadline, progress: Progress) -> tuple[int, float]:
+    """Runs make to its end; returns the distinct steps and the seconds it took, over all attempts together."""
+    watch = _Watch(job.make.objects / "seconds")
+    total, seconds = _last_size(job)
+    expected = f", {format_seconds(seconds)} the last time" if seconds else ""
+    progress.step(f"building {job.profile.name} for {job.tree.version} with {job.jobs} jobs{expected}")
+    done = {step for line in _log_lines(job.log) if (step := step_of(line)) is not None}
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        step = step_of(line)
+        if step is None:
+            lines.append(line)
+            return
+        done.add(step)
+        watch.note()
+        progress.advance(min(len(done), total), total, "objects")
+
+    try:
+        job.make.run(f"-j{job.jobs}", "bzImage", "modules", deadline=deadline, log=job.log, on_line=on_line)
+    except CommandFailed as error:
+        raise _make_error(job, lines, error) from error
+    progress.advance(len(done), len(done), "objects")
+    return len(done), watch.total
+
+
+class _Watch:
+    """The seconds spent on a build, kept in a file every now and then, so that a kill forgets few of them."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._began = self._noted = time.monotonic()
+        try:
+            self._earlier = float(file.read_text("ascii"))
+        except (OSError, ValueError):
+            self._earlier = 0.0
+
+    @property
+    def total(self) -> float:
+        return self._earlier + time.monotonic() - self._began
+
+    def note(self) -> None:
+        if time.monotonic() - self._noted > _NOTE_SECONDS:
+            self._noted = time.monotonic()
+            self._file.write_text(f"{self.total:.1f}", "ascii")
+
+
+def _last_size(job: _Job) -> tuple[int, float]:
+    """Steps and seconds of the newest build of the profile, else a guess and 0."""
+    records = [path / _RECORD for path in job.layout.builds.iterdir() if (path / _RECORD).is_file()]
+    for record in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            build = from_json(Build, record.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, StoreCorrupt):
+            continue
+        if build.profile == job.profile.name and build.steps:
+            return build.steps, build.seconds
+    return _USUAL_STEPS.get(job.profile.name, _OTHER_STEPS), 0.0
+
+
+def _log_lines(log: Path) -> list[str]:
+    return log.read_text("utf-8", "replace").split("\n") if log.is_file() else []
+
+
+def _make_error(job: _Job, lines: list[str], error: CommandFailed) -> Exception:
+    """Whose fault a failed make is: the host's, or the sources'."""
+    if error.status < 0:
+        return error
+    if header := missing_header(lines):
+        return UserError(
+            f"the build needs {header}, which this host has not",
+            hint="ttm-harness doctor says what to install",
+            log=job.log,
+        )
+    if trouble := host_trouble(lines):
+        return InfraError(f"cannot build {job.tree.version}: {trouble}", hint="free some and run again", log=job.log)
+    said = first_error(lines, job.paths)
+    if said is None:
+        return error
+    return BuildFailed(f"{job.tree.origin} with profile {job.profile.name} does not build: {said}", log=job.log)
+
+
+def _keep(job: _Job, config: Config, steps: int, seconds: float, deadline: Deadline) -> Build:
+    """Copies what a run needs to builds/ID, after looking that it is there."""
+    path, objects = _places(job.identity, job.layout)[0], job.make.objects
+    warnings = parse_warnings(_log_lines(job.log), job.paths)
+    if path.exists():  # broken, or its objects were gone: `_find` did not take it
+        shutil.rmtree(path)
+    with fresh_directory(path) as work:
+        release = collect(job.make, config, work, deadline)
+        asked = find_modules(job.tree.path, job.profile, job.tree.version_tuple)
+        require_modules(asked, work / "modules", objects / "modules.order")
+        build = Build(
+            id=job.identity,
+            tree=job.tree,
+            profile=job.profile.name,
+            config_id=config.id,
+            compiler=job.compiler,
+            release=release,
+            path=path,
+            objects=objects,
+            warnings=warnings,
+            seconds=seconds,
+            steps=steps,
+        )
+        write_atomically(work / _RECORD, to_json(build))
+    return build

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What make printed -> steps, compiler warnings, the first error. Pure; knows kbuild's output and nothing else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+from harness.model.build import CompilerWarning
+
+_STEP = re.compile(r"  (?P<action>[A-Z][A-Z0-9_]*)(?: \[M\])? +(?P<target>\S.*)")
+_PLACE = r"(?P<file>[^\s:]+):(?P<line>[0-9]+):(?:[0-9]+:)?"
+_WARNING = re.compile(_PLACE + r" warning: (?P<text>.*)")
+_ERROR = re.compile(r"(?P<file>[^\s:]+):(?P<where>[0-9]+(?::[0-9]+)?): (?P<text>(?:fatal )?error: .*)")
+_OBJTOOL = re.compile(r"(?P<file>[^\s:]+): warning: objtool: (?P<text>.*)")
+_MODPOST = re.compile(r"WARNING: modpost: (?P<text>\S.*)")
+_FUNCTION = re.compile(r"(?P<file>[^\s:]+): In function .*:")
+_NOTE = re.compile(_PLACE + r" note: in expansion of macro .*")
+_OFFSET = re.compile(r"\+0x[0-9a-f]+")
+
+# In the order of how exactly they say what is wrong; each is looked for in the whole log before the next.
+_OTHER_ERRORS = (
+    re.compile(r".*undefined reference to .*"),
+    re.compile(r"ERROR: modpost: .*"),
+    re.compile(r".*: error: .*"),
+    re.compile(r".*[Ee]rror: .*"),
+    re.compile(r"make(?:\[[0-9]+\])?: \*\*\* .*"),
+)
+_HOST_TROUBLE = (
+    (re.compile(r".*No space left on device.*"), "the disk is full"),
+    (re.compile(r".*Killed signal terminated program.*"), "the compiler was killed, as happens when memory is short"),
+    (
+        re.compile(r".*(?:virtual memory exhausted|Cannot allocate memory|out of memory allocating).*"),
+        "out of memory",
+    ),
+)
+_MISSING_HEADER = re.compile(
+    r"(?P<by>[^\s:]+):[0-9]+:(?:[0-9]+:)? fatal error: (?P<header>\S+): No such file or directory"
+)
+_HOST_HEADERS = re.compile(r"(?:libelf|gelf|elf|dwarf|ncurses|zlib)\.h|openssl/.*|elfutils/.*")
+
+
+def step_of(line: str) -> str | None:
+    """`  CC [M]  fs/fuse/dev.o` -> `CC fs/fuse/dev.o`: one step of a build; None for any other line."""
+    match = _STEP.fullmatch(line)
+    return f"{match['action']} {match['target'].strip()}" if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The roots that are cut from file names, so that a message is the same for every checkout."""
+
+    roots: tuple[str, ...]
+
+    def shorten(self, name: str) -> str:
+        """`/store/objects/ID/mm/slub.c`, `../mm/slub.c` -> `mm/slub.c`; other names stay."""
+        for root in self.roots:
+            name = name.removeprefix(f"{root}/")
+        return str(PurePosixPath(name.removeprefix("../")))
+
+    def shorten_all(self, text: str) -> str:
+        for root in self.roots:
+            text = text.replace(f"{root}/", "")
+        return text
+
+
+def parse_warnings(lines: Iterable[str], paths: Paths) -> tuple[CompilerWarning, ...]:
+    """Warnings of the compiler, of objtool (line 0, offsets cut) and of modpost (line 0); each file and text once.
+
+    A warning inside a macro of a header belongs to the file that used the macro, as far as the compiler says which.
+    """
+    found: dict[tuple[str, str], CompilerWarning] = {}
+    user: str | None = None  # the file of the function that the compiler is talking about
+    pending: CompilerWarning | None = None  # a warning whose line in `user` is still to come
+    for line in lines:
+        if match := _FUNCTION.fullmatch(line):
+            user = paths.shorten(match["file"])
+        elif step_of(line) is not None:
+            user = pending = None
+        elif (
+            pending is not None and (match := _NOTE.fullmatch(line)) and paths.shorten(match["file"]) == pending.file
+        ):
+            found[pending.file, pending.text] = replace(pending, line=int(match["line"]))
+            pending = None
+        warning = _parse_warning(line, paths)
+        if warning is None:
+            continue
+        pending = None
+        if user is not None and warning.line and warning.file != user:
+            warning = pending = replace(warning, file=user)
+        found.setdefault((warning.file, warning.text), warning)
+    return tuple(found.values())
+
+
+def _parse_warning(line: str, paths: Paths) -> CompilerWarning | None:
+    if "arning: " not in line and "WARNING: " not in line:
+        return None
+    if match := _WARNING.fullmatch(line):
+        return CompilerWarning(paths.shorten(match["file"]), int(match["line"]), match["text"])
+    if match := _OBJTOOL.fullmatch(line):
+        return CompilerWarning(paths.shorten(match["file"]), 0, _OFFSET.sub("", match["text"]))
+    if match := _MODPOST.fullmatch(line):
+        # `FILE: text`, or on older kernels `text in FILE`.
+        first, _, rest = match["text"].partition(": ")
+        file, text = (first, rest) if rest and " " not in first else (first.split()[-1], match["text"])
+        return CompilerWarning(paths.shorten(file), 0, _OFFSET.sub("", text))
+    return None
+
+
+def first_error(lines: Iterable[str], paths: Paths) -> str | None:
+    """The first compiler error as `file:line:col: error: text`, else the line that says most, else None."""
+    kept = list(lines)
+    for line in kept:
+        if match := _ERROR.fullmatch(line):
+            return f"{paths.shorten(match['file'])}:{match['where']}: {match['text']}"
+    for pattern in _OTHER_ERRORS:
+        for line in kept:
+            if pattern.fullmatch(line):
+                return paths.shorten_all(line.strip())
+    return None
+
+
+def host_trouble(lines: Iterable[str]) -> str | None:
+    """What is wrong with this host, in words, when make failed by no fault of the sources; None otherwise."""
+    for line in lines:
+        for pattern, words in _HOST_TROUBLE:
+            if pattern.fullmatch(line):
+                return words
+    return None
+
+
+def missing_header(lines: Iterable[str]) -> str | None:
+    """A header of a host library (libelf, openssl) that a program of the build did not find."""
+    for line in lines:
+        match = _MISSING_HEADER.fullmatch(line)
+        if match and _HOST_HEADERS.fullmatch(match["header"]):
+            return match["header"]
+    return None

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Text of kernel-configs/ -> Fragment -> Profile. Knows nothing of a tree, of make or of what comes out.
+
+A fragment line is an ask: `CONFIG_X=value`, or `# CONFIG_X is not set`. A comment of the form
+
+    # since 7.0: why
+    # before 6.15: why
+    # since 6.12, before 7.0: why
+
+limits the asks right below it, up to the next blank line or comment, to those kernel versions.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.model.build import Ask, Fragment, Profile
+from harness.model.errors import UserError
+
+PROFILES_FILE = "profiles.toml"
+
+_ASK = re.compile(r'CONFIG_([A-Za-z0-9_]+)=(-?[0-9]+|0[xX][0-9A-Fa-f]+|[ymn]|"(?:[^"\\]|\\.)*")')
+_NOT_SET = re.compile(r"# CONFIG_([A-Za-z0-9_]+) is not set")
+_ALMOST_NOT_SET = re.compile(r"#\s*CONFIG_\w+\s+is\b")
+_LIMIT = re.compile(
+    r"# (?:since (?P<since>[0-9]{1,4}\.[0-9]{1,4}))?(?P<comma>, )?(?:before (?P<before>[0-9]{1,4}\.[0-9]{1,4}))?:.*"
+)
+_ALMOST_LIMIT = re.compile(r"#\s*(?:since|before)\s+[0-9]")
+
+Version = tuple[int, int]
+FIRST: Version = (0, 0)
+NEVER: Version = (9999, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedAsk(Ask):
+    """An ask that holds for kernels in [since, before) only."""
+
+    since: Version = FIRST
+    before: Version = NEVER
+
+
+def limits(ask: Ask) -> tuple[Version, Version]:
+    """The kernel versions [since, before) for which the ask holds."""
+    return (ask.since, ask.before) if isinstance(ask, LimitedAsk) else (FIRST, NEVER)
+
+
+def place(ask: Ask) -> str:
+    """Where the ask stands, as a person would look it up: `base.config:12`."""
+    return f"{ask.fragment}.config:{ask.line}"
+
+
+def parse_fragment(name: str, text: str) -> Fragment:
+    """A fragment file's text -> Fragment; UserError with file and line on what is neither ask nor comment."""
+    asks: list[Ask] = []
+    limit = (FIRST, NEVER)
+    for number, raw in enumerate(text.split("\n"), 1):
+        line = raw.rstrip()
+        ask = _parse_ask(name, number, line)
+        if ask is None:
+            limit = _parse_limit(name, number, line)
+        elif limit == (FIRST, NEVER):
+            asks.append(ask)
+        else:
+            asks.append(LimitedAsk(ask.symbol, ask.value, ask.fragment, ask.line, *limit))
+    _refuse_contradictions(asks)
+    return Fragment(name, tuple(asks))
+
+
+def _parse_ask(name: str, number: int, line: str) -> Ask | None:
+    if match := _ASK.fullmatch(line):
+        return Ask(match[1], match[2], name, number)
+    if match := _NOT_SET.fullmatch(line):
+        return Ask(match[1], "n", name, number)
+    if not line or (line.startswith("#") and not _ALMOST_NOT_SET.match(line)):
+        return None
+    raise UserError(
+        f"{name}.config:{number}: {line!r} is neither an ask nor a comment",
+        hint="write CONFIG_X=y (or m, a number, a quoted string) or `# CONFIG_X is not set`, with nothing around it",
+    )
+
+
+def _parse_limit(name: str, number: int, line: str) -> tuple[Version, Version]:
+    match = _LIMIT.fullmatch(line)
+    since, before = (match["since"], match["before"]) if match else (None, None)
+    if match and (since or before) and bool(match["comma"]) == bool(since and before):
+        limit = (_version(since) if since else FIRST, _version(before) if before else NEVER)
+        if limit[0] < limit[1]:
+            return limit
+        raise UserError(f"{name}.config:{number}: no kernel is both since {since} and before {before}")
+    if _ALMOST_LIMIT.match(line):
+        raise UserError(
+            f"{name}.config:{number}: {line!r} names no range of kernel versions",
+            hint="write `# since 7.0: why`, `# before 7.0: why` or `# since 6.12, before 7.0: why`",
+        )
+    return FIRST, NEVER
+
+
+def _version(text: str) -> Version:
+    major, minor = text.split(".")
+    return int(major), int(minor)
+
+
+def compose(profile: str, fragments: Iterable[Fragment]) -> Profile:
+    """Fragments -> Profile; UserError when two of them ask for different values of a symbol in one kernel version."""
+    parts = tuple(fragments)
+    _refuse_contradictions(ask for part in parts for ask in part.asks)
+    return Profile(profile, parts)
+
+
+def _refuse_contradictions(asks: Iterable[Ask]) -> None:
+    seen: dict[str, list[Ask]] = {}
+    for ask in asks:
+        for other in seen.setdefault(ask.symbol, []):
+            if other.value != ask.value and _overlap(other, ask):
+                raise UserError(
+                    f"CONFIG_{ask.symbol} is asked to be {other.value} in {place(other)} "
+                    f"and {ask.value} in {place(ask)}",
+                    hint="drop one of the lines, or limit each to its kernel versions with `# since X.Y:`",
+                )
+        seen[ask.symbol].append(ask)
+
+
+def _overlap(one: Ask, other: Ask) -> bool:
+    (since, before), (other_since, other_before) = limits(one), limits(other)
+    return since < other_before and other_since < before
+
+
+def for_version(profile: Profile, version: tuple[int, int, int]) -> tuple[Profile, tuple[Ask, ...]]:
+    """The profile as it holds for that kernel, and the asks that were left out of it."""
+    dropped: list[Ask] = []
+    fragments = []
+    for fragment in profile.fragments:
+        kept: list[Ask] = []
+        for ask in fragment.asks:
+            since, before = limits(ask)
+            (kept if since <= version[:2] < before else dropped).append(ask)
+        fragments.append(replace(fragment, asks=tuple(kept)))
+    return replace(profile, fragments=tuple(fragments)), tuple(dropped)
+
+
+def all_asks(profile: Profile) -> tuple[Ask, ...]:
+    """Every ask of every fragment, in order; a symbol may come twice, with the same value."""
+    return tuple(ask for fragment in profile.fragments for ask in fragment.asks)
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileEntry:
+    """A table of profiles.toml."""
+
+    name: str
+    about: str
+    fragments: tuple[str, ...]
+
+
+def parse_profiles(text: str) -> tuple[ProfileEntry, ...]:
+    """profiles.toml -> its tables; UserError on anything else."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{PROFILES_FILE} is not TOML: {error}") from error
+    return tuple(_profile_entry(name, table) for name, table in tables.items())
+
+
+def _profile_entry(name: str, table: object) -> ProfileEntry:
+    cure = 'a profile is [NAME] with about = "one line" and fragments = ["base", ...]'
+    if not isinstance(table, dict):
+        raise UserError(f"{PROFILES_FILE}: {name} is not a table", hint=cure)
+    about, fragments = table.get("about"), table.get("fragments")
+    if not isinstance(about, str):
+        raise UserError(f"{PROFILES_FILE}: profile {name} has no text `about`", hint=cure)
+    if not isinstance(fragments, list) or not fragments or not all(isinstance(part, str) for part in fragments):
+        raise UserError(f"{PROFILES_FILE}: profile {name} has no list `fragments` of names", hint=cure)
+    if extra := sorted(set(table) - {"about", "fragments"}):
+        raise UserError(f"{PROFILES_FILE}: profile {name} has an unknown key {extra[0]!r}", hint=cure)
+    return ProfileEntry(name, about, tuple(fragments))
+
+
+def read_profiles(configs_dir: Path) -> tuple[ProfileEntry, ...]:
+    """The profiles that `configs_dir` defines."""
+    return parse_profiles(_read(configs_dir / PROFILES_FILE, f"{configs_dir} is no folder of kernel configs"))
+
+
+def read_profile(name: str, configs_dir: Path) -> Profile:
+    """The profile with its fragments; UserError lists the profiles that there are when it is not one of them."""
+    entries = {entry.name: entry for entry in read_profiles(configs_dir)}
+    if name not in entries:
+        raise UserError(
+            f"there is no profile {name!r} in {configs_dir / PROFILES_FILE}",
+            hint=f"the profiles are {', '.join(sorted(entries))}",
+        )
+    return compose(name, [_read_fragment(part, name, configs_dir) for part in entries[name].fragments])
+
+
+def _read_fragment(fragment: str, profile: str, configs_dir: Path) -> Fragment:
+    text = _read(configs_dir / f"{fragment}.config", f"profile {profile} names the fragment {fragment!r}")
+    return parse_fragment(fragment, text)
+
+
+def _read(path: Path, why: str) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise UserError(f"{why}, but {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How kbuild is called: always the same variables, an environment with nothing personal in it, a low priority.
+
+Every build has a place of its own: a directory with links to what is in the top of the source tree, and `objects`,
+where make puts everything. To kbuild that is a source tree with its object directory right inside, the one case in
+which it names all files relative to each other (`../mm/vmscan.c`): so the commands, and with them the keys of ccache,
+are the same for every checkout and every store, and patch k+1 of a series finds what patch k compiled. The source
+tree itself is never written to.
+
+make goes by times, the harness by content: as the tree of a content id never changes, and no place is ever used for
+another, a time in the past cannot make an old object look new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.model.errors import UserError
+from harness.proc import Completed, Deadline, find_tool, run
+
+# What can be in the image besides the sources; part of a build's identity.
+VARIABLES = (
+    "ARCH=x86_64",
+    "KBUILD_BUILD_USER=ttm-harness",
+    "KBUILD_BUILD_HOST=ttm-harness",
+    "KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970",
+    "KBUILD_BUILD_VERSION=1",  # else the number of the attempt is in the image
+    "LOCALVERSION=",  # set and empty: no `+` for a git tree without a tag
+)
+
+_TOOLS = ("make", "gcc", "ld", "flex", "bison", "bc", "depmod")
+_SYSTEM_PATHS = (Path("/usr/sbin"), Path("/sbin"))  # not in every user's PATH, but kbuild looks there for depmod
+_NICENESS = "10"
+OBJECTS = "objects"
+_OWN = (OBJECTS, "home")
+
+
+@dataclass(frozen=True, slots=True)
+class Make:
+    """make in the place of one build; with `cache`, through ccache with its files there."""
+
+    place: Path
+    cache: Path | None = None
+
+    @property
+    def objects(self) -> Path:
+        """make's object directory (O=)."""
+        return self.place / OBJECTS
+
+    def argv(self, *words: str) -> tuple[str, ...]:
+        compiler = "ccache gcc" if self.cache is not None else "gcc"
+        # Synchronised: what several compilers say at once is otherwise mixed in the middle of a message.
+        program = ("nice", "-n", _NICENESS, "make", "--no-print-directory", "--output-sync=target")
+        return (*program, "-C", str(self.place), f"O={self.objects}", *VARIABLES, f"CC={compiler}", *words)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """HOME is an empty directory: no dot file of the user can take part in a build."""
+        home = self.place / "home"
+        home.mkdir(parents=True, exist_ok=True)
+        cache = {}
+        if self.cache is not None:
+            cache = {
+                "CCACHE_DIR": str(self.cache),
+                "CCACHE_NOHASHDIR": "1",  # where the objects lie is nothing to the compiler: no debug information
+                # Dependencies from the compiler, which kbuild asks for anyhow, instead of from a run of the
+                # preprocessor: a miss costs nothing then (measured on vmscan.c: 0.76 s against 0.94 s; plain 0.76 s).
+                "CCACHE_DEPEND": "1",
+            }
+        return {"HOME": str(home), **cache}
+
+    def run(
+        self,
+        *words: str,
+        deadline: Deadline,
+        log: Path,
+        env: dict[str, str] | None = None,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Completed:
+        """Runs make; tethered, because a make that outlives the harness would fight the next one."""
+        return run(
+            self.argv(*words),
+            deadline=deadline,
+            cwd=self.objects,
+            env={**self.environment, **(env or {})},
+            log=log,
+            on_line=on_line,
+            tethered=True,
+        )
+
+
+def prepare_place(place: Path, tree: Path) -> None:
+    """Makes the links of a build's place anew where they do not lead to `tree`; what make made stays."""
+    (place / OBJECTS).mkdir(parents=True, exist_ok=True)
+    wanted = {path.name: path for path in tree.iterdir() if not path.name.startswith(".") and path.name not in _OWN}
+    for link in place.iterdir():
+        if link.is_symlink() and (link.name not in wanted or link.readlink() != wanted[link.name]):
+            link.unlink()
+    for name, target in wanted.items():
+        if not (place / name).is_symlink():
+            (place / name).symlink_to(target)
+
+
+def require_tools() -> None:
+    """UserError names the programs that a build needs and this host has not."""
+    missing = [name for name in _TOOLS if not _is_there(name)]
+    if missing:
+        raise UserError(
+            f"a kernel cannot be built without {', '.join(missing)}, which this host has not",
+            hint="ttm-harness doctor says what to install",
+        )
+
+
+def _is_there(name: str) -> bool:
+    return find_tool(name) is not None or any((path / name).is_file() for path in _SYSTEM_PATHS)
+
+
+def find_cache(root: Path) -> Path | None:
+    """Where ccache is to keep its files in the store, None on a host without ccache."""
+    return root / "ccache" if find_tool("ccache") is not None else None
+
+
+def compiler_version(deadline: Deadline) -> str:
+    """The first lines of `gcc --version` and `ld --version`: what a build's identity says of the tools."""
+    lines = []
+    for tool in ("gcc", "ld"):
+        output = run((tool, "--version"), deadline=deadline.at_most(30), hint="is it a working compiler?").output
+        lines.append(output.split("\n")[0].strip())
+    return ", ".join(lines)
+
+
+def hash_words(*words: str) -> str:
+    """sha256 over words, so that no two lists of words are the same text."""
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()

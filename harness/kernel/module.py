@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A directory of module sources x Build -> .ko files, made in a copy and found again by what went into them."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from harness.kernel.buildlog import Paths, first_error, parse_warnings
+from harness.kernel.make import Make, find_cache, hash_words, prepare_place
+from harness.model.build import Build
+from harness.model.errors import BuildFailed, CommandFailed, InfraError, UserError
+from harness.proc import Deadline
+from harness.store.files import fresh_directory, locked
+from harness.store.layout import Layout
+
+_PRODUCTS = ("*.o", "*.ko", "*.mod", "*.mod.c", ".*", "Module.symvers", "modules.order")
+
+
+def build_module(build: Build, source_dir: Path, layout: Layout, deadline: Deadline) -> Path:
+    """The directory that holds the .ko files made of `source_dir` for that build; `source_dir` is not written to.
+
+    Raises UserError when it has no Kbuild or Makefile, BuildFailed on the first error or warning (a warning in a
+    module that is loaded into the kernel under test is an error), InfraError when no module came of it.
+    """
+    sources = _sources(source_dir)
+    key = hash_words("module", build.id, *(word for path, digest in sources for word in (path, digest)))[:16]
+    final = layout.objects / f"module-{key}"
+    if _modules(final):
+        return final
+    with locked(layout.locks / f"module-{key}", deadline):
+        if _modules(final):
+            return final
+        shutil.rmtree(final, ignore_errors=True)
+        with fresh_directory(final) as work:
+            _compile(build, source_dir, tuple(path for path, _ in sources), work, layout, deadline)
+    return final
+
+
+def _modules(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.ko"))
+
+
+def _sources(directory: Path) -> list[tuple[str, str]]:
+    """The files that are sources, relative to the directory, with hashes of their content."""
+    if not any((directory / name).is_file() for name in ("Kbuild", "Makefile")):
+        raise UserError(f"{directory} has no Kbuild and no Makefile, so no module can be made of it")
+    found = []
+    for path in sorted(directory.rglob("*")):
+        relative = path.relative_to(directory)
+        if path.is_file() and not any(Path(part).match(pattern) for part in relative.parts for pattern in _PRODUCTS):
+            found.append((str(relative), hashlib.sha256(path.read_bytes()).hexdigest()))
+    return found
+
+
+def _compile(
+    build: Build, source_dir: Path, names: tuple[str, ...], work: Path, layout: Layout, deadline: Deadline
+) -> None:
+    scratch = work / "scratch"
+    for name in names:
+        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source_dir / name, scratch / name)
+    # Outside of the scratch copy, which goes away when make fails.
+    log = build.objects / f"{work.name.split('.')[0]}.log"
+    log.unlink(missing_ok=True)
+    make = Make(build.objects.parent, find_cache(layout.root))
+    prepare_place(make.place, build.tree.path)
+    paths = Paths((str(scratch), str(make.objects), str(make.place), str(build.tree.path)))
+    lines: list[str] = []
+    try:
+        make.run(f"M={scratch}", "KCFLAGS=-Werror", "modules", deadline=deadline, log=log, on_line=lines.append)
+    except CommandFailed as error:
+        said = first_error(lines, paths)
+        if said is None or error.status < 0:
+            raise
+        raise BuildFailed(f"the module in {source_dir} does not build: {said}", log=log) from error
+    if warnings := parse_warnings(lines, paths):
+        first = warnings[0]
+        raise BuildFailed(
+            f"the module in {source_dir} has warnings: {first.file}:{first.line}: {first.text}", log=log
+        )
+    made = sorted(scratch.rglob("*.ko"))
+    if not made:
+        raise InfraError(
+            f"make ended well and left no .ko of {source_dir}", hint="does its Kbuild set obj-m?", log=log
+        )
+    for module in made:
+        module.rename(work / module.name)
+    shutil.rmtree(scratch)

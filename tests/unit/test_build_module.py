@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Out-of-tree modules: made in a copy, kept whole, found again; a warning in one is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.kernel.module import build_module
+from harness.model.build import Build
+from harness.model.errors import BuildFailed, CommandFailed, InfraError, UserError
+from harness.model.tree import Tree
+from harness.proc import Deadline
+from harness.store.layout import Layout
+
+FAKE_MAKE = """\
+#!/bin/sh
+for word; do case $word in M=*) cd "${word#M=}" || exit 2 ;; esac; done
+echo called >> @ROOT@/calls
+case "$*" in *KCFLAGS=-Werror*) ;; *) echo 'no -Werror'; exit 2 ;; esac
+echo "  CC [M]  $PWD/load.o"
+: SAY
+touch load.ko load.o load.mod.c Module.symvers
+"""
+
+
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, say: str = ":", touch: bool = True) -> None:
+    folder = tmp_path / "bin"
+    folder.mkdir(exist_ok=True)
+    text = FAKE_MAKE.replace("@ROOT@", str(tmp_path)).replace(": SAY", say)
+    (folder / "make").write_text(text if touch else text.replace("touch", ": touch"))
+    (folder / "make").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+@pytest.fixture
+def build(tmp_path: Path, scratch_layout: Layout) -> Build:
+    tree = Tree("a" * 64, "7.3.4", "linux-test", tmp_path, "test")
+    objects = scratch_layout.objects / "o" / "objects"
+    objects.mkdir(parents=True)
+    return Build("b" * 64, tree, "lean", "c", "gcc", "7.3.4", scratch_layout.builds / "b", objects)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "load"
+    (path / "sub").mkdir(parents=True)
+    (path / "Kbuild").write_text("obj-m := load.o\n")
+    (path / "sub" / "load.c").write_text("int x;\n")
+    (path / "old.o").write_bytes(b"\xff left over")
+    return path
+
+
+def calls(tmp_path: Path) -> int:
+    path = tmp_path / "calls"
+    return len(path.read_text().split()) if path.exists() else 0
+
+
+def test_a_module_is_made_once(
+    tmp_path: Path, build: Build, source: Path, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    made = build_module(build, source, scratch_layout, Deadline(30))
+    assert [path.name for path in made.iterdir()] == ["load.ko"]
+    assert sorted(path.name for path in source.iterdir()) == ["Kbuild", "old.o", "sub"]
+    assert build_module(build, source, scratch_layout, Deadline(30)) == made
+    (source / "old.o").unlink()
+    assert build_module(build, source, scratch_layout, Deadline(30)) == made
+    assert calls(tmp_path) == 1
+    (source / "sub" / "load.c").write_text("int y;\n")
+    assert build_module(build, source, scratch_layout, Deadline(30)) != made
+    assert calls(tmp_path) == 2
+
+
+@pytest.mark.parametrize(
+    ("say", "error", "said"),
+    [
+        (
+            'echo "$PWD/load.c:3:1: error: odd [-Werror=unused]"; exit 2',
+            BuildFailed,
+            r"build: load\.c:3:1: error: odd",
+        ),
+        ('echo "WARNING: modpost: load.o: section mismatch"', BuildFailed, r"warnings: load\.o:0: section mismatch"),
+        ("echo nothing; exit 2", CommandFailed, "nothing"),
+    ],
+)
+def test_errors_and_warnings_are_findings(
+    tmp_path: Path,
+    build: Build,
+    source: Path,
+    scratch_layout: Layout,
+    monkeypatch: pytest.MonkeyPatch,
+    say: str,
+    error: type[Exception],
+    said: str,
+) -> None:
+    install(tmp_path, monkeypatch, say)
+    with pytest.raises(error, match=said):
+        build_module(build, source, scratch_layout, Deadline(30))
+    assert [path.name for path in scratch_layout.objects.iterdir()] == ["o"]
+    assert list(build.objects.glob("module-*.log"))
+
+
+def test_no_module_is_no_success(
+    tmp_path: Path, build: Build, source: Path, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, touch=False)
+    with pytest.raises(InfraError, match=r"left no \.ko"):
+        build_module(build, source, scratch_layout, Deadline(30))
+
+
+def test_a_directory_without_a_kbuild_file_is_refused(tmp_path: Path, build: Build, scratch_layout: Layout) -> None:
+    with pytest.raises(UserError, match="no Kbuild and no Makefile"):
+        build_module(build, tmp_path, scratch_layout, Deadline(30))

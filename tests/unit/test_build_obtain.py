@@ -1,0 +1,408 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Builds are made once, found again, waited for, gone on with, and never believed without looking.
+
+make is a script here that does what kbuild does to an object directory in 30 files; `tests/kernel` has the real one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.kernel.build import build_id, find, obtain
+from harness.kernel.fragments import compose, parse_fragment
+from harness.kernel.make import prepare_place
+from harness.model.codec import from_json, to_json
+from harness.model.errors import BuildFailed, CommandFailed, DeadlineExceeded, InfraError, UserError
+from harness.model.tree import Tree
+from harness.proc import Deadline
+from harness.store.layout import Layout
+
+OBJECTS = 30
+
+FAKE_MAKE = """\
+#!/bin/sh
+# kbuild, as far as the harness can see it. Leaves a line in $objects/../../../calls for every call.
+for word; do
+    case $word in
+    O=*) objects=${word#O=} ;;
+    INSTALL_MOD_PATH=*) into=${word#INSTALL_MOD_PATH=} ;;
+    *=*) ;;
+    *) last=$word ;;
+    esac
+done
+cd "$objects" || exit 2
+echo "$last" >> ../../../calls
+case $last in
+allnoconfig) cp "$KCONFIG_ALLCONFIG" .config ;;
+olddefconfig) ;;
+modules_install)
+    mkdir -p "$into/lib/modules/7.3.4" && cp -r kernel "$into/lib/modules/7.3.4/" || exit 2
+    ln -s /nowhere "$into/lib/modules/7.3.4/build"
+    : DEPMOD
+    ;;
+modules)
+    mkdir -p kernel arch/x86/boot include/config
+    i=0
+    while [ $i -lt 30 ]; do
+        i=$((i + 1))
+        [ -f mm/$i.o ] && continue
+        echo "  CC      mm/$i.o"
+        : STEP
+        mkdir -p mm && touch mm/$i.o
+    done
+    : FAIL
+    echo 7.3.4 > include/config/kernel.release
+    echo symbols > System.map && echo x > Module.symvers && echo ko > kernel/foo.ko
+    echo image > arch/x86/boot/bzImage
+    : AFTER
+    ;;
+esac
+"""
+
+DEPMOD = 'touch "$into/lib/modules/7.3.4/modules.dep"'
+
+
+class Heard:
+    """A Progress that remembers."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.advances: list[tuple[int, int, str]] = []
+
+    def step(self, text: str) -> None:
+        self.steps.append(text)
+
+    def advance(self, done: int, total: int, unit: str) -> None:
+        self.advances.append((done, total, unit))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    path = tmp_path / "tree"
+    (path / "drivers").mkdir(parents=True)
+    (path / "drivers" / "Kconfig").write_text("config FOO\n\ttristate\nconfig BAR\n\tbool\nconfig BAZ\n\tbool\n")
+    (path / "drivers" / "Makefile").write_text("obj-$(CONFIG_FOO) += \\\n\tfoo.o sub/\nobj-$(CONFIG_BAR) += bar.o\n")
+    return Tree("a" * 64, "7.3.4", "linux-test 7.3.4", path, "test")
+
+
+PROFILE = compose("small", [parse_fragment("frag", "CONFIG_FOO=m\nCONFIG_BAR=y\n")])
+
+
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
+    """Puts the fake make first in PATH; each keyword's `: KEYWORD` in it is replaced by a command."""
+    text = FAKE_MAKE
+    for place, command in {"DEPMOD": DEPMOD, **changes}.items():
+        assert f": {place}\n" in text
+        text = text.replace(f": {place}\n", f"{command}\n")
+    folder = tmp_path / "bin"
+    folder.mkdir(exist_ok=True)
+    for name in ("make", "flex", "bison", "bc", "depmod"):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    # No ccache here, and the tools of the host behind.
+    for name in ("gcc", "ld", "nice"):
+        real = shutil.which(name)
+        assert real is not None
+        if not (folder / name).exists():
+            (folder / name).symlink_to(real)
+    for name in ("sh", "cp", "ln", "mkdir", "touch", "sleep", "mv", "as"):
+        real = shutil.which(name)
+        assert real is not None
+        if not (folder / name).exists():
+            (folder / name).symlink_to(real)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def calls(layout: Layout) -> list[str]:
+    path = layout.root / "calls"
+    return path.read_text().split() if path.exists() else []
+
+
+def test_a_build_is_made_once_and_found_again(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    heard = Heard()
+    build = obtain(tree, PROFILE, scratch_layout, Deadline(60), heard, jobs=1)
+    assert calls(scratch_layout) == ["allnoconfig", "olddefconfig", "modules", "modules_install"]
+    assert build.image.read_text() == "image\n"
+    assert build.config_path.read_text() == "CONFIG_FOO=m\nCONFIG_BAR=y\n"
+    assert (build.modules / "7.3.4" / "kernel" / "foo.ko").is_file()
+    assert not (build.modules / "7.3.4" / "build").is_symlink()
+    assert (build.path / "System.map").is_file() and (build.path / "build.log").is_file()
+    assert (build.release, build.steps, build.profile) == ("7.3.4", OBJECTS, "small")
+    assert heard.advances[0] == (1, 2400, "objects") and heard.advances[-1] == (OBJECTS, OBJECTS, "objects")
+    began = time.monotonic()
+    again = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    assert time.monotonic() - began < 1
+    assert again == build == find(tree, PROFILE, scratch_layout, Deadline(60))
+    assert len(calls(scratch_layout)) == 4
+    assert from_json(type(build), to_json(build)) == build
+
+
+def test_the_same_build_is_found_from_another_checkout_and_in_a_moved_store(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    elsewhere = replace(tree, path=Path(shutil.copytree(tree.path, tmp_path / "tree2")), spec="other")
+    moved = Layout(scratch_layout.root.rename(tmp_path / "moved"))
+    found = obtain(elsewhere, PROFILE, moved, Deadline(60), Heard())
+    assert len(calls(moved)) == 4
+    assert found.tree == elsewhere and found.path.is_relative_to(moved.root) and found.objects.is_dir()
+
+
+def test_the_id_says_what_went_in_and_nothing_else(tree: Tree) -> None:
+    plain = build_id(tree, PROFILE, "gcc 12")
+    assert len(plain) == 64
+    assert build_id(replace(tree, path=Path("/elsewhere"), origin="x", spec="y"), PROFILE, "gcc 12") == plain
+    commented = compose("small", [parse_fragment("other", "# words\n\nCONFIG_BAR=y\nCONFIG_FOO=m\nCONFIG_BAR=y\n")])
+    assert build_id(tree, commented, "gcc 12") == plain
+    unlike = [
+        build_id(replace(tree, id="b" * 64), PROFILE, "gcc 12"),
+        build_id(tree, PROFILE, "gcc 13"),
+        build_id(tree, replace(PROFILE, name="other"), "gcc 12"),
+        build_id(tree, compose("small", [parse_fragment("frag", "CONFIG_FOO=y\nCONFIG_BAR=y\n")]), "gcc 12"),
+    ]
+    assert len({plain, *unlike}) == 5
+    limited = compose("small", [*PROFILE.fragments, parse_fragment("old", "# before 7.0: x\nCONFIG_BAZ=y\n")])
+    assert build_id(tree, limited, "gcc 12") == plain
+    assert build_id(replace(tree, version="6.12.1"), limited, "gcc 12") != plain
+
+
+def test_the_first_compiler_error_is_the_message(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = f"{tree.path}/mm/a.c:7:3: error: expected ';'"
+    install(tmp_path, monkeypatch, FAIL=f'echo "{said}"; echo "make: *** [Makefile:1] Error 2"; exit 2')
+    with pytest.raises(BuildFailed, match=r"does not build: mm/a\.c:7:3: error: expected ';'$") as caught:
+        obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    assert caught.value.log is not None and "expected" in caught.value.log.read_text()
+    assert list(scratch_layout.builds.iterdir()) == []
+    install(tmp_path, monkeypatch)
+    again = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    assert again.steps == OBJECTS  # those of the first attempt were not made again, and count
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "said"),
+    [
+        ("fatal error: error writing to /tmp/x.s: No space left on device", InfraError, "the disk is full"),
+        ("gcc: fatal error: Killed signal terminated program cc1", InfraError, "memory is short"),
+        ("elf.c:9:10: fatal error: libelf.h: No such file or directory", UserError, "needs libelf.h"),
+        ("something odd", CommandFailed, "ended with status 2"),
+    ],
+)
+def test_the_host_s_trouble_is_not_the_sources_fault(
+    tmp_path: Path,
+    tree: Tree,
+    scratch_layout: Layout,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    error: type[Exception],
+    said: str,
+) -> None:
+    install(tmp_path, monkeypatch, FAIL=f'echo "{line}"; exit 2')
+    with pytest.raises(error, match=said):
+        obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"AFTER": ": > arch/x86/boot/bzImage"}, "left no arch/x86/boot/bzImage"),
+        ({"AFTER": "mv arch/x86/boot/bzImage gone"}, "left no arch/x86/boot/bzImage"),
+        ({"AFTER": "mv System.map gone"}, "left no System.map"),
+        ({"AFTER": "mv kernel/foo.ko kernel/other.ko"}, r"left no foo\.ko, which CONFIG_FOO=m \(frag\.config:1\)"),
+        ({"AFTER": "echo kernel/more.o > modules.order"}, r"left out more\.ko"),
+        ({"DEPMOD": ":"}, r"left no 7\.3\.4/modules\.dep"),
+        ({"DEPMOD": "exit 1"}, "modules cannot be installed"),
+    ],
+)
+def test_an_exit_status_of_0_is_no_proof(
+    tmp_path: Path,
+    tree: Tree,
+    scratch_layout: Layout,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, str],
+    said: str,
+) -> None:
+    install(tmp_path, monkeypatch, **changes)
+    with pytest.raises(InfraError, match=said):
+        obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    assert list(scratch_layout.builds.iterdir()) == []
+
+
+@pytest.mark.parametrize("harm", ["image", "record", "objects", "garbage"])
+def test_a_build_that_was_harmed_is_made_again(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    install(tmp_path, monkeypatch)
+    build = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    if harm == "image":
+        build.image.unlink()
+    elif harm == "record":
+        (build.path / "build.json").unlink()
+    elif harm == "objects":
+        shutil.rmtree(build.objects)
+    else:
+        (build.path / "build.json").write_text('{"id": 7}')
+    again = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    assert again.id == build.id and again.image.is_file() and again.objects.is_dir()
+
+
+SCRIPT = """\
+import sys
+from pathlib import Path
+from harness.kernel.build import obtain
+from harness.kernel.fragments import compose, parse_fragment
+from harness.kernel.make import prepare_place
+from harness.model.tree import Tree
+from harness.proc import Deadline
+from harness.store.layout import Layout
+
+class Loud:
+    def step(self, text):
+        print(text, flush=True)
+    def advance(self, done, total, unit):
+        print(done, flush=True)
+
+tree = Tree("a" * 64, "7.3.4", "linux-test 7.3.4", Path(sys.argv[1]), "test")
+profile = compose("small", [parse_fragment("frag", "CONFIG_FOO=m\\nCONFIG_BAR=y\\n")])
+print("built", obtain(tree, profile, Layout(Path(sys.argv[2])), Deadline(60), Loud(), jobs=1).steps)
+"""
+
+
+def start(tree: Tree, layout: Layout) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", SCRIPT, str(tree.path), str(layout.root)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent.parent)
+
+
+def test_killed_in_the_middle_it_goes_on_from_the_objects(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(
+        tmp_path,
+        monkeypatch,
+        STEP="cd ../../..; echo made >> made; [ -f fast ] || sleep 0.05; echo $$ > pid; cd - > here",
+    )
+    first = start(tree, scratch_layout)
+    assert first.stdout is not None
+    for line in first.stdout:
+        if line.strip() == "5":
+            break
+    first.kill()
+    first.communicate()
+    # The make does not outlive the harness, and nothing that is half-done can be taken for a build.
+    pid = int((scratch_layout.root / "pid").read_text())
+    limit = time.monotonic() + 10
+    while _alive(pid) and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert not _alive(pid)
+    assert list(scratch_layout.builds.iterdir()) == []
+    (scratch_layout.root / "fast").touch()
+    build = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
+    assert build.steps == OBJECTS
+    made = (scratch_layout.root / "made").read_text().split()
+    assert OBJECTS <= len(made) <= OBJECTS + 1  # the one that was being made may be made twice
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1][:3]
+
+
+def test_two_processes_at_once_build_once(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, STEP="sleep 0.02")
+    pair = [start(tree, scratch_layout), start(tree, scratch_layout)]
+    heard = [process.communicate(timeout=60)[0] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0]
+    assert calls(scratch_layout).count("modules") == 1
+    assert sum("waiting for another ttm-harness" in text for text in heard) == 1
+    assert all(f"built {OBJECTS}" in text for text in heard)
+
+
+def test_a_deadline_ends_the_make(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, STEP="sleep 5")
+    with pytest.raises(DeadlineExceeded):
+        obtain(tree, PROFILE, scratch_layout, Deadline(1.5), Heard())
+
+
+def test_a_missing_tool_is_named(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    (tmp_path / "bin" / "bison").unlink()
+    with pytest.raises(UserError, match="without bison"):
+        obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+
+
+def test_another_machine_is_a_sentence(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with pytest.raises(UserError, match="this host is aarch64"):
+        obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+
+
+def test_the_second_build_of_a_profile_knows_how_long_it_takes(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    heard = Heard()
+    obtain(replace(tree, id="c" * 64), PROFILE, scratch_layout, Deadline(60), heard)
+    assert heard.advances[0] == (1, OBJECTS, "objects")
+    assert any("the last time" in step for step in heard.steps)
+
+
+def test_warnings_are_kept_with_the_build(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, FAIL=f'echo "{tree.path}/mm/a.c:7:3: warning: unused [-Wunused]"')
+    build = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    assert [(item.file, item.line, item.text) for item in build.warnings] == [("mm/a.c", 7, "unused [-Wunused]")]
+
+
+def test_the_user_s_environment_takes_no_part(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KCFLAGS", "-O0")
+    monkeypatch.setenv("MAKEFLAGS", "-k")
+    install(tmp_path, monkeypatch, AFTER='echo "$HOME|$KCFLAGS|$MAKEFLAGS" > ../../../environment')
+    build = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    home, flags, words = (scratch_layout.root / "environment").read_text().strip().split("|")
+    assert (flags, words) == ("", "")
+    assert Path(home) == build.objects.parent / "home" and list(Path(home).iterdir()) == []
+
+
+def test_a_place_leads_to_the_tree_that_it_is_for(tmp_path: Path) -> None:
+    one, two, place = tmp_path / "one", tmp_path / "two", tmp_path / "place"
+    for tree, names in ((one, ("Makefile", "mm", "old")), (two, ("Makefile", "mm", "new", "objects"))):
+        tree.mkdir()
+        for name in (*names, ".config", ".git"):
+            (tree / name).mkdir()
+    prepare_place(place, one)
+    assert sorted(path.name for path in place.iterdir()) == ["Makefile", "mm", "objects", "old"]
+    (place / "objects" / "made.o").touch()
+    prepare_place(place, two)
+    assert sorted(path.name for path in place.iterdir()) == ["Makefile", "mm", "new", "objects"]
+    assert (place / "mm").readlink() == two / "mm"
+    assert (place / "objects" / "made.o").exists() and not (place / "objects").is_symlink()
+    assert sorted(path.name for path in one.iterdir()) == [".config", ".git", "Makefile", "mm", "old"]
