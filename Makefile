@@ -6,13 +6,14 @@ PYTEST = .venv/bin/python -m pytest
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: run test unit bench clean help
+.PHONY: run test unit bench controls clean help
 
 help:
 	@echo 'make run     set up, build the newest kernel, boot it small, judge it (ARGS="--ram 128M …")'
 	@echo 'make test    set up, run all tests: unit, functional (a tiny kernel), kernel (a real one)'
 	@echo 'make unit    only the tests that need no kernel'
 	@echo 'make bench   measure'
+	@echo 'make controls  put every deliberate bug into TTM and see which the pressure suite notices'
 	@echo 'make clean   remove the virtual environment; the store stays'
 
 run:
@@ -30,6 +31,10 @@ unit:
 bench:
 	@.ci/setup test
 	@$(PYTEST) tests/bench -m bench -s $(PYTEST_ARGS)
+
+controls:
+	@.ci/setup
+	@$(HARNESS) controls $(ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info

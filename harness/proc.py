@@ -25,7 +25,7 @@ from harness.model.errors import CommandFailed, DeadlineExceeded, UserError
 
 TAIL_LINES = 40
 _GRACE_SECONDS = 5.0
-_KEPT_VARIABLES = ("PATH", "TMPDIR", "XDG_RUNTIME_DIR", "http_proxy", "https_proxy", "no_proxy")
+_KEPT_VARIABLES = ("TMPDIR", "XDG_RUNTIME_DIR", "http_proxy", "https_proxy", "no_proxy")
 
 
 class Deadline:
@@ -61,23 +61,26 @@ class Completed:
 
 
 def find_tool(name: str) -> Path | None:
-    """Where PATH, or the interpreter's own bin directory, has the tool; None when nowhere."""
-    own = Path(sys.executable).parent
-    for directory in (*map(Path, os.environ.get("PATH", os.defpath).split(os.pathsep)), own):
-        candidate = directory / name
+    """Where the search path of every child has the tool; None when nowhere."""
+    for directory in search_path():
+        candidate = Path(directory) / name
         if candidate.is_file() and os.access(candidate, os.X_OK):
             return candidate
     return None
 
 
+def search_path() -> tuple[str, ...]:
+    """PATH, then what a user's PATH lacks: the sbin directories (depmod), the interpreter's own bin (vng)."""
+    words = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    words += ["/usr/local/sbin", "/usr/sbin", "/sbin", str(Path(sys.executable).parent)]
+    return tuple(dict.fromkeys(word for word in words if word))
+
+
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of every child: PATH (with the interpreter's own bin last), C.UTF-8, nothing personal."""
+    """The environment of every child: the search path, C.UTF-8, nothing personal."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    own = str(Path(sys.executable).parent)
-    path = kept.get("PATH", os.defpath)
-    if own not in path.split(os.pathsep):
-        path = f"{path}{os.pathsep}{own}"
-    return {**kept, "PATH": path, "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", **(extra or {})}
+    own = {"PATH": os.pathsep.join(search_path()), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
+    return {**kept, **own, **(extra or {})}
 
 
 class Process:

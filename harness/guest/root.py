@@ -65,7 +65,8 @@ def _fill(work: Path, busybox: Path, scripts: Path, files: list[Path], deadline:
                 hint="static programs need the static C library (libc6-dev, glibc-static)",
             )
         else:
-            shutil.copy(path, work / "scripts" / path.name)
+            shutil.copyfile(path, work / "scripts" / path.name)
+            (work / "scripts" / path.name).chmod(0o755)
     shutil.copy(scripts / "init", work / "init")
     (work / "init").chmod(0o755)
     _refuse_dynamic(work / "bin" / "busybox", busybox)

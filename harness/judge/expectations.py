@@ -9,12 +9,9 @@ from dataclasses import replace
 
 from harness.model.machine import Difference, GuestFacts, Machine
 from harness.model.outcome import Ending, Outcome, Standing
-from harness.model.result import Case, Event, Run
+from harness.model.result import Case, Event
 from harness.model.suite import Requirement, Suite
 from harness.model.units import MIB, format_size
-
-# Kernel messages that are worth showing but are no fault of the kernel by themselves.
-INFORMATIVE_KINDS = frozenset({"taint", "page-alloc-failure"})
 
 # The firmware keeps some of the RAM it was given; QEMU's q35 leaves out less than this (0x9fc00..1M and ACPI).
 _FIRMWARE_SHARE = 2 * MIB
@@ -74,7 +71,11 @@ def differences(machine: Machine, release: str, cmdline: str, seed: int, facts: 
 def standing(
     ending: Ending, in_suite: bool, problems: Iterable[str], cases: Iterable[Case], events: Iterable[Event]
 ) -> tuple[Standing, tuple[str, ...]]:
-    """The verdict on one run and the sentences for it. `in_suite`: the end came after a suite had started."""
+    """The verdict on one run and the sentences for it.
+
+    `in_suite`: the end came after a suite had started. `events`: those that belong to no case, that nobody
+    expects and that are more than a note.
+    """
     troubles = tuple(problems)
     outcomes = [case.outcome for case in cases]
     findings = _findings(ending, in_suite, outcomes, tuple(events))
@@ -88,22 +89,6 @@ def standing(
     if Outcome.PASS not in outcomes:
         return Standing.CANNOT_TELL, ("no case passed, and none failed",)
     return Standing.GOOD, ()
-
-
-def reasons(runs: Iterable[Run], cases: Iterable[Case], events: Iterable[Event]) -> tuple[str, ...]:
-    """Every sentence that speaks against a good verdict, each with the run it is of; empty when all is good."""
-    sentences = []
-    all_cases, all_events = tuple(cases), tuple(events)
-    for run in runs:
-        _, why = standing(
-            run.ending,
-            run.phase in run.cell.suites or any(stage.name in run.cell.suites for stage in run.stages),
-            (*run.problems, *map(str, run.differences)),
-            (case for case in all_cases if case.run == run.id),
-            (event for event in all_events if event.run == run.id),
-        )
-        sentences += [f"{run.id}: {sentence}" for sentence in why]
-    return tuple(sentences)
 
 
 def overall(standings: Iterable[Standing]) -> Standing:
@@ -126,9 +111,9 @@ def _findings(ending: Ending, in_suite: bool, outcomes: list[Outcome], events: t
         count = outcomes.count(outcome)
         if count:
             sentences.append(f"{count} case{'s' if count > 1 else ''} {outcome}")
-    loud = [event for event in events if not event.expected and event.kind not in INFORMATIVE_KINDS]
-    if loud and not any(outcome in (Outcome.CRASH, Outcome.WARN) for outcome in outcomes):
-        sentences.append(f"the kernel log has {loud[0].title!r}" + (f" and {len(loud) - 1} more" if loud[1:] else ""))
+    if events:
+        more = f" and {len(events) - 1} more" if events[1:] else ""
+        sentences.append(f"the kernel log has {events[0].title!r}{more}, outside every case")
     return tuple(sentences)
 
 

@@ -7,15 +7,9 @@ from dataclasses import dataclass
 
 from harness.model.cell import Cell
 from harness.model.machine import Difference, GuestFacts
+from harness.model.oom import Oom
 from harness.model.outcome import Ending, Outcome, Standing
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Lines of a log, counted from 1, both ends included."""
-
-    first: int
-    last: int
+from harness.model.span import Span as Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +17,9 @@ class Event:
     """Something the kernel said of its own accord: a splat, a panic, an OOM kill.
 
     `fingerprint` survives another address, CPU or line number. `expected` carries the reason when a suite
-    declared the event, else it is empty. `lines` is the excerpt (at most 60 lines).
+    declared the event, else it is empty. `lines` is the excerpt (at most 60 lines). `task` is the name of who ran
+    into it, `modules` are those that its trace goes through, `frames` is the trace itself, innermost first, as the
+    kernel prints it (`foo+0x1/0x22 [ttm]`), without the guesses.
     """
 
     kind: str
@@ -33,6 +29,9 @@ class Event:
     expected: str = ""
     lines: tuple[str, ...] = ()
     run: str = ""
+    task: str = ""
+    modules: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,9 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One boot of one cell, judged. `problems` are sentences for what makes the run no evidence.
+    """One boot of one cell, judged. `problems` are sentences for what makes the run no evidence; `reasons` are
+    all that speaks against a good verdict, problems among them; `metrics` are those of the whole boot, from its
+    telemetry.
 
     `directory` is relative to the report's own; `accel` is what QEMU said it used. Its cases and events stand in
     the report, each with this run's `id`.
@@ -88,6 +89,8 @@ class Run:
     problems: tuple[str, ...]
     stages: tuple[Stage, ...]
     verdict: Standing
+    reasons: tuple[str, ...] = ()
+    metrics: tuple[Metric, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,17 @@ class Report:
     cases: tuple[Case, ...]
     events: tuple[Event, ...]
     stages: tuple[Stage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParseOutput:
+    """What `ttm-harness parse` prints with --json."""
+
+    schema: str
+    cases: tuple[Case, ...]
+    events: tuple[Event, ...]
+    problems: tuple[str, ...]
+    ooms: tuple[Oom, ...] = ()
 
 
 REPORT_SCHEMA = "ttm-harness/report/1"

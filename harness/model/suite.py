@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,37 @@ class ExpectedSplat:
     reason: str
 
 
+class KnobForm(StrEnum):
+    """How the value of a knob is written."""
+
+    INTEGER = "integer"
+    SIZE = "size"  # bytes, with K, M or G
+    SHARE = "share"  # a size, or a percentage of free RAM: 200%
+    CHOICE = "choice"
+
+
+@dataclass(frozen=True, slots=True)
+class KnobSpec:
+    """A parameter that a suite takes. `least` and `most` bound integers (as they are), sizes (in bytes) and
+    percentages of a share.
+    """
+
+    name: str
+    form: KnobForm
+    meaning: str
+    least: int = 0
+    most: int = 0
+    choices: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Suite:
     """`script` is the runner's name in guest-scripts/; `arguments` are passed to it.
 
     `symbols` are Kconfig symbols of which the suite needs each as y or m. `deadline` is in seconds on a machine
-    that runs at the speed of TCG on one laptop core; the flow scales it.
+    that runs at the speed of TCG on one laptop core; the flow scales it. `needs_module` is a folder of guest-scripts/
+    with the sources of kernel modules, built against the kernel under test. `sample_ms` is the interval at which the
+    guest's memory is sampled into a time series; 0 leaves it out.
     """
 
     name: str
@@ -51,3 +77,5 @@ class Suite:
     profile: str
     expected_splats: tuple[ExpectedSplat, ...] = ()
     needs_module: str | None = None
+    knobs: tuple[KnobSpec, ...] = ()
+    sample_ms: int = 0

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Report, Run
-from harness.model.units import format_seconds, format_size
+from harness.model.units import MIB, format_seconds
 
 _STYLE = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT_TELL: "bold yellow"}
 _SHOWN_PER_RUN = 12
@@ -35,7 +35,7 @@ def print_report(report: Report, directory: Path, file: IO[str], *, color: bool 
 def _print_provenance(report: Report, console: Console) -> None:
     where = report.provenance
     warnings = f", {where.build_warnings} warnings" if where.build_warnings else ""
-    console.print(f"kernel   {escape(where.tree_version)}  ({escape(where.tree_origin)})")
+    console.print(f"kernel   {escape(where.tree_version)}  ({escape(where.tree_origin.split(' sha256:')[0])})")
     console.print(f"build    {where.build_id[:12]}  {where.profile}, {escape(where.compiler)}{warnings}")
 
 
@@ -77,7 +77,8 @@ def _reached(run: Run) -> str:
     if facts is None:
         return f"swap {run.cell.machine.swap}, {accel}"
     free = f"{facts.mem_free >> 20}M free at start"
-    return f"{free}, {format_size(facts.swap_total)} swap, {facts.cpus} vCPUs, {accel}"
+    # swapon keeps one page for its header.
+    return f"{free}, {-(-facts.swap_total // MIB)}M swap, {facts.cpus} vCPUs, {accel}"
 
 
 def _row(suite: str, cases: list[Case], run: Run) -> tuple[str, ...]:

@@ -62,8 +62,8 @@ def explain_os_error(error: OSError, what: str) -> InfraError:
     return InfraError(f"{what}: {error.strerror or error}")
 
 
-def sweep_leftovers(parent: Path, older_than: float = 3600.0) -> None:
-    """Removes what a killed process left half-made below `parent`: `*.part-*` whose lock nobody holds."""
+def sweep_leftovers(parent: Path, older_than: float = 86400.0) -> None:
+    """Removes what a killed process left half-made in `parent`: `*.part-*` older than `older_than` seconds."""
     if not parent.is_dir():
         return
     limit = time.time() - older_than

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from harness.model.errors import UserError
 from harness.model.suite import Suite
-from harness.suites import ttm_kunit, xe_kunit, xe_live
+from harness.suites import kunit_self, pressure, ttm_kunit, xe_kunit, xe_live
 
-SUITES: dict[str, Suite] = {suite.name: suite for suite in (ttm_kunit.SUITE, xe_kunit.SUITE, xe_live.SUITE)}
+SUITES: dict[str, Suite] = {
+    suite.name: suite for suite in (ttm_kunit.SUITE, xe_kunit.SUITE, pressure.SUITE, xe_live.SUITE, kunit_self.SUITE)
+}
 
 QUICK = ("ttm-kunit", "xe-kunit")
 

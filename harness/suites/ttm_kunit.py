@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from harness.model.suite import Suite
+from harness.model.suite import ExpectedSplat, Requirement, Suite
 
 _MODULES = (
     "ttm_device_test",
@@ -20,8 +20,28 @@ SUITE = Suite(
     script="suite-kunit",
     arguments=_MODULES,
     symbols=("KUNIT", "DRM_TTM_KUNIT_TEST"),
-    requirements=(),
+    # What 6.12.117 and 7.3.4 execute, counted with parameters.
+    requirements=(
+        Requirement("ttm_device.*", 8),
+        Requirement("ttm_pool.*", 16),
+        Requirement("ttm_resource.*", 11),
+        Requirement("ttm_tt.*", 16),
+        Requirement("ttm_bo.*", 15),
+        Requirement("ttm_bo_validate.*", 35),
+    ),
     shares_boot=True,
     deadline=90.0,
     profile="lean",
+    expected_splats=(
+        ExpectedSplat(
+            r"ttm_device\.ttm_device_init_no_vma_man",
+            r"at ttm_device_init\b",
+            "the case hands over no VMA manager, which ttm_device_init() answers with WARN_ON and -EINVAL",
+        ),
+        ExpectedSplat(
+            r"ttm_bo\.ttm_bo_reserve_no_wait_ticket",
+            r"at ttm_bo_reserve(_no_wait_ticket)?\b",
+            "the case combines no_wait with a ticket, which ttm_bo_reserve() answers with WARN_ON and -EBUSY",
+        ),
+    ),
 )

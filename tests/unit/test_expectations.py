@@ -119,10 +119,8 @@ def test_a_problem_makes_findings_no_evidence_but_keeps_them() -> None:
     assert why == (Standing.CANNOT_TELL, ("the RAM is wrong", "1 case FAIL"))
 
 
-def test_a_splat_outside_any_case_is_bad_unless_it_was_expected_or_informative() -> None:
+def test_a_splat_outside_any_case_is_bad() -> None:
     assert standing(Ending.FINISHED, True, (), GOOD, (SPLAT,))[0] is Standing.BAD
-    assert standing(Ending.FINISHED, True, (), GOOD, (replace(SPLAT, expected="on purpose"),))[0] is Standing.GOOD
-    assert standing(Ending.FINISHED, True, (), GOOD, (replace(SPLAT, kind="taint"),))[0] is Standing.GOOD
 
 
 def test_overall() -> None:

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`ttm-harness controls`: how many of the project's own bugs a suite notices."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+
+import click
+
+from harness.checkout import data_directory
+from harness.cli import speaks_plainly
+from harness.cli.progress import TerminalProgress
+from harness.flow.boots import Bench
+from harness.flow.controls import Noticed, Tried, read_controls, try_controls
+from harness.flow.prepare import DEFAULT_PROFILE, Request, Stopwatch, prepare
+from harness.model.machine import Accel, Machine, Swap
+from harness.model.outcome import Standing
+from harness.model.tree import SourceSpec
+from harness.model.units import parse_size
+from harness.store.files import write_atomically
+from harness.store.layout import Layout
+from harness.store.runs import new_run_directory
+from harness.suites.registry import suite_named
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[GLOB]…")
+@click.option("--source", default="debian", show_default=True, help="The unbroken kernel.")
+@click.option("--ram", default="256M", show_default=True)
+@click.option("--swap", default="disk:1G", show_default=True)
+@click.option("--accel", default="auto", show_default=True, type=click.Choice([word.value for word in Accel]))
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**32 - 1))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@speaks_plainly
+def controls(names: tuple[str, ...], source: str, ram: str, swap: str, accel: str, seed: int, as_json: bool) -> None:
+    """Put each bug of patches/controls/ttm into TTM and see whether the suite `pressure` turns red.
+
+    \b
+    Exit status: 0 every control was caught and the neutral ones stayed green; 1 one was missed;
+    3 of one nothing can be said.
+    """
+    layout = Layout.from_environment()
+    chosen = read_controls(data_directory("patches") / "controls" / "ttm", names)
+    suite = suite_named("pressure")
+    machine = Machine(parse_size(ram, "--ram"), Swap.parse(swap), accel=Accel(accel))
+    request = Request(SourceSpec.parse(source), DEFAULT_PROFILE, machine, (suite.name,))
+    progress = TerminalProgress()
+    ready = prepare(request, (suite,), layout, progress, Stopwatch())
+    directory = new_run_directory(layout)
+    bench = Bench(ready.build, ready.root, ready.accel, directory, progress, ready.modules)
+    tried = try_controls(
+        chosen, suite, replace(machine, accel=ready.accel), bench, layout, seed, lambda one: progress.step(_line(one))
+    )
+    progress.close()
+    plain = {
+        "schema": "ttm-harness/controls/1",
+        "verdict": str(_verdict(tried)),
+        "kernel": ready.tree.version,
+        "controls": [_plain(one) for one in tried],
+    }
+    write_atomically(directory / "controls.json", json.dumps(plain, indent=1) + "\n")
+    if as_json:
+        click.echo(json.dumps(plain, indent=1))
+    else:
+        for one in tried:
+            click.echo(_line(one))
+        counts = {word: sum(one.noticed is word for one in tried) for word in Noticed}
+        click.echo(", ".join(f"{count} {word}" for word, count in counts.items() if count) + f"   {directory}")
+    sys.exit(_verdict(tried).exit_status)
+
+
+def _verdict(tried: tuple[Tried, ...]) -> Standing:
+    if any(one.noticed in (Noticed.MISSED, Noticed.FALSE_RED) for one in tried):
+        return Standing.BAD
+    if any(one.noticed is Noticed.CANNOT_TELL for one in tried):
+        return Standing.CANNOT_TELL
+    return Standing.GOOD
+
+
+def _line(one: Tried) -> str:
+    why = ", ".join(one.cases[:3]) or "; ".join(one.reasons[:2])
+    return f"{one.noticed:<12}{one.control.kind:<11}{one.control.name:<44}{one.seconds:6.1f} s  {why}"
+
+
+def _plain(one: Tried) -> dict[str, object]:
+    return {
+        "name": one.control.name,
+        "class": one.control.kind,
+        "noticed": str(one.noticed),
+        "cases": list(one.cases),
+        "reasons": list(one.reasons),
+        "seconds": round(one.seconds, 1),
+        "directory": one.directory,
+    }

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`ttm-harness doctor [--fix] [--json]`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import asdict
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from harness.cli import EXIT_CANNOT_TELL, speaks_plainly
+from harness.flow.doctor import Finding, Status, examine, family_of_host, fix, install_command
+from harness.store.layout import Layout
+
+_MARK = {Status.OK: "[green]ok[/]", Status.MISSING: "[bold red]missing[/]", Status.ABSENT: "[yellow]absent[/]"}
+
+
+@click.command()
+@click.option("--fix", "do_fix", is_flag=True, help="Install what is missing (asks for root through sudo).")
+@click.option("--with-tests", is_flag=True, help="Look for what the project's own tests need, too.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@speaks_plainly
+def doctor(do_fix: bool, with_tests: bool, as_json: bool) -> None:
+    """What this host can do, what is missing, and the exact command that installs it."""
+    layout = Layout.from_environment()
+    family = family_of_host()
+    findings = examine(layout, with_tests)
+    command = install_command(findings, family)
+    if do_fix and command:
+        for finding in findings:
+            if finding.status is not Status.OK and finding.package:
+                click.echo(f"to be installed: {finding.package} ({finding.detail})", err=True)
+        click.echo(f"as root: {shlex.join(command)}", err=True)
+        fix(findings, family)
+        findings = examine(layout, with_tests)
+        command = install_command(findings, family)
+    able = all(finding.status is not Status.MISSING for finding in findings)
+    if as_json:
+        plain = {"able": able, "install": shlex.join(command), "findings": [asdict(finding) for finding in findings]}
+        click.echo(json.dumps(plain, indent=1))
+    else:
+        _print(findings)
+        if command:
+            click.echo(f"\nto install what is missing or absent:\n  {shlex.join(command)}")
+        click.echo("\nthis host can run the harness" if able else "\nthis host cannot run the harness yet")
+    sys.exit(0 if able else EXIT_CANNOT_TELL)
+
+
+def _print(findings: tuple[Finding, ...]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for finding in findings:
+        table.add_row(finding.name, _MARK[finding.status], finding.detail)
+    Console(highlight=False, soft_wrap=True).print(table)

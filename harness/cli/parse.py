@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`ttm-harness parse ktap|kmsg FILE [--json]`: the parsers alone, on a saved log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from harness.cli import speaks_plainly
+from harness.evidence.oom_class import HOGS, judge_oom
+from harness.evidence.parse import ParseResult, parse_ktap_text
+from harness.evidence.splats import Severity, severity
+from harness.evidence.stream import stream_kmsg
+from harness.model.codec import to_json
+from harness.model.errors import UserError
+from harness.model.oom import Oom, OomClass
+from harness.model.outcome import Outcome, Standing
+from harness.model.result import PARSE_SCHEMA, Event, ParseOutput
+from harness.model.units import parse_size
+
+_CHUNK = 1 << 20
+# What is kept of a log that says the same for hours; the rest is counted.
+_MOST = {"events": 10_000, "OOM reports": 2_000}
+
+
+@click.group()
+def parse() -> None:
+    """The parsers alone, on a saved log."""
+
+
+@parse.command()
+@click.argument("file", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@speaks_plainly
+def ktap(file: str, as_json: bool) -> None:
+    """KTAP (kunit's, and the older TAP 14 forms) in a kernel log; `-` is standard input.
+
+    \b
+    Exit status: 0 all cases passed or skipped; 1 one did not; 3 no case passed, or the log is cut.
+    """
+    result = parse_ktap_text(_read(file))
+    if as_json:
+        click.echo(to_json(ParseOutput(PARSE_SCHEMA, result.cases, result.events, result.problems)), nl=False)
+    else:
+        _print(result)
+    sys.exit(_standing(result).exit_status)
+
+
+@parse.command()
+@click.argument("file", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--victim", "victims", metavar="NAME", multiple=True, default=HOGS, show_default=True,
+              help="Who is meant to be killed when memory runs out; a glob; may be given again.")  # fmt: skip
+@click.option("--shrinkable", metavar="SIZE", help="What shrinkers held (64M), where the kernel does not print it.")
+@speaks_plainly
+def kmsg(file: str, as_json: bool, victims: tuple[str, ...], shrinkable: str | None) -> None:
+    """What a kernel log (console, dmesg, journalctl -k) says: splats, panics, OOM kills; `-` is standard input.
+
+    \b
+    Exit status: 0 nothing bad; 1 a splat, a panic or an OOM; 3 there is nothing in it.
+    """
+    held = None if shrinkable is None else parse_size(shrinkable, "--shrinkable")
+    found = _Found()
+    for piece in stream_kmsg(_chunks(file)):
+        found.add(piece.events, tuple(judge_oom(report, victims, held) for report in piece.ooms), piece.lines)
+    events = tuple(sorted(found.events, key=lambda event: event.span.first))
+    if as_json:
+        output = ParseOutput(PARSE_SCHEMA, (), events, found.problems(), tuple(found.ooms))
+        click.echo(to_json(output), nl=False)
+    else:
+        _print_kmsg(events, found)
+    sys.exit(found.standing().exit_status)
+
+
+@dataclass
+class _Found:
+    """What a stream gave, up to a bound."""
+
+    events: list[Event] = field(default_factory=list)
+    ooms: list[Oom] = field(default_factory=list)
+    more: dict[str, int] = field(default_factory=dict)
+    lines: int = 0
+    bad: bool = False
+
+    def add(self, events: tuple[Event, ...], ooms: tuple[Oom, ...], lines: int) -> None:
+        self.lines = lines
+        # An OOM that somebody asked for by sysrq is no finding.
+        self.bad = self.bad or any(severity(event.kind) is not Severity.NOTE for event in events)
+        self.bad = self.bad or any(OomClass.MANUAL not in oom.classes for oom in ooms)
+        self.events += events[: self._room("events", len(self.events), len(events))]
+        self.ooms += ooms[: self._room("OOM reports", len(self.ooms), len(ooms))]
+
+    def _room(self, what: str, have: int, come: int) -> int:
+        room = max(0, _MOST[what] - have)
+        if come > room:
+            self.more[what] = self.more.get(what, 0) + come - room
+        return room
+
+    def problems(self) -> tuple[str, ...]:
+        said = [f"{count} more {what} than the {_MOST[what]} shown" for what, count in self.more.items()]
+        return (*said, *(("the log is empty",) if not self.lines else ()))
+
+    def standing(self) -> Standing:
+        if self.bad:
+            return Standing.BAD
+        return Standing.GOOD if self.lines else Standing.CANNOT_TELL
+
+
+def _chunks(name: str) -> Iterator[bytes]:
+    """A file, or standard input, in pieces."""
+    try:
+        if name == "-":
+            while chunk := sys.stdin.buffer.read(_CHUNK):
+                yield chunk
+            return
+        with Path(name).open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {error.strerror}") from error
+
+
+def _print_kmsg(events: tuple[Event, ...], found: _Found) -> None:
+    """In the order of the log; an OOM event that has its report is told by the report's sentence."""
+    spans = [oom.report.span for oom in found.ooms]
+    told: list[tuple[int, str]] = []
+    for event in events:
+        first = event.span.first
+        if event.kind != "oom" or not any(span.first <= first <= span.last for span in spans):
+            task = f"  [{event.task}]" if event.task else ""
+            told.append((first, f"{event.kind:<18} line {first}: {event.title}{task}"))
+    for oom in found.ooms:
+        first = oom.report.span.first
+        cut = "" if oom.report.complete else ", cut"
+        told.append((first, f"{'oom':<18} line {first}: {oom.sentence} ({', '.join(oom.classes) or 'no class'}{cut})"))
+    for _, text in sorted(told):
+        click.echo(text)
+    for problem in found.problems():
+        click.echo(f"problem            {problem}")
+    click.echo(f"{found.lines} lines, {len(events)} events, {len(found.ooms)} OOM reports")
+
+
+def _read(name: str) -> bytes:
+    if name == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {error.strerror}") from error
+
+
+def _standing(result: ParseResult) -> Standing:
+    outcomes = [case.outcome for case in result.cases]
+    if any(outcome.finding for outcome in outcomes):
+        return Standing.BAD
+    if result.problems or Outcome.PASS not in outcomes or Outcome.INCOMPLETE in outcomes:
+        return Standing.CANNOT_TELL
+    return Standing.GOOD
+
+
+def _print(result: ParseResult) -> None:
+    counts = dict.fromkeys(Outcome, 0)
+    for case in result.cases:
+        counts[case.outcome] += 1
+        if case.outcome is not Outcome.PASS:
+            click.echo(f"{case.outcome:<10} {case.name}  {case.message}".rstrip())
+    for event in result.events:
+        click.echo(f"{event.kind:<10} line {event.span.first}: {event.title}")
+    for problem in result.problems:
+        click.echo(f"problem    {problem}")
+    click.echo(", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "no case found")
+    if sum(counts.values()) == 0:
+        click.echo("is this a kernel log with KTAP in it?", err=True)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`ttm-harness run`: the main job, from a source to a verdict."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from harness.cli import speaks_plainly
+from harness.cli.progress import TerminalProgress
+from harness.flow.prepare import DEFAULT_PROFILE, Request
+from harness.flow.run import execute
+from harness.model.cell import Knob
+from harness.model.codec import to_json
+from harness.model.errors import UserError
+from harness.model.machine import Accel, Machine, Swap
+from harness.model.tree import SourceSpec
+from harness.model.units import parse_size
+from harness.store.layout import Layout
+from harness.suites.registry import QUICK
+
+
+@click.command()
+@click.option(
+    "--source",
+    default="debian",
+    show_default=True,
+    help="debian[:VERSION], DIR, git:DIR@REV, tar:FILE, kernel.org:VERSION",
+)
+@click.option(
+    "--profile", default=DEFAULT_PROFILE, show_default=True, help="A profile of kernel-configs/profiles.toml."
+)
+@click.option(
+    "--fragment",
+    "fragments",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Your own Kconfig fragment, on top of the profile.",
+)
+@click.option("--ram", default="256M", show_default=True, help="RAM of the guest.")
+@click.option("--swap", default="disk:1G", show_default=True, help="none, or disk:SIZE.")
+@click.option("--cpus", default=2, show_default=True, help="vCPUs of the guest.")
+@click.option("--suite", "suites", default=",".join(QUICK), show_default=True, help="Suites, with commas.")
+@click.option("--repeat", default=1, show_default=True, type=click.IntRange(1, 10_000), help="Boots of each cell.")
+@click.option("--accel", default="auto", show_default=True, type=click.Choice([word.value for word in Accel]))
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the first boot; drawn when not given.")
+@click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE[,…]", help="Parameters of the suites.")
+@click.option("--append", "cmdline", multiple=True, metavar="WORD", help="A further kernel argument.")
+@click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given.")
+@click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on standard output.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@speaks_plainly
+def run(
+    source: str,
+    profile: str,
+    fragments: tuple[Path, ...],
+    ram: str,
+    swap: str,
+    cpus: int,
+    suites: str,
+    repeat: int,
+    accel: str,
+    seed: int | None,
+    knobs: tuple[str, ...],
+    cmdline: tuple[str, ...],
+    jobs: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Build a kernel, boot it small, run suites in it, and say what came out.
+
+    Without options: the newest kernel source that has the merged TTM shrinker, in 256M of RAM with 1G of swap.
+    """
+    request = Request(
+        source=SourceSpec.parse(source),
+        profile=profile,
+        machine=Machine(parse_size(ram, "--ram"), Swap.parse(swap), cpus, Accel(accel), _words(cmdline)),
+        suites=tuple(name.strip() for name in suites.split(",") if name.strip()),
+        repeat=repeat,
+        seed=seed,
+        knobs=_knobs(knobs),
+        fragments=fragments,
+        jobs=jobs,
+    )
+    progress = TerminalProgress(quiet=quiet)
+    try:
+        report, directory = execute(request, Layout.from_environment(), progress)
+    finally:
+        progress.close()
+    if as_json:
+        click.echo(to_json(report), nl=False)
+    else:
+        from harness.reports.text import print_report
+
+        print_report(report, directory, sys.stdout)
+    sys.exit(report.verdict.exit_status)
+
+
+def _words(cmdline: tuple[str, ...]) -> tuple[str, ...]:
+    words = tuple(word for argument in cmdline for word in argument.split())
+    for word in words:
+        if not word.isprintable() or '"' in word or "'" in word:
+            raise UserError(f"the kernel argument {word!r} has a quote or a control character in it")
+    return words
+
+
+def _knobs(texts: tuple[str, ...]) -> tuple[Knob, ...]:
+    knobs = []
+    for text in texts:
+        for part in filter(None, text.split(",")):
+            name, equals, value = part.partition("=")
+            if not equals or not name or not value:
+                raise UserError(f"the knob {part!r} is not NAME=VALUE")
+            knobs.append(Knob(name, value))
+    return tuple(knobs)

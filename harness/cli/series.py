@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`ttm-harness series show SERIES` and `ttm-harness series diff A B`: what a series is, and what changed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from harness.cli import EXIT_FINDING, speaks_plainly
+from harness.cli.progress import TerminalProgress
+from harness.flow.series import Asker
+from harness.flow.series import diff as diff_of
+from harness.flow.series import show as series_of
+from harness.model.codec import to_json
+from harness.model.series import (
+    SERIES_DIFF_SCHEMA,
+    SERIES_SCHEMA,
+    Patch,
+    PatchPair,
+    Relation,
+    Series,
+    SeriesDiff,
+    SeriesDiffOutput,
+    SeriesOutput,
+)
+from harness.store.layout import Layout
+
+_SHORT = 12
+_MARKS = {
+    Relation.SAME: "=",
+    Relation.CHANGED: "!",
+    Relation.ADDED: "+",
+    Relation.DROPPED: "-",
+    Relation.MERGED: "<",
+    Relation.SPLIT: ">",
+}
+_MIRROR = click.option(
+    "--mirror",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A directory of mboxes to ask instead of lore, for NAME@vN.",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+_QUIET = click.option("--quiet", is_flag=True, help="No progress.")
+
+
+@click.group()
+def series() -> None:
+    """A patch series: what it is, what changed between two revisions."""
+
+
+@series.command()
+@click.argument("name", metavar="SERIES")
+@click.option("--files", is_flag=True, help="Name the files of each patch.")
+@_MIRROR
+@_JSON
+@_QUIET
+@speaks_plainly
+def show(name: str, files: bool, mirror: Path | None, as_json: bool, quiet: bool) -> None:
+    """What SERIES is: patches, files, trailers, base, and what is missing.
+
+    \b
+    SERIES is mbox:FILE, dir:PATH, git:DIR@A..B, lore:MSGID, patchwork:URL, a file or
+    an address, or NAME@vN for patches/NAME/series.toml. Put @vN behind an mbox with
+    several revisions. Exit status: 0 it is whole; 1 patches are missing, doubled,
+    damaged or would be refused; 2 there is no series to be seen.
+    """
+    found = series_of(name, _asker(mirror, quiet))
+    if as_json:
+        adds, dels = _stats(found)
+        output = SeriesOutput(SERIES_SCHEMA, found.id, found.whole, adds, dels, found)
+        click.echo(to_json(output), nl=False)
+    else:
+        _print_series(found, files)
+    if not found.whole:
+        sys.exit(EXIT_FINDING)
+
+
+@series.command()
+@click.argument("old", metavar="A")
+@click.argument("new", metavar="B")
+@click.option("--stat", is_flag=True, help="The table alone, without the differences.")
+@_MIRROR
+@_JSON
+@_QUIET
+@speaks_plainly
+def diff(old: str, new: str, stat: bool, mirror: Path | None, as_json: bool, quiet: bool) -> None:
+    """What changed from series A to series B (B may be just vN: another revision of A).
+
+    \b
+    = the same; ! changed; + added; - dropped; < merged into another patch;
+    > split off from another patch; ~ behind the mark: it changed places.
+    """
+    found = diff_of(old, new, _asker(mirror, quiet))
+    if as_json:
+        click.echo(to_json(SeriesDiffOutput(SERIES_DIFF_SCHEMA, found.same, found)), nl=False)
+    else:
+        _print_diff(found, stat)
+
+
+def _asker(mirror: Path | None, quiet: bool) -> Asker:
+    return Asker(Layout.from_environment(), TerminalProgress(quiet), mirror)
+
+
+def _stats(found: Series) -> tuple[int, int]:
+    return sum(patch.adds for patch in found.patches), sum(patch.dels for patch in found.patches)
+
+
+def _print_series(found: Series, files: bool) -> None:
+    adds, dels = _stats(found)
+    paths = {path for patch in found.patches for path in patch.paths}
+    click.echo(f"{found.label}: {len(found.patches)} of {found.total} patches, {len(paths)} files, +{adds} -{dels}")
+    click.echo(f"from      {found.spec}")
+    click.echo(f"identity  {found.id}")
+    if found.cover is not None:
+        click.echo(f"cover     {found.cover.subject}  <{found.cover.message_id}>  {found.cover.date}")
+    click.echo(f"base      {found.base_commit or 'not stated'}")
+    for name in found.prerequisites:
+        click.echo(f"needs     {name}")
+    if found.replies:
+        click.echo(f"replies   {found.replies}, read for their trailers")
+    click.echo()
+    for patch in found.patches:
+        _print_patch(patch, files)
+    for number in found.missing[:40]:
+        click.echo(f"{number:>3}/{found.total}  missing")
+    for problem in found.problems:
+        click.echo(f"problem: {problem}")
+    for note in found.notes:
+        click.echo(f"note: {note}")
+
+
+def _print_patch(patch: Patch, files: bool) -> None:
+    click.echo(
+        f"{patch.position:>3}/{patch.total}  {patch.patch_id[:_SHORT]}  "
+        f"{len(patch.files):>3} files {'+' + str(patch.adds):>6} {'-' + str(patch.dels):>6}  {patch.subject}"
+    )
+    if files:
+        for change in patch.files:
+            was = f" from {change.old_path}" if change.old_path else ""
+            click.echo(f"         {change.kind:<8} {change.path}{was}  +{change.adds} -{change.dels}")
+    for trailer in patch.trailers:
+        source = f"  (by reply <{trailer.source}>)" if trailer.source else ""
+        if trailer.key.lower() != "cc":
+            click.echo(f"         {trailer.key}: {trailer.value}{source}")
+    for note in patch.notes:
+        click.echo(f"         note: {note}")
+
+
+def _print_diff(found: SeriesDiff, stat: bool) -> None:
+    click.echo(f"{found.old} -> {found.new}")
+    for pair in found.pairs:
+        mark = _MARKS[pair.relation] + ("~" if pair.moved else " ")
+        click.echo(f"{pair.old or '-':>4} {mark} {pair.new or '-':>4}  {pair.subject}{_remark(pair)}")
+        if pair.diff and not stat:
+            for line in pair.diff.split("\n"):
+                click.echo(f"          {line}")
+    counts = {relation: sum(pair.relation is relation for pair in found.pairs) for relation in Relation}
+    moved = sum(pair.moved for pair in found.pairs)
+    words = [f"{count} {relation}" for relation, count in counts.items() if count]
+    click.echo(", ".join([*words, *([f"{moved} moved"] if moved else [])]) or "no patches on either side")
+
+
+def _remark(pair: PatchPair) -> str:
+    match pair.relation:
+        case Relation.MERGED:
+            return f"  (merged: {pair.similarity:.0%} of its lines are in {pair.other})"
+        case Relation.SPLIT:
+            return f"  (split off: {pair.similarity:.0%} of its lines were in {pair.other})"
+        case Relation.CHANGED:
+            return f"  ({', '.join(pair.changes)}; {pair.similarity:.0%} alike)"
+        case _:
+            return ""

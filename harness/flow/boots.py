@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One cell -> one run: its directory, its boot, its evidence, its verdict."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.evidence.cases import attach
+from harness.evidence.ktap import parse as parse_ktap
+from harness.evidence.kunit_state import kunit_state
+from harness.evidence.lines import Line, decode
+from harness.evidence.sections import suite_sections
+from harness.evidence.splats import Severity, find_events, severity
+from harness.evidence.telemetry import metrics as telemetry_metrics
+from harness.evidence.telemetry import parse as parse_telemetry
+from harness.guest.argv import SWAP_SERIAL, Launch, Share, kernel_cmdline, vng_argv
+from harness.guest.boot import Boot, Limits, boot
+from harness.guest.control import Frame
+from harness.guest.swap import make_swap_image
+from harness.judge.expectations import differences, require, standing
+from harness.kernel.kconfig import compare_with_running
+from harness.model.build import Build, Config
+from harness.model.cell import Cell
+from harness.model.codec import to_json
+from harness.model.errors import UserError
+from harness.model.machine import Accel, Difference, SwapKind
+from harness.model.outcome import Ending
+from harness.model.progress import Progress
+from harness.model.result import Case, Event, Metric, Run, Span, Stage
+from harness.model.suite import Suite
+from harness.reports.plot import plot_svg
+from harness.store.files import write_atomically
+
+# What a boot of the lean kernel takes from the start of vng to `ready` on the machine that the limits were set for
+# (2 cores, TCG); slower machines get longer limits in proportion.
+REFERENCE_READY_SECONDS = 2.0
+_BOOT_SECONDS = 90.0
+_SILENCE_SECONDS = 60.0
+_AROUND_SUITES_SECONDS = 30.0
+_CONFIG_LIMIT = 1 << 20
+_TELEMETRY_LIMIT = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all cells of a command share."""
+
+    build: Build
+    root: Path
+    accel: Accel
+    directory: Path
+    progress: Progress
+    modules: Mapping[str, Path] = field(default_factory=dict)  # suite -> its own modules, or other extra files
+    module_tree: Path | None = None  # what the guest gets as /lib/modules, where it is not the build's own
+    stop_at_first: bool = False  # a suite may end at its first red case
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    run: Run
+    cases: tuple[Case, ...]
+    events: tuple[Event, ...]
+
+
+def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) -> CellResult:
+    """Boots the cell once and judges what came of it. Everything to do it again is written before the boot."""
+    name = f"{number:03d}-{cell.id}"
+    place = bench.directory / name
+    results = place / "results"
+    results.mkdir(parents=True)
+    swap_disk = place / "swap.img" if cell.machine.swap.kind is SwapKind.DISK else None
+    with tempfile.TemporaryDirectory(prefix="ttm-") as sockets:
+        launch = Launch(
+            image=bench.build.image,
+            root=bench.root,
+            machine=cell.machine,
+            accel=cell.machine.accel,
+            shares=shares_of(results, bench.module_tree or bench.build.modules, _extra(suites, bench)),
+            swap_disk=swap_disk,
+            control=place / "control.log",
+            qmp=Path(sockets) / "qmp",
+        )
+        _write_before(place, results, cell, suites, launch, bench)
+        if swap_disk is not None:
+            make_swap_image(swap_disk, cell.machine.swap.size)
+        bench.progress.step(f"boot {number}: {cell.machine}: {', '.join(cell.suites)}")
+        limits = Limits(
+            boot=_BOOT_SECONDS,
+            run=_AROUND_SUITES_SECONDS + sum(suite.deadline for suite in suites),
+            silence=_SILENCE_SECONDS,
+        )
+        try:
+            result = boot(launch, place / "console.log", limits, _shown(bench.progress), REFERENCE_READY_SECONDS)
+        finally:
+            if swap_disk is not None:
+                swap_disk.unlink(missing_ok=True)  # its content is the guest's memory, of no use afterwards
+    write_atomically(place / "launcher.log", result.launcher)
+    if result.stall:
+        write_atomically(place / "stall.txt", result.stall)
+    return _judge(name, cell, suites, bench, result, place)
+
+
+def shares_of(results: Path, modules: Path, extra: Path | None = None) -> tuple[Share, ...]:
+    """The 9p shares of every guest: results to write, modules and the suite's extra files to read."""
+    shares = [Share("ttm.results", results, writable=True), Share("ttm.modules", modules)]
+    if extra is not None:
+        shares.append(Share("ttm.extra", extra))
+    return tuple(shares)
+
+
+def _extra(suites: Sequence[Suite], bench: Bench) -> Path | None:
+    """What the cell's suite brings along; suites that do so have a boot of their own."""
+    return next((bench.modules[suite.name] for suite in suites if suite.name in bench.modules), None)
+
+
+def job_text(cell: Cell, stop_at_first: bool = False, sample_ms: int = 0) -> str:
+    """The shell file that guest-scripts/init reads: see guest-scripts/README.md."""
+    knobs = ",".join(f"{knob.name}={knob.value}" for knob in cell.knobs)
+    serial = SWAP_SERIAL if cell.machine.swap.kind is SwapKind.DISK else ""
+    values = {"TTM_SEED": str(cell.seed), "TTM_KNOBS": knobs, "TTM_CASES": "", "TTM_SWAP_SERIAL": serial}
+    if sample_ms:
+        values["TTM_SAMPLE_MS"] = str(sample_ms)
+    if stop_at_first:
+        values["TTM_STOP_AT_FIRST"] = "1"
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+
+
+def suites_text(suites: Sequence[Suite]) -> str:
+    """One line a suite: its name, its runner, the runner's arguments."""
+    return "".join(" ".join((suite.name, suite.script, *suite.arguments)) + "\n" for suite in suites)
+
+
+def _write_before(
+    place: Path, results: Path, cell: Cell, suites: Sequence[Suite], launch: Launch, bench: Bench
+) -> None:
+    write_atomically(results / "job", job_text(cell, bench.stop_at_first, max(suite.sample_ms for suite in suites)))
+    write_atomically(results / "suites", suites_text(suites))
+    write_atomically(place / "cell.json", to_json(cell))
+    write_atomically(place / "config", bench.build.config_path.read_text(encoding="utf-8"))
+    write_atomically(place / "argv", shlex.join(vng_argv(launch)) + "\n")
+    write_atomically(place / "reproduce.sh", reproduce_text(cell, launch), executable=True)
+
+
+def reproduce_text(cell: Cell, launch: Launch) -> str:
+    """A script that boots the same guest again, without the harness, with its console on the terminal."""
+    again = Path("again")
+    shares = (Share("ttm.results", again / "results", writable=True), *launch.shares[1:])
+    replay = replace(
+        launch,
+        shares=shares,
+        swap_disk=again / "swap.img" if launch.swap_disk else None,
+        control=again / "control.log",
+        qmp=again / "qmp",
+    )
+    swap = ""
+    if launch.swap_disk is not None:
+        swap = f"truncate -s {cell.machine.swap.size} again/swap.img\nmkswap -q again/swap.img\n"
+    return (
+        "#!/bin/sh\n"
+        f"# Cell {cell.id}: {cell.machine}, suites {', '.join(cell.suites)}, seed {cell.seed}.\n"
+        "# Needs vng and mkswap; writes to the folder `again` beside this script.\n"
+        "set -eu\n"
+        'cd "$(dirname "$0")"\n'
+        "rm -rf again\n"
+        "mkdir -p again/results\n"
+        "cp results/job results/suites again/results/\n"
+        f"{swap}"
+        f"exec {shlex.join(vng_argv(replay))}\n"
+    )
+
+
+def _shown(progress: Progress) -> Callable[[Frame], None]:
+    def on_frame(frame: Frame) -> None:
+        if frame.kind == "start":
+            progress.step(f"  suite {frame.text}")
+
+    return on_frame
+
+
+def _judge(name: str, cell: Cell, suites: Sequence[Suite], bench: Bench, result: Boot, place: Path) -> CellResult:
+    lines = decode((place / "console.log").read_bytes())
+    sections = suite_sections(lines)
+    version = bench.build.tree.version_tuple
+    problems = _problems(result, suites, lines)
+    events = find_events(lines)
+    cases: list[Case] = []
+    attached: dict[Span, Event] = {}
+    for suite in suites:
+        section = sections.get(suite.name, ())
+        log = parse_ktap(section)
+        mine = attach(log, suite.name, _within(events, section), suite.expected_splats)
+        loose = set(mine.loose)
+        attached.update((event.span, event) for event in mine.events if event not in loose)
+        judged = require(suite, version, mine.cases)
+        if result.ending is Ending.FINISHED:
+            problems += [f"{suite.name}: {error}" for error in log.errors]
+        if not any(case.outcome.executed for case in judged):
+            problems += [f"{suite.name}: {reason}" for reason in kunit_state(lines).reasons]
+        cases += judged
+    events = tuple(attached.get(event.span, event) for event in events)
+    loud = [event for event in events if event.span not in attached and severity(event.kind) is not Severity.NOTE]
+    unlike = _differences(cell, bench.build, result, place)
+    in_suite = result.phase in cell.suites or bool(result.suites)
+    verdict, reasons = standing(result.ending, in_suite, (*problems, *map(str, unlike)), cases, loud)
+    stages = [Stage("ready", result.ready_after or 0.0), *(Stage(one.suite, one.seconds) for one in result.suites)]
+    run = Run(
+        id=name,
+        cell=cell,
+        directory=name,
+        ending=result.ending,
+        phase=result.phase,
+        accel=result.accel,
+        facts=result.facts,
+        differences=unlike,
+        problems=tuple(problems),
+        stages=(*stages, Stage("boot", result.seconds)),
+        verdict=verdict,
+        reasons=reasons,
+        metrics=_telemetry(place),
+    )
+    return CellResult(
+        run, tuple(replace(case, run=name) for case in cases), tuple(replace(event, run=name) for event in events)
+    )
+
+
+def _telemetry(place: Path) -> tuple[Metric, ...]:
+    """The metrics of the boot's time series, which is drawn beside it as telemetry.svg where matplotlib is there."""
+    recording = place / "results" / "telemetry.tsv"
+    if recording.is_symlink() or not recording.is_file():
+        return ()
+    telemetry = parse_telemetry(recording.read_bytes()[:_TELEMETRY_LIMIT].decode("utf-8", "replace"))
+    try:
+        title = f"{place.name}: RAM, swap, pressure and the shrinker over time"
+        write_atomically(place / "telemetry.svg", plot_svg(telemetry, title))
+    except UserError:
+        pass  # the numbers are kept; only the picture needs the extra
+    return telemetry_metrics(telemetry)
+
+
+def _within(events: Sequence[Event], section: Sequence[Line]) -> list[Event]:
+    if not section:
+        return []
+    first, last = section[0].number, section[-1].number
+    return [event for event in events if first <= event.span.first <= last]
+
+
+def _problems(result: Boot, suites: Sequence[Suite], lines: Sequence[Line]) -> list[str]:
+    """Sentences for what makes the boot no evidence, whatever its cases say."""
+    problems = []
+    if result.garbage:
+        problems.append(f"the control channel carried {len(result.garbage)} broken frames: {result.garbage[0]!r}")
+    if result.ready_after is None:
+        last = next((line.text for line in reversed(lines) if line.text.strip()), "nothing")
+        told = result.launcher.strip().splitlines()
+        words = f"; the launcher said {told[-1]!r}" if told else ""
+        problems.append(f"the guest never got ready; its console ends with {last.strip()!r}{words}")
+    elif result.facts is None:
+        problems.append("the guest did not report what it is")
+    finished = {one.suite for one in result.suites}
+    if result.ending is Ending.FINISHED:
+        for suite in suites:
+            if suite.name not in finished:
+                problems.append(f"suite {suite.name} was not run to its end")
+    for one in result.suites:
+        if one.status in (126, 127):
+            problems.append(f"the runner of {one.suite} could not be started (status {one.status})")
+    return problems
+
+
+def _differences(cell: Cell, build: Build, result: Boot, place: Path) -> tuple[Difference, ...]:
+    if result.facts is None:
+        return ()
+    cmdline = " ".join(kernel_cmdline(cell.machine, cell.machine.accel))
+    found = list(differences(cell.machine, build.release, cmdline, cell.seed, result.facts))
+    if result.accel and result.accel != cell.machine.accel:
+        found.append(Difference("accelerator", str(cell.machine.accel), result.accel))
+    found += _config_differences(build, place / "results" / "config")
+    return tuple(found)
+
+
+def _config_differences(build: Build, running: Path) -> tuple[Difference, ...]:
+    """The guest's /proc/config.gz against the build's own; what the guest wrote is read with care."""
+    if running.is_symlink() or not running.is_file() or not running.stat().st_size:
+        return (Difference("config", "readable in /proc/config.gz", "nothing"),)
+    text = running.read_bytes()[:_CONFIG_LIMIT].decode("utf-8", "replace")
+    config = Config(build.config_id, build.profile, build.config_path.read_text(encoding="utf-8"))
+    return compare_with_running(config, text)

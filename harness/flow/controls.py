@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The controls: bugs put into TTM on purpose, to see which of them the pressure suite notices.
+
+Only ttm.ko is built again for a control, from a copy of the tree's drivers/gpu/drm/ttm, against the unbroken build;
+the guest then finds it in the place of the real one.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import shutil
+import time
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from harness.flow.boots import Bench, CellResult, boot_cell
+from harness.kernel.module import build_module
+from harness.model.build import Build
+from harness.model.cell import Cell
+from harness.model.errors import CommandFailed, FindingError, StoreCorrupt, UserError
+from harness.model.machine import Machine
+from harness.model.outcome import Standing
+from harness.model.suite import Suite
+from harness.proc import Deadline, run
+from harness.store.files import fresh_directory
+from harness.store.layout import Layout
+
+_DRIVER = Path("drivers/gpu/drm/ttm")
+_BUILD_SECONDS = 600.0
+_PATCH_SECONDS = 30.0
+
+
+class Noticed(StrEnum):
+    """What a suite made of one control."""
+
+    CAUGHT = "caught"
+    MISSED = "missed"
+    GREEN = "green"  # a neutral control that stayed green, as it must
+    FALSE_RED = "false red"  # a neutral control that turned red
+    CANNOT_TELL = "cannot tell"
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """One [[control]] of controls.toml; see patches/controls/README.md for the keys."""
+
+    name: str
+    patch: Path
+    kind: str
+    breaks: tuple[str, ...]
+    reaches: str
+    applies: tuple[str, ...]
+    neutral: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A control that was run: what became of it, the cases that turned red, the seconds of its boot."""
+
+    control: Control
+    noticed: Noticed
+    cases: tuple[str, ...]
+    reasons: tuple[str, ...]
+    seconds: float
+    directory: str
+
+
+def read_controls(folder: Path, wanted: Sequence[str] = ()) -> tuple[Control, ...]:
+    """The controls of a folder whose names match one of the globs in `wanted` (all when it is empty)."""
+    path = folder / "controls.toml"
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))["control"]
+        controls = tuple(_control(folder, table) for table in tables)
+    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
+        raise StoreCorrupt(f"{path} is not a list of controls: {error}") from error
+    if not wanted:
+        return controls
+    chosen = tuple(one for one in controls if any(fnmatch.fnmatch(one.name, glob) for glob in wanted))
+    if not chosen:
+        raise UserError(f"no control matches {', '.join(wanted)}", hint=", ".join(one.name for one in controls))
+    return chosen
+
+
+def _control(folder: Path, table: dict[str, object]) -> Control:
+    file = str(table["file"])
+    breaks, applies = table.get("breaks", []), table.get("applies", [])
+    return Control(
+        name=file.removesuffix(".patch"),
+        patch=folder / file,
+        kind=str(table["class"]),
+        breaks=tuple(map(str, breaks)) if isinstance(breaks, list) else (),
+        reaches=str(table.get("reaches", "")),
+        applies=tuple(map(str, applies)) if isinstance(applies, list) else (),
+        neutral=table.get("neutral") is True,
+        note=str(table.get("note", "")),
+    )
+
+
+def broken_modules(control: Control, build: Build, layout: Layout) -> Path:
+    """A copy of the build's modules with the ttm.ko that carries the control; made once."""
+    digest = hashlib.sha256(control.patch.read_bytes()).hexdigest()[:12]
+    final = layout.objects / f"control-{build.id[:12]}-{digest}"
+    if final.is_dir():
+        return final
+    with fresh_directory(final) as work:
+        source = work / "source"
+        shutil.copytree(build.tree.path / _DRIVER, source / _DRIVER)
+        _apply(control, source, build)
+        made = build_module(build, source / _DRIVER, layout, Deadline(_BUILD_SECONDS)) / "ttm.ko"
+        modules = work / "modules"
+        shutil.copytree(build.modules, modules, symlinks=True)
+        for place in modules.rglob("ttm.ko"):
+            shutil.copyfile(made, place)
+        shutil.rmtree(source)
+    return final
+
+
+def _apply(control: Control, source: Path, build: Build) -> None:
+    argv = ("patch", "-p1", "--fuzz=0", "--batch", "-d", str(source), "-i", str(control.patch))
+    try:
+        run(argv, deadline=Deadline(_PATCH_SECONDS))
+    except CommandFailed as error:
+        raise FindingError(f"control {control.name} does not apply to {build.tree.version}: {error.tail}") from error
+
+
+def try_controls(
+    controls: Sequence[Control],
+    suite: Suite,
+    machine: Machine,
+    bench: Bench,
+    layout: Layout,
+    seed: int,
+    done: Callable[[Tried], None],
+) -> tuple[Tried, ...]:
+    """Boots each control once, stopping its suite at the first red case; `done` is told of each as it ends."""
+    results = []
+    for number, control in enumerate(controls, 1):
+        bench.progress.step(f"control {number} of {len(controls)}: {control.name}")
+        broken = broken_modules(control, bench.build, layout)
+        build = replace(bench.build, id=hashlib.sha256(f"{bench.build.id}{broken.name}".encode()).hexdigest())
+        cell = Cell(build.id, machine, (suite.name,), seed)
+        began = time.monotonic()
+        place = replace(bench, build=build, module_tree=broken / "modules", stop_at_first=not control.neutral)
+        tried = _noticed(control, boot_cell(cell, (suite,), place, number), time.monotonic() - began)
+        results.append(tried)
+        done(tried)
+    return tuple(results)
+
+
+def _noticed(control: Control, result: CellResult, seconds: float) -> Tried:
+    """A finding of any kind counts as caught: a red case, a splat, a panic, a hang."""
+    red = tuple(case.name for case in result.cases if case.outcome.finding)
+    verdict = result.run.verdict
+    found = bool(red) or verdict is Standing.BAD
+    if control.neutral:
+        noticed = Noticed.FALSE_RED if found else Noticed.GREEN if verdict is Standing.GOOD else Noticed.CANNOT_TELL
+    else:
+        noticed = Noticed.CAUGHT if found else Noticed.MISSED if verdict is Standing.GOOD else Noticed.CANNOT_TELL
+    return Tried(control, noticed, red, result.run.reasons, seconds, result.run.directory)

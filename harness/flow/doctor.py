@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What this host can do, what is missing, and the exact command that installs it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from harness.guest import accel
+from harness.model.errors import HarnessError, UserError
+from harness.model.units import GIB, format_size
+from harness.proc import Deadline, find_tool, run, run_attached
+from harness.store.layout import Layout
+
+_DISK_NEEDED = 8 * GIB
+_RAM_NEEDED = 2 * GIB
+
+
+class Status(StrEnum):
+    OK = "ok"
+    MISSING = "missing"  # needed: nothing runs without it
+    ABSENT = "absent"  # would help, is not needed
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor. `package` is what installs it on this host, empty when nothing does."""
+
+    name: str
+    status: Status
+    detail: str
+    package: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A package manager: how it installs, and in which column of the table its names stand."""
+
+    name: str
+    tool: str
+    install: tuple[str, ...]
+    column: int
+
+
+FAMILIES = (
+    Family("apt", "apt-get", ("apt-get", "install", "-y", "--no-install-recommends"), 0),
+    Family("dnf", "dnf", ("dnf", "install", "-y"), 1),
+    Family("pacman", "pacman", ("pacman", "-S", "--noconfirm", "--needed"), 2),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program: why it is wanted, whether it is needed, and its package in each family's column."""
+
+    program: str
+    why: str
+    needed: bool
+    packages: tuple[str, str, str]
+
+
+TOOLS = (
+    Tool("gcc", "compiles the kernel", True, ("gcc", "gcc", "gcc")),
+    Tool("make", "drives the build", True, ("make", "make", "make")),
+    Tool("ld", "links the kernel", True, ("binutils", "binutils", "binutils")),
+    Tool("flex", "Kconfig's lexer", True, ("flex", "flex", "flex")),
+    Tool("bison", "Kconfig's parser", True, ("bison", "bison", "bison")),
+    Tool("bc", "time constants of the kernel", True, ("bc", "bc", "bc")),
+    Tool("perl", "scripts of the kernel build", True, ("perl", "perl", "perl")),
+    Tool("xz", "unpacks kernel sources", True, ("xz-utils", "xz", "xz")),
+    Tool("tar", "unpacks kernel sources", True, ("tar", "tar", "tar")),
+    Tool("depmod", "lists modules for modprobe", True, ("kmod", "kmod", "kmod")),
+    Tool("busybox", "the guest's shell and tools (static)", True, ("busybox-static", "busybox", "busybox")),
+    Tool(
+        "qemu-system-x86_64", "runs the guests", True, ("qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86")
+    ),
+    Tool("vng", "starts QEMU (virtme-ng, from this project's dependencies)", True, ("", "", "")),
+    Tool("git", "sources from git", False, ("git", "git", "git")),
+    Tool("ccache", "makes the next build faster", False, ("ccache", "ccache", "ccache")),
+    Tool("apt-get", "kernel sources from Debian (--source debian)", False, ("apt", "apt", "apt")),
+    Tool("dpkg-deb", "kernel sources from Debian (--source debian)", False, ("dpkg", "dpkg", "dpkg")),
+    Tool("virtiofsd", "not used: the shares are 9p", False, ("", "", "")),
+)
+
+TEST_TOOLS = (
+    Tool("git", "the tests make repositories", True, ("git", "git", "git")),
+    Tool("shellcheck", "the tests check the guest scripts", True, ("shellcheck", "ShellCheck", "shellcheck")),
+    Tool("mkswap", "the tests compare swap signatures", True, ("util-linux", "util-linux", "util-linux")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiles:
+    """A header or a library, tried by compiling and linking a program with it."""
+
+    name: str
+    why: str
+    program: str
+    flags: tuple[str, ...]
+    packages: tuple[str, str, str]
+
+
+HEADERS = (
+    Compiles(
+        "libelf headers",
+        "objtool",
+        "#include <gelf.h>\nint main(void) { return 0; }\n",
+        (),
+        ("libelf-dev", "elfutils-libelf-devel", "libelf"),
+    ),
+    Compiles(
+        "openssl headers",
+        "signing tools of the kernel build",
+        "#include <openssl/evp.h>\nint main(void) { return 0; }\n",
+        (),
+        ("libssl-dev", "openssl-devel", "openssl"),
+    ),
+    Compiles(
+        "static C library",
+        "load programs in the guest",
+        "int main(void) { return 0; }\n",
+        ("-static",),
+        ("libc6-dev", "glibc-static", "glibc"),
+    ),
+)
+
+
+def examine(layout: Layout, with_tests: bool = False) -> tuple[Finding, ...]:
+    """All findings about this host; needs a few hundred milliseconds and changes nothing."""
+    family = family_of_host()
+    findings = [_python()]
+    findings += [_tool(tool, family) for tool in (*TOOLS, *(TEST_TOOLS if with_tests else ()))]
+    findings += [_compiles(header, family) for header in HEADERS]
+    findings += [_disk(layout), _ram(), _kvm(layout)]
+    return tuple(findings)
+
+
+def family_of_host() -> Family | None:
+    """The package manager that this host has, if it is one that the table knows."""
+    for family in FAMILIES:
+        if find_tool(family.tool) is not None and not (family.name == "apt" and find_tool("pacman")):
+            return family
+    return None
+
+
+def install_command(findings: tuple[Finding, ...], family: Family | None) -> tuple[str, ...]:
+    """The words that install all that is missing or absent; empty when nothing is, or nothing can be."""
+    packages = sorted(
+        {finding.package for finding in findings if finding.status is not Status.OK and finding.package}
+    )
+    if not packages or family is None:
+        return ()
+    prefix = () if os.geteuid() == 0 else ("sudo",)
+    return (*prefix, *family.install, *packages)
+
+
+def fix(findings: tuple[Finding, ...], family: Family | None) -> None:
+    """Runs the install command on the user's terminal; UserError when the package manager is not known."""
+    command = install_command(findings, family)
+    if not command:
+        if family is None:
+            raise UserError("no package manager that I know is on this host", hint="apt, dnf and pacman are known")
+        return
+    environment = {"DEBIAN_FRONTEND": "noninteractive"}
+    if family is not None and family.name == "apt":
+        run_attached((*command[: command.index("apt-get")], "apt-get", "update", "-q"), environment)
+    run_attached(command, environment)
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    status = Status.OK if sys.version_info >= (3, 11) else Status.MISSING
+    return Finding("python", status, f"{version}, 3.11 or later is needed")
+
+
+def _tool(tool: Tool, family: Family | None) -> Finding:
+    path = find_tool(tool.program)
+    package = tool.packages[family.column] if family is not None else ""
+    if path is not None:
+        return Finding(tool.program, Status.OK, str(path))
+    status = Status.MISSING if tool.needed else Status.ABSENT
+    return Finding(tool.program, status, tool.why, package)
+
+
+def _compiles(header: Compiles, family: Family | None) -> Finding:
+    package = header.packages[family.column] if family is not None else ""
+    if find_tool("gcc") is None:
+        return Finding(header.name, Status.MISSING, f"cannot be tried without gcc; {header.why}", package)
+    with tempfile.TemporaryDirectory(prefix="ttm-") as scratch:
+        source = Path(scratch) / "try.c"
+        source.write_text(header.program)
+        try:
+            run(("gcc", *header.flags, "-o", f"{scratch}/try", str(source)), deadline=Deadline(30.0))
+        except HarnessError:
+            return Finding(header.name, Status.MISSING, header.why, package)
+    return Finding(header.name, Status.OK, header.why)
+
+
+def _disk(layout: Layout) -> Finding:
+    free = shutil.disk_usage(layout.root).free
+    status = Status.OK if free >= _DISK_NEEDED else Status.MISSING
+    return Finding("disk", status, f"{free / GIB:.1f} GiB free in {layout.root}, {format_size(_DISK_NEEDED)} needed")
+
+
+def _ram() -> Finding:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    status = Status.OK if total >= _RAM_NEEDED else Status.MISSING
+    return Finding("RAM", status, f"{total / GIB:.1f} GiB, {format_size(_RAM_NEEDED)} needed")
+
+
+def _kvm(layout: Layout) -> Finding:
+    if not accel.KVM_DEVICE.exists():
+        return Finding("KVM", Status.ABSENT, f"no {accel.KVM_DEVICE}: guests run under TCG, several times slower")
+    if not os.access(accel.KVM_DEVICE, os.R_OK | os.W_OK):
+        return Finding("KVM", Status.ABSENT, f"{accel.KVM_DEVICE} cannot be opened: join the group kvm")
+    known = accel.remembered(layout)
+    if known is None:
+        return Finding("KVM", Status.ABSENT, "not probed yet: the first run boots a guest under it to find out")
+    if known:
+        return Finding("KVM", Status.OK, "a guest got ready under it")
+    return Finding("KVM", Status.ABSENT, "it opens, but a guest under it never got ready: guests run under TCG")

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Everything before the first boot: source -> tree -> build -> root, modules, accelerator."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.checkout import data_directory
+from harness.flow.boots import job_text, shares_of
+from harness.guest import accel
+from harness.guest.argv import Launch
+from harness.guest.boot import Limits, boot
+from harness.guest.root import guest_root
+from harness.inputs.resolve import resolve
+from harness.kernel.build import obtain
+from harness.kernel.fragments import compose, parse_fragment, read_profile
+from harness.kernel.module import build_module
+from harness.model.build import Build, Profile
+from harness.model.cell import Cell, Knob
+from harness.model.errors import InfraError, UserError
+from harness.model.machine import Accel, Machine, Swap
+from harness.model.progress import Progress
+from harness.model.result import Stage
+from harness.model.suite import Suite
+from harness.model.tree import SourceSpec, Tree
+from harness.proc import Deadline
+from harness.store.files import sweep_leftovers
+from harness.store.layout import Layout
+
+DEFAULT_PROFILE = "lean"
+_SOURCE_SECONDS = 1800.0
+_BUILD_SECONDS = 4 * 3600.0
+_MODULE_SECONDS = 600.0
+_ROOT_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What `ttm-harness run` was asked for."""
+
+    source: SourceSpec
+    profile: str
+    machine: Machine
+    suites: tuple[str, ...]
+    repeat: int = 1
+    seed: int | None = None
+    knobs: tuple[Knob, ...] = ()
+    fragments: tuple[Path, ...] = ()
+    jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What the boots of a command share. `modules`: suite -> the directory with its own modules."""
+
+    tree: Tree
+    build: Build
+    root: Path
+    accel: Accel
+    modules: Mapping[str, Path]
+
+
+class Stopwatch:
+    """Collects how long the stages took."""
+
+    def __init__(self) -> None:
+        self.stages: list[Stage] = []
+        self._began = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.stages.append(Stage(name, now - self._began))
+        self._began = now
+
+
+def prepare(
+    request: Request, suites: tuple[Suite, ...], layout: Layout, progress: Progress, watch: Stopwatch
+) -> Ready:
+    """Finds or makes all that the request's boots need; the user's mistakes come first, before the long work."""
+    profile = profile_of(request)
+    for place in (layout.sources, layout.builds, layout.objects, layout.roots):
+        sweep_leftovers(place)
+    progress.step(f"source {request.source}")
+    tree = resolve(request.source, layout, Deadline(_SOURCE_SECONDS), progress)
+    watch.lap("source")
+    progress.step(f"kernel {tree.version}, profile {profile.name}")
+    build = obtain(tree, profile, layout, Deadline(_BUILD_SECONDS), progress, request.jobs)
+    watch.lap("build")
+    _require_symbols(suites, build)
+    modules = {
+        suite.name: build_module(
+            build, data_directory("guest-scripts") / suite.needs_module, layout, Deadline(_MODULE_SECONDS)
+        )
+        for suite in suites
+        if suite.needs_module is not None
+    }
+    watch.lap("modules")
+    root = guest_root(layout, Deadline(_ROOT_SECONDS))
+    watch.lap("root")
+    settled = accel.settle(request.machine.accel, layout, lambda: _probe_kvm(build, root, progress))
+    watch.lap("accelerator")
+    return Ready(tree, build, root, settled, modules)
+
+
+def profile_of(request: Request) -> Profile:
+    """The named profile, with the user's own fragments on top; its name then says so."""
+    profile = read_profile(request.profile, data_directory("kernel-configs"))
+    if not request.fragments:
+        return profile
+    own = []
+    for path in request.fragments:
+        try:
+            own.append(parse_fragment(path.stem, path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"the fragment {path} cannot be read: {error}") from error
+    name = "+".join((profile.name, *(fragment.name for fragment in own)))
+    return compose(name, (*profile.fragments, *own))
+
+
+def _require_symbols(suites: tuple[Suite, ...], build: Build) -> None:
+    """A suite whose code is not in the kernel could only be silent: say so before the boot."""
+    config = build.config_path.read_text(encoding="utf-8").splitlines()
+    present = {line.removeprefix("CONFIG_").split("=")[0] for line in config if line.startswith("CONFIG_")}
+    for suite in suites:
+        missing = [symbol for symbol in suite.symbols if symbol not in present]
+        if missing:
+            raise InfraError(
+                f"suite {suite.name} cannot run: the kernel of profile {build.profile} is without "
+                f"{', '.join('CONFIG_' + symbol for symbol in missing)}",
+                hint=f"--profile {suite.profile} has it",
+            )
+
+
+def _probe_kvm(build: Build, root: Path, progress: Progress) -> bool:
+    """Boots an idle guest under KVM, bounded, and says whether it got ready under KVM indeed."""
+    progress.step(f"probing KVM: a boot of at most {accel.PROBE_SECONDS:.0f} s")
+    with tempfile.TemporaryDirectory(prefix="ttm-") as scratch:
+        place = Path(scratch)
+        results = place / "results"
+        results.mkdir()
+        idle = Cell(build.id, Machine(swap=Swap()), (), seed=0)
+        (results / "job").write_text(job_text(idle))
+        launch = Launch(
+            image=build.image,
+            root=root,
+            machine=idle.machine,
+            accel=Accel.KVM,
+            shares=shares_of(results, build.modules),
+            swap_disk=None,
+            control=place / "control",
+            qmp=place / "qmp",
+        )
+        limits = Limits(boot=accel.PROBE_SECONDS, run=accel.PROBE_SECONDS, silence=accel.PROBE_SECONDS)
+        result = boot(launch, place / "console", limits)
+        works = result.ready_after is not None and result.accel == "kvm"
+    progress.step("KVM works here" if works else "KVM opens but no guest gets ready under it: using TCG")
+    return works

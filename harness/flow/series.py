@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What `series show` and `series diff` ask for: a series read and looked over, two of them compared."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.inputs.series.compare import compare_series
+from harness.inputs.series.resolve import Means, resolve_series
+from harness.inputs.series.validate import objections
+from harness.inputs.shelf import Work
+from harness.model.progress import Progress
+from harness.model.series import Series, SeriesDiff, SeriesForm, SeriesSpec
+from harness.proc import Deadline
+from harness.store.layout import Layout
+
+_SECONDS = 900.0
+_ONLY_REVISION = re.compile(r"@?v(\d{1,4})")
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks: where things lie, whom to tell, and the directory of mboxes to ask instead of lore."""
+
+    layout: Layout
+    progress: Progress
+    mirror: Path | None = None
+
+    def work(self) -> Work:
+        return Work(self.layout, Deadline(_SECONDS), self.progress)
+
+
+def show(text: str, asker: Asker) -> Series:
+    """The series as far as it is there; what is missing, damaged or would be refused is among its problems."""
+    series = resolve_series(SeriesSpec.parse(text), asker.work(), Means(partial=True, mirror=asker.mirror))
+    return replace(series, problems=(*series.problems, *map(str, objections(series))))
+
+
+def diff(old: str, new: str, asker: Asker) -> SeriesDiff:
+    """Two series compared; `new` may be just `vN`, another revision of the same one."""
+    first = SeriesSpec.parse(old)
+    only = _ONLY_REVISION.fullmatch(new)
+    if only and first.form is not SeriesForm.GIT:
+        second = replace(first, revision=int(only[1]))
+    else:
+        second = SeriesSpec.parse(new)
+    means = Means(partial=True, mirror=asker.mirror)
+    before = resolve_series(first, asker.work(), means)
+    after = resolve_series(second, asker.work(), means)
+    return compare_series(before, after)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Knobs against what the suites take: an unknown or impossible one is refused before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from harness.model.cell import Knob
+from harness.model.errors import UserError
+from harness.model.suite import KnobForm, KnobSpec, Suite
+from harness.model.units import format_size, parse_size
+
+
+def check_knobs(knobs: Iterable[Knob], suites: Sequence[Suite]) -> None:
+    """UserError names the knob, what is wrong with it, and the ones that there are."""
+    specs = {spec.name: spec for suite in suites for spec in suite.knobs}
+    seen: set[str] = set()
+    for knob in knobs:
+        spec = specs.get(knob.name)
+        if spec is None:
+            raise UserError(f"no suite of this run has a knob {knob.name!r}", hint=_listing(specs.values()))
+        if knob.name in seen:
+            raise UserError(f"the knob {knob.name} is given twice")
+        seen.add(knob.name)
+        if not _fits(spec, knob.value):
+            raise UserError(f"the knob {knob.name} cannot be {knob.value!r}", hint=f"{spec.name}: {_form(spec)}")
+
+
+def _fits(spec: KnobSpec, value: str) -> bool:
+    if spec.form is KnobForm.CHOICE:
+        return value in spec.choices
+    if spec.form is KnobForm.INTEGER:
+        return value.isascii() and value.isdigit() and spec.least <= int(value) <= spec.most
+    if spec.form is KnobForm.SHARE and value.endswith("%"):
+        number = value[:-1]
+        return number.isascii() and number.isdigit() and spec.least <= int(number) <= spec.most
+    try:
+        size = parse_size(value)
+    except UserError:
+        return False
+    if spec.form is KnobForm.SHARE:
+        return size > 0
+    return spec.least <= size <= spec.most
+
+
+def _form(spec: KnobSpec) -> str:
+    if spec.form is KnobForm.CHOICE:
+        return f"{', '.join(spec.choices)} ({spec.meaning})"
+    if spec.form is KnobForm.INTEGER:
+        return f"{spec.least} to {spec.most} ({spec.meaning})"
+    if spec.form is KnobForm.SHARE:
+        return f"{spec.least}% to {spec.most}% of free RAM, or a size ({spec.meaning})"
+    return f"{format_size(spec.least)} to {format_size(spec.most)} ({spec.meaning})"
+
+
+def _listing(specs: Iterable[KnobSpec]) -> str:
+    lines = [f"{spec.name}: {_form(spec)}" for spec in specs]
+    return "knobs:\n    " + "\n    ".join(lines) if lines else "the chosen suites have none"

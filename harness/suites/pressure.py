@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The project's own suite: TTM's backup, restore and shrinking under real memory pressure, with no GPU.
+
+Its cases are the invariants of guest-scripts/pressure/README.md, run by a kernel module that is built against the
+kernel under test.
+"""
+
+from __future__ import annotations
+
+from harness.model.suite import KnobForm, KnobSpec, Requirement, Suite
+from harness.model.units import KIB, MIB
+
+_MERGED = (6, 15)
+
+
+def _flag(name: str, meaning: str) -> KnobSpec:
+    return KnobSpec(name, KnobForm.INTEGER, meaning, 0, 1)
+
+
+def _percent(name: str, meaning: str) -> KnobSpec:
+    return KnobSpec(name, KnobForm.INTEGER, meaning, 0, 100)
+
+
+KNOBS = (
+    KnobSpec("bo", KnobForm.SIZE, "size of an object", 4 * KIB, 64 * MIB),
+    KnobSpec("total", KnobForm.SHARE, "all objects together", 1, 400),
+    KnobSpec("caching", KnobForm.CHOICE, "page attributes of the objects", choices=("wb", "wc", "uc")),
+    _flag("dma", "map the pages for DMA"),
+    _flag("dma32", "take pages below 4 GiB"),
+    KnobSpec("beneficial", KnobForm.INTEGER, "beneficial order of the pool", 0, 10),
+    _percent("purgeable", "share of objects that may be purged"),
+    _percent("busy", "share of objects with an unsignalled fence"),
+    _percent("pinned", "share of pinned objects"),
+    _flag("bulk", "put the objects on a bulk move"),
+    KnobSpec("threads", KnobForm.INTEGER, "threads that fill and verify", 1, 16),
+    KnobSpec("cycles", KnobForm.INTEGER, "rounds of back-up and restore", 1, 1000),
+    KnobSpec("interrupt", KnobForm.INTEGER, "signals a second to the restoring task", 0, 1000),
+    _flag("retry_mayfail", "allocate with __GFP_RETRY_MAYFAIL"),
+    KnobSpec(
+        "free",
+        KnobForm.CHOICE,
+        "state in which objects are freed",
+        choices=("populated", "backed", "partial", "midrestore", "purged"),
+    ),
+    KnobSpec("touch", KnobForm.CHOICE, "order of access", choices=("seq", "random", "none")),
+    KnobSpec("writeback", KnobForm.CHOICE, "when the shrinker writes back", choices=("auto", "always", "never")),
+    KnobSpec("verify", KnobForm.CHOICE, "how much of the content is checked", choices=("full", "head", "none")),
+)
+
+SUITE = Suite(
+    name="pressure",
+    title="TTM's shrinker under memory pressure",
+    script="suite-pressure",
+    arguments=(),
+    symbols=("DRM_TTM", "DEBUG_FS", "SWAP"),
+    requirements=(Requirement("pressure.*", 30, since=_MERGED),),
+    shares_boot=False,
+    deadline=400.0,
+    profile="lean",
+    needs_module="pressure",
+    knobs=KNOBS,
+    sample_ms=200,
+)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The tiny kernel, built once into the user's store, and a way to run a script in a guest of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.checkout import data_directory
+from harness.flow.boots import Bench, CellResult, boot_cell
+from harness.guest.root import guest_root
+from harness.inputs.resolve import resolve
+from harness.kernel.build import obtain
+from harness.kernel.fragments import read_profile
+from harness.model.build import Build
+from harness.model.cell import Cell
+from harness.model.machine import Accel, Machine, Swap
+from harness.model.suite import Requirement, Suite
+from harness.model.tree import SourceSpec
+from harness.model.units import MIB
+from harness.proc import Deadline
+from harness.store.layout import Layout
+
+TINY_MACHINE = Machine(ram=128 * MIB, swap=Swap(), accel=Accel.TCG)
+
+
+class Quiet:
+    """Progress that nobody reads."""
+
+    def step(self, text: str) -> None: ...
+
+    def advance(self, done: int, total: int, unit: str) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def tiny(layout: Layout) -> Build:
+    tree = resolve(SourceSpec.parse("debian"), layout, Deadline(1800), Quiet())
+    profile = read_profile("tiny", data_directory("kernel-configs"))
+    return obtain(tree, profile, layout, Deadline(3600), Quiet())
+
+
+Runner = Callable[..., CellResult]
+
+
+@pytest.fixture
+def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
+    """run_script("shell text", machine=…, requires=…, deadline=…): one boot of the tiny kernel, judged."""
+
+    def run(
+        script: str,
+        *,
+        machine: Machine = TINY_MACHINE,
+        requires: str = "",
+        deadline: float = 30.0,
+    ) -> CellResult:
+        extra = tmp_path / "extra"
+        extra.mkdir(exist_ok=True)
+        (extra / "script.sh").write_text(script)
+        suite = Suite(
+            name="script",
+            title="a script of this test",
+            script="suite-exec",
+            arguments=("/extra/script.sh",),
+            symbols=(),
+            requirements=(Requirement(requires, 1),) if requires else (),
+            shares_boot=False,
+            deadline=deadline,
+            profile="tiny",
+        )
+        root = guest_root(layout, Deadline(60))
+        bench = Bench(tiny, root, machine.accel, tmp_path / "run", Quiet(), {"script": extra})
+        bench.directory.mkdir(exist_ok=True)
+        cell = Cell(tiny.id, machine, ("script",), seed=7)
+        return boot_cell(cell, (suite,), bench, number=1)
+
+    return run

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Every way in which a guest can end, made to happen for real, is told apart from the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.flow import boots
+from harness.model.cell import Cell
+from harness.model.codec import from_json
+from harness.model.machine import Accel, Machine, Swap
+from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.units import MIB
+from tests.functional.conftest import TINY_MACHINE, Runner
+
+# KTAP as a runner writes it; `say` puts one line into the kernel log.
+SAY = """
+say() { echo "<5>$*" >/dev/kmsg; }
+say 'KTAP version 1'
+say '1..2'
+say '    KTAP version 1'
+say '    # Subtest: mine'
+say '    1..2'
+say '    ok 1 first'
+"""
+REST = """
+say '    ok 2 second'
+say 'ok 1 mine'
+say '    KTAP version 1'
+say '    # Subtest: other'
+say '    1..1'
+say '    ok 1 third'
+say 'ok 2 other'
+"""
+
+
+def outcomes(result: boots.CellResult) -> dict[str, Outcome]:
+    return {case.name: case.outcome for case in result.cases}
+
+
+def test_a_good_run_is_green_and_leaves_all_that_is_promised(run_script: Runner, tmp_path: Path) -> None:
+    result = run_script(SAY + REST, requires="mine.*")
+    assert result.run.reasons == ()
+    assert result.run.verdict is Standing.GOOD
+    assert result.run.ending is Ending.FINISHED
+    assert outcomes(result) == dict.fromkeys(("mine.first", "mine.second", "other.third"), Outcome.PASS)
+    place = tmp_path / "run" / result.run.directory
+    names = {path.name for path in place.iterdir()}
+    assert {"cell.json", "argv", "config", "console.log", "control.log", "results", "reproduce.sh"} <= names
+    assert from_json(Cell, (place / "cell.json").read_text()) == result.run.cell
+    assert b"Linux version" in (place / "console.log").read_bytes()
+
+
+def test_the_guest_is_what_was_asked_for(run_script: Runner) -> None:
+    machine = Machine(ram=192 * MIB, swap=Swap.parse("disk:64M"), cpus=1, accel=Accel.TCG, cmdline=("quux=1",))
+    result = run_script(SAY + REST, machine=machine)
+    facts = result.run.facts
+    assert result.run.differences == ()
+    assert facts is not None
+    assert facts.swap_total == 64 * MIB - 4096
+    assert facts.cpus == 1
+    assert facts.cmdline.endswith("quux=1")
+    assert result.run.accel == "tcg"
+
+
+def test_asked_is_not_got(run_script: Runner) -> None:
+    # maxcpus keeps one CPU down and mem takes RAM away: the guest must notice both.
+    machine = replace(TINY_MACHINE, cmdline=("maxcpus=1", "mem=96M"))
+    result = run_script(SAY + REST, machine=machine)
+    assert {one.what for one in result.run.differences} == {"RAM", "vCPUs"}
+    assert result.run.verdict is Standing.CANNOT_TELL
+
+
+def test_a_panic_is_a_result(run_script: Runner) -> None:
+    result = run_script(SAY + "echo c >/proc/sysrq-trigger\nsleep 5\n")
+    assert result.run.ending is Ending.PANICKED
+    assert result.run.phase == "script"
+    assert result.run.verdict is Standing.BAD
+    assert outcomes(result)["mine.first"] is Outcome.PASS
+    assert Outcome.PASS not in [outcome for name, outcome in outcomes(result).items() if name != "mine.first"]
+    panics = [event for event in result.events if event.kind == "panic"]
+    assert panics
+    assert panics[0].lines
+
+
+def test_a_guest_that_stops_moving_is_hung(
+    run_script: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(boots, "_SILENCE_SECONDS", 8.0)
+    result = run_script(
+        SAY + "kill -STOP $(pgrep -f beat) $(pidof init) 2>/dev/null\nkillall -STOP sh init\nsleep 99\n"
+    )
+    assert result.run.ending is Ending.HUNG
+    assert result.run.verdict is Standing.BAD
+    stall = (tmp_path / "run" / result.run.directory / "stall.txt").read_text()
+    assert '"status": "running"' in stall
+    assert "RIP=" in stall
+
+
+def test_a_guest_that_moves_but_does_not_end_is_a_timeout(
+    run_script: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boots, "_AROUND_SUITES_SECONDS", 1.0)
+    result = run_script(SAY + "while :; do sleep 1; done\n", deadline=4.0)
+    assert result.run.ending is Ending.TIMEOUT
+    assert result.run.verdict is Standing.CANNOT_TELL
+
+
+def test_a_guest_that_goes_away_is_lost(run_script: Runner) -> None:
+    result = run_script(SAY + "poweroff -f\nsleep 5\n")
+    assert result.run.ending is Ending.LOST
+    assert result.run.verdict is Standing.CANNOT_TELL
+    assert outcomes(result)["mine.first"] is Outcome.PASS
+
+
+def test_cut_ktap_is_not_green(run_script: Runner) -> None:
+    result = run_script(SAY)
+    assert result.run.ending is Ending.FINISHED
+    assert result.run.verdict is Standing.CANNOT_TELL
+    assert Outcome.INCOMPLETE in outcomes(result).values()
+
+
+def test_a_runner_that_says_nothing_is_not_green(run_script: Runner) -> None:
+    result = run_script("exit 0\n")
+    assert outcomes(result) == {"*": Outcome.NOT_RUN}
+    assert result.run.verdict is Standing.CANNOT_TELL
+
+
+def test_skipping_what_is_required_is_not_green(run_script: Runner) -> None:
+    script = SAY.replace("ok 1 first", "ok 1 first # SKIP ") + REST
+    result = run_script(script, requires="mine.first")
+    assert outcomes(result)["mine.first"] is Outcome.NOT_RUN
+    assert result.run.verdict is Standing.CANNOT_TELL
+
+
+def test_a_flood_changes_nothing_or_is_said_to_have_cost_messages(run_script: Runner) -> None:
+    line = "x" * 200
+    flood = f"i=0; while [ $i -lt 15000 ]; do echo '<4>{line}'; i=$((i+1)); done >/dev/kmsg\n"
+    result = run_script(SAY + flood + REST, requires="other.third", deadline=120.0)
+    if result.run.verdict is Standing.GOOD:
+        assert len(result.cases) == 3
+    else:
+        assert result.run.verdict is Standing.CANNOT_TELL
+        assert any("lost messages" in problem for problem in result.run.problems)
+
+
+def test_an_oom_kill_is_an_event(run_script: Runner) -> None:
+    # The runner is immune; what it starts here is not, and asks for more than there is.
+    hog = """sh -c 'echo 1000 >/proc/$$/oom_score_adj; exec awk "BEGIN { s = \\"x\\"; while (1) s = s s }"'\n"""
+    result = run_script(SAY + hog + REST)
+    assert result.run.ending is Ending.FINISHED
+    assert "oom" in {event.kind for event in result.events}
+
+
+def test_a_guest_too_small_to_boot_cannot_be_told_of(run_script: Runner) -> None:
+    result = run_script(SAY, machine=replace(TINY_MACHINE, ram=16 * MIB))
+    assert result.run.facts is None
+    assert result.run.verdict is Standing.CANNOT_TELL
+    assert "never got ready" in result.run.problems[0]
