@@ -1,0 +1,630 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Real pressure: more objects than memory, threads, objects held beside a load. */
+#include <linux/delay.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "pressure.h"
+
+/* Bytes of objects the knobs ask for, or pct of what is free now. */
+static u64 tp_total(struct tp_run *run, unsigned int pct)
+{
+	struct sysinfo si;
+	u64 ram;
+
+	if (run->k.total)
+		return run->k.total;
+	si_meminfo(&si);
+	ram = (u64)(si.freeram + si.bufferram / 2) * si.mem_unit;
+	if (run->k.total_pct > 0)
+		pct = run->k.total_pct;
+	return ALIGN_DOWN(div_u64(ram * pct, 100), PAGE_SIZE);
+}
+
+static void tp_knob_args(struct tp_run *run, struct tp_bo_args *a, u64 size)
+{
+	memset(a, 0, sizeof(*a));
+	a->size = run->k.bo ?: size;
+	a->caching = run->k.caching >= 0 ? run->k.caching : ttm_cached;
+	a->dma = run->k.dma > 0;
+	a->watermark = !TP_HAVE_BACKUP;
+}
+
+static bool tp_pct(struct tp_run *run, int pct)
+{
+	return pct > 0 && tp_rand(run, 100) < pct;
+}
+
+/* ---- hold and release: for what userland wants to do beside them ---- */
+
+static void case_hold(struct tp_run *run)
+{
+	struct tp_dev_args dargs = {
+		.dma32 = run->k.dma32 > 0, .beneficial = max(run->k.beneficial, 0),
+	};
+	struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = run->k.retry_mayfail > 0 };
+	u64 left = run->k.total || run->k.total_pct > 0 ? tp_total(run, 0) : 0;
+	struct tp_bo_args args;
+	struct tp_dev *dev;
+	u64 bytes = 0;
+	int err;
+
+	dev = tp_dev_new(run, &dargs);
+	if (!dev)
+		return;
+	tp_knob_args(run, &args, SZ_1M);
+	args.ctx = &ctx;
+	while (left >= args.size && !run->failed) {
+		struct tp_bo *bo = tp_bo_new(dev, &args, &err);
+
+		if (!bo) {
+			tp_eq(run, err, 0, "object after %llu bytes", bytes);
+			break;
+		}
+		tp_bo_lock(bo);
+		bo->args.ctx = NULL;
+		/* It may have been pushed out before it could be filled. */
+		if (tp_eq(run, tp_bo_populate(bo, &ctx), 0, "populate"))
+			tp_bo_fill(bo, run->k.seed);
+		if (tp_pct(run, run->k.purgeable))
+			tp_bo_set_purgeable(bo, true);
+		else if (tp_pct(run, run->k.pinned))
+			ttm_bo_pin(&bo->base);
+		else if (tp_pct(run, run->k.busy))
+			tp_bo_busy(bo);
+		tp_bo_unlock(bo);
+		bytes += args.size;
+		left -= args.size;
+	}
+	tp_metric(run, "held_bytes", bytes);
+	tp_held = dev;
+	run->dev = NULL;
+}
+
+static void case_release(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_held;
+	struct tp_bo *bo, *next;
+	u64 t0 = ktime_get_ns();
+	long n = 0, purged = 0;
+
+	if (!dev) {
+		tp_skip(run, "nothing is held");
+		return;
+	}
+	tp_held = NULL;
+	run->dev = dev;
+	list_for_each_entry_safe(bo, next, &dev->bos, link) {
+		struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = run->k.retry_mayfail > 0 };
+
+		tp_bo_idle(bo);
+		tp_bo_lock(bo);
+		if (bo->purgeable && !ttm_tt_is_populated(bo->base.ttm)) {
+			bo->key = 0;
+			purged++;
+		}
+		if (tp_eq(run, tp_bo_populate(bo, &ctx), 0, "restore of object %u", bo->id))
+			tp_bo_verify(run, bo, "held");
+		if (bo->base.pin_count)
+			ttm_bo_unpin(&bo->base);
+		tp_bo_unlock(bo);
+		tp_bo_put(bo);
+		n++;
+	}
+	tp_metric(run, "objects", n);
+	tp_metric(run, "objects_purged", purged);
+	tp_metric(run, "release_ms", div_u64(ktime_get_ns() - t0, NSEC_PER_MSEC));
+	tp_dev_free(run, dev);
+}
+
+
+/* ---- threads that make more objects than there is memory, and want them back ---- */
+
+struct tp_plan {
+	unsigned int pct;	/* of the memory that is free */
+	u64 size;
+	int threads, cycles;
+	int purgeable, busy, pinned;	/* percent of the objects */
+	bool bulk, mixed, dma, interruptible;
+	int caching;		/* -1: all three */
+	bool may_fail;
+};
+
+struct tp_load {
+	struct tp_run *run;
+	struct tp_dev *dev;
+	const struct tp_plan *plan;
+	u64 bytes;
+	u32 seed;
+	struct rnd_state rnd;
+	struct completion *done;
+	atomic_t *left;
+	struct tp_bo **bos;
+	int nr, max;
+	long purged, failed, interrupted;
+	/* Objects that share one lock and one bulk move; NULL where each has its own. */
+	struct tp_group *groups;
+};
+
+#define TP_GROUPS 16
+
+struct tp_group {
+	struct ttm_lru_bulk_move bulk;
+	struct tp_bo *owner;
+};
+
+static u32 tp_lrand(struct tp_load *l, u32 below)
+{
+	return below ? prandom_u32_state(&l->rnd) % below : 0;
+}
+
+static bool tp_lpct(struct tp_load *l, int knob, int plan)
+{
+	int pct = knob >= 0 ? knob : plan;
+
+	return pct > 0 && tp_lrand(l, 100) < pct;
+}
+
+/* One object: content as it should be, or zeroes where it was purged. */
+static bool tp_load_touch(struct tp_load *l, struct tp_bo *bo, const char *when)
+{
+	struct ttm_operation_ctx ctx = {
+		.interruptible = l->plan->interruptible,
+		.gfp_retry_mayfail = l->run->k.retry_mayfail > 0,
+	};
+	bool ok = true;
+	int ret, tries = 0;
+
+	tp_bo_lock(bo);
+	if (bo->purgeable && !ttm_tt_is_populated(bo->base.ttm)) {
+		l->purged += !!bo->key;
+		bo->key = 0;
+		/* Where there is no swap space its room has been taken. */
+		if (l->plan->may_fail)
+			goto out;
+		bo->purgeable = false;
+	}
+	do {
+		ret = tp_bo_populate(bo, &ctx);
+		if (ret == -EINTR || ret == -ERESTARTSYS) {
+			l->interrupted++;
+			flush_signals(current);
+		}
+	} while ((ret == -EINTR || ret == -ERESTARTSYS) && tries++ < 10000);
+	if (ret) {
+		l->failed++;
+		ok = l->plan->may_fail && ret == -ENOMEM;
+		if (!ok)
+			tp_eq(l->run, ret, 0, "%s: restore of object %u", when, bo->id);
+		goto out;
+	}
+	/* As drivers do after validation; see suspect_bulk_empty. */
+	if (bo->base.bulk_move) {
+		spin_lock(&bo->dev->bdev.lru_lock);
+		ttm_lru_bulk_move_tail(bo->base.bulk_move);
+		spin_unlock(&bo->dev->bdev.lru_lock);
+	}
+	if (l->run->k.verify != TP_VERIFY_NONE) {
+		if (l->run->k.verify == TP_VERIFY_HEAD)
+			ok = tp_page_verify(l->run, bo, 0, bo->base.ttm->pages[0], when);
+		else
+			ok = tp_bo_verify(l->run, bo, when);
+	}
+out:
+	tp_bo_unlock(bo);
+	return ok;
+}
+
+static void tp_load_work(struct tp_load *l)
+{
+	const struct tp_plan *plan = l->plan;
+	struct tp_run *run = l->run;
+	struct tp_bo *busy[4] = { };
+	u64 made = 0;
+	int i, cycle, err, cycles = run->k.cycles > 0 ? run->k.cycles : plan->cycles;
+
+	while (made < l->bytes && l->nr < l->max && !run->failed) {
+		struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = plan->may_fail };
+		struct tp_group *g = l->groups ? &l->groups[tp_lrand(l, TP_GROUPS)] : NULL;
+		struct tp_bo_args args;
+		struct tp_bo *bo;
+
+		tp_knob_args(run, &args, plan->size);
+		if (plan->mixed && !run->k.bo)
+			args.size = (u64)(1 + tp_lrand(l, 2 * TP_PAGES(plan->size))) << PAGE_SHIFT;
+		if (run->k.caching < 0)
+			args.caching = plan->caching >= 0 ? plan->caching : tp_lrand(l, 3);
+		if (run->k.dma < 0)
+			args.dma = plan->dma;
+		args.ctx = &ctx;
+		if (g) {
+			args.resv = g->owner->base.base.resv;
+			args.bulk = &g->bulk;
+			tp_bo_lock(g->owner);
+		} else {
+			args.keep_locked = true;
+		}
+		bo = tp_bo_new(l->dev, &args, &err);
+		if (bo) {
+			bo->args.ctx = NULL;
+			if (!ttm_tt_is_populated(bo->base.ttm))
+				err = tp_bo_populate(bo, &ctx);
+		}
+		if (err) {
+			l->failed++;
+			if (!plan->may_fail || err != -ENOMEM)
+				tp_eq(run, err, 0, "creating an object after %llu MiB", made >> 20);
+			if (bo)
+				tp_bo_unlock(bo);
+			else if (g)
+				tp_bo_unlock(g->owner);
+			if (bo) {
+				l->bos[l->nr++] = bo;
+				bo->key = 0;
+			}
+			break;
+		}
+		tp_bo_fill(bo, run->k.seed + l->seed + l->nr);
+		if (tp_lpct(l, run->k.purgeable, plan->purgeable)) {
+			tp_bo_set_purgeable(bo, true);
+		} else if (tp_lpct(l, run->k.pinned, plan->pinned)) {
+			ttm_bo_pin(&bo->base);
+		} else if (tp_lpct(l, run->k.busy, plan->busy) && !g) {
+			/* A few at a time, as a GPU would have it. */
+			if (busy[l->nr & 3])
+				tp_bo_idle(busy[l->nr & 3]);
+			tp_bo_busy(bo);
+			busy[l->nr & 3] = bo;
+		}
+		tp_bo_unlock(bo);
+		l->bos[l->nr++] = bo;
+		made += args.size;
+		if (g && !(l->nr & 7)) {
+			tp_bo_lock(g->owner);
+			spin_lock(&l->dev->bdev.lru_lock);
+			ttm_lru_bulk_move_tail(&g->bulk);
+			spin_unlock(&l->dev->bdev.lru_lock);
+			tp_bo_unlock(g->owner);
+		}
+		cond_resched();
+	}
+	for (i = 0; i < 4; i++)
+		if (busy[i])
+			tp_bo_idle(busy[i]);
+	for (cycle = 0; cycle < cycles && !run->failed; cycle++) {
+		for (i = 0; i < l->nr && !run->failed; i++) {
+			int j = i;
+
+			if (run->k.touch == TP_TOUCH_NONE)
+				break;
+			if (run->k.touch == TP_TOUCH_RANDOM || (cycle & 1))
+				j = tp_lrand(l, l->nr);
+			if (!tp_load_touch(l, l->bos[j], "under pressure"))
+				break;
+			cond_resched();
+		}
+	}
+	for (i = 0; i < l->nr; i++) {
+		struct tp_bo *bo = l->bos[i];
+
+		tp_bo_lock(bo);
+		if (bo->base.pin_count) {
+			tp_check(run, ttm_tt_is_populated(bo->base.ttm),
+				 "a pinned object was pushed out");
+			ttm_bo_unpin(&bo->base);
+		}
+		tp_bo_unlock(bo);
+		tp_bo_put(bo);
+	}
+}
+
+static int tp_load_thread(void *data)
+{
+	struct tp_load *l = data;
+
+	allow_signal(SIGUSR1);
+	tp_load_work(l);
+	if (atomic_dec_and_test(l->left))
+		complete(l->done);
+	while (!kthread_should_stop()) {
+		flush_signals(current);
+		schedule_timeout_interruptible(HZ / 10);
+	}
+	return 0;
+}
+
+static void tp_events(unsigned long *oom, unsigned long *in, unsigned long *out)
+{
+#ifdef CONFIG_VM_EVENT_COUNTERS
+	unsigned long *events = kcalloc(NR_VM_EVENT_ITEMS, sizeof(*events), GFP_KERNEL);
+
+	*oom = 0;
+	*in = 0;
+	*out = 0;
+	if (!events)
+		return;
+	all_vm_events(events);
+	*oom = events[OOM_KILL];
+	*in = events[PSWPIN];
+	*out = events[PSWPOUT];
+	kfree(events);
+#else
+	*oom = 0;
+	*in = 0;
+	*out = 0;
+#endif
+}
+
+static bool tp_load_init(struct tp_load *l, struct tp_run *run, const struct tp_plan *plan,
+			 u64 bytes, int i)
+{
+	l->run = run;
+	l->dev = run->dev;
+	l->plan = plan;
+	l->bytes = bytes;
+	l->seed = i << 20;
+	prandom_seed_state(&l->rnd, run->k.seed + i);
+	l->bos = kvcalloc(8192, sizeof(*l->bos), GFP_KERNEL);
+	if (!l->bos)
+		return false;
+	l->max = 8192;
+	if (!(run->k.bulk >= 0 ? run->k.bulk : plan->bulk))
+		return true;
+	l->groups = kvcalloc(TP_GROUPS, sizeof(*l->groups), GFP_KERNEL);
+	for (i = 0; l->groups && i < TP_GROUPS; i++) {
+		struct tp_bo_args args = { .size = PAGE_SIZE, .caching = ttm_cached };
+
+		ttm_lru_bulk_move_init(&l->groups[i].bulk);
+		l->groups[i].owner = tp_bo_new(l->dev, &args, NULL);
+		if (!l->groups[i].owner)
+			return false;
+	}
+	return l->groups;
+}
+
+static void tp_load_fini(struct tp_load *l)
+{
+	int i;
+
+	for (i = 0; l->groups && i < TP_GROUPS; i++) {
+		if (TP_HAVE_BACKUP)
+			tp_bulk_check(l->run, l->dev, &l->groups[i].bulk, "after the load");
+		ttm_lru_bulk_move_fini(&l->dev->bdev, &l->groups[i].bulk);
+		tp_bo_put(l->groups[i].owner);
+	}
+	kvfree(l->groups);
+	kvfree(l->bos);
+}
+
+static void tp_load_run(struct tp_run *run, const struct tp_plan *plan)
+{
+	struct tp_dev_args dargs = {
+		.dma32 = run->k.dma32 > 0, .beneficial = max(run->k.beneficial, 0),
+	};
+	int threads = run->k.threads > 0 ? run->k.threads : plan->threads;
+	u64 total = tp_total(run, plan->pct);
+	DECLARE_COMPLETION_ONSTACK(done);
+	struct task_struct *tasks[16] = { };
+	struct tp_stats *before;
+	unsigned long oom[2], in[2], out[2];
+	struct tp_load *loads;
+	atomic_t left;
+	long purged = 0, failed = 0, interrupted = 0, objects = 0;
+	struct tp_dev *dev;
+	u64 t0;
+	int i;
+
+	dev = tp_dev_new(run, &dargs);
+	if (!dev)
+		return;
+	before = kmemdup(&tp_stats, sizeof(tp_stats), GFP_KERNEL);
+	loads = kvcalloc(threads, sizeof(*loads), GFP_KERNEL);
+	if (!before || !loads)
+		goto out;
+	tp_events(&oom[0], &in[0], &out[0]);
+	atomic_set(&left, threads);
+	t0 = ktime_get_ns();
+	for (i = 0; i < threads; i++) {
+		struct tp_load *l = &loads[i];
+
+		l->done = &done;
+		l->left = &left;
+		if (!tp_load_init(l, run, plan, div_u64(total, threads), i))
+			tp_bug(run, "no memory for the load itself");
+		tasks[i] = kthread_run(tp_load_thread, l, "ttm_pressure/%d", i);
+		if (IS_ERR(tasks[i])) {
+			tasks[i] = NULL;
+			if (atomic_dec_and_test(&left))
+				complete(&done);
+		}
+	}
+	while (!wait_for_completion_timeout(&done, plan->interruptible ? HZ / 50 : HZ))
+		for (i = 0; i < threads && plan->interruptible; i++)
+			if (tasks[i])
+				send_sig(SIGUSR1, tasks[i], 1);
+	for (i = 0; i < threads; i++) {
+		if (tasks[i])
+			kthread_stop(tasks[i]);
+		purged += loads[i].purged;
+		failed += loads[i].failed;
+		objects += loads[i].nr;
+		interrupted += loads[i].interrupted;
+		tp_load_fini(&loads[i]);
+	}
+	tp_events(&oom[1], &in[1], &out[1]);
+	tp_eq(run, oom[1] - oom[0], 0, "OOM kills");
+	tp_metric(run, "total_mib", total >> 20);
+	tp_metric(run, "load_ms", div_u64(ktime_get_ns() - t0, NSEC_PER_MSEC));
+	tp_metric(run, "objects", objects);
+	tp_metric(run, "objects_purged", purged);
+	tp_metric(run, "failed", failed);
+	tp_metric(run, "interrupted", interrupted);
+	tp_metric(run, "pswpin", in[1] - in[0]);
+	tp_metric(run, "pswpout", out[1] - out[0]);
+#define M(f) tp_metric(run, #f, atomic64_read(&tp_stats.f) - atomic64_read(&before->f))
+	M(backed_up);
+	M(purged);
+	M(restored);
+	M(retained);
+	M(scan_kswapd);
+	M(scan_direct);
+	M(writeback);
+	M(ebusy);
+#undef M
+	tp_metric(run, "scan_ns_max", atomic64_read(&tp_stats.scan_ns_max));
+	tp_balance(run, "after the load");
+out:
+	kfree(before);
+	kvfree(loads);
+	tp_dev_free(run, dev);
+}
+
+/* Twice as much as there is free: it all ends, all content is back, no kill. */
+static void case_forward_progress(struct tp_run *run)
+{
+	static const struct tp_plan plan = {
+		.pct = 200, .size = SZ_1M, .threads = 2, .cycles = 1, .caching = ttm_cached,
+	};
+
+	tp_load_run(run, &plan);
+}
+
+static void case_pressure_wc(struct tp_run *run)
+{
+	static const struct tp_plan plan = {
+		.pct = 112, .size = SZ_512K, .threads = 2, .cycles = 1, .dma = true,
+		.caching = ttm_write_combined,
+	};
+
+	tp_load_run(run, &plan);
+}
+
+static void case_pressure_mixed(struct tp_run *run)
+{
+	static const struct tp_plan plan = {
+		.pct = 120, .size = SZ_256K, .threads = 2, .cycles = 1, .purgeable = 25,
+		.busy = 10, .pinned = 4, .mixed = true, .caching = -1, .interruptible = true,
+	};
+
+	tp_load_run(run, &plan);
+}
+
+static void case_pressure_bulk(struct tp_run *run)
+{
+	static const struct tp_plan plan = {
+		.pct = 112, .size = SZ_256K, .threads = 2, .cycles = 1, .bulk = true,
+		.mixed = true, .caching = ttm_cached,
+	};
+
+	tp_load_run(run, &plan);
+}
+
+/* No swap: what is purgeable makes room for what is not. */
+static void case_noswap_purge(struct tp_run *run)
+{
+	static const struct tp_plan plan = {
+		.pct = 130, .size = SZ_512K, .threads = 2, .cycles = 1, .purgeable = 70,
+		.caching = ttm_cached, .may_fail = true,
+	};
+
+	tp_load_run(run, &plan);
+}
+
+/* ---- triggers at any time, beside threads at work ---- */
+
+static void case_triggers(struct tp_run *run)
+{
+	static const struct tp_plan plan = {
+		.pct = 8, .size = SZ_64K, .threads = 2, .cycles = 2, .purgeable = 20,
+		.busy = 10, .pinned = 5, .mixed = true, .caching = -1, .dma = true,
+	};
+	static const gfp_t gfps[] = { GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_KERNEL };
+	DECLARE_COMPLETION_ONSTACK(done);
+	struct task_struct *tasks[2] = { };
+	struct tp_load *loads;
+	u64 total = tp_total(run, plan.pct);
+	struct tp_dev *dev;
+	char *text;
+	atomic_t left;
+	int i, n = 0;
+
+	/* With no device at all. */
+	text = kzalloc(4096, GFP_KERNEL);
+	loads = kvcalloc(2, sizeof(*loads), GFP_KERNEL);
+	dev = tp_dev_new(run, NULL);
+	if (!dev || !text || !loads)
+		goto out;
+	tp_debugfs_show("/sys/kernel/debug/ttm/page_pool_shrink", text, 4096);
+	tp_debugfs_show("/sys/kernel/debug/ttm/tt_shrink", text, 4096);
+	atomic_set(&left, 2);
+	for (i = 0; i < 2; i++) {
+		struct tp_load *l = &loads[i];
+
+		l->done = &done;
+		l->left = &left;
+		if (!tp_load_init(l, run, &plan, total / 2, i))
+			tp_bug(run, "no memory for the load itself");
+		tasks[i] = kthread_run(tp_load_thread, l, "ttm_pressure/%d", i);
+		if (IS_ERR(tasks[i])) {
+			tasks[i] = NULL;
+			if (atomic_dec_and_test(&left))
+				complete(&done);
+		}
+	}
+	while (!wait_for_completion_timeout(&done, HZ / 200 ?: 1)) {
+		struct tp_scan s = { .gfp = gfps[n & 3], .nr = 1 + tp_rand(run, 512) };
+
+		switch (n++ % 5) {
+		case 0:
+		case 1:
+			tp_trigger_scan(dev, &s);
+			tp_check(run, s.ret == SHRINK_STOP || s.ret <= 1UL << 20,
+				 "scan: got %ld", (long)s.ret);
+			break;
+		case 2:
+			tp_trigger_count(dev, s.gfp);
+			break;
+		case 3:
+			tp_debugfs_show("/sys/kernel/debug/ttm/page_pool_shrink", text, 4096);
+			break;
+		case 4:
+			tp_debugfs_show("/sys/kernel/debug/ttm/tt_shrink", text, 4096);
+			tp_debugfs_show("/sys/kernel/debug/ttm/page_pool", text, 4096);
+			break;
+		}
+	}
+	for (i = 0; i < 2; i++) {
+		if (tasks[i])
+			kthread_stop(tasks[i]);
+		tp_load_fini(&loads[i]);
+	}
+	tp_metric(run, "triggers", n);
+	tp_balance(run, "after triggers");
+out:
+	kvfree(loads);
+	kfree(text);
+	tp_dev_free(run, dev);
+}
+
+#define NL (TP_NEED_BACKUP | TP_NEED_SWAP | TP_LOUD)
+
+const struct tp_case tp_cases_load[] = {
+	{ "triggers", "I1,I11,I20", "triggers beside threads at work", case_triggers,
+	  TP_NEED_BACKUP | TP_LOUD },
+	{ "forward_progress", "I1,I18", "objects of twice the free memory, out and back, no kill",
+	  case_forward_progress, TP_NEED_SWAP | TP_LOUD },
+	{ "pressure_wc", "I1,I12,I18", "write-combined objects with DMA addresses under pressure",
+	  case_pressure_wc, NL | TP_NEED_PAT },
+	{ "pressure_mixed", "I1,I2,I5,I16,I18", "all kinds together, with signals",
+	  case_pressure_mixed, NL },
+	{ "pressure_bulk", "I1,I15,I18", "members of bulk moves under pressure", case_pressure_bulk, NL },
+	{ "noswap_purge", "I2,I3,I18", "no swap: purgeable objects make room", case_noswap_purge,
+	  TP_NEED_BACKUP | TP_NEED_NOSWAP | TP_LOUD },
+	{ "hold", "I1", "(control) populates objects and keeps them", case_hold,
+	  TP_KEEP | TP_HIDDEN | TP_LOUD },
+	{ "release", "I1", "(control) verifies and frees what is held", case_release,
+	  TP_KEEP | TP_HIDDEN | TP_LOUD },
+	{ }
+};

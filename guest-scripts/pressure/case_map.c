@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Mappings of processes: gone before the pages are, and back through faults. */
+#include <linux/anon_inodes.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "pressure.h"
+
+static const struct vm_operations_struct tp_vm_ops = {
+	.fault = ttm_bo_vm_fault,
+	.open = ttm_bo_vm_open,
+	.close = ttm_bo_vm_close,
+	.access = ttm_bo_vm_access,
+};
+
+static int tp_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct tp_bo *bo = file->private_data;
+
+	vma->vm_ops = &tp_vm_ops;
+	return ttm_bo_mmap_obj(vma, &bo->base);
+}
+
+static const struct file_operations tp_map_fops = {
+	.owner = THIS_MODULE,
+	.mmap = tp_mmap,
+};
+
+/* Maps an object into the process that runs the case. */
+static unsigned long tp_map(struct tp_run *run, struct tp_bo *bo)
+{
+	unsigned long at;
+	struct file *f;
+
+	f = anon_inode_getfile("[ttm-pressure]", &tp_map_fops, bo, O_RDWR);
+	if (!tp_check(run, !IS_ERR(f), "no file to map"))
+		return 0;
+	f->f_mapping = tp_drm()->anon_inode->i_mapping;
+	at = vm_mmap(f, 0, bo->base.base.size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		     drm_vma_node_offset_addr(&bo->base.base.vma_node));
+	fput(f);
+	if (!tp_check(run, !IS_ERR_VALUE(at), "no mapping: %ld", (long)at))
+		return 0;
+	return at;
+}
+
+static bool tp_user_is(struct tp_run *run, unsigned long at, pgoff_t page, u64 want,
+		       const char *when)
+{
+	u64 got = 0;
+
+	if (!tp_check(run, !copy_from_user(&got, (void __user *)(at + (page << PAGE_SHIFT)),
+					   sizeof(got)),
+		      "%s: a fault on page %lu failed", when, page))
+		return false;
+	return tp_check(run, got == want, "%s: page %lu of a mapping: expected %016llx, got %016llx",
+			when, page, want, got);
+}
+
+static u64 tp_first_word(struct page *p)
+{
+	u64 *at = kmap_local_page(p), v = *at;
+
+	kunmap_local(at);
+	return v;
+}
+
+enum { TP_BY_BACKUP, TP_BY_PURGE, TP_BY_SWAPOUT, TP_BY_MOVE, TP_BY_NR };
+
+static void case_cpu_mapping(struct tp_run *run)
+{
+	static const struct tp_dev_args dargs = { .vram = SZ_1M };
+	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	bool swap = TP_HAVE_BACKUP && get_nr_swap_pages() > 4096;
+	struct ttm_operation_ctx ctx = { };
+	int by, done = 0;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (by = 0; by < TP_BY_NR && !run->failed; by++) {
+		struct tp_bo_args args = {
+			.size = 6 * SZ_4K, .caching = ttm_cached, .in_system = by == TP_BY_SWAPOUT,
+			.watermark = by == TP_BY_SWAPOUT || !TP_HAVE_BACKUP,
+		};
+		u64 words[6], mine = 0x7474206d61707065ULL;
+		struct tp_wit *w = NULL;
+		unsigned long at;
+		struct tp_bo *bo;
+		int i;
+
+		if ((by == TP_BY_BACKUP && !swap) || (by == TP_BY_PURGE && !TP_HAVE_BACKUP))
+			continue;
+		bo = tp_bo_new(dev, &args, NULL);
+		if (!bo)
+			break;
+		tp_bo_lock(bo);
+		tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
+		tp_bo_fill(bo, run->k.seed + by);
+		for (i = 0; i < 6; i++)
+			words[i] = tp_first_word(bo->base.ttm->pages[i]);
+		tp_bo_unlock(bo);
+		at = tp_map(run, bo);
+		if (!at) {
+			tp_bo_put(bo);
+			break;
+		}
+		for (i = 0; i < 6; i++)
+			tp_user_is(run, at, i, words[i], "mapped");
+		/* The process writes; that is content as well. */
+		tp_check(run, !copy_to_user((void __user *)at, &mine, sizeof(mine)),
+			 "a write through the mapping failed");
+		words[0] = mine;
+		tp_bo_lock(bo);
+		w = tp_witness(run, bo);
+		bo->wit = NULL;
+		switch (by) {
+		case TP_BY_BACKUP:
+			tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, true), 6, "pages");
+			break;
+		case TP_BY_PURGE:
+			tp_bo_set_purgeable(bo, true);
+			tp_eq(run, tp_bo_backup(&bo->base, NULL, true, false, false), 6, "pages");
+			memset(words, 0, sizeof(words));
+			break;
+		case TP_BY_SWAPOUT:
+			tp_bo_unlock(bo);
+			tp_eq(run, ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL), 6, "pages");
+			tp_bo_lock(bo);
+			break;
+		case TP_BY_MOVE:
+			tp_eq(run, tp_bo_validate(bo, TTM_PL_VRAM, NULL), 0, "to VRAM");
+			tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "back to TT");
+			break;
+		}
+		/* Whoever has the old pages now writes what he likes. */
+		for (i = 0; w && i < tp_wit_nr(w); i++) {
+			void *p;
+
+			if (!tp_wit_mine(w, i))
+				continue;
+			p = kmap_local_page(tp_wit_page(w, i));
+			memset(p, 0xee, 64);
+			kunmap_local(p);
+		}
+		tp_bo_unlock(bo);
+		/* Faults bring it back, and into the right pages. */
+		for (i = 5; i >= 0; i--)
+			tp_user_is(run, at, i, words[i], "mapped, after it was away");
+		tp_bo_lock(bo);
+		if (!tp_check(run, ttm_tt_is_populated(bo->base.ttm),
+			      "a fault did not populate it (way %d)", by))
+			i = 6;
+		else
+			i = 0;
+		for (; i < 6; i++)
+			tp_check(run, tp_first_word(bo->base.ttm->pages[i]) == words[i],
+				 "page %d of the object is not what the mapping shows", i);
+		if (by != TP_BY_MOVE)
+			tp_lru_expect(run, bo, "after faults");
+		tp_bo_unlock(bo);
+		tp_wit_drop(w);
+		vm_munmap(at, bo->base.base.size);
+		tp_balance(run, "unmapped");
+		tp_bo_put(bo);
+		done++;
+	}
+	tp_metric(run, "ways", done);
+	tp_dev_free(run, dev);
+}
+
+const struct tp_case tp_cases_map[] = {
+	{ "cpu_mapping", "I1,I2", "mappings of a process go with the pages and come back by faults",
+	  case_cpu_mapping, 0 },
+	{ }
+};

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Walks that lock in other ways, walks along bulk moves, mappings cleared. */
+#include <linux/delay.h>
+#include <linux/dma-resv.h>
+#include <linux/kthread.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "pressure.h"
+
+static struct tp_bo *tp_filled(struct tp_run *run, struct tp_dev *dev, struct tp_bo_args *args)
+{
+	struct tp_bo *bo;
+
+	args->size = args->size ?: 8 * SZ_4K;
+	bo = tp_bo_new(dev, args, NULL);
+	if (!tp_check(run, bo, "no object"))
+		return NULL;
+	if (!args->resv)
+		tp_bo_lock(bo);
+	tp_bo_fill(bo, run->k.seed + bo->id);
+	if (!args->resv)
+		tp_bo_unlock(bo);
+	return bo;
+}
+
+#if TP_HAVE_BACKUP
+/* Objects under a lock the walker has: only when it says so, and still his after. */
+static void case_walk_resv(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_bo *bos[4] = { };
+	struct tp_bo_args plain = { .caching = ttm_cached };
+	struct ttm_bo_lru_cursor curs;
+	struct ttm_buffer_object *tbo;
+	int i, allow, n;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	bos[0] = tp_filled(run, dev, &plain);
+	if (!bos[0])
+		goto out;
+	tp_bo_lock(bos[0]);
+	for (i = 1; i < 3; i++) {
+		struct tp_bo_args args = { .caching = ttm_cached, .resv = bos[0]->base.base.resv };
+
+		bos[i] = tp_filled(run, dev, &args);
+	}
+	bos[3] = tp_filled(run, dev, &plain);
+	for (allow = 0; allow < 2; allow++) {
+		struct ttm_operation_ctx ctx = {
+			.resv = bos[0]->base.base.resv, .allow_res_evict = allow,
+		};
+		struct ttm_lru_walk_arg arg = { .ctx = &ctx, .trylock_only = true };
+
+		n = 0;
+		ttm_bo_lru_for_each_reserved_guarded(&curs, ttm_manager_type(&dev->bdev, TTM_PL_TT),
+						     &arg, tbo)
+			n++;
+		tp_eq(run, n, allow ? 4 : 1, "objects of a walk, allow_res_evict=%d", allow);
+		tp_check(run, dma_resv_is_locked(bos[0]->base.base.resv),
+			 "a walk unlocked what it had not locked");
+		tp_lru_check(run, dev, "after a walk");
+	}
+	tp_bo_unlock(bos[0]);
+	for (i = 0; i < 4; i++)
+		if (bos[i])
+			tp_eq(run, kref_read(&bos[i]->base.kref), 1, "references after walks");
+out:
+	for (i = 3; i >= 0; i--)
+		tp_bo_put(bos[i]);
+	tp_dev_free(run, dev);
+}
+
+struct tp_holder {
+	struct tp_bo *bo;
+	struct completion locked;
+};
+
+/* Somebody else who has an object locked for a while. */
+static int tp_hold(void *data)
+{
+	struct tp_holder *h = data;
+
+	tp_bo_lock(h->bo);
+	complete(&h->locked);
+	msleep(80);
+	tp_bo_unlock(h->bo);
+	while (!kthread_should_stop())
+		schedule_timeout_interruptible(1);
+	return 0;
+}
+
+/* With a ticket a walk waits for a lock, once; without waiting it goes on. */
+static void case_walk_ticket(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_bo *bos[3] = { };
+	struct ttm_bo_lru_cursor curs;
+	struct ttm_buffer_object *tbo;
+	struct ww_acquire_ctx ticket;
+	struct task_struct *task;
+	int i, k, n;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (i = 0; i < 3; i++) {
+		struct tp_bo_args args = { .caching = ttm_cached };
+
+		bos[i] = tp_filled(run, dev, &args);
+		if (!bos[i])
+			goto out;
+	}
+	for (k = 0; k < 3; k++) {
+		struct ttm_operation_ctx ctx = { .no_wait_gpu = k == 1 };
+		struct ttm_lru_walk_arg arg = {
+			.ctx = &ctx, .trylock_only = k == 2, .ticket = &ticket,
+		};
+
+		struct tp_holder holder = { .bo = bos[1] };
+
+		init_completion(&holder.locked);
+		task = kthread_run(tp_hold, &holder, "ttm_pressure_h");
+		if (IS_ERR(task))
+			break;
+		wait_for_completion(&holder.locked);
+		ww_acquire_init(&ticket, &reservation_ww_class);
+		n = 0;
+		ttm_bo_lru_for_each_reserved_guarded(&curs, ttm_manager_type(&dev->bdev, TTM_PL_TT),
+						     &arg, tbo) {
+			tp_check(run, dma_resv_is_locked(tbo->base.resv), "handed out unlocked");
+			n++;
+		}
+		tp_check(run, !IS_ERR(tbo), "a walk ended with %ld", PTR_ERR(tbo));
+		tp_eq(run, n, k ? 2 : 3, "objects of walk %d", k);
+		tp_check(run, !arg.ticket == !k, "the ticket of walk %d", k);
+		ww_acquire_fini(&ticket);
+		kthread_stop(task);
+		for (i = 0; i < 3; i++) {
+			tp_check(run, !dma_resv_is_locked(bos[i]->base.base.resv),
+				 "walk %d left object %d locked", k, i);
+			tp_eq(run, kref_read(&bos[i]->base.kref), 1, "references after walk %d", k);
+		}
+	}
+	tp_lru_check(run, dev, "after walks with tickets");
+out:
+	for (i = 0; i < 3; i++)
+		tp_bo_put(bos[i]);
+	tp_dev_free(run, dev);
+}
+
+/* The whole bulk goes to the tail while a walk is inside it. */
+static void case_walk_bulk(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct ttm_lru_bulk_move bulk;
+	struct tp_bo *bos[7] = { }, *owner;
+	struct tp_bo_args plain = { .caching = ttm_cached };
+	struct ttm_operation_ctx ctx = { };
+	struct ttm_bo_lru_cursor curs;
+	struct ttm_buffer_object *tbo;
+	int i, n = 0, k;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	ttm_lru_bulk_move_init(&bulk);
+	owner = tp_filled(run, dev, &plain);
+	if (!owner)
+		goto out_dev;
+	tp_bo_lock(owner);
+	for (i = 0; i < 7; i++) {
+		struct tp_bo_args args = {
+			.caching = ttm_cached, .resv = owner->base.base.resv, .bulk = &bulk,
+		};
+
+		bos[i] = tp_filled(run, dev, &args);
+	}
+	for (k = 0; k < 3; k++) {
+		struct ttm_operation_ctx own = {
+			.resv = owner->base.base.resv, .allow_res_evict = true,
+		};
+		struct ttm_lru_walk_arg arg = { .ctx = k ? &own : &ctx, .trylock_only = true };
+
+		n = 0;
+		ttm_bo_lru_for_each_reserved_guarded(&curs, ttm_manager_type(&dev->bdev, TTM_PL_TT),
+						     &arg, tbo) {
+			if (++n == 4) {
+				spin_lock(&dev->bdev.lru_lock);
+				ttm_lru_bulk_move_tail(&bulk);
+				spin_unlock(&dev->bdev.lru_lock);
+			}
+			if (k == 2 && n == 5 && bos[5]) {
+				ttm_bo_set_bulk_move(&bos[5]->base, NULL);
+				ttm_bo_set_bulk_move(&bos[5]->base, &bulk);
+			}
+			if (n > 40)
+				break;
+		}
+		tp_check(run, n <= 40, "a walk along a bulk move does not end");
+		tp_check(run, k == 0 || n >= 8, "walk %d came by %d of 8 objects", k, n);
+		tp_check(run, k || !n, "a walk came by %d locked objects", n);
+		tp_lru_check(run, dev, "after a walk along a bulk move");
+		tp_bulk_check(run, dev, &bulk, "after a walk along a bulk move");
+	}
+	for (i = 0; i < 7; i++)
+		if (bos[i])
+			ttm_bo_set_bulk_move(&bos[i]->base, NULL);
+	tp_bo_unlock(owner);
+	for (i = 0; i < 7; i++)
+		tp_bo_put(bos[i]);
+	tp_bo_put(owner);
+out_dev:
+	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
+	tp_dev_free(run, dev);
+}
+#else
+#define case_walk_resv		NULL
+#define case_walk_ticket	NULL
+#define case_walk_bulk		NULL
+#endif
+
+/* What a driver does when its device has gone: no page stays mapped. */
+static void case_clear_mappings(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_bo *bos[6] = { };
+	struct tp_wit *w[6] = { };
+	int i;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (i = 0; i < 6; i++) {
+		struct tp_bo_args args = {
+			.caching = i % 3, .dma = true, .priority = i % 3, .watermark = i & 1,
+		};
+
+		bos[i] = tp_filled(run, dev, &args);
+		if (!bos[i])
+			goto out;
+	}
+	tp_bo_lock(bos[3]);
+	ttm_bo_pin(&bos[3]->base);
+	tp_bo_unlock(bos[3]);
+	for (i = 0; i < 6; i++) {
+		w[i] = tp_witness(run, bos[i]);
+		bos[i]->wit = NULL;
+	}
+	ttm_device_clear_dma_mappings(&dev->bdev);
+	for (i = 0; i < 6; i++) {
+		tp_check(run, !ttm_tt_is_populated(bos[i]->base.ttm),
+			 "object %d has pages still", i);
+		tp_eq(run, kref_read(&bos[i]->base.kref), 1, "references to object %d", i);
+		tp_wit_given(run, w[i], bos[i]->args.caching, "mappings cleared");
+	}
+	tp_balance(run, "mappings cleared");
+	tp_bo_lock(bos[3]);
+	ttm_bo_unpin(&bos[3]->base);
+	tp_bo_unlock(bos[3]);
+out:
+	for (i = 0; i < 6; i++) {
+		tp_wit_drop(w[i]);
+		tp_bo_put(bos[i]);
+	}
+	tp_dev_free(run, dev);
+}
+
+const struct tp_case tp_cases_walk[] = {
+	{ "walk_resv", "I15", "a walk under a lock of the walker's", case_walk_resv,
+	  TP_NEED_BACKUP },
+	{ "walk_ticket", "I9,I15", "a walk with a ticket waits for one lock", case_walk_ticket,
+	  TP_NEED_BACKUP },
+	{ "walk_bulk", "I15", "a bulk move goes to the tail under a walk", case_walk_bulk,
+	  TP_NEED_BACKUP },
+	{ "clear_mappings", "I6,I12", "no page stays mapped when a device goes",
+	  case_clear_mappings, 0 },
+	{ }
+};

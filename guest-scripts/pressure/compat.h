@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Everything that differs between the kernels this module is built for. */
+#ifndef TTM_PRESSURE_COMPAT_H
+#define TTM_PRESSURE_COMPAT_H
+
+#include <linux/mm.h>
+#include <linux/prandom.h>
+#include <linux/swap.h>
+#include <linux/vmstat.h>
+#include <linux/shmem_fs.h>
+#include <drm/ttm/ttm_bo.h>
+#include <drm/ttm/ttm_device.h>
+#include <drm/ttm/ttm_placement.h>
+#include <drm/ttm/ttm_pool.h>
+#include <drm/ttm/ttm_range_manager.h>
+#include <drm/ttm/ttm_resource.h>
+#include <drm/ttm/ttm_tt.h>
+
+/* TP_KERNEL is 1000 x version + patchlevel, from Kbuild. */
+
+/* 6.15: backup and restore of a ttm_tt, ttm_bo_shrink(), the unevictable list. */
+#if TP_KERNEL >= 6015
+#define TP_HAVE_BACKUP 1
+#include <drm/ttm/ttm_backup.h>
+#else
+#define TP_HAVE_BACKUP 0
+#endif
+
+/* 7.1: GPUActive and GPUReclaim among the node counters. */
+#if TP_KERNEL >= 7001
+#define TP_HAVE_GPU_STATS 1
+#else
+#define TP_HAVE_GPU_STATS 0
+#endif
+
+/* 6.19: allocation flags instead of two booleans; the beneficial order. */
+#if TP_KERNEL >= 6019
+#include <drm/ttm/ttm_allocation.h>
+#define TP_HAVE_ALLOC_FLAGS 1
+#else
+#define TP_HAVE_ALLOC_FLAGS 0
+#endif
+
+/* 7.2 (and its later stable trees): back up at the order of the allocation. */
+#if TP_KERNEL >= 7002
+#define TP_HAVE_NATIVE_ORDER 1
+#else
+#define TP_HAVE_NATIVE_ORDER 0
+#endif
+
+static inline int tp_ttm_device_init(struct ttm_device *bdev,
+				     const struct ttm_device_funcs *funcs,
+				     struct device *dev,
+				     struct address_space *mapping,
+				     struct drm_vma_offset_manager *vma,
+				     bool dma_alloc, bool dma32,
+				     unsigned int beneficial)
+{
+#if TP_HAVE_ALLOC_FLAGS
+	unsigned int flags = TTM_ALLOCATION_POOL_BENEFICIAL_ORDER(beneficial);
+
+	if (dma_alloc)
+		flags |= TTM_ALLOCATION_POOL_USE_DMA_ALLOC;
+	if (dma32)
+		flags |= TTM_ALLOCATION_POOL_USE_DMA32;
+	return ttm_device_init(bdev, funcs, dev, mapping, vma, flags);
+#else
+	return ttm_device_init(bdev, funcs, dev, mapping, vma, dma_alloc, dma32);
+#endif
+}
+
+/* 6.18 has ttm_bo_fini() for the last reference of the owner. */
+static inline void tp_ttm_bo_put(struct ttm_buffer_object *bo)
+{
+#if TP_KERNEL >= 6018
+	ttm_bo_fini(bo);
+#else
+	ttm_bo_put(bo);
+#endif
+}
+
+static inline int tp_ttm_bo_populate(struct ttm_buffer_object *bo,
+				     struct ttm_operation_ctx *ctx)
+{
+#if TP_HAVE_BACKUP
+	return ttm_bo_populate(bo, ctx);
+#else
+	return ttm_tt_populate(bo->bdev, bo->ttm, ctx);
+#endif
+}
+
+static inline bool tp_tt_backed_up(const struct ttm_tt *tt)
+{
+#if TP_HAVE_BACKUP
+	return ttm_tt_is_backed_up(tt);
+#else
+	return false;
+#endif
+}
+
+static inline bool tp_tt_swapped(const struct ttm_tt *tt)
+{
+	return tp_tt_backed_up(tt) || (tt->page_flags & TTM_TT_FLAG_SWAPPED);
+}
+
+static inline bool tp_is_handle(const struct page *p)
+{
+#if TP_HAVE_BACKUP
+	return ttm_backup_page_ptr_is_handle(p);
+#else
+	return false;
+#endif
+}
+
+static inline unsigned long tp_handle(const struct page *p)
+{
+#if TP_HAVE_BACKUP
+	return ttm_backup_page_ptr_to_handle(p);
+#else
+	return 0;
+#endif
+}
+
+static inline void *tp_tt_restore_state(const struct ttm_tt *tt)
+{
+#if TP_HAVE_BACKUP
+	return tt->restore;
+#else
+	return NULL;
+#endif
+}
+
+/* The shmem file behind a backup, or NULL. */
+static inline struct file *tp_tt_backup_file(const struct ttm_tt *tt)
+{
+#if TP_HAVE_BACKUP
+	return (struct file *)tt->backup;
+#else
+	return NULL;
+#endif
+}
+
+/* Where objects go that a walk must not see. */
+static inline struct list_head *tp_unevictable(struct ttm_device *bdev)
+{
+#if TP_HAVE_BACKUP
+	return &bdev->unevictable;
+#else
+	return &bdev->pinned;
+#endif
+}
+
+static inline bool tp_backup_bytes_avail(void)
+{
+#if TP_HAVE_BACKUP
+	return ttm_backup_bytes_avail() != 0;
+#else
+	return get_nr_swap_pages() > 0;
+#endif
+}
+
+/* The fault attribute counts down for the task alone when fail_nth is set. */
+static inline void tp_fail_nth(unsigned int nth)
+{
+#ifdef CONFIG_FAULT_INJECTION
+	current->fail_nth = nth;
+#endif
+}
+
+static inline unsigned int tp_fail_left(void)
+{
+#ifdef CONFIG_FAULT_INJECTION
+	return current->fail_nth;
+#else
+	return 0;
+#endif
+}
+
+static inline void tp_make_fail(bool on)
+{
+#ifdef CONFIG_FAULT_INJECTION
+	current->make_it_fail = on;
+#endif
+}
+
+#endif

@@ -1,0 +1,671 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A TTM device without hardware, and the cases that are run on it through
+ * debugfs: one line written to "run" runs one case in the task that writes.
+ */
+#include <linux/debugfs.h>
+#include <linux/module.h>
+#include <linux/platform_device.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+#include <drm/drm_drv.h>
+#include <drm/drm_gem.h>
+
+#include "pressure.h"
+
+static const struct tp_case * const tp_tables[] = {
+	tp_cases_backup, tp_cases_fault, tp_cases_free, tp_cases_shrink,
+	tp_cases_lru, tp_cases_pool, tp_cases_contract, tp_cases_load,
+	tp_cases_misc, tp_cases_map, tp_cases_walk,
+};
+
+struct tp_stats tp_stats;
+struct tp_dev *tp_held;
+
+static struct tp_run *tp_current;
+static DEFINE_MUTEX(tp_mutex);
+static struct dentry *tp_dir;
+static struct platform_device *tp_pdev;
+static struct drm_device *tp_drm_device;
+static char tp_async_text[512];
+static DEFINE_SPINLOCK(tp_async_lock);
+static char tp_trigger_text[160] = "nothing triggered yet\n";
+
+struct drm_device *tp_drm(void)
+{
+	return tp_drm_device;
+}
+
+struct device *tp_parent(void)
+{
+	return &tp_pdev->dev;
+}
+
+/* ---- diagnostics ---- */
+
+static void tp_vdiag(struct tp_run *run, const char *file, int line,
+		     const char *fmt, va_list args)
+{
+	unsigned long flags;
+	size_t len;
+
+	spin_lock_irqsave(&run->lock, flags);
+	len = run->diag_len;
+	if (len < TP_RESULT_BYTES - 256) {
+		len += scnprintf(run->diag + len, TP_RESULT_BYTES - len, "# ");
+		len += vscnprintf(run->diag + len, TP_RESULT_BYTES - len, fmt, args);
+		if (file)
+			len += scnprintf(run->diag + len, TP_RESULT_BYTES - len,
+					 " [%s:%d]", file, line);
+		len += scnprintf(run->diag + len, TP_RESULT_BYTES - len, "\n");
+		run->diag_len = len;
+	}
+	spin_unlock_irqrestore(&run->lock, flags);
+}
+
+void tp_fail(struct tp_run *run, const char *file, int line, const char *fmt, ...)
+{
+	va_list args;
+
+	if (run->failed++ >= TP_MAX_DIAG)
+		return;
+	va_start(args, fmt);
+	tp_vdiag(run, file, line, fmt, args);
+	va_end(args);
+}
+
+void tp_note(struct tp_run *run, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	tp_vdiag(run, NULL, 0, fmt, args);
+	va_end(args);
+}
+
+void tp_skip(struct tp_run *run, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vscnprintf(run->skip, sizeof(run->skip), fmt, args);
+	va_end(args);
+}
+
+/* For the callbacks, which do not know on whose behalf TTM calls them. */
+void tp_async(const char *fmt, ...)
+{
+	unsigned long flags;
+	size_t len;
+	va_list args;
+
+	spin_lock_irqsave(&tp_async_lock, flags);
+	len = strlen(tp_async_text);
+	if (len < sizeof(tp_async_text) - 80) {
+		va_start(args, fmt);
+		len += vscnprintf(tp_async_text + len,
+				  sizeof(tp_async_text) - len, fmt, args);
+		va_end(args);
+		scnprintf(tp_async_text + len, sizeof(tp_async_text) - len, "; ");
+	}
+	spin_unlock_irqrestore(&tp_async_lock, flags);
+}
+
+static void tp_async_collect(struct tp_run *run)
+{
+	char text[sizeof(tp_async_text)];
+	unsigned long flags;
+
+	spin_lock_irqsave(&tp_async_lock, flags);
+	strscpy(text, tp_async_text, sizeof(text));
+	tp_async_text[0] = 0;
+	spin_unlock_irqrestore(&tp_async_lock, flags);
+	if (text[0])
+		tp_bug(run, "seen in a callback: %s", text);
+}
+
+void tp_metric(struct tp_run *run, const char *name, s64 value)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&run->lock, flags);
+	run->metrics_len += scnprintf(run->metrics + run->metrics_len,
+				      TP_RESULT_BYTES - run->metrics_len,
+				      "%s=%lld\n", name, value);
+	spin_unlock_irqrestore(&run->lock, flags);
+}
+
+u32 tp_rand(struct tp_run *run, u32 below)
+{
+	return below ? prandom_u32_state(&run->rnd) % below : 0;
+}
+
+/* ---- the line that is written ---- */
+
+enum tp_kind { K_INT, K_U64, K_SIZE, K_TOTAL, K_NAME, K_ENUM };
+
+struct tp_key {
+	const char *name;
+	enum tp_kind kind;
+	size_t offset;
+	s64 min, max;
+	const char *words;	/* of an enum, separated by commas */
+};
+
+#define TP_KEY(n, k, f, lo, hi, w) { n, k, offsetof(struct tp_knobs, f), lo, hi, w }
+
+static const struct tp_key tp_keys[] = {
+	TP_KEY("case", K_NAME, name, 0, 0, NULL),
+	TP_KEY("seed", K_U64, seed, 0, 0, NULL),
+	TP_KEY("bo", K_SIZE, bo, 4096, 64 << 20, NULL),
+	TP_KEY("total", K_TOTAL, total, 0, 0, NULL),
+	TP_KEY("caching", K_ENUM, caching, 0, 0, "uc,wc,wb"),
+	TP_KEY("dma", K_INT, dma, 0, 1, NULL),
+	TP_KEY("dma32", K_INT, dma32, 0, 1, NULL),
+	TP_KEY("beneficial", K_INT, beneficial, 0, 10, NULL),
+	TP_KEY("purgeable", K_INT, purgeable, 0, 100, NULL),
+	TP_KEY("busy", K_INT, busy, 0, 100, NULL),
+	TP_KEY("pinned", K_INT, pinned, 0, 100, NULL),
+	TP_KEY("bulk", K_INT, bulk, 0, 1, NULL),
+	TP_KEY("threads", K_INT, threads, 1, 16, NULL),
+	TP_KEY("cycles", K_INT, cycles, 1, 1000, NULL),
+	TP_KEY("interrupt", K_INT, interrupt, 0, 1000, NULL),
+	TP_KEY("retry_mayfail", K_INT, retry_mayfail, 0, 1, NULL),
+	TP_KEY("free", K_ENUM, free_state, 0, 0,
+	       "populated,backed,partial,midrestore,purged"),
+	TP_KEY("touch", K_ENUM, touch, 0, 0, "seq,random,none"),
+	TP_KEY("writeback", K_ENUM, writeback, 0, 0, "auto,always,never"),
+	TP_KEY("verify", K_ENUM, verify, 0, 0, "full,head,none"),
+};
+
+static void tp_keys_say(const char *what)
+{
+	char line[400];
+	size_t len = 0, i;
+
+	for (i = 0; i < ARRAY_SIZE(tp_keys); i++)
+		len += scnprintf(line + len, sizeof(line) - len, "%s%s",
+				 i ? " " : "", tp_keys[i].name);
+	pr_err("ttm_pressure: bad word \"%s\"; valid keys: %s\n", what, line);
+}
+
+static int tp_enum(const char *words, const char *value)
+{
+	size_t n = strlen(value);
+	int i = 0;
+
+	for (;;) {
+		size_t len = strcspn(words, ",");
+
+		if (len == n && !strncmp(words, value, len))
+			return i;
+		if (!words[len])
+			return -1;
+		words += len + 1;
+		i++;
+	}
+}
+
+static int tp_parse_word(struct tp_knobs *k, char *word)
+{
+	char *value = strchr(word, '='), *end;
+	const struct tp_key *key = NULL;
+	void *field;
+	size_t i;
+	u64 u;
+	int n;
+
+	if (!value)
+		return -EINVAL;
+	*value++ = 0;
+	for (i = 0; i < ARRAY_SIZE(tp_keys); i++)
+		if (!strcmp(tp_keys[i].name, word))
+			key = &tp_keys[i];
+	if (!key)
+		return -EINVAL;
+	field = (char *)k + key->offset;
+
+	switch (key->kind) {
+	case K_NAME:
+		if (!*value || strlen(value) >= sizeof(k->name))
+			return -EINVAL;
+		strscpy(k->name, value, sizeof(k->name));
+		return 0;
+	case K_ENUM:
+		n = tp_enum(key->words, value);
+		if (n < 0)
+			return -EINVAL;
+		*(int *)field = n;
+		return 0;
+	case K_INT:
+		if (kstrtoint(value, 0, &n) || n < key->min || n > key->max)
+			return -EINVAL;
+		*(int *)field = n;
+		return 0;
+	case K_U64:
+		return kstrtou64(value, 0, (u64 *)field);
+	case K_SIZE:
+		u = memparse(value, &end);
+		if (*end || u < key->min || u > key->max || !PAGE_ALIGNED(u))
+			return -EINVAL;
+		*(u64 *)field = u;
+		return 0;
+	case K_TOTAL:
+		u = memparse(value, &end);
+		if (end == value)
+			return -EINVAL;
+		if (end[0] == '%' && !end[1]) {
+			if (u > 400)
+				return -EINVAL;
+			k->total_pct = u;
+			return 0;
+		}
+		/* A bare number is in MiB. */
+		if (!*end && isdigit(end[-1]))
+			u <<= 20;
+		if (*end || u > 64ULL << 30)
+			return -EINVAL;
+		k->total = u;
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int tp_parse(struct tp_knobs *k, char *text)
+{
+	char copy[64];
+	char *word;
+	int ret;
+
+	memset(k, 0xff, sizeof(*k));
+	k->name[0] = 0;
+	k->seed = 1;
+	k->bo = 0;
+	k->total = 0;
+	while ((word = strsep(&text, " \t\n,"))) {
+		if (!*word)
+			continue;
+		strscpy(copy, word, sizeof(copy));
+		if (!strcmp(word, "verify") || !strcmp(word, "release"))
+			continue;
+		ret = tp_parse_word(k, word);
+		if (ret) {
+			tp_keys_say(copy);
+			return ret;
+		}
+	}
+	return 0;
+}
+
+/* ---- one case ---- */
+
+static const struct tp_case *tp_find(const char *name)
+{
+	const struct tp_case *c;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(tp_tables); i++)
+		for (c = tp_tables[i]; c->name; c++)
+			if (!strcmp(c->name, name))
+				return c;
+	return NULL;
+}
+
+static void tp_run_free(struct tp_run *run)
+{
+	if (!run)
+		return;
+	kvfree(run->diag);
+	kvfree(run->metrics);
+	kfree(run);
+}
+
+static struct tp_run *tp_run_new(void)
+{
+	struct tp_run *run = kzalloc(sizeof(*run), GFP_KERNEL);
+
+	if (!run)
+		return NULL;
+	spin_lock_init(&run->lock);
+	run->diag = kvzalloc(TP_RESULT_BYTES, GFP_KERNEL);
+	run->metrics = kvzalloc(TP_RESULT_BYTES, GFP_KERNEL);
+	if (!run->diag || !run->metrics) {
+		tp_run_free(run);
+		return NULL;
+	}
+	return run;
+}
+
+static bool tp_may_run(struct tp_run *run, const struct tp_case *c)
+{
+	if (c->needs & TP_NEED_BACKUP && !TP_HAVE_BACKUP)
+		tp_skip(run, "needs ttm_bo_shrink, which this kernel has not (6.15)");
+	else if (c->needs & TP_NEED_STATS && !TP_HAVE_GPU_STATS)
+		tp_skip(run, "needs GPUActive in vmstat, which this kernel has not (7.1)");
+	else if (c->needs & TP_NEED_NATIVE && !TP_HAVE_NATIVE_ORDER)
+		tp_skip(run, "needs backup at native order, which this kernel has not (7.2)");
+	else if (c->needs & TP_NEED_FAULT && !IS_ENABLED(CONFIG_FAULT_INJECTION))
+		tp_skip(run, "needs CONFIG_FAULT_INJECTION");
+	else if (c->needs & TP_NEED_DMAOPS && !tp_have_dma_ops())
+		tp_skip(run, "needs CONFIG_ARCH_HAS_DMA_OPS (GART_IOMMU selects it)");
+	else if (c->needs & TP_NEED_PAT && tp_page_attr(ZERO_PAGE(0)) == TP_ATTR_UNKNOWN)
+		tp_skip(run, "needs page attributes (x86 with PAT)");
+	else if (c->needs & TP_NEED_SWAP && get_nr_swap_pages() < 4096)
+		tp_skip(run, "needs swap space");
+	else if (c->needs & TP_NEED_NOSWAP && get_nr_swap_pages() > 0)
+		tp_skip(run, "needs a machine without swap space");
+	return !run->skip[0];
+}
+
+static int tp_execute(struct tp_run *run)
+{
+	const struct tp_case *c = tp_find(run->k.name);
+	int warns;
+	u64 t0;
+
+	if (!c) {
+		pr_err("ttm_pressure: no case \"%s\"; see the file cases\n", run->k.name);
+		return -ENOENT;
+	}
+	if (tp_held && strcmp(c->name, "release") && strcmp(c->name, "held_faults")) {
+		pr_err("ttm_pressure: objects are held; case=release first\n");
+		return -EBUSY;
+	}
+	prandom_seed_state(&run->rnd, run->k.seed);
+	run->quiet = !(c->needs & TP_LOUD);
+	tp_counters_read(&run->start);
+	warns = tp_warn_count();
+	t0 = ktime_get_ns();
+	if (tp_may_run(run, c))
+		c->fn(run);
+	tp_fail_nth(0);
+	tp_make_fail(false);
+	tp_async_collect(run);
+	tp_metric(run, "ms", div_u64(ktime_get_ns() - t0, NSEC_PER_MSEC));
+	if (tp_warn_count() != warns)
+		tp_bug(run, "the kernel printed a warning in this case: expected 0, got %d",
+		       tp_warn_count() - warns);
+	/* Whatever else was left behind is looked for when the result is read. */
+	run->leak_checked = c->needs & TP_KEEP || tp_held;
+	run->finished = true;
+	return 0;
+}
+
+static ssize_t tp_run_write(struct file *file, const char __user *ubuf,
+			    size_t count, loff_t *ppos)
+{
+	struct tp_run *run;
+	char *text;
+	int ret;
+
+	if (count > 1000)
+		return -E2BIG;
+	text = memdup_user_nul(ubuf, count);
+	if (IS_ERR(text))
+		return PTR_ERR(text);
+	run = tp_run_new();
+	if (!run) {
+		kfree(text);
+		return -ENOMEM;
+	}
+	mutex_lock(&tp_mutex);
+	ret = tp_parse(&run->k, text);
+	if (!ret)
+		ret = tp_execute(run);
+	if (ret) {
+		tp_run_free(run);
+	} else {
+		tp_run_free(tp_current);
+		tp_current = run;
+	}
+	mutex_unlock(&tp_mutex);
+	kfree(text);
+	return ret ?: count;
+}
+
+static const struct file_operations tp_run_fops = {
+	.owner = THIS_MODULE,
+	.open = simple_open,
+	.write = tp_run_write,
+};
+
+static int tp_result_show(struct seq_file *m, void *data)
+{
+	struct tp_run *run;
+
+	mutex_lock(&tp_mutex);
+	run = tp_current;
+	if (!run || !run->finished) {
+		seq_puts(m, "skip nothing was run\n");
+		goto out;
+	}
+	if (!run->leak_checked) {
+		run->leak_checked = true;
+		tp_leak_check(run);
+	}
+	if (run->failed)
+		seq_puts(m, "not ok\n");
+	else if (run->skip[0])
+		seq_printf(m, "skip %s\n", run->skip);
+	else
+		seq_puts(m, "ok\n");
+	seq_printf(m, "%s", run->diag);
+	if (run->failed > TP_MAX_DIAG)
+		seq_printf(m, "# and %d more\n", run->failed - TP_MAX_DIAG);
+	seq_printf(m, "%schecks_failed=%d\n", run->metrics, run->failed);
+out:
+	mutex_unlock(&tp_mutex);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(tp_result);
+
+static int tp_list_show(struct seq_file *m, void *data)
+{
+	const struct tp_case *c;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(tp_tables); i++)
+		for (c = tp_tables[i]; c->name; c++)
+			seq_printf(m, "%s\t%s%s\t%s\n", c->name, c->invariants,
+				   c->needs & TP_HIDDEN ? ",suspect" : "", c->what);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(tp_list);
+
+static int tp_stats_show(struct seq_file *m, void *data)
+{
+	struct tp_counters c;
+
+	tp_counters_read(&c);
+#define S(name) seq_printf(m, #name "=%lld\n", atomic64_read(&tp_stats.name))
+	S(populated);
+	S(backed_up);
+	S(purged);
+	S(restored);
+	S(retained);
+	S(scan_kswapd);
+	S(scan_direct);
+	S(count_calls);
+	S(visits);
+	S(scan_ns);
+	S(scan_ns_max);
+	S(backup_ns);
+	S(restore_ns);
+	S(ebusy);
+	S(eintr);
+	S(enomem);
+	S(writeback);
+#undef S
+	seq_printf(m, "gpu_active=%ld\ngpu_reclaim=%ld\nshmem=%ld\nswap_free=%ld\n",
+		   c.gpu_active, c.gpu_reclaim, c.shmem, c.swap_free);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(tp_stats);
+
+/* ---- the trigger: count and scan in the context of reclaim ---- */
+
+static const struct {
+	const char *name;
+	gfp_t gfp;
+} tp_gfps[] = {
+	{ "KERNEL", GFP_KERNEL }, { "NOFS", GFP_NOFS }, { "NOIO", GFP_NOIO },
+	{ "USER", GFP_USER }, { "HIGHUSER", GFP_HIGHUSER }, { "NOWAIT", GFP_NOWAIT },
+	{ "ATOMIC", GFP_ATOMIC },
+};
+
+static ssize_t tp_shrink_write(struct file *file, const char __user *ubuf,
+			       size_t count, loff_t *ppos)
+{
+	struct tp_scan scan = { .gfp = GFP_KERNEL, .nr = 128 };
+	bool is_scan = false, found = true;
+	char text[160], *p = text, *word;
+	size_t i;
+
+	if (count >= sizeof(text))
+		return -E2BIG;
+	if (copy_from_user(text, ubuf, count))
+		return -EFAULT;
+	text[count] = 0;
+	while ((word = strsep(&p, "\n "))) {
+		if (!*word || !strcmp(word, "count")) {
+			continue;
+		} else if (!strcmp(word, "scan")) {
+			is_scan = true;
+		} else if (!strncmp(word, "gfp=", 4)) {
+			found = false;
+			for (i = 0; i < ARRAY_SIZE(tp_gfps); i++)
+				if (!strcmp(word + 4, tp_gfps[i].name)) {
+					scan.gfp = tp_gfps[i].gfp;
+					found = true;
+				}
+		} else if (!strncmp(word, "nr=", 3)) {
+			found = !kstrtoul(word + 3, 0, &scan.nr);
+		} else if (!strncmp(word, "kswapd=", 7)) {
+			found = !kstrtobool(word + 7, &scan.kswapd);
+		} else {
+			found = false;
+		}
+		if (!found) {
+			pr_err("ttm_pressure: bad word \"%s\"; valid: count|scan gfp=KERNEL|NOFS|NOIO|USER|HIGHUSER|NOWAIT|ATOMIC nr=N kswapd=0|1\n",
+			       word);
+			return -EINVAL;
+		}
+	}
+	/* Safe at any time, with nothing there as well. */
+	if (!mutex_trylock(&tp_mutex))
+		return -EBUSY;
+	if (!tp_held) {
+		strscpy(tp_trigger_text, "count=0 no device\n", sizeof(tp_trigger_text));
+	} else if (is_scan) {
+		tp_trigger_scan(tp_held, &scan);
+		snprintf(tp_trigger_text, sizeof(tp_trigger_text),
+			 "freed=%ld scanned=%lu ns=%llu\n", (long)scan.ret,
+			 scan.scanned, scan.ns);
+	} else {
+		snprintf(tp_trigger_text, sizeof(tp_trigger_text), "count=%ld\n",
+			 (long)tp_trigger_count(tp_held, scan.gfp));
+	}
+	mutex_unlock(&tp_mutex);
+	return count;
+}
+
+static int tp_shrink_show(struct seq_file *m, void *data)
+{
+	seq_printf(m, "%s", tp_trigger_text);
+	return 0;
+}
+
+static int tp_shrink_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, tp_shrink_show, NULL);
+}
+
+static const struct file_operations tp_shrink_fops = {
+	.owner = THIS_MODULE,
+	.open = tp_shrink_open,
+	.read = seq_read,
+	.llseek = seq_lseek,
+	.release = single_release,
+	.write = tp_shrink_write,
+};
+
+/* ---- the device everything hangs on ---- */
+
+static const struct drm_driver tp_driver = {
+	.driver_features = DRIVER_GEM,
+	.name = "ttm-pressure",
+	.desc = "TTM without hardware",
+	.major = 1,
+};
+
+static int tp_probe(struct platform_device *pdev)
+{
+	struct tp_drm_holder {
+		struct drm_device drm;
+	} *holder;
+
+	holder = devm_drm_dev_alloc(&pdev->dev, &tp_driver, struct tp_drm_holder, drm);
+	if (IS_ERR(holder))
+		return PTR_ERR(holder);
+	tp_drm_device = &holder->drm;
+	return tp_dma_setup(&pdev->dev);
+}
+
+static struct platform_driver tp_platform_driver = {
+	.probe = tp_probe,
+	.driver = { .name = "ttm-pressure" },
+};
+
+static int __init tp_init(void)
+{
+	int ret;
+
+	ret = platform_driver_register(&tp_platform_driver);
+	if (ret)
+		return ret;
+	tp_pdev = platform_device_register_simple("ttm-pressure", PLATFORM_DEVID_NONE,
+						  NULL, 0);
+	if (IS_ERR(tp_pdev)) {
+		ret = PTR_ERR(tp_pdev);
+		goto err_driver;
+	}
+	if (!tp_drm_device) {
+		ret = -ENODEV;
+		goto err_device;
+	}
+	tp_dir = debugfs_create_dir("ttm_pressure", NULL);
+	debugfs_create_file("cases", 0444, tp_dir, NULL, &tp_list_fops);
+	debugfs_create_file("run", 0200, tp_dir, NULL, &tp_run_fops);
+	debugfs_create_file("result", 0444, tp_dir, NULL, &tp_result_fops);
+	debugfs_create_file("stats", 0444, tp_dir, NULL, &tp_stats_fops);
+	debugfs_create_file("shrink", 0600, tp_dir, NULL, &tp_shrink_fops);
+	return 0;
+
+err_device:
+	platform_device_unregister(tp_pdev);
+err_driver:
+	platform_driver_unregister(&tp_platform_driver);
+	return ret;
+}
+
+static void __exit tp_exit(void)
+{
+	debugfs_remove(tp_dir);
+	if (tp_held) {
+		struct tp_dev *dev = tp_held;
+
+		tp_held = NULL;
+		tp_dev_free(tp_current, dev);
+	}
+	tp_run_free(tp_current);
+	tp_dma_teardown(&tp_pdev->dev);
+	platform_device_unregister(tp_pdev);
+	platform_driver_unregister(&tp_platform_driver);
+}
+
+module_init(tp_init);
+module_exit(tp_exit);
+
+MODULE_DESCRIPTION("TTM backup, restore and shrinking under pressure, without a GPU");
+MODULE_LICENSE("GPL");

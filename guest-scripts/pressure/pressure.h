@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef TTM_PRESSURE_H
+#define TTM_PRESSURE_H
+
+#include <linux/atomic.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/shrinker.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <drm/drm_device.h>
+#include "compat.h"
+
+#define TP_RESULT_BYTES	(32 * 1024)
+#define TP_MAX_DIAG	24
+#define TP_PAGES(bytes)	((pgoff_t)((bytes) >> PAGE_SHIFT))
+
+enum tp_free_state {
+	TP_FREE_POPULATED,
+	TP_FREE_BACKED,
+	TP_FREE_PARTIAL,
+	TP_FREE_MIDRESTORE,
+	TP_FREE_PURGED,
+};
+
+enum tp_touch { TP_TOUCH_SEQ, TP_TOUCH_RANDOM, TP_TOUCH_NONE };
+enum tp_wb { TP_WB_AUTO, TP_WB_ALWAYS, TP_WB_NEVER };
+enum tp_verify { TP_VERIFY_FULL, TP_VERIFY_HEAD, TP_VERIFY_NONE };
+
+/* What one line written to "run" says; -1 or 0 where nothing was said. */
+struct tp_knobs {
+	char name[40];
+	u64 seed;
+	u64 bo;
+	u64 total;
+	int total_pct;
+	int caching;
+	int dma;
+	int dma32;
+	int beneficial;
+	int purgeable;
+	int busy;
+	int pinned;
+	int bulk;
+	int threads;
+	int cycles;
+	int interrupt;
+	int retry_mayfail;
+	int free_state;
+	int touch;
+	int writeback;
+	int verify;
+};
+
+/* Global counters that must be back where they were when a case has ended. */
+struct tp_counters {
+	long gpu_active;
+	long gpu_reclaim;
+	long shmem;
+	long swap_free;
+	long bo_count;
+	long dma_mapped;
+};
+
+struct tp_stats {
+	atomic64_t populated, backed_up, purged, restored, retained;
+	atomic64_t scan_kswapd, scan_direct, count_calls, visits;
+	atomic64_t scan_ns, scan_ns_max, ebusy, eintr, enomem, writeback;
+	atomic64_t backup_ns, restore_ns;
+};
+
+struct tp_dev;
+
+struct tp_run {
+	struct tp_knobs k;
+	struct rnd_state rnd;
+	struct tp_dev *dev;
+	struct tp_counters start;
+	/* Diagnostics and metrics, as they will be read from "result". */
+	char *diag;
+	size_t diag_len;
+	char *metrics;
+	size_t metrics_len;
+	spinlock_t lock;
+	int failed;
+	char skip[120];
+	bool finished;
+	bool leak_checked;
+	/* Counters are compared only where nobody else moves them. */
+	bool quiet;
+};
+
+struct tp_case {
+	const char *name;
+	const char *invariants;
+	const char *what;
+	void (*fn)(struct tp_run *run);
+	unsigned int needs;
+};
+
+#define TP_NEED_BACKUP	BIT(0)	/* 6.15 and later */
+#define TP_NEED_SWAP	BIT(1)	/* swap space free */
+#define TP_NEED_NOSWAP	BIT(2)	/* no swap space */
+#define TP_NEED_FAULT	BIT(3)	/* CONFIG_FAULT_INJECTION */
+#define TP_NEED_PAT	BIT(4)	/* WC and UC page attributes */
+#define TP_NEED_DMAOPS	BIT(5)	/* CONFIG_ARCH_HAS_DMA_OPS */
+#define TP_NEED_STATS	BIT(6)	/* GPUActive, GPUReclaim */
+#define TP_KEEP		BIT(7)	/* leaves objects behind on purpose */
+#define TP_NEED_NATIVE	BIT(8)	/* backup at native order (7.2) */
+#define TP_HIDDEN	BIT(9)	/* shows a suspected bug; not in the default set */
+#define TP_LOUD		BIT(10)	/* real pressure: counters of others move too */
+
+struct tp_dev_args {
+	bool dma_alloc;
+	bool dma32;
+	unsigned int beneficial;
+	u64 vram;
+	bool no_shrinker;
+};
+
+struct tp_dev {
+	struct ttm_device bdev;
+	struct tp_dev_args args;
+	struct list_head bos;
+	struct list_head tts;
+	spinlock_t lock;
+	struct shrinker *shrink;
+	atomic_long_t shrinkable;
+	atomic_long_t purgeable;
+	u32 next_id;
+	void *vram;
+	/* Knobs of the shrinker. */
+	int writeback;
+	bool shrink_off;
+	/* The next moves that copy leave this fence behind (accelerated move). */
+	struct dma_fence *move_fence;
+	/* Times a walk of the scan came by, and the largest number for one object. */
+	unsigned int scan_serial;
+	unsigned int max_visits;
+	/* Calls TTM made. */
+	atomic_t populates, unpopulates, destroys, swap_notifies, moves;
+};
+
+struct tp_bo_args {
+	u64 size;
+	enum ttm_caching caching;
+	bool dma;
+	bool watermark;		/* not EXTERNAL: counted against pages_limit */
+	bool sg;		/* imported */
+	bool kernel;		/* ttm_bo_type_kernel: not zeroed */
+	u32 mem_type;		/* TTM_PL_TT if 0 */
+	bool in_system;
+	unsigned int priority;
+	struct dma_resv *resv;
+	struct ttm_lru_bulk_move *bulk;
+	struct ttm_operation_ctx *ctx;
+	bool keep_locked;
+};
+
+struct tp_bo {
+	struct ttm_buffer_object base;
+	struct tp_dev *dev;
+	struct list_head link;
+	struct tp_bo_args args;
+	u64 key;		/* of the pattern that fills it; 0: zeroes */
+	u32 id;
+	bool purgeable;
+	unsigned int visits, visit_serial;
+	struct dma_fence *fence;
+	struct tp_wit *wit;
+	pgoff_t nr;
+};
+
+struct tp_tt {
+	struct ttm_tt tt;
+	struct tp_dev *dev;
+	struct list_head link;
+	bool purgeable;
+	bool accounted;
+	bool dma;
+};
+
+static inline struct tp_bo *to_tp_bo(struct ttm_buffer_object *bo)
+{
+	return container_of(bo, struct tp_bo, base);
+}
+
+static inline struct tp_tt *to_tp_tt(struct ttm_tt *tt)
+{
+	return container_of(tt, struct tp_tt, tt);
+}
+
+static inline struct tp_dev *to_tp_dev(struct ttm_device *bdev)
+{
+	return container_of(bdev, struct tp_dev, bdev);
+}
+
+/* main.c */
+extern struct tp_stats tp_stats;
+extern struct tp_dev *tp_held;
+__printf(4, 5)
+void tp_fail(struct tp_run *run, const char *file, int line, const char *fmt, ...);
+__printf(2, 3) void tp_note(struct tp_run *run, const char *fmt, ...);
+__printf(2, 3) void tp_skip(struct tp_run *run, const char *fmt, ...);
+__printf(1, 2) void tp_async(const char *fmt, ...);
+void tp_metric(struct tp_run *run, const char *name, s64 value);
+u32 tp_rand(struct tp_run *run, u32 below);
+struct drm_device *tp_drm(void);
+struct device *tp_parent(void);
+
+#define tp_bug(run, fmt, ...) \
+	tp_fail(run, __FILE_NAME__, __LINE__, fmt, ##__VA_ARGS__)
+
+#define tp_check(run, cond, fmt, ...) ({				\
+	bool _ok = !!(cond);						\
+	if (!_ok)							\
+		tp_bug(run, fmt " (wanted: %s)", ##__VA_ARGS__, #cond);	\
+	_ok; })
+
+#define tp_eq(run, got, want, fmt, ...) ({				\
+	s64 _got = (s64)(got), _want = (s64)(want);			\
+	if (_got != _want)						\
+		tp_bug(run, fmt ": expected %lld, got %lld",		\
+		       ##__VA_ARGS__, _want, _got);			\
+	_got == _want; })
+
+#ifndef __FILE_NAME__
+#define __FILE_NAME__ kbasename(__FILE__)
+#endif
+
+/* device.c */
+struct tp_dev *tp_dev_new(struct tp_run *run, const struct tp_dev_args *args);
+void tp_dev_free(struct tp_run *run, struct tp_dev *dev);
+struct tp_bo *tp_bo_new(struct tp_dev *dev, const struct tp_bo_args *args, int *err);
+void tp_bo_put(struct tp_bo *bo);
+void tp_bo_lock(struct tp_bo *bo);
+void tp_bo_unlock(struct tp_bo *bo);
+int tp_bo_validate(struct tp_bo *bo, u32 mem_type, struct ttm_operation_ctx *ctx);
+int tp_bo_populate(struct tp_bo *bo, struct ttm_operation_ctx *ctx);
+long tp_bo_backup(struct ttm_buffer_object *tbo, struct ttm_operation_ctx *ctx,
+		  bool purge, bool writeback, bool allow_move);
+void tp_bo_set_purgeable(struct tp_bo *bo, bool purgeable);
+void tp_bo_busy(struct tp_bo *bo);
+void tp_bo_idle(struct tp_bo *bo);
+void tp_bo_fill(struct tp_bo *bo, u64 key);
+bool tp_bo_verify(struct tp_run *run, struct tp_bo *bo, const char *when);
+bool tp_page_verify(struct tp_run *run, struct tp_bo *bo, pgoff_t i,
+		    struct page *p, const char *when);
+void tp_tt_account(struct tp_tt *tt, bool add);
+struct dma_fence *tp_fence_new(void);
+
+/* look.c */
+void tp_counters_read(struct tp_counters *c);
+long tp_node_stat(enum node_stat_item item);
+long tp_pool_total(void);
+long tp_pool_limit(void);
+bool tp_pool_footer(unsigned long *total, unsigned long *limit);
+bool tp_pool_orders(unsigned long *wc, unsigned long *uc, unsigned long *sum);
+int tp_debugfs_show(const char *path, char *buf, size_t len);
+int tp_sysfs_write(const char *path, const char *text);
+enum { TP_ATTR_WB, TP_ATTR_WC, TP_ATTR_UC, TP_ATTR_ODD, TP_ATTR_UNKNOWN };
+int tp_page_attr(struct page *p);
+const char *tp_attr_name(int attr);
+int tp_want_attr(enum ttm_caching caching);
+bool tp_attr_is(struct tp_run *run, struct page *p, int want, const char *when, u32 id,
+		pgoff_t i);
+int tp_dma_live(unsigned long pfn);
+dma_addr_t tp_dma_want(struct page *p);
+void tp_leak_check(struct tp_run *run);
+bool tp_have_dma_ops(void);
+int tp_dma_setup(struct device *dev);
+void tp_dma_teardown(struct device *dev);
+void tp_dma_fail_nth(int nth);
+long tp_dma_mapped(void);
+int tp_warn_count(void);
+long tp_open_files(void);
+void tp_wait_writeback(void);
+
+/* state.c */
+struct tp_wit;
+void tp_populated(struct tp_run *run, struct tp_bo *bo, const char *when);
+void tp_backed(struct tp_run *run, struct tp_bo *bo, long nr, const char *when);
+void tp_purged(struct tp_run *run, struct tp_bo *bo, const char *when);
+void tp_midrestore(struct tp_run *run, struct tp_bo *bo, const char *when);
+void tp_balance(struct tp_run *run, const char *when);
+long tp_backup_pages(struct tp_bo *bo, long *swapped);
+struct file *tp_file_hold(struct tp_bo *bo);
+void tp_file_empty(struct tp_run *run, struct file *f, const char *when);
+pgoff_t tp_tt_real(struct ttm_tt *tt);
+struct tp_wit *tp_witness(struct tp_run *run, struct tp_bo *bo);
+/* Every page went back to the system, cached, exactly once. */
+void tp_wit_freed(struct tp_run *run, struct tp_wit *w, const char *when);
+/* Every page lies in a pool, zeroed, with the attribute of the pool. */
+void tp_wit_pooled(struct tp_run *run, struct tp_wit *w, int attr, const char *when);
+void tp_wit_given(struct tp_run *run, struct tp_wit *w, enum ttm_caching caching,
+		  const char *when);
+void tp_wit_drop(struct tp_wit *w);
+pgoff_t tp_wit_nr(struct tp_wit *w);
+bool tp_wit_mine(struct tp_wit *w, pgoff_t i);
+struct page *tp_wit_page(struct tp_wit *w, pgoff_t i);
+
+/* lru.c */
+enum { TP_LRU_NONE = -1, TP_LRU_UNEVICTABLE = -2 };
+int tp_lru_where(struct tp_bo *bo);
+void tp_lru_expect(struct tp_run *run, struct tp_bo *bo, const char *when);
+void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when);
+void tp_bulk_check(struct tp_run *run, struct tp_dev *dev,
+		   struct ttm_lru_bulk_move *bulk, const char *when);
+u64 tp_lru_hash(struct tp_dev *dev);
+int tp_lru_order(struct tp_dev *dev, int mem_type, unsigned int prio, u32 *ids, int max);
+
+/* shrinker.c */
+struct tp_scan {
+	gfp_t gfp;
+	unsigned long nr;
+	bool kswapd;
+	/* out */
+	unsigned long ret;
+	unsigned long scanned;
+	u64 ns;
+};
+
+int tp_shrinker_add(struct tp_dev *dev);
+void tp_shrinker_del(struct tp_dev *dev);
+unsigned long tp_trigger_count(struct tp_dev *dev, gfp_t gfp);
+void tp_trigger_scan(struct tp_dev *dev, struct tp_scan *s);
+
+/* cases */
+extern const struct tp_case tp_cases_backup[], tp_cases_fault[], tp_cases_free[];
+extern const struct tp_case tp_cases_shrink[], tp_cases_lru[], tp_cases_pool[];
+extern const struct tp_case tp_cases_contract[], tp_cases_load[], tp_cases_misc[];
+extern const struct tp_case tp_cases_map[], tp_cases_walk[];
+
+#endif

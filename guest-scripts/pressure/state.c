@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The state of an object, of all objects together, and of pages let go. */
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+
+#include "pressure.h"
+
+/* Pages of the shmem file behind a backup, in memory and in swap. */
+long tp_backup_pages(struct tp_bo *bo, long *swapped)
+{
+	struct file *f = bo->base.ttm ? tp_tt_backup_file(bo->base.ttm) : NULL;
+	struct shmem_inode_info *info;
+
+	if (swapped)
+		*swapped = 0;
+	if (!f)
+		return 0;
+	info = SHMEM_I(file_inode(f));
+	if (swapped)
+		*swapped = info->swapped;
+	return info->alloced;
+}
+
+/* Holds the file of a backup beyond the end of the object. */
+struct file *tp_file_hold(struct tp_bo *bo)
+{
+	struct file *f = tp_tt_backup_file(bo->base.ttm);
+
+	return f ? get_file(f) : NULL;
+}
+
+/* Nobody else holds it, and every handle was dropped. */
+void tp_file_empty(struct tp_run *run, struct file *f, const char *when)
+{
+	if (!f)
+		return;
+	tp_eq(run, file_count(f), 1, "%s: references to the file of a backup", when);
+	tp_eq(run, SHMEM_I(file_inode(f))->alloced, 0, "%s: pages left in the file of a backup",
+	      when);
+	fput(f);
+}
+
+static unsigned int tp_order(struct tp_dev *dev, struct page *p)
+{
+	return dev->args.dma_alloc ? 0 : page_private(p);
+}
+
+pgoff_t tp_tt_real(struct ttm_tt *tt)
+{
+	pgoff_t i, n = 0;
+
+	if (!tt->pages)
+		return 0;
+	for (i = 0; i < tt->num_pages; i++)
+		n += tt->pages[i] && !tp_is_handle(tt->pages[i]);
+	return n;
+}
+
+void tp_populated(struct tp_run *run, struct tp_bo *bo, const char *when)
+{
+	struct ttm_tt *tt = bo->base.ttm;
+	int attr = tp_want_attr(bo->args.caching);
+	pgoff_t i, j, nr;
+
+	if (!tt) {
+		tp_bug(run, "%s: object %u has no ttm_tt", when, bo->id);
+		return;
+	}
+	tp_check(run, ttm_tt_is_populated(tt), "%s: object %u is not populated", when, bo->id);
+	tp_check(run, !tp_tt_swapped(tt), "%s: object %u is still swapped or backed up (%x)",
+		 when, bo->id, tt->page_flags);
+	tp_check(run, !tp_tt_restore_state(tt), "%s: object %u still has a restore state",
+		 when, bo->id);
+	tp_check(run, !tt->swap_storage, "%s: object %u still has swap storage", when, bo->id);
+	tp_eq(run, tp_backup_pages(bo, NULL), 0, "%s: object %u, pages left in its backup",
+	      when, bo->id);
+	tp_eq(run, tt->caching, bo->args.caching, "%s: object %u, caching", when, bo->id);
+	tp_check(run, to_tp_tt(tt)->accounted, "%s: object %u is not counted", when, bo->id);
+
+	for (i = 0; i < tt->num_pages; i += nr) {
+		struct page *p = tt->pages[i];
+		unsigned int order;
+
+		nr = 1;
+		if (!p || tp_is_handle(p)) {
+			tp_bug(run, "%s: object %u, entry %lu: expected a page, got %lx",
+			       when, bo->id, i, (unsigned long)p);
+			return;
+		}
+		order = tp_order(bo->dev, p);
+		nr = 1UL << order;
+		if (order > MAX_PAGE_ORDER || i + nr > tt->num_pages) {
+			tp_bug(run, "%s: object %u, entry %lu: order %u cannot be",
+			       when, bo->id, i, order);
+			return;
+		}
+		if (!bo->wit)
+			tp_eq(run, page_count(p), 1, "%s: object %u, references to page %lu",
+			      when, bo->id, i);
+		for (j = 0; j < nr; j++) {
+			if (!tp_check(run, tt->pages[i + j] == p + j,
+				      "%s: object %u, entry %lu does not follow", when,
+				      bo->id, i + j))
+				return;
+			if (!tp_attr_is(run, p + j, attr, when, bo->id, i + j))
+				return;
+			if (bo->args.dma &&
+			    !tp_eq(run, tt->dma_address[i + j], tp_dma_want(p + j),
+				   "%s: object %u, DMA address %lu", when, bo->id, i + j))
+				return;
+		}
+		if (bo->args.dma && tp_have_dma_ops() && !bo->dev->args.dma_alloc &&
+		    !tp_eq(run, tp_dma_live(page_to_pfn(p)), order + 1,
+			   "%s: object %u, page %lu: order + 1 of its DMA mapping",
+			   when, bo->id, i))
+			return;
+	}
+	tp_lru_expect(run, bo, when);
+}
+
+/* The copy of one page, where it is in memory: right, to be kept, not locked. */
+static bool tp_copy_check(struct tp_run *run, struct tp_bo *bo, pgoff_t i, const char *when)
+{
+	struct address_space *mapping = tp_tt_backup_file(bo->base.ttm)->f_mapping;
+	pgoff_t idx = tp_handle(bo->base.ttm->pages[i]) - 1;
+	struct folio *folio = filemap_get_folio(mapping, idx);
+	bool ok;
+
+	/* What is in swap is looked at when it is back. */
+	if (IS_ERR_OR_NULL(folio))
+		return true;
+	ok = tp_check(run, folio_test_uptodate(folio), "%s: object %u, copy of page %lu: no data",
+		      when, bo->id, i);
+	ok &= tp_check(run, folio_test_dirty(folio) || folio_test_writeback(folio) ||
+		       folio_test_swapcache(folio),
+		       "%s: object %u, copy of page %lu would be dropped by reclaim",
+		       when, bo->id, i);
+	ok &= tp_check(run, !folio_test_locked(folio) || folio_test_writeback(folio) ||
+		       folio_test_swapcache(folio),
+		       "%s: object %u, copy of page %lu was left locked", when, bo->id, i);
+	if (ok)
+		ok = tp_page_verify(run, bo, i, folio_file_page(folio, idx), when);
+	folio_put(folio);
+	return ok;
+}
+
+/* Backed up, all of it (nr == 0) or as much as TTM said. */
+void tp_backed(struct tp_run *run, struct tp_bo *bo, long nr, const char *when)
+{
+	struct ttm_tt *tt = bo->base.ttm;
+	pgoff_t i, handles = 0, real = 0, holes = 0;
+	bool full = !nr;
+
+	if (!nr)
+		nr = bo->nr;
+	tp_check(run, tp_tt_backed_up(tt), "%s: object %u is not marked backed up", when, bo->id);
+	tp_check(run, !ttm_tt_is_populated(tt), "%s: object %u is still marked populated",
+		 when, bo->id);
+	tp_check(run, !tp_tt_restore_state(tt), "%s: object %u has a restore state", when, bo->id);
+	tp_check(run, !to_tp_tt(tt)->accounted, "%s: object %u is still counted", when, bo->id);
+	for (i = 0; i < tt->num_pages; i++) {
+		struct page *p = tt->pages[i];
+
+		if (!p) {
+			holes++;
+			continue;
+		}
+		if (tp_is_handle(p)) {
+			handles++;
+			if (!tp_check(run, tp_handle(p), "%s: object %u, entry %lu: empty handle",
+				      when, bo->id, i))
+				return;
+			if (!tp_copy_check(run, bo, i, when))
+				return;
+			continue;
+		}
+		real++;
+		if (!tp_attr_is(run, p, TP_ATTR_WB, when, bo->id, i))
+			return;
+		if (bo->args.dma && tp_have_dma_ops() &&
+		    !tp_eq(run, tp_dma_live(page_to_pfn(p)), 0,
+			   "%s: object %u, retained page %lu is still DMA-mapped",
+			   when, bo->id, i))
+			return;
+		if (!tp_page_verify(run, bo, i, p, when))
+			return;
+	}
+	tp_eq(run, handles, nr, "%s: object %u, pages backed up", when, bo->id);
+	tp_eq(run, holes, 0, "%s: object %u, entries lost", when, bo->id);
+	if (full)
+		tp_eq(run, real, 0, "%s: object %u, pages retained", when, bo->id);
+	tp_eq(run, tp_backup_pages(bo, NULL), handles, "%s: object %u, pages in its backup",
+	      when, bo->id);
+	tp_lru_expect(run, bo, when);
+}
+
+void tp_purged(struct tp_run *run, struct tp_bo *bo, const char *when)
+{
+	struct ttm_tt *tt = bo->base.ttm;
+	pgoff_t i;
+
+	tp_check(run, !ttm_tt_is_populated(tt), "%s: object %u is still marked populated",
+		 when, bo->id);
+	tp_check(run, tp_tt_backed_up(tt), "%s: object %u is not marked", when, bo->id);
+	tp_check(run, !to_tp_tt(tt)->accounted, "%s: object %u is still counted", when, bo->id);
+	for (i = 0; i < tt->num_pages; i++)
+		if (!tp_check(run, !tt->pages[i], "%s: object %u, entry %lu is left (%lx)", when,
+			      bo->id, i, (unsigned long)tt->pages[i]))
+			break;
+	tp_eq(run, tp_backup_pages(bo, NULL), 0, "%s: object %u, pages in its backup",
+	      when, bo->id);
+	tp_lru_expect(run, bo, when);
+}
+
+/* An interrupted restore: pages, then entries already read, then handles. */
+void tp_midrestore(struct tp_run *run, struct tp_bo *bo, const char *when)
+{
+	struct ttm_tt *tt = bo->base.ttm;
+	pgoff_t i, left = 0;
+	bool in_pages = true;
+
+	tp_check(run, tp_tt_backed_up(tt), "%s: object %u is not marked backed up", when, bo->id);
+	tp_check(run, !ttm_tt_is_populated(tt), "%s: object %u is marked populated", when, bo->id);
+	tp_check(run, !to_tp_tt(tt)->accounted, "%s: object %u is counted", when, bo->id);
+	for (i = 0; i < tt->num_pages; i++) {
+		struct page *p = tt->pages[i];
+
+		if (p && !tp_is_handle(p)) {
+			/* What was read back so far is right already. */
+			if (in_pages && !tp_page_verify(run, bo, i, p, when))
+				return;
+			continue;
+		}
+		in_pages = false;
+		left += tp_is_handle(p) && tp_handle(p);
+	}
+	tp_eq(run, tp_backup_pages(bo, NULL), left,
+	      "%s: object %u, pages in its backup, as many as handles", when, bo->id);
+	tp_lru_expect(run, bo, when);
+}
+
+/* The counters say what the page arrays say. Nobody else may be at work. */
+void tp_balance(struct tp_run *run, const char *when)
+{
+	struct tp_counters c;
+	unsigned long total, limit;
+	struct tp_tt *tt;
+	long real = 0, mapped = 0, slack = 0;
+
+	tp_counters_read(&c);
+	spin_lock(&run->dev->lock);
+	list_for_each_entry(tt, &run->dev->tts, link) {
+		if (!tt->tt.pages)
+			continue;
+		/* A page that is being restored is known to TTM alone. */
+		if (tp_tt_restore_state(&tt->tt))
+			slack = 1L << MAX_PAGE_ORDER;
+		if (ttm_tt_is_populated(&tt->tt) || tp_tt_backed_up(&tt->tt))
+			real += tp_tt_real(&tt->tt);
+		if (tt->dma && ttm_tt_is_populated(&tt->tt))
+			mapped += tt->tt.num_pages;
+	}
+	spin_unlock(&run->dev->lock);
+	if (TP_HAVE_GPU_STATS && !run->dev->args.dma_alloc && !slack)
+		tp_eq(run, c.gpu_active - run->start.gpu_active, real,
+		      "%s: GPUActive against the pages objects have", when);
+	if (TP_HAVE_GPU_STATS && !run->dev->args.dma_alloc && slack) {
+		long extra = c.gpu_active - run->start.gpu_active - real;
+
+		tp_check(run, extra >= 0 && extra <= slack,
+			 "%s: GPUActive is %ld pages off in an interrupted restore", when, extra);
+	}
+	if (TP_HAVE_GPU_STATS && !run->dev->args.dma_alloc && tp_pool_footer(&total, &limit))
+		tp_eq(run, c.gpu_reclaim - run->start.gpu_reclaim, total,
+		      "%s: GPUReclaim against the pages in pools", when);
+	if (tp_have_dma_ops() && !run->dev->args.dma_alloc && !slack)
+		tp_eq(run, c.dma_mapped - run->start.dma_mapped, mapped,
+		      "%s: DMA-mapped pages", when);
+}
+
+/* ---- witnesses: references that outlive what TTM does with the pages ---- */
+
+struct tp_wit {
+	pgoff_t nr;
+	u32 id;
+	struct tp_dev *dev;
+	struct tp_bo *bo;
+	struct page **pages;
+	bool *head;
+};
+
+struct tp_wit *tp_witness(struct tp_run *run, struct tp_bo *bo)
+{
+	struct ttm_tt *tt = bo->base.ttm;
+	struct tp_wit *w = kzalloc(sizeof(*w), GFP_KERNEL);
+	pgoff_t i, next = 0;
+
+	if (!w)
+		goto err;
+	w->id = bo->id;
+	w->dev = bo->dev;
+	w->pages = kvcalloc(tt->num_pages, sizeof(*w->pages), GFP_KERNEL);
+	w->head = kvcalloc(tt->num_pages, sizeof(*w->head), GFP_KERNEL);
+	if (!w->pages || !w->head)
+		goto err;
+	for (i = 0; i < tt->num_pages; i++) {
+		struct page *p = tt->pages[i];
+
+		/* In an interrupted restore only the beginning has pages. */
+		if (!p || tp_is_handle(p))
+			break;
+		w->pages[i] = p;
+		w->nr = i + 1;
+		if (i == next) {
+			get_page(p);
+			w->head[i] = true;
+			next += 1UL << tp_order(bo->dev, p);
+		}
+	}
+	w->bo = bo;
+	bo->wit = w;
+	return w;
+err:
+	if (w) {
+		kvfree(w->pages);
+		kvfree(w->head);
+	}
+	kfree(w);
+	tp_bug(run, "no memory for a witness");
+	return NULL;
+}
+
+pgoff_t tp_wit_nr(struct tp_wit *w)
+{
+	return w->nr;
+}
+
+/* Only the witness holds this page any more. */
+bool tp_wit_mine(struct tp_wit *w, pgoff_t i)
+{
+	return w->head[i] && page_count(w->pages[i]) == 1;
+}
+
+struct page *tp_wit_page(struct tp_wit *w, pgoff_t i)
+{
+	return w->pages[i];
+}
+
+static void tp_wit_look(struct tp_run *run, struct tp_wit *w, int attr, int refs,
+			bool zeroed, const char *when)
+{
+	pgoff_t i;
+
+	if (!w)
+		return;
+	for (i = 0; i < w->nr; i++) {
+		struct page *p = w->pages[i];
+
+		if (w->head[i] &&
+		    !tp_eq(run, page_count(p), refs,
+			   "%s: object %u, references to its former page %lu", when, w->id, i))
+			return;
+		if (!tp_attr_is(run, p, attr, when, w->id, i))
+			return;
+		if (w->head[i] && tp_have_dma_ops() && !w->dev->args.dma_alloc &&
+		    !tp_eq(run, tp_dma_live(page_to_pfn(p)), 0,
+			   "%s: object %u, former page %lu is still DMA-mapped", when, w->id, i))
+			return;
+		if (zeroed) {
+			u64 *at = kmap_local_page(p);
+			u64 *bad = memchr_inv(at, 0, PAGE_SIZE);
+
+			kunmap_local(at);
+			if (!tp_check(run, !bad, "%s: object %u, former page %lu is not cleared",
+				      when, w->id, i))
+				return;
+		}
+	}
+}
+
+void tp_wit_freed(struct tp_run *run, struct tp_wit *w, const char *when)
+{
+	tp_wit_look(run, w, TP_ATTR_WB, 1, false, when);
+}
+
+void tp_wit_pooled(struct tp_run *run, struct tp_wit *w, int attr, const char *when)
+{
+	tp_wit_look(run, w, attr, 2, true, when);
+}
+
+/* Each page is free and cached, or lies in a pool, cleared, as the pool wants it. */
+void tp_wit_given(struct tp_run *run, struct tp_wit *w, enum ttm_caching caching,
+		  const char *when)
+{
+	pgoff_t i;
+	bool pooled = false;
+
+	if (!w)
+		return;
+	for (i = 0; i < w->nr; i++) {
+		struct page *p = w->pages[i];
+		u64 *at;
+
+		if (w->head[i]) {
+			int refs = page_count(p);
+
+			if (!tp_check(run, refs == 1 || refs == 2,
+				      "%s: object %u, former page %lu: %d references",
+				      when, w->id, i, refs))
+				return;
+			pooled = refs == 2;
+		}
+		if (!tp_attr_is(run, p, pooled ? tp_want_attr(caching) : TP_ATTR_WB,
+				pooled ? "in a pool" : "back in the system", w->id, i))
+			return;
+		if (!pooled)
+			continue;
+		at = kmap_local_page(p);
+		tp_check(run, !memchr_inv(at, 0, PAGE_SIZE),
+			 "%s: object %u, former page %lu is not cleared", when, w->id, i);
+		kunmap_local(at);
+	}
+}
+
+void tp_wit_drop(struct tp_wit *w)
+{
+	pgoff_t i;
+
+	if (!w)
+		return;
+	for (i = 0; i < w->nr; i++)
+		if (w->head[i])
+			put_page(w->pages[i]);
+	kvfree(w->pages);
+	kvfree(w->head);
+	kfree(w);
+}
