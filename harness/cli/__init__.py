@@ -77,8 +77,8 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point; the verbs are imported here so that each stays small."""
-    from harness.cli import controls, doctor, parse, report, run
+    from harness.cli import controls, doctor, parse, report, run, series
 
-    for command in (run.run, doctor.doctor, parse.parse, report.report, controls.controls):
+    for command in (run.run, doctor.doctor, parse.parse, report.report, series.series, controls.controls):
         cli.add_command(command)
     cli(prog_name="ttm-harness")

@@ -136,7 +136,9 @@ def _print_kmsg(events: tuple[Event, ...], found: _Found) -> None:
     for oom in found.ooms:
         first = oom.report.span.first
         cut = "" if oom.report.complete else ", cut"
-        told.append((first, f"{'oom':<18} line {first}: {oom.sentence} ({', '.join(oom.classes) or 'no class'}{cut})"))
+        told.append(
+            (first, f"{'oom':<18} line {first}: {oom.sentence} ({', '.join(oom.classes) or 'no class'}{cut})")
+        )
     for _, text in sorted(told):
         click.echo(text)
     for problem in found.problems():

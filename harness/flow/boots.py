@@ -42,6 +42,7 @@ _BOOT_SECONDS = 90.0
 _SILENCE_SECONDS = 60.0
 _AROUND_SUITES_SECONDS = 30.0
 _CONFIG_LIMIT = 1 << 20
+_BAD_DISK_BYTES = 64 << 20
 _TELEMETRY_LIMIT = 64 << 20
 
 
@@ -73,6 +74,7 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
     results = place / "results"
     results.mkdir(parents=True)
     swap_disk = place / "swap.img" if cell.machine.swap.kind is SwapKind.DISK else None
+    bad_disk = place / "bad.img" if any(suite.bad_disk for suite in suites) else None
     with tempfile.TemporaryDirectory(prefix="ttm-") as sockets:
         launch = Launch(
             image=bench.build.image,
@@ -83,10 +85,13 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
             swap_disk=swap_disk,
             control=place / "control.log",
             qmp=Path(sockets) / "qmp",
+            bad_disk=bad_disk,
         )
         _write_before(place, results, cell, suites, launch, bench)
         if swap_disk is not None:
             make_swap_image(swap_disk, cell.machine.swap.size)
+        if bad_disk is not None:
+            make_swap_image(bad_disk, _BAD_DISK_BYTES)
         bench.progress.step(f"boot {number}: {cell.machine}: {', '.join(cell.suites)}")
         limits = Limits(
             boot=_BOOT_SECONDS,
@@ -96,8 +101,9 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
         try:
             result = boot(launch, place / "console.log", limits, _shown(bench.progress), REFERENCE_READY_SECONDS)
         finally:
-            if swap_disk is not None:
-                swap_disk.unlink(missing_ok=True)  # its content is the guest's memory, of no use afterwards
+            for disk in (swap_disk, bad_disk):
+                if disk is not None:
+                    disk.unlink(missing_ok=True)  # their content is the guest's memory, of no use afterwards
     write_atomically(place / "launcher.log", result.launcher)
     if result.stall:
         write_atomically(place / "stall.txt", result.stall)
@@ -153,12 +159,15 @@ def reproduce_text(cell: Cell, launch: Launch) -> str:
         launch,
         shares=shares,
         swap_disk=again / "swap.img" if launch.swap_disk else None,
+        bad_disk=again / "bad.img" if launch.bad_disk else None,
         control=again / "control.log",
         qmp=again / "qmp",
     )
-    swap = ""
+    disks = ""
     if launch.swap_disk is not None:
-        swap = f"truncate -s {cell.machine.swap.size} again/swap.img\nmkswap -q again/swap.img\n"
+        disks += f"truncate -s {cell.machine.swap.size} again/swap.img\nmkswap -q again/swap.img\n"
+    if launch.bad_disk is not None:
+        disks += f"truncate -s {_BAD_DISK_BYTES} again/bad.img\nmkswap -q again/bad.img\n"
     return (
         "#!/bin/sh\n"
         f"# Cell {cell.id}: {cell.machine}, suites {', '.join(cell.suites)}, seed {cell.seed}.\n"
@@ -168,7 +177,7 @@ def reproduce_text(cell: Cell, launch: Launch) -> str:
         "rm -rf again\n"
         "mkdir -p again/results\n"
         "cp results/job results/suites again/results/\n"
-        f"{swap}"
+        f"{disks}"
         f"exec {shlex.join(vng_argv(replay))}\n"
     )
 

@@ -81,7 +81,9 @@ TOOLS = (
         "qemu-system-x86_64", "runs the guests", True, ("qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86")
     ),
     Tool("vng", "starts QEMU (virtme-ng, from this project's dependencies)", True, ("", "", "")),
-    Tool("git", "sources from git", False, ("git", "git", "git")),
+    Tool("git", "sources from git; applies the patches of a series", False, ("git", "git", "git")),
+    Tool("patch", "says where and with what fuzz a hunk applies", False, ("patch", "patch", "patch")),
+    Tool("b4", "series from lore (--series lore:MSGID)", False, ("b4", "b4", "b4")),
     Tool("ccache", "makes the next build faster", False, ("ccache", "ccache", "ccache")),
     Tool("apt-get", "kernel sources from Debian (--source debian)", False, ("apt", "apt", "apt")),
     Tool("dpkg-deb", "kernel sources from Debian (--source debian)", False, ("dpkg", "dpkg", "dpkg")),

@@ -63,7 +63,7 @@ class Suite:
     `symbols` are Kconfig symbols of which the suite needs each as y or m. `deadline` is in seconds on a machine
     that runs at the speed of TCG on one laptop core; the flow scales it. `needs_module` is a folder of guest-scripts/
     with the sources of kernel modules, built against the kernel under test. `sample_ms` is the interval at which the
-    guest's memory is sampled into a time series; 0 leaves it out.
+    guest's memory is sampled into a time series; 0 leaves it out. `bad_disk` asks for a disk whose writes fail.
     """
 
     name: str
@@ -79,3 +79,4 @@ class Suite:
     needs_module: str | None = None
     knobs: tuple[KnobSpec, ...] = ()
     sample_ms: int = 0
+    bad_disk: bool = False

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`git:DIR@A..B`: the commits that B has and A has not, each written as a mail by git itself."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from harness.inputs.git import git, require_git
+from harness.inputs.series.assemble import PATCH_LIMIT, Wish, assemble
+from harness.inputs.series.mail import Letter
+from harness.inputs.series.mbox import read_file, read_letters
+from harness.inputs.shelf import Work
+from harness.model.errors import CommandFailed, UserError
+from harness.model.series import Series, SeriesSpec
+
+# The repository's own configuration may say how its user likes patches; what is read here must not depend on it.
+_SETTLED = {
+    "diff.noprefix": "false",
+    "diff.mnemonicPrefix": "false",
+    "diff.suppressBlankEmpty": "false",
+    "diff.renames": "true",
+    "diff.interHunkContext": "0",
+    "format.useAutoBase": "false",
+    "format.notes": "false",
+}
+_FORMAT = (
+    "--numbered", "--subject-prefix=PATCH", "--no-cover-letter", "--no-attach", "--no-thread", "--no-signature",
+    "--no-from", "--no-to", "--no-cc", "--no-add-header", "--no-ext-diff", "--no-textconv", "--no-color",
+    "--src-prefix=a/", "--dst-prefix=b/", "--unified=3", "--diff-algorithm=myers", "--full-index", "--binary",
+    "--suffix=.patch", "-O/dev/null",
+)  # fmt: skip
+
+
+def read_git_range(spec: SeriesSpec, work: Work, wish: Wish) -> Series:
+    """The series of a range without merges; UserError otherwise."""
+    require_git()
+    repository = Path(spec.where).expanduser().absolute()
+    if not repository.is_dir():
+        raise UserError(f"{repository} is not a directory", hint="write git:DIR@A..B")
+    first, _, last = spec.what.partition("..")
+    old, new = _commit(repository, first, work), _commit(repository, last, work)
+    commits = _commits(repository, old, new, spec, work)
+    letters: list[Letter] = []
+    with tempfile.TemporaryDirectory(prefix="ttm-series-") as room:
+        words = ("format-patch", *_FORMAT, "--output-directory", room, f"{old}..{new}")
+        git(repository, *words, deadline=work.deadline, env=_settings(), merge_errors=True)
+        for path in sorted(Path(room).iterdir()):
+            letters += [replace(one, where=one.where.replace(path.name, f"git's {path.name}")) for one in _read(path)]
+    if len(letters) != len(commits):
+        raise UserError(
+            f"{spec} has {len(commits)} commits, but only {len(letters)} of them change anything",
+            hint="drop the empty commits: git rebase --empty=drop",
+        )
+    series = assemble(letters, replace(wish, ordered=True))
+    base = git(repository, "rev-parse", "--verify", f"{commits[0]}^", deadline=work.deadline).strip()
+    name = wish.name or f"{repository.name}/{last}"
+    return replace(series, name=name, base_commit=base)
+
+
+def _settings() -> dict[str, str]:
+    """The settled configuration, by the environment: `-c` has to stand before git's own words."""
+    settings = {"GIT_CONFIG_COUNT": str(len(_SETTLED))}
+    for number, (key, value) in enumerate(_SETTLED.items()):
+        settings[f"GIT_CONFIG_KEY_{number}"] = key
+        settings[f"GIT_CONFIG_VALUE_{number}"] = value
+    return settings
+
+
+def _read(path: Path) -> list[Letter]:
+    data = read_file(path)
+    return read_letters(data, path.name) if data.strip() else []  # git's mail of an empty commit
+
+
+def _commit(repository: Path, revision: str, work: Work) -> str:
+    try:
+        git(repository, "rev-parse", "--git-dir", deadline=work.deadline)
+    except CommandFailed as error:
+        raise UserError(f"{os.fspath(repository)} is not a git repository", hint="write git:DIR@A..B") from error
+    try:
+        words = ("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
+        return git(repository, *words, deadline=work.deadline).split()[-1]
+    except CommandFailed as error:
+        raise UserError(
+            f"{repository} has no revision {revision!r}",
+            hint="name commits, branches or tags; git fetch may bring them",
+        ) from error
+
+
+def _commits(repository: Path, old: str, new: str, spec: SeriesSpec, work: Work) -> list[str]:
+    """The commits of the range, oldest first; UserError for none, too many, a merge, a root."""
+    span = f"{old}..{new}"
+    merges = git(repository, "log", "--merges", "--format=%h %s", span, deadline=work.deadline).splitlines()
+    if merges:
+        more = f" and {len(merges) - 1} more" if len(merges) > 1 else ""
+        raise UserError(
+            f"{spec} is no series: it has the merge {merges[-1]!r}{more}",
+            hint="a series is a line of patches: rebase the branch, or begin behind the merge",
+        )
+    commits = git(repository, "rev-list", "--reverse", "--topo-order", span, deadline=work.deadline).split()
+    if not commits:
+        raise UserError(
+            f"{spec} has no commit", hint="A..B is what B has and A has not; are they the wrong way round?"
+        )
+    if len(commits) > PATCH_LIMIT:
+        raise UserError(f"{spec} has {len(commits)} commits; {PATCH_LIMIT} are the most", hint="give a part of it")
+    return commits

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From a mail to a patch: the message, its trailers, its diff; what damage there is, and where. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from harness.inputs.series.diff import Diff, DiffError, find_diff, read_diff
+from harness.inputs.series.identity import patch_id
+from harness.inputs.series.mail import Letter
+from harness.model.errors import UserError
+from harness.model.series import Cover, Patch, Trailer
+
+_TRAILER = re.compile(
+    r"([A-Z][A-Za-z]{1,30}(?:-[A-Za-z]{1,30}){0,4}-by|Fixes|Closes|Link|Cc|References|Message-I[dD]|Change-Id): "
+    r"(\S.{0,2000})"
+)
+# What a reply may add to a patch; that somebody signs off in a reply is said of his own patch.
+_GIVEN = re.compile(
+    r"\s{0,4}((?:Reviewed|Acked|Tested|Reported|Suggested|Nacked)-(?:and-tested-)?by): (\S.{0,400})", re.I
+)
+_IN_BODY = re.compile(r"(From|Subject|Date): (\S.*)")
+_FOLLOWUP = re.compile(r"(base-commit|prerequisite-patch-id|prerequisite-message-id): (\S{1,300})\s*$", re.MULTILINE)
+
+
+def damaged(letter: Letter, why: str, line: int | None = None) -> UserError:
+    """The sentence for a mail that is refused."""
+    place = f"{letter}" if line is None else letter.at(line)
+    return UserError(
+        f"{place}: {why}", hint="take the mail from lore or patchwork as raw text, not from a mail program"
+    )
+
+
+def has_diff(letter: Letter) -> bool:
+    return find_diff(letter.text.split("\n")) is not None
+
+
+def read_patch(letter: Letter, position: int, total: int, *, lenient_end: bool = False) -> Patch:
+    """The patch in a mail; UserError names the mail and the line of what is wrong with it."""
+    nul = letter.text.find("\0")
+    if nul >= 0:
+        line = letter.text.count("\n", 0, nul) + letter.first_line
+        raise damaged(letter, "holds a NUL byte: it is no text, or in UTF-16", line)
+    try:
+        diff = read_diff(letter.text, first_line=letter.first_line, lenient_end=lenient_end)
+    except DiffError as error:
+        raise damaged(letter, error.what, error.line) from error
+    if diff is None:
+        why = "there is no diff in it, only HTML" if letter.html_only else "there is no diff in it"
+        raise damaged(letter, why)
+    if letter.flowed:
+        raise damaged(letter, f"was sent as format=flowed, which re-wraps lines: {_flow(letter, diff)}", diff.first)
+    return _patch(letter, diff, position, total)
+
+
+def _flow(letter: Letter, diff: Diff) -> str:
+    """What a flowed mail shows of its damage."""
+    lines = letter.text.split("\n")
+    for at in range(diff.first - letter.first_line, len(lines)):
+        if lines[at].endswith(" ") and lines[at] not in (" ", "-- "):
+            return f"line {letter.first_line + at} ends in a soft break"
+    return "no soft break is seen, but blanks at the beginning of lines cannot be trusted"
+
+
+def _patch(letter: Letter, diff: Diff, position: int, total: int) -> Patch:
+    message = "\n".join(letter.text.split("\n")[: diff.first - letter.first_line])
+    body, author, subject = _message(message)
+    return Patch(
+        subject=subject or letter.tag.title,
+        position=position,
+        total=total,
+        revision=letter.tag.revision,
+        diff=diff.text,
+        files=tuple([file.change for file in diff.files]),
+        patch_id=patch_id(diff),
+        author=author or letter.author,
+        date=letter.date,
+        message_id=letter.message_id,
+        body=body,
+        trailers=read_trailers(body),
+        where=letter.where,
+        diff_line=diff.first,
+        notes=diff.notes,
+    )
+
+
+def _message(text: str) -> tuple[str, str, str]:
+    """The commit message before `---`, and author and subject where the first lines name others."""
+    lines = [line.rstrip() for line in text.split("\n")]
+    cut = next((at for at, line in enumerate(lines) if line == "---" or line.startswith("Index: ")), len(lines))
+    lines = lines[:cut]
+    while lines and not lines[0]:
+        del lines[0]
+    named: dict[str, str] = {}
+    used = 0
+    for line in lines[:4]:
+        match = _IN_BODY.fullmatch(line)
+        if match is None:
+            break
+        named[match[1]] = match[2].strip()
+        used += 1
+    if used and (used == len(lines) or not lines[used]):
+        lines = lines[used:]
+    else:
+        named = {}
+    return "\n".join(lines).strip("\n"), named.get("From", ""), named.get("Subject", "")
+
+
+def read_trailers(body: str) -> tuple[Trailer, ...]:
+    found = (_TRAILER.fullmatch(line.strip()) for line in body.split("\n"))
+    return tuple([Trailer(match[1], match[2].strip()) for match in found if match])
+
+
+def given_trailers(letter: Letter) -> tuple[Trailer, ...]:
+    """What a reply adds in its own words (quoted lines begin with >)."""
+    found = (_GIVEN.fullmatch(line.rstrip()) for line in letter.text.split("\n"))
+    return tuple(
+        dict.fromkeys(Trailer(_capital(match[1]), match[2].strip(), letter.message_id) for match in found if match)
+    )
+
+
+def _capital(key: str) -> str:
+    return key[:1].upper() + key[1:].lower()
+
+
+def read_cover(letter: Letter) -> Cover:
+    return Cover(letter.tag.title, letter.author, letter.date, letter.message_id, letter.text.strip("\n"))
+
+
+def follow_up_lines(letter: Letter) -> list[tuple[str, str]]:
+    """`base-commit` and the prerequisites, which git writes behind the diff or the cover letter."""
+    return [(match[1], match[2]) for match in _FOLLOWUP.finditer(letter.text)]
