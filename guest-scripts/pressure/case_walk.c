@@ -216,7 +216,76 @@ out_dev:
 	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
 	tp_dev_free(run, dev);
 }
+/* ttm_lru_walk_for_evict(): what its callback returns decides, and it ends. */
+static s64 tp_results[16];
+static int tp_results_nr, tp_calls;
+
+static s64 tp_process(struct ttm_lru_walk *walk, struct ttm_buffer_object *bo)
+{
+	return tp_calls < tp_results_nr ? tp_results[tp_calls++] : 0;
+}
+
+static const struct ttm_lru_walk_ops tp_walk_ops = { .process_bo = tp_process };
+
+static void case_walk_evict(struct tp_run *run)
+{
+	static const struct {
+		s64 results[4];
+		s64 target, want;
+		int calls;
+	} table[] = {
+		{ { 3, 3, 3, 3 }, 5, 6, 2 },
+		{ { 3, 3, 3, 3 }, 100, 12, 4 },
+		{ { -EBUSY, 2, -EALREADY, 2 }, 100, 4, 4 },
+		{ { 2, -ENOMEM, 5, 5 }, 100, -ENOMEM, 2 },
+		{ { 2, -ERESTARTSYS, 5, 5 }, 100, -ERESTARTSYS, 2 },
+		{ { 0, 0, 0, 1 }, 1, 1, 4 },
+		{ { 1, 1, 1, 1 }, 1, 1, 1 },
+		{ { -EBUSY, -EBUSY, -EBUSY, -EBUSY }, 1, 0, 4 },
+	};
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_bo *bos[4] = { };
+	struct ttm_operation_ctx ctx = { };
+	int i, j;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (i = 0; i < 4; i++) {
+		struct tp_bo_args args = { .caching = ttm_cached };
+
+		bos[i] = tp_filled(run, dev, &args);
+		if (!bos[i])
+			goto out;
+	}
+	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		struct ttm_lru_walk walk = {
+			.ops = &tp_walk_ops,
+			.arg = { .ctx = &ctx, .trylock_only = true },
+		};
+
+		for (j = 0; j < 4; j++)
+			tp_results[j] = table[i].results[j];
+		tp_results_nr = 4;
+		tp_calls = 0;
+		tp_eq(run, ttm_lru_walk_for_evict(&walk, &dev->bdev,
+						  ttm_manager_type(&dev->bdev, TTM_PL_TT),
+						  table[i].target),
+		      table[i].want, "walk %d", i);
+		tp_eq(run, tp_calls, table[i].calls, "objects processed by walk %d", i);
+		tp_lru_check(run, dev, "after a walk");
+		for (j = 0; j < 4; j++)
+			tp_check(run, !dma_resv_is_locked(bos[j]->base.base.resv),
+				 "walk %d left object %d locked", i, j);
+	}
+out:
+	for (i = 0; i < 4; i++)
+		tp_bo_put(bos[i]);
+	tp_dev_free(run, dev);
+}
+
 #else
+#define case_walk_evict		NULL
 #define case_walk_resv		NULL
 #define case_walk_ticket	NULL
 #define case_walk_bulk		NULL
@@ -269,6 +338,8 @@ out:
 }
 
 const struct tp_case tp_cases_walk[] = {
+	{ "walk_evict", "I7,I15", "what a walk returns, for each answer of its callback",
+	  case_walk_evict, TP_NEED_BACKUP },
 	{ "walk_resv", "I15", "a walk under a lock of the walker's", case_walk_resv,
 	  TP_NEED_BACKUP },
 	{ "walk_ticket", "I9,I15", "a walk with a ticket waits for one lock", case_walk_ticket,

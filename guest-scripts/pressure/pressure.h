@@ -325,10 +325,17 @@ void tp_shrinker_del(struct tp_dev *dev);
 unsigned long tp_trigger_count(struct tp_dev *dev, gfp_t gfp);
 void tp_trigger_scan(struct tp_dev *dev, struct tp_scan *s);
 
+/* case_fault.c, for case_oom.c as well */
+const char *tp_fault_how(char *buf, size_t len, const struct tp_bo_args *a, u32 n);
+struct tp_bo *tp_fault_new(struct tp_run *run, struct tp_dev *dev,
+			   const struct tp_bo_args *args);
+bool tp_fault_out(struct tp_run *run, struct tp_bo *bo);
+void tp_fault_in(struct tp_run *run, struct tp_bo *bo, const char *when);
+
 /* cases */
 extern const struct tp_case tp_cases_backup[], tp_cases_fault[], tp_cases_free[];
 extern const struct tp_case tp_cases_shrink[], tp_cases_lru[], tp_cases_pool[];
 extern const struct tp_case tp_cases_contract[], tp_cases_load[], tp_cases_misc[];
-extern const struct tp_case tp_cases_map[], tp_cases_walk[];
+extern const struct tp_case tp_cases_map[], tp_cases_walk[], tp_cases_oom[];
 
 #endif

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.evidence.cases import attach
+from harness.evidence.figures import figures
 from harness.evidence.ktap import parse as parse_ktap
 from harness.evidence.kunit_state import kunit_state
 from harness.evidence.lines import Line, decode
@@ -204,12 +205,12 @@ def _judge(name: str, cell: Cell, suites: Sequence[Suite], bench: Bench, result:
         mine = attach(log, suite.name, _within(events, section), suite.expected_splats)
         loose = set(mine.loose)
         attached.update((event.span, event) for event in mine.events if event not in loose)
-        judged = require(suite, version, mine.cases)
+        judged = require(suite, version, mine.cases, swap=cell.machine.swap.size > 0)
         if result.ending is Ending.FINISHED:
             problems += [f"{suite.name}: {error}" for error in log.errors]
         if not any(case.outcome.executed for case in judged):
             problems += [f"{suite.name}: {reason}" for reason in kunit_state(lines).reasons]
-        cases += judged
+        cases += (replace(case, metrics=figures(case.diagnostics)) for case in judged)
     events = tuple(attached.get(event.span, event) for event in events)
     loud = [event for event in events if event.span not in attached and severity(event.kind) is not Severity.NOTE]
     unlike = _differences(cell, bench.build, result, place)

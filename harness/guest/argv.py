@@ -19,6 +19,7 @@ from harness.model.units import MIB
 
 CONTROL_PORT = "ttm.control"
 SWAP_SERIAL = "ttm-swap"
+BAD_SERIAL = "ttm-bad"
 _MSIZE = 131072
 
 
@@ -33,7 +34,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Everything that one boot needs, as paths. `accel` is settled: never AUTO."""
+    """Everything that one boot needs, as paths. `accel` is settled: never AUTO.
+
+    `bad_disk` is an image that the guest sees as a disk whose every write fails (QEMU's blkdebug).
+    """
 
     image: Path
     root: Path
@@ -43,6 +47,7 @@ class Launch:
     swap_disk: Path | None
     control: Path
     qmp: Path
+    bad_disk: Path | None = None
 
 
 def kernel_cmdline(machine: Machine, accel: Accel) -> tuple[str, ...]:
@@ -87,6 +92,13 @@ def qemu_words(launch: Launch) -> tuple[str, ...]:
         words += [
             "-drive", f"file={_value(launch.swap_disk)},format=raw,if=none,id=ttmswap,cache=unsafe",
             "-device", f"virtio-blk-pci,drive=ttmswap,serial={SWAP_SERIAL}",
+        ]
+    if launch.bad_disk is not None:
+        file = f"file.driver=blkdebug,file.image.driver=file,file.image.filename={_value(launch.bad_disk)}"
+        fault = "file.inject-error.0.event=write_aio,file.inject-error.0.errno=5,file.inject-error.0.once=off"
+        words += [
+            "-blockdev", f"driver=raw,node-name=ttmbad,{file},{fault}",
+            "-device", f"virtio-blk-pci,drive=ttmbad,serial={BAD_SERIAL},werror=report",
         ]
     words += ["-append", " ".join(kernel_cmdline(launch.machine, launch.accel))]
     # fmt: on

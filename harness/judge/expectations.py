@@ -4,31 +4,44 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
 from harness.model.machine import Difference, GuestFacts, Machine
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Event
-from harness.model.suite import Requirement, Suite
+from harness.model.suite import MaySkip, Requirement, Suite
 from harness.model.units import MIB, format_size
 
 # The firmware keeps some of the RAM it was given; QEMU's q35 leaves out less than this (0x9fc00..1M and ACPI).
 _FIRMWARE_SHARE = 2 * MIB
 
 
-def require(suite: Suite, version: tuple[int, int, int], cases: Iterable[Case]) -> tuple[Case, ...]:
+def require(
+    suite: Suite, version: tuple[int, int, int], cases: Iterable[Case], *, swap: bool = True
+) -> tuple[Case, ...]:
     """The cases of a suite, and a NOT_RUN case for every requirement that was not executed often enough.
 
     A requirement that some cases met by skipping turns these into NOT_RUN: a skip of what was required is no skip.
+    `swap` says whether the machine has some.
     """
     judged = [case for case in cases if case.suite == suite.name]
+    if suite.may_skip is not None:
+        allowed = [one for one in suite.may_skip if one.holds_for(version, swap)]
+        judged = [case if _may_skip(case, allowed) else _not_run(case) for case in judged]
     for requirement in suite.requirements:
         if requirement.holds_for(version):
             judged = _apply(requirement, suite, judged)
     if not any(case.outcome.executed for case in judged) and not any(c.outcome is Outcome.NOT_RUN for c in judged):
         judged.append(Case(suite.name, "*", Outcome.NOT_RUN, message="no case of this suite was executed"))
     return tuple(judged)
+
+
+def _may_skip(case: Case, allowed: Iterable[MaySkip]) -> bool:
+    return case.outcome is not Outcome.SKIP or any(
+        fnmatch.fnmatchcase(case.name, one.case) and re.search(one.reason, case.message) for one in allowed
+    )
 
 
 def _apply(requirement: Requirement, suite: Suite, cases: list[Case]) -> list[Case]:

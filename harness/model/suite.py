@@ -25,6 +25,24 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True)
+class MaySkip:
+    """A skip that is no gap: case a glob, `reason` a regular expression over what the case said.
+
+    Holds for kernels in [since, before), and with `swap` only on machines that have swap (True) or have none (False).
+    """
+
+    case: str
+    reason: str
+    why: str
+    since: tuple[int, int] = (0, 0)
+    before: tuple[int, int] = (9999, 0)
+    swap: bool | None = None
+
+    def holds_for(self, version: tuple[int, int, int], swap: bool) -> bool:
+        return self.since <= version[:2] < self.before and self.swap in (None, swap)
+
+
+@dataclass(frozen=True, slots=True)
 class ExpectedSplat:
     """A kernel message that a case provokes on purpose: both are regular expressions, `reason` says why."""
 
@@ -64,6 +82,7 @@ class Suite:
     that runs at the speed of TCG on one laptop core; the flow scales it. `needs_module` is a folder of guest-scripts/
     with the sources of kernel modules, built against the kernel under test. `sample_ms` is the interval at which the
     guest's memory is sampled into a time series; 0 leaves it out. `bad_disk` asks for a disk whose writes fail.
+    With `may_skip` every skip that it does not list is a gap; None leaves skips to the requirements.
     """
 
     name: str
@@ -80,3 +99,4 @@ class Suite:
     knobs: tuple[KnobSpec, ...] = ()
     sample_ms: int = 0
     bad_disk: bool = False
+    may_skip: tuple[MaySkip, ...] | None = None

@@ -59,6 +59,18 @@ def test_qemu_words_with_swap() -> None:
     )
 
 
+def test_a_disk_that_fails_writes() -> None:
+    words = qemu_words(replace(LAUNCH, bad_disk=Path("/r/bad.img")))
+    at = words.index("-blockdev")
+    assert words[at : at + 4] == (
+        "-blockdev",
+        "driver=raw,node-name=ttmbad,file.driver=blkdebug,file.image.driver=file,file.image.filename=/r/bad.img,"
+        "file.inject-error.0.event=write_aio,file.inject-error.0.errno=5,file.inject-error.0.once=off",
+        "-device",
+        "virtio-blk-pci,drive=ttmbad,serial=ttm-bad,werror=report",
+    )
+
+
 def test_without_swap_there_is_no_disk() -> None:
     words = " ".join(qemu_words(replace(LAUNCH, swap_disk=None)))
     assert "-drive" not in words

@@ -11,7 +11,7 @@ from harness.judge.expectations import differences, overall, require, standing
 from harness.model.machine import GuestFacts, Machine, Swap
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Event, Span
-from harness.model.suite import Requirement, Suite
+from harness.model.suite import MaySkip, Requirement, Suite
 from harness.model.units import GIB, MIB
 
 SUITE = Suite(
@@ -73,6 +73,34 @@ def test_a_suite_without_requirements_that_ran_nothing_is_not_run() -> None:
 def test_cases_of_other_suites_do_not_count() -> None:
     others = tuple(replace(case, suite="t") for case in GOOD)
     assert outcomes(require(SUITE, V73, others)) == [Outcome.NOT_RUN]
+
+
+STRICT = replace(
+    SUITE,
+    requirements=(),
+    may_skip=(
+        MaySkip("a.*", "needs swap", "none was asked for", swap=False),
+        MaySkip("*", "old", "old", before=(7, 0)),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "version", "swap", "outcome"),
+    [
+        ("needs swap", V73, False, Outcome.SKIP),
+        ("needs swap", V73, True, Outcome.NOT_RUN),
+        ("needs a GPU", V73, False, Outcome.NOT_RUN),
+        ("", V73, False, Outcome.NOT_RUN),
+        ("old", (6, 12, 1), True, Outcome.SKIP),
+        ("old", V73, True, Outcome.NOT_RUN),
+    ],
+)
+def test_only_declared_skips_are_skips(
+    message: str, version: tuple[int, int, int], swap: bool, outcome: Outcome
+) -> None:
+    skipped = Case("s", "a.z", Outcome.SKIP, message=message)
+    assert require(STRICT, version, (GOOD[0], skipped), swap=swap)[1].outcome is outcome
 
 
 def test_failed_counts_as_executed() -> None:

@@ -1,0 +1,522 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Out of memory at each allocation in turn, all the time, and for real. */
+#include <linux/mm.h>
+#include <linux/notifier.h>
+#include <linux/oom.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "pressure.h"
+
+#define TP_ARMED "needs fail_page_alloc armed (min-order 0, ignore-gfp-wait N)"
+
+static void case_oom_populate(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	u32 n, failed = 0;
+	int k;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (k = 0; k < 4 && !run->failed; k++) {
+		for (n = 1; n < 40 && !run->failed; n++) {
+			struct tp_bo_args args = {
+				.size = 21 * SZ_4K, .in_system = true, .dma = k & 1,
+				.caching = k & 2 ? ttm_cached : ttm_write_combined,
+			};
+			struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = n & 1 };
+			struct tp_bo *bo;
+			int ret;
+
+			/* Without a device there are no pools, which would not fail. */
+			if (args.caching != ttm_cached) {
+				tp_dev_free(run, dev);
+				dev = tp_dev_new(run, NULL);
+				if (!dev)
+					return;
+				dev->shrink_off = true;
+			}
+			bo = tp_bo_new(dev, &args, NULL);
+			if (!bo)
+				break;
+			tp_bo_lock(bo);
+			tp_fail_nth(n);
+			ret = tp_bo_populate(bo, &ctx);
+			tp_fail_nth(0);
+			if (ret) {
+				failed++;
+				tp_eq(run, ret, -ENOMEM, "populate out of memory at %u", n);
+				tp_check(run, !ttm_tt_is_populated(bo->base.ttm),
+					 "populated after failure at %u", n);
+				tp_balance(run, "populate failed");
+				tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate again");
+			}
+			bo->key = 0;
+			tp_populated(run, bo, "populated after a failure");
+			tp_bo_verify(run, bo, "populated after a failure, to be zeroed");
+			tp_balance(run, "populated after a failure");
+			tp_bo_unlock(bo);
+			tp_bo_put(bo);
+		}
+	}
+	tp_dev_free(run, dev);
+	tp_metric(run, "failures", failed);
+	if (!run->failed && failed < 4)
+		tp_skip(run, TP_ARMED);
+}
+
+/* Any result is fine as long as it is true and nothing is lost. */
+static void case_oom_backup(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	u32 n, partial = 0, failed = 0, full = 0;
+	char how[80];
+	int k;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (k = 0; k < 2 && !run->failed; k++) {
+		for (n = 1; n < 120 && !run->failed; n += 1 + n / 24) {
+			struct tp_bo_args args = { .size = (k ? 37 : 70) * SZ_4K,
+						   .caching = ttm_cached };
+			struct tp_bo *bo = tp_fault_new(run, dev, &args);
+			u64 before;
+			long ret;
+
+			if (!bo)
+				break;
+			tp_fault_how(how, sizeof(how), &args, n);
+			tp_bo_lock(bo);
+			tp_eq(run, tp_bo_validate(bo, TTM_PL_SYSTEM, NULL), 0, "to system");
+			before = tp_lru_hash(dev);
+			tp_fail_nth(n);
+			ret = tp_bo_backup(&bo->base, NULL, false, false, false);
+			tp_fail_nth(0);
+			if (ret > 0) {
+				tp_backed(run, bo, ret, how);
+				full += ret == bo->nr;
+				partial += ret < bo->nr;
+			} else {
+				failed++;
+				tp_check(run, ret == -EBUSY || !ret,
+					 "%s: backup out of memory: got %ld", how, ret);
+				tp_populated(run, bo, how);
+				tp_bo_verify(run, bo, how);
+				tp_check(run, tp_lru_hash(dev) == before,
+					 "%s: a failed backup moved an object", how);
+			}
+			tp_balance(run, how);
+			if (!run->failed)
+				tp_fault_in(run, bo, how);
+			tp_bo_unlock(bo);
+			tp_bo_put(bo);
+		}
+	}
+	tp_dev_free(run, dev);
+	tp_metric(run, "full", full);
+	tp_metric(run, "partial", partial);
+	tp_metric(run, "failed", failed);
+	if (!run->failed && (!failed || !partial))
+		tp_skip(run, TP_ARMED);
+}
+
+/* The move before the backup runs out of memory: busy, and nothing is lost. */
+static void case_oom_shrink_move(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	u32 n, failed = 0, before_backup = 0;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (n = 1; n < 30 && !run->failed; n++) {
+		struct tp_bo_args args = { .size = 5 * SZ_4K, .caching = ttm_cached };
+		struct tp_bo *bo = tp_fault_new(run, dev, &args);
+		char how[80];
+		long ret;
+
+		if (!bo)
+			break;
+		tp_fault_how(how, sizeof(how), &args, n);
+		tp_bo_lock(bo);
+		tp_fail_nth(n);
+		ret = tp_bo_backup(&bo->base, NULL, false, false, true);
+		tp_fail_nth(0);
+		if (ret > 0) {
+			tp_backed(run, bo, ret, how);
+		} else {
+			tp_check(run, ret == -EBUSY || !ret, "%s: got %ld", how, ret);
+			failed++;
+			before_backup += bo->base.resource->mem_type == TTM_PL_TT;
+			tp_populated(run, bo, how);
+			tp_bo_verify(run, bo, how);
+		}
+		tp_balance(run, how);
+		tp_lru_check(run, dev, how);
+		if (!run->failed)
+			tp_fault_in(run, bo, how);
+		tp_bo_unlock(bo);
+		tp_bo_put(bo);
+	}
+	tp_dev_free(run, dev);
+	tp_metric(run, "failed", failed);
+	tp_metric(run, "failed_in_the_move", before_backup);
+	if (!run->failed && !before_backup)
+		tp_skip(run, TP_ARMED);
+}
+
+static void case_oom_restore(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	u32 n, enomem = 0, eintr = 0;
+	char how[80];
+	int k;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (k = 0; k < 4 && !run->failed; k++) {
+		for (n = 1; n < 70 && !run->failed; n += 1 + n / 24) {
+			struct tp_bo_args args = {
+				.size = 37 * SZ_4K, .dma = k & 1,
+				.caching = k & 2 ? ttm_cached : ttm_write_combined,
+			};
+			struct ttm_operation_ctx ctx = {
+				.interruptible = n & 1, .gfp_retry_mayfail = n & 2,
+			};
+			struct tp_bo *bo = tp_fault_new(run, dev, &args);
+			int ret, rounds = 0;
+			u32 at = n;
+
+			if (!bo)
+				break;
+			tp_fault_how(how, sizeof(how), &args, n);
+			if (!tp_fault_out(run, bo))
+				goto next;
+			do {
+				tp_fail_nth(at);
+				ret = tp_bo_populate(bo, &ctx);
+				tp_fail_nth(0);
+				if (!ret)
+					break;
+				enomem += ret == -ENOMEM;
+				eintr += ret == -EINTR;
+				tp_check(run, ret == -ENOMEM || (ret == -EINTR && ctx.interruptible),
+					 "%s: restore: got %d", how, ret);
+				tp_midrestore(run, bo, how);
+				tp_balance(run, how);
+				at = 1 + tp_rand(run, 60);
+			} while (!run->failed && rounds++ < 20);
+			if (!run->failed)
+				tp_fault_in(run, bo, how);
+next:
+			tp_bo_unlock(bo);
+			tp_bo_put(bo);
+		}
+	}
+	tp_dev_free(run, dev);
+	tp_metric(run, "enomem", enomem);
+	tp_metric(run, "eintr", eintr);
+	if (!run->failed && !enomem)
+		tp_skip(run, TP_ARMED);
+}
+
+/* Nothing at all to be had: errors, no OOM kill, and later all is well. */
+static void case_oom_total(struct tp_run *run)
+{
+	struct tp_bo_args args = {
+		.size = 40 * SZ_4K, .in_system = true, .caching = ttm_cached,
+	};
+	struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = true };
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_bo *bos[6] = { };
+	u64 before;
+	long ret;
+	int i;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (i = 0; i < ARRAY_SIZE(bos); i++) {
+		bos[i] = tp_bo_new(dev, &args, NULL);
+		if (!tp_check(run, bos[i], "object %d", i))
+			goto out;
+		tp_bo_lock(bos[i]);
+		tp_eq(run, tp_bo_populate(bos[i], NULL), 0, "populate");
+		tp_bo_fill(bos[i], i + 5);
+		tp_bo_unlock(bos[i]);
+	}
+	before = tp_lru_hash(dev);
+	tp_bo_lock(bos[0]);
+	tp_make_fail(true);
+	ret = tp_bo_backup(&bos[0]->base, NULL, false, false, true);
+	tp_make_fail(false);
+	tp_bo_unlock(bos[0]);
+	if (ret > 0) {
+		tp_skip(run, "needs fail_page_alloc armed for the task (min-order 0)");
+		goto out;
+	}
+	tp_eq(run, ret, -EBUSY, "backup without any memory");
+	tp_check(run, tp_lru_hash(dev) == before, "a failed backup moved an object");
+	tp_populated(run, bos[0], "after a failed backup");
+	tp_bo_verify(run, bos[0], "after a failed backup");
+#if TP_HAVE_BACKUP
+	/* A walk of failures sees each object once and ends. */
+	{
+		struct tp_scan s = { .gfp = GFP_KERNEL, .nr = 100000 };
+		u32 serial;
+
+		dev->shrink_off = false;
+		serial = dev->scan_serial;
+		dev->max_visits = 0;
+		tp_make_fail(true);
+		tp_trigger_scan(dev, &s);
+		tp_make_fail(false);
+		dev->shrink_off = true;
+		tp_check(run, dev->scan_serial > serial, "no walk was made");
+		tp_eq(run, dev->max_visits, 1, "visits of one object in one walk");
+		tp_eq(run, s.ret, 0, "pages freed by a scan of failures");
+		tp_eq(run, s.scanned, 2 * 40 * ARRAY_SIZE(bos) / 2, "pages scanned");
+	}
+#endif
+	tp_check(run, tp_lru_hash(dev) == before, "failed backups moved objects");
+	for (i = 0; i < ARRAY_SIZE(bos) && !run->failed; i++) {
+		tp_bo_lock(bos[i]);
+		tp_eq(run, tp_bo_backup(&bos[i]->base, NULL, false, false, true), 40,
+		      "pages backed up");
+		tp_make_fail(true);
+		ret = tp_bo_populate(bos[i], &ctx);
+		tp_make_fail(false);
+		tp_eq(run, ret, -ENOMEM, "restore without any memory");
+		tp_midrestore(run, bos[i], "restore without any memory");
+		tp_balance(run, "restore without any memory");
+		tp_fault_in(run, bos[i], "restore after none was to be had");
+		tp_bo_unlock(bos[i]);
+	}
+out:
+	for (i = 0; i < ARRAY_SIZE(bos); i++)
+		tp_bo_put(bos[i]);
+	tp_dev_free(run, dev);
+}
+
+/* The DMA API refuses a mapping: no page, no mapping, no content is lost. */
+static void case_dma_refused(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	int k, n;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (k = 0; k < 2 && !run->failed; k++) {
+		for (n = 1; n <= 3 && !run->failed; n++) {
+			struct tp_bo_args args = {
+				.size = 7 * SZ_4K, .dma = true, .in_system = true,
+				.caching = k ? ttm_cached : ttm_write_combined,
+			};
+			struct tp_bo *bo = tp_bo_new(dev, &args, NULL);
+
+			if (!bo)
+				break;
+			tp_bo_lock(bo);
+			tp_dma_fail_nth(n);
+			tp_eq(run, tp_bo_populate(bo, NULL), -EFAULT, "populate, mapping %d", n);
+			tp_dma_fail_nth(0);
+			tp_balance(run, "a mapping was refused");
+			tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate again");
+			tp_populated(run, bo, "populated after a refusal");
+			tp_bo_fill(bo, n);
+			tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, true), bo->nr,
+			      "pages backed up");
+			tp_dma_fail_nth(n);
+			tp_eq(run, tp_bo_populate(bo, NULL), -EFAULT, "restore, mapping %d", n);
+			tp_dma_fail_nth(0);
+			tp_midrestore(run, bo, "a mapping was refused in a restore");
+			tp_fault_in(run, bo, "restored after a refusal");
+			tp_bo_unlock(bo);
+			tp_bo_put(bo);
+		}
+	}
+	tp_dev_free(run, dev);
+}
+
+/* ---- memory that is really gone ---- */
+
+static struct page *tp_ballast[512];
+static struct task_struct *tp_oom_task;
+static atomic_t tp_oom_own, tp_oom_other;
+
+/* Called before anybody is killed: tells who asked for it, and prevents it. */
+static int tp_oom_notify(struct notifier_block *nb, unsigned long action, void *data)
+{
+	unsigned long *freed = data;
+	int i;
+
+	atomic_inc(current == tp_oom_task ? &tp_oom_own : &tp_oom_other);
+	for (i = 0; i < ARRAY_SIZE(tp_ballast); i++) {
+		if (tp_ballast[i]) {
+			__free_page(tp_ballast[i]);
+			tp_ballast[i] = NULL;
+			(*freed)++;
+		}
+	}
+	return NOTIFY_OK;
+}
+
+static struct notifier_block tp_oom_nb = { .notifier_call = tp_oom_notify };
+
+/* All memory in use, none to be reclaimed: an error, and no killer is called. */
+static void case_oom_mayfail(struct tp_run *run)
+{
+	struct tp_bo_args args = { .size = SZ_1M, .caching = ttm_cached, .in_system = true };
+	struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = true };
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_bo *out[8] = { }, *bo, *next;
+	bool swap = TP_HAVE_BACKUP && get_nr_swap_pages() > 4096;
+	unsigned int filled = 0, failed = 0;
+	int i, round, ret = 0;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (i = 0; i < ARRAY_SIZE(out) && swap; i++) {
+		out[i] = tp_fault_new(run, dev, &(struct tp_bo_args){
+			.size = SZ_256K, .caching = ttm_cached });
+		if (!out[i])
+			goto out;
+		tp_bo_lock(out[i]);
+		tp_eq(run, tp_bo_backup(&out[i]->base, NULL, false, true, true), out[i]->nr,
+		      "pages backed up");
+		tp_bo_unlock(out[i]);
+	}
+	tp_wait_writeback();
+	for (i = 0; i < totalram_pages() / 256 + 8; i++)
+		if (!tp_bo_new(dev, &args, NULL))
+			break;
+	for (i = 0; i < ARRAY_SIZE(tp_ballast); i++)
+		tp_ballast[i] = alloc_page(GFP_KERNEL | __GFP_NORETRY);
+	atomic_set(&tp_oom_own, 0);
+	atomic_set(&tp_oom_other, 0);
+	tp_oom_task = current;
+	register_oom_notifier(&tp_oom_nb);
+
+	list_for_each_entry(bo, &dev->bos, link) {
+		if (bo->nr != 256)
+			continue;
+		tp_bo_lock(bo);
+		ret = tp_bo_populate(bo, &ctx);
+		tp_bo_unlock(bo);
+		if (ret)
+			break;
+		filled++;
+	}
+	tp_eq(run, ret, -ENOMEM, "populate when all memory is in use");
+	tp_eq(run, atomic_read(&tp_oom_own), 0, "calls of the OOM killer by populate");
+	for (round = 0; round < 6; round++) {
+		for (i = 0; i < ARRAY_SIZE(out) && out[i]; i++) {
+			tp_bo_lock(out[i]);
+			ret = tp_bo_populate(out[i], &ctx);
+			if (ret) {
+				failed++;
+				tp_eq(run, ret, -ENOMEM, "restore when all memory is in use");
+			}
+			tp_bo_unlock(out[i]);
+		}
+	}
+	tp_eq(run, atomic_read(&tp_oom_own), 0, "calls of the OOM killer by restore");
+	unregister_oom_notifier(&tp_oom_nb);
+	list_for_each_entry_safe(bo, next, &dev->bos, link)
+		if (bo->nr == 256)
+			tp_bo_put(bo);
+	for (i = 0; i < ARRAY_SIZE(tp_ballast); i++) {
+		if (tp_ballast[i])
+			__free_page(tp_ballast[i]);
+		tp_ballast[i] = NULL;
+	}
+	tp_metric(run, "objects", filled);
+	tp_metric(run, "restores_failed", failed);
+	tp_metric(run, "oom_by_others", atomic_read(&tp_oom_other));
+	if (swap)
+		tp_check(run, failed, "no restore ran out of memory");
+	for (i = 0; i < ARRAY_SIZE(out) && out[i]; i++) {
+		tp_bo_lock(out[i]);
+		tp_fault_in(run, out[i], "restore when there is memory again");
+		tp_bo_unlock(out[i]);
+	}
+out:
+	for (i = 0; i < ARRAY_SIZE(out); i++)
+		tp_bo_put(out[i]);
+	tp_dev_free(run, dev);
+}
+
+/*
+ * Suspected from reading: cached pages staged for a later change of attributes
+ * are changed when a page comes from a pool, but a restore that is interrupted
+ * there forgets that, and frees them as cached ones. Armed by the script.
+ */
+static void case_suspect_e_staged(struct tp_run *run)
+{
+	struct ttm_operation_ctx ctx = { .interruptible = true };
+	struct tp_bo_args args = { .size = 6 * SZ_4K, .caching = ttm_write_combined };
+	struct tp_bo_args one = { .size = SZ_4K, .caching = ttm_write_combined };
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_bo *bo, *small[4] = { };
+	struct tp_wit *w;
+	int i;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	bo = tp_fault_new(run, dev, &args);
+	if (!bo)
+		goto out;
+	if (!tp_fault_out(run, bo)) {
+		tp_bo_unlock(bo);
+		goto out;
+	}
+	for (i = 0; i < 4; i++)
+		small[i] = tp_bo_new(dev, &one, NULL);
+	for (i = 0; i < 4; i++)
+		tp_bo_put(small[i]);
+	/* A block of 4 comes back; the next, of 2, is not to be had: single pages. */
+	tp_make_fail(true);
+	tp_fail_nth(6);
+	i = tp_bo_populate(bo, &ctx);
+	tp_fail_nth(0);
+	tp_make_fail(false);
+	w = tp_witness(run, bo);
+	bo->wit = NULL;
+	tp_bo_unlock(bo);
+	if (i != -EINTR || !w || tp_wit_nr(w) != 4)
+		tp_skip(run, "needs the attributes armed (ret %d, %lu pages back)", i,
+			w ? tp_wit_nr(w) : 0);
+	tp_bo_put(bo);
+	tp_wit_given(run, w, ttm_write_combined, "freed with pages staged");
+	tp_wit_drop(w);
+out:
+	tp_dev_free(run, dev);
+}
+
+#define NF (TP_NEED_BACKUP | TP_NEED_SWAP | TP_NEED_FAULT)
+
+const struct tp_case tp_cases_oom[] = {
+	{ "oom_populate", "I6,I12", "populate out of memory at each allocation in turn",
+	  case_oom_populate, TP_NEED_BACKUP | TP_NEED_FAULT },
+	{ "oom_backup", "I1,I4,I15", "backup out of memory at each allocation in turn",
+	  case_oom_backup, NF },
+	{ "oom_shrink_move", "I7,I15", "the move before a backup out of memory: busy, nothing lost",
+	  case_oom_shrink_move, NF },
+	{ "oom_restore", "I1,I5", "restore out of memory at each allocation in turn",
+	  case_oom_restore, NF },
+	{ "oom_total", "I7,I15,I17", "no memory at all: walks end, nothing moves, no kill",
+	  case_oom_total, NF },
+	{ "oom_mayfail", "I5,I11,I17", "all memory in use: an error for who may fail, no OOM killer",
+	  case_oom_mayfail, TP_NEED_BACKUP | TP_LOUD },
+	{ "suspect_e_staged", "I12", "pages staged for WC and freed in mid-restore are cached",
+	  case_suspect_e_staged, NF | TP_HIDDEN | TP_NEED_PAT },
+	{ "dma_refused", "I6,I12", "DMA mappings refused while populating and restoring",
+	  case_dma_refused, NF | TP_NEED_DMAOPS },
+	{ }
+};
