@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -46,6 +47,7 @@ from harness.suites.registry import QUICK
 @click.option("--repeat", default=1, show_default=True, type=click.IntRange(1, 10_000), help="Boots of each cell.")
 @click.option("--accel", default="auto", show_default=True, type=click.Choice([word.value for word in Accel]))
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the first boot; drawn when not given.")
+@click.option("--case", "cases", default="", metavar="GLOB[,…]", help="Only these cases of the suite pressure.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE[,…]", help="Parameters of the suites.")
 @click.option("--append", "cmdline", multiple=True, metavar="WORD", help="A further kernel argument.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given.")
@@ -54,6 +56,7 @@ from harness.suites.registry import QUICK
 @speaks_plainly
 def run(
     source: str,
+    base: str | None,
     profile: str,
     fragments: tuple[Path, ...],
     ram: str,
@@ -63,6 +66,7 @@ def run(
     repeat: int,
     accel: str,
     seed: int | None,
+    cases: str,
     knobs: tuple[str, ...],
     cmdline: tuple[str, ...],
     jobs: int | None,
@@ -82,6 +86,8 @@ def run(
         seed=seed,
         knobs=_knobs(knobs),
         fragments=fragments,
+        cases=_globs(cases),
+        base=SourceSpec.parse(base) if base is not None else None,
         jobs=jobs,
     )
     progress = TerminalProgress(quiet=quiet)
@@ -96,6 +102,14 @@ def run(
 
         print_report(report, directory, sys.stdout)
     sys.exit(report.verdict.exit_status)
+
+
+def _globs(text: str) -> tuple[str, ...]:
+    globs = tuple(word.strip() for word in text.split(",") if word.strip())
+    for glob in globs:
+        if not re.fullmatch(r"[\w*?\[\]-]+", glob, re.ASCII):
+            raise UserError(f"the case {glob!r} is not a glob of letters, digits, _ - * ? and [ ]")
+    return globs
 
 
 def _words(cmdline: tuple[str, ...]) -> tuple[str, ...]:

@@ -128,7 +128,12 @@ def job_text(cell: Cell, stop_at_first: bool = False, sample_ms: int = 0) -> str
     """The shell file that guest-scripts/init reads: see guest-scripts/README.md."""
     knobs = ",".join(f"{knob.name}={knob.value}" for knob in cell.knobs)
     serial = SWAP_SERIAL if cell.machine.swap.kind is SwapKind.DISK else ""
-    values = {"TTM_SEED": str(cell.seed), "TTM_KNOBS": knobs, "TTM_CASES": "", "TTM_SWAP_SERIAL": serial}
+    values = {
+        "TTM_SEED": str(cell.seed),
+        "TTM_KNOBS": knobs,
+        "TTM_CASES": ",".join(cell.cases),
+        "TTM_SWAP_SERIAL": serial,
+    }
     if sample_ms:
         values["TTM_SAMPLE_MS"] = str(sample_ms)
     if stop_at_first:
@@ -144,7 +149,8 @@ def suites_text(suites: Sequence[Suite]) -> str:
 def _write_before(
     place: Path, results: Path, cell: Cell, suites: Sequence[Suite], launch: Launch, bench: Bench
 ) -> None:
-    write_atomically(results / "job", job_text(cell, bench.stop_at_first, max(suite.sample_ms for suite in suites)))
+    sample_ms = max(suite.sample_ms for suite in suites)
+    write_atomically(results / "job", job_text(cell, bench.stop_at_first, sample_ms))
     write_atomically(results / "suites", suites_text(suites))
     write_atomically(place / "cell.json", to_json(cell))
     write_atomically(place / "config", bench.build.config_path.read_text(encoding="utf-8"))

@@ -40,7 +40,7 @@ _ROOT_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What `ttm-harness run` was asked for."""
+    """What `ttm-harness run` was asked for. `cases` are globs for the suites that can run a part of theirs."""
 
     source: SourceSpec
     profile: str
@@ -50,6 +50,8 @@ class Request:
     seed: int | None = None
     knobs: tuple[Knob, ...] = ()
     fragments: tuple[Path, ...] = ()
+    cases: tuple[str, ...] = ()
+    base: SourceSpec | None = None
     jobs: int | None = None
 
 

@@ -5,70 +5,86 @@ from __future__ import annotations
 
 import platform
 import secrets
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from harness import __version__
 from harness.flow.boots import Bench, boot_cell
-from harness.flow.prepare import Request, Stopwatch, prepare
+from harness.flow.prepare import Ready, Request, Stopwatch, prepare
+from harness.judge.compare import compare, standing_against_base
 from harness.judge.expectations import overall
-from harness.model.build import Build
 from harness.model.cell import Cell
+from harness.model.compare import Comparison, Leg
 from harness.model.errors import UserError
 from harness.model.progress import Progress
 from harness.model.result import REPORT_SCHEMA, Case, Event, Provenance, Report, Run, Stage
 from harness.model.suite import Suite
-from harness.model.tree import Tree
 from harness.proc import Deadline, run
 from harness.store.layout import Layout
 from harness.store.runs import new_run_directory, save_report
 from harness.suites.knobs import check_knobs
-from harness.suites.registry import suite_named
+from harness.suites.registry import narrowed, suite_named
 
 _TOOL_SECONDS = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Results:
+    runs: tuple[Run, ...]
+    cases: tuple[Case, ...]
+    events: tuple[Event, ...]
+
+    def cases_of(self, leg: Leg) -> tuple[Case, ...]:
+        ids = {one.id for one in self.runs if one.leg is leg}
+        return tuple(case for case in self.cases if case.run in ids)
+
+
 def execute(request: Request, layout: Layout, progress: Progress) -> tuple[Report, Path]:
     """Runs the request to a report, which is saved in the returned run directory."""
-    suites = tuple(suite_named(name) for name in request.suites)
+    suites = tuple(narrowed(suite_named(name), request.cases) for name in request.suites)
     if not suites:
         raise UserError("no suite is named", hint="--suite ttm-kunit,xe-kunit")
     check_knobs(request.knobs, suites)
     watch = Stopwatch()
-    ready = prepare(request, suites, layout, progress, watch)
+    legs = {Leg.TIP: prepare(request, suites, layout, progress, watch)}
+    if request.base is not None:
+        legs = {Leg.BASE: prepare(replace(request, source=request.base), suites, layout, progress, watch), **legs}
     directory = new_run_directory(layout)
-    bench = Bench(ready.build, ready.root, ready.accel, directory, progress, ready.modules)
-    runs, cases, events = _boot_all(request, suites, ready.build, bench)
+    results = _boot_all(request, suites, legs, directory, progress)
     watch.lap("boots")
-    report = _report(directory.name, ready.tree, ready.build, runs, cases, events, tuple(watch.stages))
+    report = _report(directory.name, legs, results, tuple(watch.stages))
     save_report(directory, report)
     return report, directory
 
 
 def _boot_all(
-    request: Request, suites: tuple[Suite, ...], build: Build, bench: Bench
-) -> tuple[tuple[Run, ...], tuple[Case, ...], tuple[Event, ...]]:
+    request: Request, suites: tuple[Suite, ...], legs: Mapping[Leg, Ready], directory: Path, progress: Progress
+) -> _Results:
+    """Every cell on every leg, the legs in turn: what changes on the host meanwhile changes for both."""
     first_seed = secrets.randbits(32) if request.seed is None else request.seed
-    groups = _share_boots(suites)
     runs: list[Run] = []
     cases: list[Case] = []
     events: list[Event] = []
     for turn in range(request.repeat):
-        for group in groups:
-            cell = Cell(
-                build_id=build.id,
-                machine=replace(request.machine, accel=bench.accel),
-                suites=tuple(suite.name for suite in group),
-                seed=(first_seed + turn) % 2**32,
-                knobs=request.knobs,
-            )
-            result = boot_cell(cell, group, bench, number=len(runs) + 1)
-            runs.append(result.run)
-            cases += result.cases
-            events += result.events
-    return tuple(runs), tuple(cases), tuple(events)
+        for group in _share_boots(suites):
+            for leg, ready in legs.items():
+                bench = Bench(ready.build, ready.root, ready.accel, directory, progress, ready.modules)
+                cell = Cell(
+                    build_id=ready.build.id,
+                    machine=replace(request.machine, accel=ready.accel),
+                    suites=tuple(suite.name for suite in group),
+                    seed=(first_seed + turn) % 2**32,
+                    knobs=request.knobs,
+                    cases=request.cases,
+                )
+                result = boot_cell(cell, group, bench, number=len(runs) + 1)
+                runs.append(replace(result.run, leg=leg))
+                cases += result.cases
+                events += result.events
+    return _Results(tuple(runs), tuple(cases), tuple(events))
 
 
 def _share_boots(suites: tuple[Suite, ...]) -> list[tuple[Suite, ...]]:
@@ -78,29 +94,31 @@ def _share_boots(suites: tuple[Suite, ...]) -> list[tuple[Suite, ...]]:
     return [shared, *alone] if shared else list(alone)
 
 
-def _report(
-    name: str,
-    tree: Tree,
-    build: Build,
-    runs: tuple[Run, ...],
-    cases: tuple[Case, ...],
-    events: tuple[Event, ...],
-    stages: tuple[Stage, ...],
-) -> Report:
+def _report(name: str, legs: Mapping[Leg, Ready], results: _Results, stages: tuple[Stage, ...]) -> Report:
+    verdict = overall(one.verdict for one in results.runs if one.leg is Leg.TIP)
+    reasons = tuple(f"{one.id}: {reason}" for one in results.runs for reason in one.reasons)
+    comparisons: tuple[Comparison, ...] = ()
+    if Leg.BASE in legs:
+        comparisons = compare(results.cases_of(Leg.BASE), results.cases_of(Leg.TIP))
+        verdict, changes = standing_against_base(comparisons, verdict)
+        reasons = (*changes, *reasons)
     return Report(
         schema=REPORT_SCHEMA,
         id=name,
-        verdict=overall(one.verdict for one in runs),
-        reasons=tuple(f"{one.id}: {reason}" for one in runs for reason in one.reasons),
-        provenance=_provenance(tree, build),
-        runs=runs,
-        cases=cases,
-        events=events,
+        verdict=verdict,
+        reasons=reasons,
+        provenance=_provenance(legs[Leg.TIP]),
+        runs=results.runs,
+        cases=results.cases,
+        events=results.events,
         stages=stages,
+        base=_provenance(legs[Leg.BASE]) if Leg.BASE in legs else None,
+        comparisons=comparisons,
     )
 
 
-def _provenance(tree: Tree, build: Build) -> Provenance:
+def _provenance(ready: Ready) -> Provenance:
+    tree, build = ready.tree, ready.build
     return Provenance(
         harness=__version__,
         tree_origin=tree.origin,

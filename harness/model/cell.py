@@ -19,17 +19,22 @@ class Knob:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Build x Machine x Suites x knobs x seed. Suites in one cell share one boot, in this order."""
+    """Build x Machine x Suites x knobs x seed. Suites in one cell share one boot, in this order.
+
+    `cases` are globs, for suites that can run a part of their cases; empty means all.
+    """
 
     build_id: str
     machine: Machine
     suites: tuple[str, ...]
     seed: int
     knobs: tuple[Knob, ...] = ()
+    cases: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
         """Twelve hex digits over all that the cell is; the same inputs give the same id anywhere."""
         words = [self.build_id, repr(self.machine), *self.suites, str(self.seed)]
         words += sorted(f"{knob.name}={knob.value}" for knob in self.knobs)
+        words += sorted(f"case {glob}" for glob in self.cases)
         return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]

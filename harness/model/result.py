@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.model.cell import Cell
+from harness.model.compare import Comparison, Leg
 from harness.model.machine import Difference, GuestFacts
 from harness.model.oom import Oom
 from harness.model.outcome import Ending, Outcome, Standing
@@ -91,6 +92,7 @@ class Run:
     verdict: Standing
     reasons: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ()
+    leg: Leg = Leg.TIP
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,10 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All runs of one command and the verdict over them. Its JSON form is described by reports/schema/."""
+    """All runs of one command and the verdict over them. Its JSON form is described by reports/schema/.
+
+    With a base, `base` is where its kernel came from, and `comparisons` has every case of either side.
+    """
 
     schema: str
     id: str
@@ -125,6 +130,8 @@ class Report:
     cases: tuple[Case, ...]
     events: tuple[Event, ...]
     stages: tuple[Stage, ...] = ()
+    base: Provenance | None = None
+    comparisons: tuple[Comparison, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

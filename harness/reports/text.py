@@ -10,38 +10,60 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.model.compare import Change
 from harness.model.outcome import Ending, Outcome, Standing
-from harness.model.result import Case, Report, Run
+from harness.model.result import Case, Provenance, Report, Run
 from harness.model.units import MIB, format_seconds
 
 _STYLE = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT_TELL: "bold yellow"}
 _SHOWN_PER_RUN = 12
 _EXCERPT_LINES = 12
+_SHOWN_CHANGES = 40
+_SHOWN_REASONS = 30
 
 
 def print_report(report: Report, directory: Path, file: IO[str], *, color: bool | None = None) -> None:
     """Writes the report; plain when `file` is not a terminal, unless `color` says otherwise."""
     console = Console(file=file, force_terminal=color, highlight=False, soft_wrap=True)
-    _print_provenance(report, console)
+    if report.base is not None:
+        _print_provenance("base", report.base, console)
+    _print_provenance("kernel", report.provenance, console)
     for run in report.runs:
         _print_run(run, report, directory, console)
+    if report.base is not None:
+        _print_comparison(report, console)
     console.print()
-    for reason in report.reasons:
+    for reason in report.reasons[:_SHOWN_REASONS]:
         console.print(f"  {escape(reason)}")
     style = _STYLE[report.verdict]
     console.print(f"verdict: [{style}]{report.verdict}[/]   [dim]{escape(str(directory))}[/]")
 
 
-def _print_provenance(report: Report, console: Console) -> None:
-    where = report.provenance
+def _print_provenance(word: str, where: Provenance, console: Console) -> None:
     warnings = f", {where.build_warnings} warnings" if where.build_warnings else ""
-    console.print(f"kernel   {escape(where.tree_version)}  ({escape(where.tree_origin.split(' sha256:')[0])})")
+    console.print(f"{word:<8} {escape(where.tree_version)}  ({escape(where.tree_origin.split(' sha256:')[0])})")
     console.print(f"build    {where.build_id[:12]}  {where.profile}, {escape(where.compiler)}{warnings}")
+
+
+def _print_comparison(report: Report, console: Console) -> None:
+    """What changed, case by case, and how often it was so; what is the same is only counted."""
+    changed = [one for one in report.comparisons if one.change is not Change.SAME]
+    console.print(f"\nagainst the base: {len(report.comparisons) - len(changed)} cases the same, {len(changed)} not")
+    table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    for word in ("change", "case", "base", "tip", "good"):
+        table.add_column(word)
+    for one in changed[:_SHOWN_CHANGES]:
+        sides = (", ".join(sorted({str(outcome) for outcome in side})) or "-" for side in (one.base, one.tip))
+        table.add_row(str(one.change), f"{one.suite} {escape(one.name)}", *sides, one.counts)
+    console.print(table)
+    if len(changed) > _SHOWN_CHANGES:
+        console.print(f"and {len(changed) - _SHOWN_CHANGES} more in report.json")
 
 
 def _print_run(run: Run, report: Report, directory: Path, console: Console) -> None:
     cases = [case for case in report.cases if case.run == run.id]
-    console.print(f"guest    {run.cell.machine.ram >> 20}M RAM, {_reached(run)}, seed {run.cell.seed}")
+    leg = f"[bold]{run.leg}[/]: " if report.base is not None else ""
+    console.print(f"guest    {leg}{run.cell.machine.ram >> 20}M RAM, {_reached(run)}, seed {run.cell.seed}")
     if run.ending is not Ending.FINISHED:
         console.print(f"ending   [bold red]{run.ending}[/] in {escape(run.phase)}")
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))

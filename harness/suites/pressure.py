@@ -61,6 +61,7 @@ SUITE = Suite(
     knobs=KNOBS,
     sample_ms=200,
     bad_disk=True,
+    selectable=True,
     may_skip=(
         MaySkip("*", r"ttm_bo_shrink", "there is nothing to test before the series was merged", before=_MERGED),
         MaySkip("*", r"GPUActive in vmstat", "the counters came with 2232ba9c7931", before=(7, 1)),

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from harness.model.errors import UserError
-from harness.model.suite import Suite
+from harness.model.suite import Requirement, Suite
 from harness.suites import kunit_self, pressure, ttm_kunit, xe_kunit, xe_live
 
 SUITES: dict[str, Suite] = {
@@ -20,3 +22,16 @@ def suite_named(name: str) -> Suite:
         return SUITES[name]
     except KeyError:
         raise UserError(f"there is no suite {name!r}", hint=f"suites: {', '.join(SUITES)}") from None
+
+
+def narrowed(suite: Suite, cases: tuple[str, ...]) -> Suite:
+    """The suite when only the cases that match these globs are run: each glob must then have been executed.
+
+    UserError when the suite can only be run whole.
+    """
+    if not cases:
+        return suite
+    if not suite.selectable:
+        able = ", ".join(one.name for one in SUITES.values() if one.selectable)
+        raise UserError(f"the suite {suite.name} can only be run whole", hint=f"--case is for: {able}")
+    return replace(suite, requirements=tuple(Requirement(f"{suite.name}.{glob}", 1) for glob in cases))

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Two sets of results beside each other, case by case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.model.outcome import Outcome
+
+
+class Leg(StrEnum):
+    """Which of the two kernels of a comparison a run is of; without a base every run is of the tip."""
+
+    BASE = "base"
+    TIP = "tip"
+
+
+class Change(StrEnum):
+    """What became of a case between the base and the kernel under test."""
+
+    FIXED = "FIXED"
+    REGRESSED = "REGRESSED"
+    SAME = "SAME"
+    NEW = "NEW"  # not executed on the base
+    GONE = "GONE"  # executed on the base only
+    FLAKY = "FLAKY"  # good and bad within one side; n of m is stated, and nobody is blamed
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One case on both sides, with every outcome that was seen (one a boot)."""
+
+    suite: str
+    name: str
+    change: Change
+    base: tuple[Outcome, ...]
+    tip: tuple[Outcome, ...]
+
+    @property
+    def counts(self) -> str:
+        """`2/3 -> 3/3`: good of executed, on the base and on the tip."""
+        return f"{_good(self.base)} -> {_good(self.tip)}"
+
+
+def _good(outcomes: tuple[Outcome, ...]) -> str:
+    executed = [outcome for outcome in outcomes if outcome.executed]
+    return f"{sum(not outcome.finding for outcome in executed)}/{len(executed)}"
