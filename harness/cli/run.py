@@ -30,6 +30,7 @@ from harness.suites.registry import QUICK
     show_default=True,
     help="debian[:VERSION], DIR, git:DIR@REV, tar:FILE, kernel.org:VERSION",
 )
+@click.option("--base", help="A source to compare with: both are run, in turn, and what changed is judged.")
 @click.option(
     "--profile", default=DEFAULT_PROFILE, show_default=True, help="A profile of kernel-configs/profiles.toml."
 )

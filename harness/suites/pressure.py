@@ -7,7 +7,7 @@ kernel under test.
 
 from __future__ import annotations
 
-from harness.model.suite import KnobForm, KnobSpec, MaySkip, Requirement, Suite
+from harness.model.suite import ExpectedSplat, KnobForm, KnobSpec, MaySkip, Requirement, Suite
 from harness.model.units import KIB, MIB
 
 _MERGED = (6, 15)
@@ -60,6 +60,13 @@ SUITE = Suite(
     needs_module="pressure",
     knobs=KNOBS,
     sample_ms=200,
+    expected_splats=(
+        ExpectedSplat(
+            r"pressure\.swap_bad",
+            r"^(Write-error on swap-device|.*I/O error)",
+            "the case swaps to a disk whose writes fail on purpose",
+        ),
+    ),
     bad_disk=True,
     selectable=True,
     may_skip=(
