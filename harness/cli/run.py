@@ -17,6 +17,7 @@ from harness.model.cell import Knob
 from harness.model.codec import to_json
 from harness.model.errors import UserError
 from harness.model.machine import Accel, Machine, Swap
+from harness.model.series import SeriesSpec
 from harness.model.tree import SourceSpec
 from harness.model.units import parse_size
 from harness.store.layout import Layout
@@ -30,6 +31,11 @@ from harness.suites.registry import QUICK
     show_default=True,
     help="debian[:VERSION], DIR, git:DIR@REV, tar:FILE, kernel.org:VERSION",
 )
+@click.option(
+    "--series",
+    help="Patches on top, with the source as base: mbox:FILE, dir:PATH, git:DIR@A..B, lore:MSGID, NAME@vN, …",
+)
+@click.option("--mirror", type=click.Path(path_type=Path), help="A directory of mboxes to ask instead of lore.")
 @click.option("--base", help="A source to compare with: both are run, in turn, and what changed is judged.")
 @click.option(
     "--profile", default=DEFAULT_PROFILE, show_default=True, help="A profile of kernel-configs/profiles.toml."
@@ -57,6 +63,8 @@ from harness.suites.registry import QUICK
 @speaks_plainly
 def run(
     source: str,
+    series: str | None,
+    mirror: Path | None,
     base: str | None,
     profile: str,
     fragments: tuple[Path, ...],
@@ -88,6 +96,8 @@ def run(
         knobs=_knobs(knobs),
         fragments=fragments,
         cases=_globs(cases),
+        series=SeriesSpec.parse(series) if series is not None else None,
+        mirror=mirror,
         base=SourceSpec.parse(base) if base is not None else None,
         jobs=jobs,
     )

@@ -16,6 +16,9 @@ from harness.guest.argv import Launch
 from harness.guest.boot import Limits, boot
 from harness.guest.root import guest_root
 from harness.inputs.resolve import resolve
+from harness.inputs.series.apply import apply_series
+from harness.inputs.series.resolve import Means, resolve_series
+from harness.inputs.shelf import Work
 from harness.kernel.build import obtain
 from harness.kernel.fragments import compose, parse_fragment, read_profile
 from harness.kernel.module import build_module
@@ -25,6 +28,7 @@ from harness.model.errors import InfraError, UserError
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.progress import Progress
 from harness.model.result import Stage
+from harness.model.series import SeriesSpec
 from harness.model.suite import Suite
 from harness.model.tree import SourceSpec, Tree
 from harness.proc import Deadline
@@ -40,7 +44,11 @@ _ROOT_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What `ttm-harness run` was asked for. `cases` are globs for the suites that can run a part of theirs."""
+    """What `ttm-harness run` was asked for.
+
+    `cases` are globs for the suites that can run a part of theirs. With a `series` the source without it is the
+    base, unless another one is named. `mirror` is a directory of mboxes to ask instead of lore.
+    """
 
     source: SourceSpec
     profile: str
@@ -52,6 +60,8 @@ class Request:
     fragments: tuple[Path, ...] = ()
     cases: tuple[str, ...] = ()
     base: SourceSpec | None = None
+    series: SeriesSpec | None = None
+    mirror: Path | None = None
     jobs: int | None = None
 
 
@@ -88,6 +98,8 @@ def prepare(
         sweep_leftovers(place)
     progress.step(f"source {request.source}")
     tree = resolve(request.source, layout, Deadline(_SOURCE_SECONDS), progress)
+    if request.series is not None:
+        tree = _with_series(request.series, request.mirror, tree, layout, progress)
     watch.lap("source")
     progress.step(f"kernel {tree.version}, profile {profile.name}")
     build = obtain(tree, profile, layout, Deadline(_BUILD_SECONDS), progress, request.jobs)
@@ -106,6 +118,13 @@ def prepare(
     settled = accel.settle(request.machine.accel, layout, lambda: _probe_kvm(build, root, progress))
     watch.lap("accelerator")
     return Ready(tree, build, root, settled, modules)
+
+
+def _with_series(spec: SeriesSpec, mirror: Path | None, tree: Tree, layout: Layout, progress: Progress) -> Tree:
+    deadline = Deadline(_SOURCE_SECONDS)
+    series = resolve_series(spec, Work(layout, deadline, progress), Means(mirror=mirror))
+    progress.step(f"applying {series.label} ({len(series.patches)} patches) to {tree.version}")
+    return apply_series(tree, series, None, layout, deadline)
 
 
 def profile_of(request: Request) -> Profile:

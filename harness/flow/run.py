@@ -50,14 +50,22 @@ def execute(request: Request, layout: Layout, progress: Progress) -> tuple[Repor
     check_knobs(request.knobs, suites)
     watch = Stopwatch()
     legs = {Leg.TIP: prepare(request, suites, layout, progress, watch)}
-    if request.base is not None:
-        legs = {Leg.BASE: prepare(replace(request, source=request.base), suites, layout, progress, watch), **legs}
+    base = base_of(request)
+    if base is not None:
+        legs = {Leg.BASE: prepare(base, suites, layout, progress, watch), **legs}
     directory = new_run_directory(layout)
     results = _boot_all(request, suites, legs, directory, progress)
     watch.lap("boots")
     report = _report(directory.name, legs, results, tuple(watch.stages))
     save_report(directory, report)
     return report, directory
+
+
+def base_of(request: Request) -> Request | None:
+    """The request for the base leg: the named base, or the source without the series; None without either."""
+    if request.base is not None:
+        return replace(request, source=request.base, series=None)
+    return replace(request, series=None) if request.series is not None else None
 
 
 def _boot_all(

@@ -13,7 +13,7 @@ SUITES: dict[str, Suite] = {
     suite.name: suite for suite in (ttm_kunit.SUITE, xe_kunit.SUITE, pressure.SUITE, xe_live.SUITE, kunit_self.SUITE)
 }
 
-QUICK = ("ttm-kunit", "xe-kunit")
+QUICK = ("ttm-kunit", "xe-kunit", "pressure")
 
 
 def suite_named(name: str) -> Suite:
