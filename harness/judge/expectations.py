@@ -11,7 +11,7 @@ from dataclasses import replace
 from harness.model.machine import Difference, GuestFacts, Machine
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Event
-from harness.model.suite import MaySkip, Requirement, Suite
+from harness.model.suite import ExpectedFailure, MaySkip, Requirement, Suite
 from harness.model.units import MIB, format_size
 
 # The firmware keeps some of the RAM it was given; QEMU's q35 leaves out less than this (0x9fc00..1M and ACPI).
@@ -26,7 +26,8 @@ def require(
     A requirement that some cases met by skipping turns these into NOT_RUN: a skip of what was required is no skip.
     `swap` says whether the machine has some.
     """
-    judged = [case for case in cases if case.suite == suite.name]
+    known = [one for one in suite.expected_failures if one.holds_for(version)]
+    judged = [_expected(case, known) for case in cases if case.suite == suite.name]
     if suite.may_skip is not None:
         allowed = [one for one in suite.may_skip if one.holds_for(version, swap)]
         judged = [case if _may_skip(case, allowed) else _not_run(case) for case in judged]
@@ -36,6 +37,16 @@ def require(
     if not any(case.outcome.executed for case in judged) and not any(c.outcome is Outcome.NOT_RUN for c in judged):
         judged.append(Case(suite.name, "*", Outcome.NOT_RUN, message="no case of this suite was executed"))
     return tuple(judged)
+
+
+def _expected(case: Case, known: Iterable[ExpectedFailure]) -> Case:
+    """XFAIL for a failure that is a known bug of this kernel; what passes all the same stays a pass."""
+    if case.outcome is not Outcome.FAIL:
+        return case
+    for one in known:
+        if fnmatch.fnmatchcase(case.name, one.case) and re.search(one.message, case.message):
+            return replace(case, outcome=Outcome.XFAIL, message=f"{one.reason} ({case.message})")
+    return case
 
 
 def _may_skip(case: Case, allowed: Iterable[MaySkip]) -> bool:

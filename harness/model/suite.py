@@ -43,6 +43,23 @@ class MaySkip:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedFailure:
+    """A case that fails on kernels in [since, before) because of a known bug of theirs; `reason` names it.
+
+    Only a FAIL whose message matches `message` (a regular expression) is taken for it; a crash never is.
+    """
+
+    case: str
+    message: str
+    reason: str
+    since: tuple[int, int] = (0, 0)
+    before: tuple[int, int] = (9999, 0)
+
+    def holds_for(self, version: tuple[int, int, int]) -> bool:
+        return self.since <= version[:2] < self.before
+
+
+@dataclass(frozen=True, slots=True)
 class ExpectedSplat:
     """A kernel message that a case provokes on purpose: both are regular expressions, `reason` says why."""
 
@@ -102,3 +119,4 @@ class Suite:
     bad_disk: bool = False
     may_skip: tuple[MaySkip, ...] | None = None
     selectable: bool = False
+    expected_failures: tuple[ExpectedFailure, ...] = ()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +20,7 @@ _STYLE = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT
 _SHOWN_PER_RUN = 12
 _EXCERPT_LINES = 12
 _SHOWN_CHANGES = 40
+_SHA256 = re.compile(r" sha256:[0-9a-f]{64}|[( ]*series [0-9a-f]{64}\)?")
 _SHOWN_REASONS = 30
 
 
@@ -41,7 +43,7 @@ def print_report(report: Report, directory: Path, file: IO[str], *, color: bool 
 
 def _print_provenance(word: str, where: Provenance, console: Console) -> None:
     warnings = f", {where.build_warnings} warnings" if where.build_warnings else ""
-    console.print(f"{word:<8} {escape(where.tree_version)}  ({escape(where.tree_origin.split(' sha256:')[0])})")
+    console.print(f"{word:<8} {escape(where.tree_version)}  ({escape(_SHA256.sub('', where.tree_origin))})")
     console.print(f"build    {where.build_id[:12]}  {where.profile}, {escape(where.compiler)}{warnings}")
 
 

@@ -11,7 +11,7 @@ from harness.judge.expectations import differences, overall, require, standing
 from harness.model.machine import GuestFacts, Machine, Swap
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Event, Span
-from harness.model.suite import MaySkip, Requirement, Suite
+from harness.model.suite import ExpectedFailure, MaySkip, Requirement, Suite
 from harness.model.units import GIB, MIB
 
 SUITE = Suite(
@@ -101,6 +101,28 @@ def test_only_declared_skips_are_skips(
 ) -> None:
     skipped = Case("s", "a.z", Outcome.SKIP, message=message)
     assert require(STRICT, version, (GOOD[0], skipped), swap=swap)[1].outcome is outcome
+
+
+KNOWN = replace(
+    SUITE, requirements=(), expected_failures=(ExpectedFailure("a.x", "got -22", "bug 1", before=(7, 4)),)
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "version", "before", "after"),
+    [
+        ("a.x", "expected -4, got -22", V73, Outcome.FAIL, Outcome.XFAIL),
+        ("a.x", "expected -4, got -12", V73, Outcome.FAIL, Outcome.FAIL),
+        ("a.x", "expected -4, got -22", (7, 4, 0), Outcome.FAIL, Outcome.FAIL),
+        ("a.y", "expected -4, got -22", V73, Outcome.FAIL, Outcome.FAIL),
+        ("a.x", "got -22", V73, Outcome.CRASH, Outcome.CRASH),
+        ("a.x", "got -22", V73, Outcome.PASS, Outcome.PASS),
+    ],
+)
+def test_only_a_known_failure_is_expected(
+    name: str, message: str, version: tuple[int, int, int], before: Outcome, after: Outcome
+) -> None:
+    assert outcomes(require(KNOWN, version, (Case("s", name, before, message=message),))) == [after]
 
 
 def test_failed_counts_as_executed() -> None:
