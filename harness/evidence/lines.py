@@ -10,8 +10,11 @@ import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+# Lines after which the rest of a broken line is no longer waited for.
+_WAIT = 5000
 # The kernel cuts its own records at about 1 KiB. What is longer is not a line that anybody should believe.
 LONGEST = 8192
+_LONGEST_RAW = 1 << 16
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[()#%][0-9A-Za-z]|[ -~])?")
 _LEVEL = r"(?:<\d{1,4}>)?"
@@ -55,12 +58,67 @@ def decode(data: bytes) -> tuple[Line, ...]:
 
     Accepted form: LF, CR LF or CR CR LF ends; printk prefixes as above or none; terminal escapes and NULs anywhere.
     """
+    mender = _Mender()
+    mender.feed(_clean(data), ends=True)
+    return tuple(mender.finish())
+
+
+class LineStream:
+    """The same for a log that comes in pieces: the lines are those that `decode` makes of the whole.
+
+    Only what may still change is kept: an unfinished line, at most _LONGEST_RAW bytes of it, and what follows a
+    broken line until its rest has come.
+    """
+
+    def __init__(self) -> None:
+        self._mender = _Mender()
+        self._tail = b""
+
+    @property
+    def number(self) -> int:
+        """Lines that are over."""
+        return self._mender.number
+
+    @property
+    def waiting(self) -> bool:
+        """A broken line waits for its rest: no line may be passed over."""
+        return self._mender.waiting
+
+    def cut(self, data: bytes) -> bytes:
+        """More of the log -> all whole lines that are there now, for `feed` or `skip`."""
+        end = data.rfind(b"\n") + 1
+        if not end:
+            self._tail = (self._tail + data)[:_LONGEST_RAW]
+            return b""
+        block = self._tail + data[:end] if self._tail else data[:end]
+        self._tail = data[end:][:_LONGEST_RAW]
+        return block
+
+    def feed(self, block: bytes) -> list[Line]:
+        """Whole lines -> the lines that can no longer change."""
+        self._mender.feed(_clean(block), ends=False)
+        return self._mender.take()
+
+    def skip(self, block: bytes) -> None:
+        """Whole lines in which nobody is interested; not while one is `waiting`."""
+        self._mender.number += block.count(b"\n")
+
+    def finish(self) -> list[Line]:
+        """The log is at its end."""
+        if self._tail:
+            self._mender.feed(_clean(self._tail), ends=True)
+            self._tail = b""
+        return self._mender.finish()
+
+
+def _clean(data: bytes) -> str:
+    """Text without what a terminal eats."""
     text = data.decode("utf-8", "replace")
     if "\0" in text:
         text = text.replace("\0", "")
     if "\x1b" in text:
         text = _ESCAPES.sub("", text)
-    return tuple(_Mender(_without_fragments(text) if _REPLAY in text else text).lines)
+    return _without_fragments(text) if _REPLAY in text else text
 
 
 def _without_fragments(text: str) -> str:
@@ -121,15 +179,43 @@ class _Mender:
     kernel line was not broken but quotes a time; it is kept as one line that is not whole.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self) -> None:
         self.lines: list[Line] = []
+        self.number = 0  # physical lines so far
         self._broken = -1  # index of the line that waits for its rest
         self._inner = -1  # index of the line that broke in, if the broken one is the kernel's
         self._raw = ""  # the physical line of which both were made
+
+    @property
+    def waiting(self) -> bool:
+        return self._broken >= 0
+
+    def take(self) -> list[Line]:
+        """The lines that no rest can change any more; they are forgotten."""
+        if self._late():
+            self._give_up()
+        end = self._broken if self._broken >= 0 else len(self.lines)
+        done, self.lines = self.lines[:end], self.lines[end:]
+        if self._broken >= 0:
+            self._inner -= end if self._inner >= 0 else 0
+            self._broken = 0
+        return done
+
+    def finish(self) -> list[Line]:
+        """No more comes."""
+        self._give_up()
+        return self.lines
+
+    def feed(self, text: str, ends: bool) -> None:
+        """Whole lines; at the end of the log also what stands behind the last of them."""
         raws = text.split("\n")
-        last = len(raws)
+        if not ends:
+            raws.pop()  # empty, behind the last newline
+        first = self.number + 1
+        self.number += len(raws)
+        last = self.number if ends else -1
         prefix, append = _PREFIX.match, self.lines.append
-        for number, raw in enumerate(raws, 1):
+        for number, raw in enumerate(raws, first):
             if raw.endswith("\r"):
                 raw = raw.rstrip("\r")
             if raw.startswith("\r"):
@@ -145,7 +231,10 @@ class _Mender:
                 append(Line(number, raw[match.end() :], float(match[1]), whole))
             else:
                 self._stamped(number, raw, match, whole)
-        self._give_up()
+
+    def _late(self) -> bool:
+        """The rest of the broken line has not come within reason."""
+        return self._broken >= 0 and len(self.lines) - self._broken > _WAIT
 
     def _stamped(self, number: int, raw: str, match: re.Match[str], whole: bool) -> None:
         """A kernel line with a bracket in its text: perhaps another kernel message stands in it."""
@@ -166,6 +255,8 @@ class _Mender:
 
     def _bare(self, number: int, raw: str, whole: bool) -> None:
         """A line without a plain time: the rest of a broken one, or user space's, or a log without times."""
+        if self._late():
+            self._give_up()
         middle = _MIDDLE.search(raw) if "[" in raw else None
         if middle is None:
             if self._broken >= 0 and _DROPPED.match(raw) is None:
