@@ -22,9 +22,10 @@ _MARK = {Status.OK: "[green]ok[/]", Status.MISSING: "[bold red]missing[/]", Stat
 @click.command()
 @click.option("--fix", "do_fix", is_flag=True, help="Install what is missing (asks for root through sudo).")
 @click.option("--with-tests", is_flag=True, help="Look for what the project's own tests need, too.")
+@click.option("--brief", is_flag=True, help="Only what is missing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @speaks_plainly
-def doctor(do_fix: bool, with_tests: bool, as_json: bool) -> None:
+def doctor(do_fix: bool, with_tests: bool, brief: bool, as_json: bool) -> None:
     """What this host can do, what is missing, and the exact command that installs it."""
     layout = Layout.from_environment()
     family = family_of_host()
@@ -42,11 +43,13 @@ def doctor(do_fix: bool, with_tests: bool, as_json: bool) -> None:
     if as_json:
         plain = {"able": able, "install": shlex.join(command), "findings": [asdict(finding) for finding in findings]}
         click.echo(json.dumps(plain, indent=1))
-    else:
+    elif not brief:
         _print(findings)
         if command:
             click.echo(f"\nto install what is missing or absent:\n  {shlex.join(command)}")
         click.echo("\nthis host can run the harness" if able else "\nthis host cannot run the harness yet")
+    elif not able:
+        _print(tuple(finding for finding in findings if finding.status is Status.MISSING))
     sys.exit(0 if able else EXIT_CANNOT_TELL)
 
 

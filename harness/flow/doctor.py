@@ -137,7 +137,8 @@ def examine(layout: Layout, with_tests: bool = False) -> tuple[Finding, ...]:
     """All findings about this host; needs a few hundred milliseconds and changes nothing."""
     family = family_of_host()
     findings = [_python()]
-    findings += [_tool(tool, family) for tool in (*TOOLS, *(TEST_TOOLS if with_tests else ()))]
+    tools = {tool.program: tool for tool in (*TOOLS, *(TEST_TOOLS if with_tests else ()))}
+    findings += [_tool(tool, family) for tool in tools.values()]
     findings += [_compiles(header, family) for header in HEADERS]
     findings += [_disk(layout), _ram(), _kvm(layout)]
     return tuple(findings)
