@@ -86,7 +86,7 @@ def _boot_all(
                     suites=tuple(suite.name for suite in group),
                     seed=(first_seed + turn) % 2**32,
                     knobs=request.knobs,
-                    cases=request.cases,
+                    cases=request.cases or group[0].cases,
                 )
                 result = boot_cell(cell, group, bench, number=len(runs) + 1)
                 runs.append(replace(result.run, leg=leg))

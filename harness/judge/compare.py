@@ -56,8 +56,8 @@ def _compared(key: tuple[str, str], base: tuple[Outcome, ...], tip: tuple[Outcom
 
 
 def _side(outcomes: tuple[Outcome, ...]) -> str:
-    """`good`, `bad`, `mixed`, or `nothing` where no boot executed the case."""
-    executed = {outcome.finding for outcome in outcomes if outcome.executed}
+    """`good`, `bad`, `mixed`, or `nothing` where no boot executed the case. A known failure is bad all the same."""
+    executed = {outcome.finding or outcome is Outcome.XFAIL for outcome in outcomes if outcome.executed}
     if not executed:
         return "nothing"
     return "mixed" if len(executed) == 2 else "bad" if True in executed else "good"

@@ -100,7 +100,7 @@ class Suite:
     with the sources of kernel modules, built against the kernel under test. `sample_ms` is the interval at which the
     guest's memory is sampled into a time series; 0 leaves it out. `bad_disk` asks for a disk whose writes fail.
     With `may_skip` every skip that it does not list is a gap; None leaves skips to the requirements.
-    A `selectable` suite can run a part of its cases.
+    A `selectable` suite can run a part of its cases; `cases` are the globs of those it runs when nobody chooses.
     """
 
     name: str
@@ -120,3 +120,4 @@ class Suite:
     may_skip: tuple[MaySkip, ...] | None = None
     selectable: bool = False
     expected_failures: tuple[ExpectedFailure, ...] = ()
+    cases: tuple[str, ...] = ()

@@ -7,7 +7,9 @@ kernel under test.
 
 from __future__ import annotations
 
-from harness.model.suite import ExpectedSplat, KnobForm, KnobSpec, MaySkip, Requirement, Suite
+from dataclasses import replace
+
+from harness.model.suite import ExpectedFailure, ExpectedSplat, KnobForm, KnobSpec, MaySkip, Requirement, Suite
 from harness.model.units import KIB, MIB
 
 _MERGED = (6, 15)
@@ -75,5 +77,25 @@ SUITE = Suite(
         MaySkip("*", r"backup at native order", "the order is native since a3fdf74ffa59", before=(7, 2)),
         MaySkip("*", r"needs swap space|MB of free swap", "the machine was asked to have none", swap=False),
         MaySkip("*", r"machine without swap", "the machine was asked to have some", swap=True),
+    ),
+)
+
+_BUG = "a bug of the merged code, see patches/findings/README.md"
+
+FINDINGS = replace(
+    SUITE,
+    name="pressure-findings",
+    title="bugs that the pressure suite showed in merged kernels, each expected to fail",
+    requirements=(Requirement("pressure.suspect_*", 5, since=(7, 2)),),
+    cases=("suspect_*",),
+    deadline=120.0,
+    # What they leave behind (pages with wrong attributes, counters below zero) is why they have a boot of their own.
+    expected_failures=(ExpectedFailure("pressure.suspect_*", "", _BUG, since=(7, 1)),),
+    expected_splats=(
+        ExpectedSplat(
+            r"pressure\.suspect_b_setup",
+            r"at ttm_tt_setup_backup",
+            "the case asks for what ttm_tt_setup_backup() refuses with WARN_ON and -EINVAL",
+        ),
     ),
 )

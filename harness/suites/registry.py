@@ -10,7 +10,8 @@ from harness.model.suite import Requirement, Suite
 from harness.suites import kunit_self, pressure, ttm_kunit, xe_kunit, xe_live
 
 SUITES: dict[str, Suite] = {
-    suite.name: suite for suite in (ttm_kunit.SUITE, xe_kunit.SUITE, pressure.SUITE, xe_live.SUITE, kunit_self.SUITE)
+    suite.name: suite
+    for suite in (ttm_kunit.SUITE, xe_kunit.SUITE, pressure.SUITE, pressure.FINDINGS, xe_live.SUITE, kunit_self.SUITE)
 }
 
 QUICK = ("ttm-kunit", "xe-kunit", "pressure")
@@ -34,4 +35,4 @@ def narrowed(suite: Suite, cases: tuple[str, ...]) -> Suite:
     if not suite.selectable:
         able = ", ".join(one.name for one in SUITES.values() if one.selectable)
         raise UserError(f"the suite {suite.name} can only be run whole", hint=f"--case is for: {able}")
-    return replace(suite, requirements=tuple(Requirement(f"{suite.name}.{glob}", 1) for glob in cases))
+    return replace(suite, requirements=tuple(Requirement(f"*.{glob}", 1) for glob in cases))

@@ -11,6 +11,7 @@ from harness.model.outcome import Outcome, Standing
 from harness.model.result import Case
 
 P, F, S, C, N = Outcome.PASS, Outcome.FAIL, Outcome.SKIP, Outcome.CRASH, Outcome.NOT_RUN
+X = Outcome.XFAIL
 
 
 def cases(*outcomes: Outcome, name: str = "a") -> tuple[Case, ...]:
@@ -24,6 +25,9 @@ def cases(*outcomes: Outcome, name: str = "a") -> tuple[Case, ...]:
         ((F,), (F,), Change.SAME),
         ((F,), (C,), Change.SAME),
         ((S,), (S,), Change.SAME),
+        ((X,), (X,), Change.SAME),
+        ((X,), (P,), Change.FIXED),
+        ((P,), (X,), Change.REGRESSED),
         ((F,), (P,), Change.FIXED),
         ((P,), (F,), Change.REGRESSED),
         ((P,), (C,), Change.REGRESSED),
