@@ -115,21 +115,29 @@ class Process:
             raise DeadlineExceeded(self.argv[0], deadline.seconds) from None
 
     def end(self) -> int:
-        """TERM, a grace, KILL, to the whole group; always waits. Safe to call again."""
+        """TERM, a grace, KILL, to the whole group, also where its leader is gone; waits. Safe to call again."""
         if self._tether is not None:
             os.close(self._tether)
             self._tether = None
         for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(self._popen.pid, number)
-            except (ProcessLookupError, PermissionError):
-                pass
-            try:
-                self._popen.wait(_GRACE_SECONDS)
+            if not self._signal_group(number):
                 break
-            except subprocess.TimeoutExpired:
-                continue
+            limit = time.monotonic() + _GRACE_SECONDS
+            while time.monotonic() < limit and self._group_lives():
+                time.sleep(0.01)
         return self._popen.wait()
+
+    def _group_lives(self) -> bool:
+        self._popen.poll()  # reaps the leader, which would else keep the group
+        return self._signal_group(0)
+
+    def _signal_group(self, number: int) -> bool:
+        """Whether there was anybody left to signal."""
+        try:
+            os.killpg(self._popen.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
 
 
 @contextmanager
@@ -241,6 +249,8 @@ def run_attached(argv: tuple[str, ...], env: Mapping[str, str] | None = None) ->
 
     Has no deadline: the user is there. Raises CommandFailed.
     """
+    if find_tool(argv[0]) is None:
+        raise UserError(f"{argv[0]} is not installed", hint=f"as root: {shlex.join(argv[1:])}")
     status = subprocess.run(argv, env=clean_environment(env), check=False).returncode
     if status:
         raise CommandFailed(argv, status, "")
@@ -253,7 +263,8 @@ def _lines(process: Process, deadline: Deadline, log: Path | None) -> Iterator[b
     with selectors.DefaultSelector() as selector:
         selector.register(stream, selectors.EVENT_READ)
         while True:
-            if not selector.select(deadline.left) and deadline.passed:
+            selector.select(deadline.left)
+            if deadline.passed:
                 raise DeadlineExceeded(process.argv[0], deadline.seconds, log=log)
             data = os.read(stream.fileno(), 1 << 16)
             if not data:

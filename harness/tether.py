@@ -2,9 +2,9 @@
 """Runs a command that must not outlive the harness: `tether.py FD WORD...`, started by `proc.spawn`.
 
 Standard library only, because it starts in an isolated interpreter. FD is the read end of a pipe whose other end
-only the harness holds: end of file means that the harness is gone, by kill -9 too. Then, or on SIGTERM, the
-whole process group is terminated and, after a grace, killed. Ends with the command's status; a command ended by
-signal N gives 128 + N, as shells do.
+only the harness holds: end of file means that the harness is gone, by kill -9 too. Then, or on SIGTERM, or when the
+command ends by itself, what is left of the command's process group is terminated and, after a grace, killed. Ends
+with the command's status; a command ended by signal N gives 128 + N, as shells do.
 """
 
 import os
@@ -32,47 +32,54 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     child = os.fork()
     if child == 0:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.close(leash)
-        try:
-            os.execvp(argv[1], argv[1:])
-        except OSError as error:
-            os.write(2, f"{argv[1]}: {error.strerror}\n".encode())
-            os._exit(127)
-    while not ending:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            end_group()
-            return exit_status(status)
-        ready, _, _ = select.select([leash, wake_read], [], [])
-        if wake_read in ready:
-            os.read(wake_read, 512)
-        if leash in ready and not os.read(leash, 1):
-            ending = True
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the group's own signal must not end this process
-    os.killpg(0, signal.SIGTERM)
-    limit = time.monotonic() + GRACE_SECONDS
-    while time.monotonic() < limit:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            end_group()
-            return exit_status(status)
-        time.sleep(0.02)
-    os.killpg(0, signal.SIGKILL)
-    return 1  # not reached: the group is this process's own
+        become(argv[1:], leash)
+    status = None
+    while status is None and not ending:
+        status = reap(child)
+        if status is None:
+            ready, _, _ = select.select([leash, wake_read], [], [])
+            if wake_read in ready:
+                os.read(wake_read, 512)
+            if leash in ready and not os.read(leash, 1):
+                ending = True
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not signal_group(child, number):
+            break
+        limit = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < limit and signal_group(child, 0):
+            status = reap(child) if status is None else status
+            time.sleep(0.01)
+    if status is None:
+        _, status = os.waitpid(child, 0)
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-def end_group() -> None:
-    """Ends what the command left behind (QEMU outlives the shell that vng starts it from)."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.killpg(0, signal.SIGTERM)
+def become(words: list[str], leash: int) -> None:
+    """The child: leads a group of its own, so that all of it can be signalled and waited for."""
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.close(leash)
+    try:
+        os.execvp(words[0], words)
+    except OSError as error:
+        os.write(2, f"{words[0]}: {error.strerror}\n".encode())
+        os._exit(127)
 
 
-def exit_status(status: int) -> int:
-    if os.WIFSIGNALED(status):
-        return 128 + os.WTERMSIG(status)
-    return os.WEXITSTATUS(status)
+def reap(child: int) -> int | None:
+    """The wait status if the child has ended."""
+    pid, status = os.waitpid(child, os.WNOHANG)
+    return status if pid else None
+
+
+def signal_group(group: int, number: int) -> bool:
+    """Whether there was anybody left to signal."""
+    try:
+        os.killpg(group, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 if __name__ == "__main__":

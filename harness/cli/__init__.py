@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import click
 
 from harness import __version__
 from harness.model.errors import FindingError, HarnessError, UserError
+from harness.store.files import explain_os_error
 
 P = ParamSpec("P")
 
@@ -56,6 +58,9 @@ def speaks_plainly(command: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:
             sys.stderr.close()
             sys.exit(EXIT_CANNOT_TELL)
+        except OSError as error:
+            click.echo(explain(explain_os_error(error, str(error.filename or "the host"))), err=True)
+            sys.exit(EXIT_CANNOT_TELL)
         except Exception as error:  # the one place: a bug of the harness must not look like a verdict
             traceback.print_exc()
             click.echo(f"ttm-harness: a bug of the harness itself, please report it: {error!r}", err=True)
@@ -81,4 +86,7 @@ def main() -> None:
 
     for command in (run.run, doctor.doctor, parse.parse, report.report, series.series, controls.controls):
         cli.add_command(command)
+    # A polite end is like Ctrl-C: guests are ended, disk images removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
     cli(prog_name="ttm-harness")

@@ -21,7 +21,7 @@ from harness.model.tree import SourceSpec
 from harness.model.units import parse_size
 from harness.store.files import write_atomically
 from harness.store.layout import Layout
-from harness.store.runs import new_run_directory
+from harness.store.runs import run_directory
 from harness.suites.registry import suite_named
 
 
@@ -48,11 +48,10 @@ def controls(names: tuple[str, ...], source: str, ram: str, swap: str, accel: st
     request = Request(SourceSpec.parse(source), DEFAULT_PROFILE, machine, (suite.name,))
     progress = TerminalProgress()
     ready = prepare(request, (suite,), layout, progress, Stopwatch())
-    directory = new_run_directory(layout)
-    bench = Bench(ready.build, ready.root, ready.accel, directory, progress, ready.modules)
-    tried = try_controls(
-        chosen, suite, replace(machine, accel=ready.accel), bench, layout, seed, lambda one: progress.step(_line(one))
-    )
+    with run_directory(layout) as directory:
+        bench = Bench(ready.build, ready.root, ready.accel, directory, progress, ready.modules)
+        booted = replace(machine, accel=ready.accel)
+        tried = try_controls(chosen, suite, booted, bench, layout, seed, lambda one: progress.step(_line(one)))
     progress.close()
     plain = {
         "schema": "ttm-harness/controls/1",

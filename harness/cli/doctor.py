@@ -31,7 +31,8 @@ def doctor(do_fix: bool, with_tests: bool, brief: bool, as_json: bool) -> None:
     family = family_of_host()
     findings = examine(layout, with_tests)
     command = install_command(findings, family)
-    if do_fix and command:
+    # What would only help is installed along with what is needed, never for its own sake.
+    if do_fix and command and any(finding.status is Status.MISSING for finding in findings):
         for finding in findings:
             if finding.status is not Status.OK and finding.package:
                 click.echo(f"to be installed: {finding.package} ({finding.detail})", err=True)

@@ -7,6 +7,7 @@ import sys
 import time
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from harness.model.units import format_seconds
@@ -30,7 +31,7 @@ class TerminalProgress:
         self._close_bar()
         self._step_began = time.monotonic()
         self._last_plain = self._step_began
-        self._console.print(f"[dim]{self._clock()}[/] {text}", markup=True)
+        self._console.print(f"[dim]{self._clock()}[/] {escape(text)}")
 
     def advance(self, done: int, total: int, unit: str) -> None:
         if self._live:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,7 @@ from harness.evidence.figures import figures
 from harness.evidence.ktap import parse as parse_ktap
 from harness.evidence.kunit_state import kunit_state
 from harness.evidence.lines import Line, decode
+from harness.evidence.parse import parse_ktap_text
 from harness.evidence.sections import suite_sections
 from harness.evidence.splats import Severity, find_events, severity
 from harness.evidence.telemetry import metrics as telemetry_metrics
@@ -22,7 +24,7 @@ from harness.guest.argv import SWAP_SERIAL, Launch, Share, kernel_cmdline, vng_a
 from harness.guest.boot import Boot, Limits, boot
 from harness.guest.control import Frame
 from harness.guest.swap import make_swap_image
-from harness.judge.expectations import differences, require, standing
+from harness.judge.expectations import boot_case, contradictions, differences, require, standing
 from harness.kernel.kconfig import compare_with_running
 from harness.model.build import Build, Config
 from harness.model.cell import Cell
@@ -33,6 +35,7 @@ from harness.model.outcome import Ending
 from harness.model.progress import Progress
 from harness.model.result import Case, Event, Metric, Run, Span, Stage
 from harness.model.suite import Suite
+from harness.proc import search_path
 from harness.reports.plot import plot_svg
 from harness.store.files import write_atomically
 
@@ -45,6 +48,9 @@ _AROUND_SUITES_SECONDS = 30.0
 _CONFIG_LIMIT = 1 << 20
 _BAD_DISK_BYTES = 64 << 20
 _TELEMETRY_LIMIT = 64 << 20
+_CONSOLE_LIMIT = 256 << 20
+# Bad page, died, warned, soft lockup (Documentation/admin-guide/tainted-kernels.rst): never without a word.
+_SPLAT_TAINTS = 1 << 5 | 1 << 7 | 1 << 9 | 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +186,7 @@ def reproduce_text(cell: Cell, launch: Launch) -> str:
         f"# Cell {cell.id}: {cell.machine}, suites {', '.join(cell.suites)}, seed {cell.seed}.\n"
         "# Needs vng and mkswap; writes to the folder `again` beside this script.\n"
         "set -eu\n"
+        f"PATH={shlex.quote(os.pathsep.join(search_path()))}\n"
         'cd "$(dirname "$0")"\n'
         "rm -rf again\n"
         "mkdir -p again/results\n"
@@ -198,30 +205,41 @@ def _shown(progress: Progress) -> Callable[[Frame], None]:
 
 
 def _judge(name: str, cell: Cell, suites: Sequence[Suite], bench: Bench, result: Boot, place: Path) -> CellResult:
-    lines = decode((place / "console.log").read_bytes())
+    console, cut = _read_limited(place / "console.log", _CONSOLE_LIMIT)
+    lines = decode(console)
     sections = suite_sections(lines)
-    version = bench.build.tree.version_tuple
     problems = _problems(result, suites, lines)
+    if cut:
+        problems.append(f"the console is longer than {_CONSOLE_LIMIT >> 20} MiB; the rest was not read")
     events = find_events(lines)
     cases: list[Case] = []
-    attached: dict[Span, Event] = {}
+    doubts: list[str] = []
+    settled: dict[Span, Event] = {}
     for suite in suites:
         section = sections.get(suite.name, ())
         log = parse_ktap(section)
         mine = attach(log, suite.name, _within(events, section), suite.expected_splats)
-        loose = set(mine.loose)
-        attached.update((event.span, event) for event in mine.events if event not in loose)
-        judged = require(suite, version, mine.cases, swap=cell.machine.swap.size > 0)
-        if result.ending is Ending.FINISHED:
-            problems += [f"{suite.name}: {error}" for error in log.errors]
+        settled.update((event.span, event) for event in mine.events)
+        judged = require(suite, bench.build.tree.version_tuple, mine.cases, swap=cell.machine.swap.size > 0)
+        doubts += [f"{suite.name}: {error}" for error in log.errors]
+        doubts += contradictions(suite.name, judged, _own_results(place / "results" / suite.name))
         if not any(case.outcome.executed for case in judged):
             problems += [f"{suite.name}: {reason}" for reason in kunit_state(lines).reasons]
         cases += (replace(case, metrics=figures(case.diagnostics)) for case in judged)
-    events = tuple(attached.get(event.span, event) for event in events)
-    loud = [event for event in events if event.span not in attached and severity(event.kind) is not Severity.NOTE]
-    unlike = _differences(cell, bench.build, result, place)
+    events = tuple(settled.get(event.span, event) for event in events)
+    loud = _loud(events, cases)
     in_suite = result.phase in cell.suites or bool(result.suites)
-    verdict, reasons = standing(result.ending, in_suite, (*problems, *map(str, unlike)), cases, loud)
+    fatal = any(severity(event.kind) is Severity.DIES for event in loud)
+    cases.append(boot_case(result.ending, result.phase, in_suite, loud, fatal))
+    if result.ending is Ending.FINISHED and not any(case.outcome.finding for case in cases):
+        problems += doubts  # beside a finding it is no news that the log is not whole
+    if result.taint_end and not loud and not any(case.events for case in cases) and result.taint_end & _SPLAT_TAINTS:
+        problems.append(f"the kernel is tainted ({result.taint_end}) by something that its console does not show")
+    metrics = _telemetry(place)
+    if any(suite.sample_ms for suite in suites) and not metrics and result.ending is Ending.FINISHED:
+        problems.append("no telemetry came out of the guest")
+    unlike = _differences(cell, bench.build, result, place)
+    verdict, reasons = standing((*problems, *map(str, unlike)), cases)
     stages = [Stage("ready", result.ready_after or 0.0), *(Stage(one.suite, one.seconds) for one in result.suites)]
     run = Run(
         id=name,
@@ -236,11 +254,37 @@ def _judge(name: str, cell: Cell, suites: Sequence[Suite], bench: Bench, result:
         stages=(*stages, Stage("boot", result.seconds)),
         verdict=verdict,
         reasons=reasons,
-        metrics=_telemetry(place),
+        metrics=metrics,
     )
     return CellResult(
         run, tuple(replace(case, run=name) for case in cases), tuple(replace(event, run=name) for event in events)
     )
+
+
+def _loud(events: Sequence[Event], cases: Sequence[Case]) -> list[Event]:
+    """The unexpected events, more than notes, for which no case stands as a finding: none of them may be lost."""
+    told = {event.span for case in cases if case.outcome.finding for event in case.events}
+    return [
+        event
+        for event in events
+        if not event.expected and event.span not in told and severity(event.kind) is not Severity.NOTE
+    ]
+
+
+def _own_results(folder: Path) -> tuple[Case, ...]:
+    """What kunit itself wrote of its suites under debugfs, on a channel that the console cannot disturb."""
+    cases: list[Case] = []
+    for path in sorted(folder.glob("*.ktap")):
+        if path.is_file() and not path.is_symlink():
+            cases += parse_ktap_text(_read_limited(path, _CONFIG_LIMIT)[0]).cases
+    return tuple(cases)
+
+
+def _read_limited(path: Path, limit: int) -> tuple[bytes, bool]:
+    """At most `limit` bytes of a file that an untrusted guest may have written, and whether there were more."""
+    with path.open("rb") as file:
+        data = file.read(limit)
+        return data, bool(file.read(1))
 
 
 def _telemetry(place: Path) -> tuple[Metric, ...]:
@@ -248,7 +292,7 @@ def _telemetry(place: Path) -> tuple[Metric, ...]:
     recording = place / "results" / "telemetry.tsv"
     if recording.is_symlink() or not recording.is_file():
         return ()
-    telemetry = parse_telemetry(recording.read_bytes()[:_TELEMETRY_LIMIT].decode("utf-8", "replace"))
+    telemetry = parse_telemetry(_read_limited(recording, _TELEMETRY_LIMIT)[0].decode("utf-8", "replace"))
     try:
         title = f"{place.name}: RAM, swap, pressure and the shrinker over time"
         write_atomically(place / "telemetry.svg", plot_svg(telemetry, title))
@@ -268,7 +312,7 @@ def _problems(result: Boot, suites: Sequence[Suite], lines: Sequence[Line]) -> l
     """Sentences for what makes the boot no evidence, whatever its cases say."""
     problems = []
     if result.garbage:
-        problems.append(f"the control channel carried {len(result.garbage)} broken frames: {result.garbage[0]!r}")
+        problems.append(f"the control channel carried broken frames, the first {result.garbage[0]!r}")
     if result.ready_after is None:
         last = next((line.text for line in reversed(lines) if line.text.strip()), "nothing")
         told = result.launcher.strip().splitlines()
@@ -282,8 +326,10 @@ def _problems(result: Boot, suites: Sequence[Suite], lines: Sequence[Line]) -> l
             if suite.name not in finished:
                 problems.append(f"suite {suite.name} was not run to its end")
     for one in result.suites:
-        if one.status in (126, 127):
-            problems.append(f"the runner of {one.suite} could not be started (status {one.status})")
+        if one.status:
+            problems.append(f"the runner of {one.suite} could not do its work (status {one.status}, see its .log)")
+    if result.ready_after is not None and not result.accel:
+        problems.append("QEMU did not say whether it used KVM or TCG")
     return problems
 
 
@@ -302,6 +348,6 @@ def _config_differences(build: Build, running: Path) -> tuple[Difference, ...]:
     """The guest's /proc/config.gz against the build's own; what the guest wrote is read with care."""
     if running.is_symlink() or not running.is_file() or not running.stat().st_size:
         return (Difference("config", "readable in /proc/config.gz", "nothing"),)
-    text = running.read_bytes()[:_CONFIG_LIMIT].decode("utf-8", "replace")
+    text = _read_limited(running, _CONFIG_LIMIT)[0].decode("utf-8", "replace")
     config = Config(build.config_id, build.profile, build.config_path.read_text(encoding="utf-8"))
     return compare_with_running(config, text)

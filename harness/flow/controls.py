@@ -21,12 +21,12 @@ from harness.flow.boots import Bench, CellResult, boot_cell
 from harness.kernel.module import build_module
 from harness.model.build import Build
 from harness.model.cell import Cell
-from harness.model.errors import CommandFailed, FindingError, StoreCorrupt, UserError
+from harness.model.errors import CommandFailed, FindingError, InfraError, StoreCorrupt, UserError
 from harness.model.machine import Machine
 from harness.model.outcome import Standing
 from harness.model.suite import Suite
 from harness.proc import Deadline, run
-from harness.store.files import fresh_directory
+from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
 
 _DRIVER = Path("drivers/gpu/drm/ttm")
@@ -105,8 +105,13 @@ def broken_modules(control: Control, build: Build, layout: Layout) -> Path:
     """A copy of the build's modules with the ttm.ko that carries the control; made once."""
     digest = hashlib.sha256(control.patch.read_bytes()).hexdigest()[:12]
     final = layout.objects / f"control-{build.id[:12]}-{digest}"
-    if final.is_dir():
-        return final
+    with locked(layout.locks / final.name, Deadline(_BUILD_SECONDS)):
+        if not final.is_dir():
+            _make_broken(control, build, layout, final)
+    return final
+
+
+def _make_broken(control: Control, build: Build, layout: Layout, final: Path) -> None:
     with fresh_directory(final) as work:
         source = work / "source"
         shutil.copytree(build.tree.path / _DRIVER, source / _DRIVER)
@@ -114,10 +119,15 @@ def broken_modules(control: Control, build: Build, layout: Layout) -> Path:
         made = build_module(build, source / _DRIVER, layout, Deadline(_BUILD_SECONDS)) / "ttm.ko"
         modules = work / "modules"
         shutil.copytree(build.modules, modules, symlinks=True)
-        for place in modules.rglob("ttm.ko"):
+        places = list(modules.rglob("ttm.ko"))
+        if not places:
+            raise InfraError(
+                f"the kernel of profile {build.profile} has no ttm.ko that a control could take the place of",
+                hint="TTM must be a module, as in the profile lean",
+            )
+        for place in places:
             shutil.copyfile(made, place)
         shutil.rmtree(source)
-    return final
 
 
 def _apply(control: Control, source: Path, build: Build) -> None:
@@ -137,28 +147,46 @@ def try_controls(
     seed: int,
     done: Callable[[Tried], None],
 ) -> tuple[Tried, ...]:
-    """Boots each control once, stopping its suite at the first red case; `done` is told of each as it ends."""
+    """Boots the unbroken kernel, then each control, stopping its suite at the first red case.
+
+    Without a green on the unbroken kernel a red proves nothing: every control is then CANNOT_TELL. `done` is told
+    of each control as it ends.
+    """
+    bench.progress.step("the unbroken kernel first")
+    clean = boot_cell(Cell(bench.build.id, machine, (suite.name,), seed), (suite,), bench, 0)
+    if clean.run.verdict is not Standing.GOOD:
+        why = ("the unbroken kernel is not green itself", *clean.run.reasons)
+        return tuple(Tried(one, Noticed.CANNOT_TELL, (), why, 0.0, clean.run.directory) for one in controls)
     results = []
     for number, control in enumerate(controls, 1):
         bench.progress.step(f"control {number} of {len(controls)}: {control.name}")
-        broken = broken_modules(control, bench.build, layout)
-        build = replace(bench.build, id=hashlib.sha256(f"{bench.build.id}{broken.name}".encode()).hexdigest())
-        cell = Cell(build.id, machine, (suite.name,), seed)
-        began = time.monotonic()
-        place = replace(bench, build=build, module_tree=broken / "modules", stop_at_first=not control.neutral)
-        tried = _noticed(control, boot_cell(cell, (suite,), place, number), time.monotonic() - began)
-        results.append(tried)
-        done(tried)
+        results.append(_try(control, suite, machine, bench, layout, seed, number))
+        done(results[-1])
     return tuple(results)
 
 
+def _try(
+    control: Control, suite: Suite, machine: Machine, bench: Bench, layout: Layout, seed: int, number: int
+) -> Tried:
+    try:
+        broken = broken_modules(control, bench.build, layout)
+    except FindingError as error:
+        return Tried(control, Noticed.CANNOT_TELL, (), (error.message,), 0.0, "")
+    build = replace(bench.build, id=hashlib.sha256(f"{bench.build.id}{broken.name}".encode()).hexdigest())
+    cell = Cell(build.id, machine, (suite.name,), seed)
+    place = replace(bench, build=build, module_tree=broken / "modules", stop_at_first=not control.neutral)
+    began = time.monotonic()
+    return _noticed(control, boot_cell(cell, (suite,), place, number), time.monotonic() - began)
+
+
 def _noticed(control: Control, result: CellResult, seconds: float) -> Tried:
-    """A finding of any kind counts as caught: a red case, a splat, a panic, a hang."""
+    """A finding of any kind counts as caught (a red case, a splat, a panic, a hang); what is no evidence does not."""
     red = tuple(case.name for case in result.cases if case.outcome.finding)
     verdict = result.run.verdict
-    found = bool(red) or verdict is Standing.BAD
-    if control.neutral:
-        noticed = Noticed.FALSE_RED if found else Noticed.GREEN if verdict is Standing.GOOD else Noticed.CANNOT_TELL
+    if verdict is Standing.CANNOT_TELL:
+        noticed = Noticed.CANNOT_TELL
+    elif control.neutral:
+        noticed = Noticed.FALSE_RED if verdict is Standing.BAD else Noticed.GREEN
     else:
-        noticed = Noticed.CAUGHT if found else Noticed.MISSED if verdict is Standing.GOOD else Noticed.CANNOT_TELL
+        noticed = Noticed.CAUGHT if verdict is Standing.BAD else Noticed.MISSED
     return Tried(control, noticed, red, result.run.reasons, seconds, result.run.directory)

@@ -163,6 +163,7 @@ def _probe_kvm(build: Build, root: Path, progress: Progress) -> bool:
         place = Path(scratch)
         results = place / "results"
         results.mkdir()
+        (place / "home").mkdir()
         idle = Cell(build.id, Machine(swap=Swap()), (), seed=0)
         (results / "job").write_text(job_text(idle))
         launch = Launch(
@@ -173,7 +174,7 @@ def _probe_kvm(build: Build, root: Path, progress: Progress) -> bool:
             shares=shares_of(results, build.modules),
             swap_disk=None,
             control=place / "control",
-            qmp=place / "qmp",
+            qmp=place / "home" / "qmp",
         )
         limits = Limits(boot=accel.PROBE_SECONDS, run=accel.PROBE_SECONDS, silence=accel.PROBE_SECONDS)
         result = boot(launch, place / "console", limits)

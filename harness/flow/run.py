@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import platform
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness import __version__
@@ -19,12 +19,13 @@ from harness.judge.expectations import overall
 from harness.model.cell import Cell
 from harness.model.compare import Comparison, Leg
 from harness.model.errors import UserError
+from harness.model.outcome import Standing
 from harness.model.progress import Progress
 from harness.model.result import REPORT_SCHEMA, Case, Event, Provenance, Report, Run, Stage
 from harness.model.suite import Suite
 from harness.proc import Deadline, run
 from harness.store.layout import Layout
-from harness.store.runs import new_run_directory, save_report
+from harness.store.runs import run_directory, save_report
 from harness.suites.knobs import check_knobs
 from harness.suites.registry import narrowed, suite_named
 
@@ -33,32 +34,56 @@ _TOOL_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class _Results:
-    runs: tuple[Run, ...]
-    cases: tuple[Case, ...]
-    events: tuple[Event, ...]
+    runs: tuple[Run, ...] = ()
+    cases: tuple[Case, ...] = ()
+    events: tuple[Event, ...] = ()
 
-    def cases_of(self, leg: Leg) -> tuple[Case, ...]:
-        ids = {one.id for one in self.runs if one.leg is leg}
+    def __add__(self, other: _Results) -> _Results:
+        return _Results(self.runs + other.runs, self.cases + other.cases, self.events + other.events)
+
+    def standing(self, leg: Leg) -> Standing:
+        return overall(one.verdict for one in self.runs if one.leg is leg)
+
+    def evidence(self, leg: Leg) -> tuple[Case, ...]:
+        """The cases of the leg's runs that are evidence: what differs from what was asked for blames nobody."""
+        ids = {one.id for one in self.runs if one.leg is leg and not one.problems and not one.differences}
         return tuple(case for case in self.cases if case.run in ids)
 
 
 def execute(request: Request, layout: Layout, progress: Progress) -> tuple[Report, Path]:
-    """Runs the request to a report, which is saved in the returned run directory."""
-    suites = tuple(narrowed(suite_named(name), request.cases) for name in request.suites)
-    if not suites:
-        raise UserError("no suite is named", hint="--suite ttm-kunit,xe-kunit")
-    check_knobs(request.knobs, suites)
+    """Runs the request to a report, which is saved in the returned run directory, and after every boot before."""
+    suites = chosen_suites(request)
     watch = Stopwatch()
     legs = {Leg.TIP: prepare(request, suites, layout, progress, watch)}
     base = base_of(request)
     if base is not None:
         legs = {Leg.BASE: prepare(base, suites, layout, progress, watch), **legs}
-    directory = new_run_directory(layout)
-    results = _boot_all(request, suites, legs, directory, progress)
-    watch.lap("boots")
-    report = _report(directory.name, legs, results, tuple(watch.stages))
-    save_report(directory, report)
+    where = {leg: _provenance(ready) for leg, ready in legs.items()}
+    with run_directory(layout) as directory:
+        results = _Results()
+        cells = list(_cells(request, suites, legs))
+        for number, (leg, group, cell) in enumerate(cells, 1):
+            ready = legs[leg]
+            bench = Bench(ready.build, ready.root, ready.accel, directory, progress, ready.modules)
+            one = boot_cell(cell, group, bench, number)
+            results += _Results((replace(one.run, leg=leg),), one.cases, one.events)
+            if number < len(cells):
+                save_report(directory, _report(directory.name, where, results, (), missing=len(cells) - number))
+        watch.lap("boots")
+        report = _report(directory.name, where, results, tuple(watch.stages))
+        save_report(directory, report)
     return report, directory
+
+
+def chosen_suites(request: Request) -> tuple[Suite, ...]:
+    """The suites by their names, narrowed to the wanted cases; UserError for what cannot be."""
+    if len(set(request.suites)) < len(request.suites):
+        raise UserError("a suite is named twice", hint="--repeat N boots every cell N times")
+    suites = tuple(narrowed(suite_named(name), request.cases) for name in request.suites)
+    if not suites:
+        raise UserError("no suite is named", hint="--suite ttm-kunit,xe-kunit")
+    check_knobs(request.knobs, suites)
+    return suites
 
 
 def base_of(request: Request) -> Request | None:
@@ -68,31 +93,26 @@ def base_of(request: Request) -> Request | None:
     return replace(request, series=None) if request.series is not None else None
 
 
-def _boot_all(
-    request: Request, suites: tuple[Suite, ...], legs: Mapping[Leg, Ready], directory: Path, progress: Progress
-) -> _Results:
+def _cells(
+    request: Request, suites: tuple[Suite, ...], legs: Mapping[Leg, Ready]
+) -> Iterator[tuple[Leg, tuple[Suite, ...], Cell]]:
     """Every cell on every leg, the legs in turn: what changes on the host meanwhile changes for both."""
     first_seed = secrets.randbits(32) if request.seed is None else request.seed
-    runs: list[Run] = []
-    cases: list[Case] = []
-    events: list[Event] = []
     for turn in range(request.repeat):
         for group in _share_boots(suites):
             for leg, ready in legs.items():
-                bench = Bench(ready.build, ready.root, ready.accel, directory, progress, ready.modules)
-                cell = Cell(
-                    build_id=ready.build.id,
-                    machine=replace(request.machine, accel=ready.accel),
-                    suites=tuple(suite.name for suite in group),
-                    seed=(first_seed + turn) % 2**32,
-                    knobs=request.knobs,
-                    cases=request.cases or group[0].cases,
+                yield (
+                    leg,
+                    group,
+                    Cell(
+                        build_id=ready.build.id,
+                        machine=replace(request.machine, accel=ready.accel),
+                        suites=tuple(suite.name for suite in group),
+                        seed=(first_seed + turn) % 2**32,
+                        knobs=request.knobs,
+                        cases=request.cases or group[0].cases,
+                    ),
                 )
-                result = boot_cell(cell, group, bench, number=len(runs) + 1)
-                runs.append(replace(result.run, leg=leg))
-                cases += result.cases
-                events += result.events
-    return _Results(tuple(runs), tuple(cases), tuple(events))
 
 
 def _share_boots(suites: tuple[Suite, ...]) -> list[tuple[Suite, ...]]:
@@ -102,25 +122,31 @@ def _share_boots(suites: tuple[Suite, ...]) -> list[tuple[Suite, ...]]:
     return [shared, *alone] if shared else list(alone)
 
 
-def _report(name: str, legs: Mapping[Leg, Ready], results: _Results, stages: tuple[Stage, ...]) -> Report:
-    verdict = overall(one.verdict for one in results.runs if one.leg is Leg.TIP)
+def _report(
+    name: str, where: Mapping[Leg, Provenance], results: _Results, stages: tuple[Stage, ...], missing: int = 0
+) -> Report:
+    """The report on what was booted; with boots still `missing` it can be bad, but not good."""
+    verdict = results.standing(Leg.TIP)
     reasons = tuple(f"{one.id}: {reason}" for one in results.runs for reason in one.reasons)
     comparisons: tuple[Comparison, ...] = ()
-    if Leg.BASE in legs:
-        comparisons = compare(results.cases_of(Leg.BASE), results.cases_of(Leg.TIP))
-        verdict, changes = standing_against_base(comparisons, verdict)
+    if Leg.BASE in where:
+        comparisons = compare(results.evidence(Leg.BASE), results.evidence(Leg.TIP))
+        verdict, changes = standing_against_base(comparisons, results.standing(Leg.BASE), verdict)
         reasons = (*changes, *reasons)
+    if missing:
+        reasons = (f"the run was interrupted: {missing} boots were not made", *reasons)
+        verdict = Standing.CANNOT_TELL if verdict is Standing.GOOD else verdict
     return Report(
         schema=REPORT_SCHEMA,
         id=name,
         verdict=verdict,
         reasons=reasons,
-        provenance=_provenance(legs[Leg.TIP]),
+        provenance=where[Leg.TIP],
         runs=results.runs,
         cases=results.cases,
         events=results.events,
         stages=stages,
-        base=_provenance(legs[Leg.BASE]) if Leg.BASE in legs else None,
+        base=where.get(Leg.BASE),
         comparisons=comparisons,
     )
 
@@ -138,7 +164,7 @@ def _provenance(ready: Ready) -> Provenance:
         build_id=build.id,
         build_warnings=len(build.warnings),
         qemu=_first_line(("qemu-system-x86_64", "--version")),
-        vng=f"virtme-ng {version('virtme-ng')}",
+        vng=f"virtme-ng {_version_of('virtme-ng')}",
         host=f"{platform.system()} {platform.release()} {platform.machine()}",
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -147,3 +173,10 @@ def _provenance(ready: Ready) -> Provenance:
 def _first_line(argv: tuple[str, ...]) -> str:
     lines = run(argv, deadline=Deadline(_TOOL_SECONDS)).output.splitlines()
     return lines[0].strip() if lines else "unknown"
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "of the distribution"

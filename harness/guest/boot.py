@@ -156,8 +156,10 @@ def boot(
     the machine for which the limits were set) the limits are scaled by what this boot really took, never down.
     """
     launch.control.unlink(missing_ok=True)
+    # vng would read ~/.config/virtme-ng and let it win over our words.
+    environment = {"HOME": str(launch.qmp.parent)}
     with console.open("wb") as console_file:
-        with spawn(vng_argv(launch), stdout=console_file, stderr=PIPE) as process:
+        with spawn(vng_argv(launch), env=environment, stdout=console_file, stderr=PIPE) as process:
             return _Follower(launch, console, limits, on_frame, reference_ready, process).follow()
 
 
@@ -185,6 +187,7 @@ class _Follower:
         self._last_move = time.monotonic()
         self._console_end = b""
         self._accel = ""
+        self._factor = 1.0
 
     def follow(self) -> Boot:
         errors = threading.Thread(target=self._drain_errors, daemon=True)
@@ -201,10 +204,9 @@ class _Follower:
                 deadline = self._run_deadline(self._seen.ready_after)
                 self._accel = self._ask_accel()
             if ended:
-                self._reader.end()
                 ending = self._ending_of_exit()
             elif self._seen.exited:
-                ending = self._power_off()
+                ending, stall = self._power_off()
             elif deadline.passed or self._silent:
                 stall = self._ask_stall()
                 ending = self._ending_of_stall()
@@ -212,6 +214,7 @@ class _Follower:
                 time.sleep(_POLL_SECONDS)
         self._process.end()
         self._look()
+        self._reader.end()
         errors.join(2.0)
         return self._result(ending, stall)
 
@@ -235,7 +238,8 @@ class _Follower:
 
     def _run_deadline(self, ready_after: float) -> Deadline:
         if self._reference is not None:
-            self._limits = self._limits.scaled(max(1.0, ready_after / self._reference))
+            self._factor = max(1.0, ready_after / self._reference)
+            self._limits = self._limits.scaled(self._factor)
         return Deadline(self._limits.run)
 
     def _ending_of_exit(self) -> Ending:
@@ -248,13 +252,16 @@ class _Follower:
             return Ending.PANICKED
         return Ending.HUNG if self._silent else Ending.TIMEOUT
 
-    def _power_off(self) -> Ending:
+    def _power_off(self) -> tuple[Ending, str]:
         """The exit frame came: what remains is to power off, with a limit of its own."""
-        limit = Deadline(_POWER_OFF_SECONDS)
+        limit = Deadline(_POWER_OFF_SECONDS * self._factor)
         while self._process.status is None and not limit.passed:
             self._look()
             time.sleep(_POLL_SECONDS)
-        return Ending.PANICKED if self._panic else Ending.FINISHED
+        if self._process.status is None:
+            stall = self._ask_stall()
+            return (Ending.PANICKED if self._panic else Ending.HUNG), stall
+        return (Ending.PANICKED if self._panic else Ending.FINISHED), ""
 
     def _ask_accel(self) -> str:
         """What QEMU really uses: with `accel=kvm:tcg` it falls back without a word."""

@@ -2,12 +2,12 @@
 """Base x tip -> what changed, and whom it speaks against. Pure.
 
 A finding counts against the tip only where the base did better in every boot; one run of something flaky is no
-evidence, and what fails on both sides is nobody's fault here.
+evidence, and what is as bad on both sides is nobody's fault here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from harness.model.compare import Change, Comparison
 from harness.model.outcome import Outcome, Standing
@@ -21,26 +21,34 @@ def compare(base: Iterable[Case], tip: Iterable[Case]) -> tuple[Comparison, ...]
     return tuple(_compared(name, before.get(name, ()), after.get(name, ())) for name in names)
 
 
-def standing_against_base(comparisons: Iterable[Comparison], tip: Standing) -> tuple[Standing, tuple[str, ...]]:
-    """The verdict on the tip, given its own standing and what changed.
+def standing_against_base(
+    comparisons: Sequence[Comparison], base: Standing, tip: Standing
+) -> tuple[Standing, tuple[str, ...]]:
+    """The verdict on the tip, given how both sides stand alone and what changed between them.
 
-    Bad only with a regression. A tip that is bad without one cannot be told of: its findings are on the base too,
-    are flaky, or are of cases that the base has not.
+    Bad only with a regression. Without one a bad tip cannot be told of: its findings are on the base too, are flaky,
+    or are of cases that the base has not. A good tip is good only if the base could be compared with at all and no
+    case that ran there is gone.
     """
     changed = [one for one in comparisons if one.change is not Change.SAME]
-    sentences = tuple(f"{one.change} {one.suite} {one.name}: {one.counts}" for one in changed if _is_news(one))
+    sentences = [f"{one.change} {one.suite} {one.name}: {one.counts}" for one in changed if _is_news(one)]
     if any(one.change is Change.REGRESSED for one in changed):
-        return Standing.BAD, sentences
+        return Standing.BAD, tuple(sentences)
     if tip is Standing.BAD:
-        return Standing.CANNOT_TELL, (*sentences, "what is bad here is not better on the base, so nobody is blamed")
-    return tip, sentences
+        sentences.append("nothing that is bad here is known to be better on the base, so nobody is blamed")
+        return Standing.CANNOT_TELL, tuple(sentences)
+    if tip is Standing.GOOD and not any(_side(one.base) != _NOTHING for one in comparisons):
+        return Standing.CANNOT_TELL, (*sentences, "no case was executed on the base, so there was nothing to compare")
+    if tip is Standing.GOOD and any(one.change is Change.GONE for one in changed):
+        return Standing.CANNOT_TELL, (*sentences, "what was executed on the base must be executed here, too")
+    if base is Standing.CANNOT_TELL and tip is Standing.GOOD:
+        sentences.append("the base itself could not be told of in everything")
+    return tip, tuple(sentences)
 
 
 def _is_news(one: Comparison) -> bool:
-    """GONE and NEW are news only when they hide or bring a finding."""
-    if one.change is Change.NEW:
-        return any(outcome.finding for outcome in one.tip)
-    return True
+    """A case that is new is news only when it brings a finding."""
+    return one.change is not Change.NEW or any(outcome.finding for outcome in one.tip)
 
 
 def _by_name(cases: Iterable[Case]) -> dict[tuple[str, str], tuple[Outcome, ...]]:
@@ -55,21 +63,33 @@ def _compared(key: tuple[str, str], base: tuple[Outcome, ...], tip: tuple[Outcom
     return Comparison(*key, _change(_side(base), _side(tip)), base, tip)
 
 
-def _side(outcomes: tuple[Outcome, ...]) -> str:
-    """`good`, `bad`, `mixed`, or `nothing` where no boot executed the case. A known failure is bad all the same."""
-    executed = {outcome.finding or outcome is Outcome.XFAIL for outcome in outcomes if outcome.executed}
-    if not executed:
-        return "nothing"
-    return "mixed" if len(executed) == 2 else "bad" if True in executed else "good"
+# How grave an outcome is; SKIP, NOT_RUN and INCOMPLETE say nothing. A known failure is bad all the same.
+_GRAVITY = {
+    Outcome.PASS: 0,
+    Outcome.XFAIL: 1,
+    Outcome.WARN: 2,
+    Outcome.TIMEOUT: 3,
+    Outcome.FAIL: 3,
+    Outcome.CRASH: 4,
+}
+_NOTHING = (-1, -1)
 
 
-def _change(base: str, tip: str) -> Change:
-    if "mixed" in (base, tip):
-        return Change.FLAKY
-    if base == tip:
+def _side(outcomes: tuple[Outcome, ...]) -> tuple[int, int]:
+    """The least and the greatest gravity that was seen, or _NOTHING where no boot executed the case."""
+    seen = [_GRAVITY[outcome] for outcome in outcomes if outcome in _GRAVITY]
+    return (min(seen), max(seen)) if seen else _NOTHING
+
+
+def _change(base: tuple[int, int], tip: tuple[int, int]) -> Change:
+    if base == tip == _NOTHING:
         return Change.SAME
-    if base == "nothing":
+    if base == _NOTHING:
         return Change.NEW
-    if tip == "nothing":
+    if tip == _NOTHING:
         return Change.GONE
-    return Change.FIXED if tip == "good" else Change.REGRESSED
+    if any(low == 0 < high for low, high in (base, tip)):
+        return Change.FLAKY
+    if tip[0] > base[1]:
+        return Change.REGRESSED
+    return Change.FIXED if tip[1] == 0 < base[0] else Change.SAME

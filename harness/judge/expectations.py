@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from harness.model.machine import Difference, GuestFacts, Machine
@@ -14,8 +14,12 @@ from harness.model.result import Case, Event
 from harness.model.suite import ExpectedFailure, MaySkip, Requirement, Suite
 from harness.model.units import MIB, format_size
 
+BOOT_SUITE = "boot"
+BOOT_CASE = "kernel"
+
 # The firmware keeps some of the RAM it was given; QEMU's q35 leaves out less than this (0x9fc00..1M and ACPI).
 _FIRMWARE_SHARE = 2 * MIB
+_PAGE = 4096
 
 
 def require(
@@ -57,7 +61,7 @@ def _may_skip(case: Case, allowed: Iterable[MaySkip]) -> bool:
 
 def _apply(requirement: Requirement, suite: Suite, cases: list[Case]) -> list[Case]:
     matching = [case for case in cases if fnmatch.fnmatchcase(case.name, requirement.case)]
-    executed = sum(case.outcome.executed for case in matching)
+    executed = len({case.name for case in matching if case.outcome.executed})
     if executed >= requirement.least:
         return cases
     if not any(case.outcome is Outcome.SKIP for case in matching):
@@ -76,8 +80,8 @@ def differences(machine: Machine, release: str, cmdline: str, seed: int, facts: 
     found = []
     if not machine.ram - _FIRMWARE_SHARE <= facts.ram <= machine.ram:
         found.append(Difference("RAM", format_size(machine.ram), format_size(facts.ram)))
-    # swapon keeps one page for the header.
-    if not max(0, machine.swap.size - MIB) <= facts.swap_total <= machine.swap.size:
+    # swapon keeps one page for the header, and what is no whole page.
+    if not max(0, machine.swap.size - 2 * _PAGE) <= facts.swap_total <= max(0, machine.swap.size - _PAGE):
         found.append(Difference("swap", format_size(machine.swap.size), format_size(facts.swap_total)))
     if facts.cpus != machine.cpus:
         found.append(Difference("vCPUs", str(machine.cpus), str(facts.cpus)))
@@ -92,25 +96,51 @@ def differences(machine: Machine, release: str, cmdline: str, seed: int, facts: 
     return tuple(found)
 
 
-def standing(
-    ending: Ending, in_suite: bool, problems: Iterable[str], cases: Iterable[Case], events: Iterable[Event]
-) -> tuple[Standing, tuple[str, ...]]:
-    """The verdict on one run and the sentences for it.
+def contradictions(suite: str, console: Iterable[Case], own: Iterable[Case]) -> tuple[str, ...]:
+    """A sentence where the kernel's own record of a case is worse than what the console made of it."""
+    green = {case.name for case in console if case.outcome is Outcome.PASS}
+    worse = sorted({case.name for case in own if case.outcome.finding and case.name in green})
+    if not worse:
+        return ()
+    return (f"{suite}: {worse[0]} passed on the console, but not in kunit's own record ({len(worse)} such)",)
 
-    `in_suite`: the end came after a suite had started. `events`: those that belong to no case, that nobody
-    expects and that are more than a note.
+
+def boot_case(ending: Ending, phase: str, in_suite: bool, loud: Sequence[Event], fatal: bool) -> Case:
+    """The boot as a case of its own: what no test owns is compared, counted and reported like everything else.
+
+    `in_suite`: the end came after a suite had started. `loud`: the unexpected events, more than notes, that turned no
+    other case red; `fatal`: one of them is of a kind after which the kernel, or a task in it, did not go on.
+    """
+    outcome, message = Outcome.PASS, ""
+    if in_suite and ending is Ending.PANICKED:
+        outcome, message = Outcome.CRASH, f"the kernel panicked (phase {phase})"
+    elif in_suite and ending is Ending.HUNG:
+        outcome, message = Outcome.CRASH, f"the guest hung (phase {phase})"
+    elif loud:
+        more = f", and {len(loud) - 1} more" if loud[1:] else ""
+        outcome = Outcome.CRASH if fatal else Outcome.WARN
+        message = f"{loud[0].title}{more}; outside every case that could turn red"
+    elif ending is not Ending.FINISHED:
+        outcome, message = Outcome.INCOMPLETE, f"the guest ended {ending} (phase {phase})"
+    return Case(BOOT_SUITE, BOOT_CASE, outcome, message=message, raw=str(ending), events=tuple(loud))
+
+
+def standing(problems: Iterable[str], cases: Iterable[Case]) -> tuple[Standing, tuple[str, ...]]:
+    """The verdict on one run, its boot case among the cases, and the sentences for it.
+
+    `problems` make the run no evidence: what was found stays in the sentences, but nobody is blamed.
     """
     troubles = tuple(problems)
-    outcomes = [case.outcome for case in cases]
-    findings = _findings(ending, in_suite, outcomes, tuple(events))
-    gaps = _gaps(ending, in_suite, outcomes)
+    all_cases = tuple(cases)
+    findings = _counted(all_cases, (Outcome.CRASH, Outcome.FAIL, Outcome.TIMEOUT, Outcome.WARN))
+    gaps = _counted(all_cases, (Outcome.INCOMPLETE, Outcome.NOT_RUN))
     if troubles:
         return Standing.CANNOT_TELL, (*troubles, *findings, *gaps)
     if findings:
         return Standing.BAD, (*findings, *gaps)
     if gaps:
         return Standing.CANNOT_TELL, gaps
-    if Outcome.PASS not in outcomes and Outcome.XFAIL not in outcomes:
+    if not any(case.suite != BOOT_SUITE and case.outcome in (Outcome.PASS, Outcome.XFAIL) for case in all_cases):
         return Standing.CANNOT_TELL, ("no case passed, and none failed",)
     return Standing.GOOD, ()
 
@@ -125,29 +155,11 @@ def overall(standings: Iterable[Standing]) -> Standing:
     return Standing.GOOD
 
 
-def _findings(ending: Ending, in_suite: bool, outcomes: list[Outcome], events: tuple[Event, ...]) -> tuple[str, ...]:
-    sentences = []
-    if in_suite and ending is Ending.PANICKED:
-        sentences.append("the kernel panicked while a suite was running")
-    if in_suite and ending is Ending.HUNG:
-        sentences.append("the guest hung while a suite was running")
-    for outcome in (Outcome.CRASH, Outcome.FAIL, Outcome.TIMEOUT, Outcome.WARN):
-        count = outcomes.count(outcome)
-        if count:
-            sentences.append(f"{count} case{'s' if count > 1 else ''} {outcome}")
-    if events:
-        more = f" and {len(events) - 1} more" if events[1:] else ""
-        sentences.append(f"the kernel log has {events[0].title!r}{more}, outside every case")
-    return tuple(sentences)
-
-
-def _gaps(ending: Ending, in_suite: bool, outcomes: list[Outcome]) -> tuple[str, ...]:
-    sentences = []
-    if ending is not Ending.FINISHED and not (in_suite and ending in (Ending.PANICKED, Ending.HUNG)):
-        where = "during a suite" if in_suite else "before any suite started"
-        sentences.append(f"the guest ended {ending} {where}")
-    for outcome in (Outcome.INCOMPLETE, Outcome.NOT_RUN):
-        count = outcomes.count(outcome)
+def _counted(cases: tuple[Case, ...], outcomes: tuple[Outcome, ...]) -> tuple[str, ...]:
+    """A sentence for the boot, if it has one of the outcomes, and for each outcome the number of other cases."""
+    sentences = [case.message for case in cases if case.suite == BOOT_SUITE and case.outcome in outcomes]
+    for outcome in outcomes:
+        count = sum(case.outcome is outcome and case.suite != BOOT_SUITE for case in cases)
         if count:
             sentences.append(f"{count} case{'s' if count > 1 else ''} {outcome}")
     return tuple(sentences)

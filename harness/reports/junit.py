@@ -2,7 +2,8 @@
 """Report -> JUnit XML. The only module that imports junitparser.
 
 FAIL and WARN are failures; CRASH, TIMEOUT, INCOMPLETE and NOT_RUN are errors; SKIP and XFAIL are skipped.
-Provenance stands in the properties of every test suite.
+Provenance stands in the properties of every test suite. The suite `boot` has the boot itself and what makes it no
+evidence. A base that was compared with is left out.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
+from harness.model.compare import Leg
 from harness.model.outcome import Outcome
 from harness.model.result import Case, Report, Run
 
@@ -18,6 +20,7 @@ _FAILURES = frozenset({Outcome.FAIL, Outcome.WARN})
 _ERRORS = frozenset({Outcome.CRASH, Outcome.TIMEOUT, Outcome.INCOMPLETE, Outcome.NOT_RUN})
 _SKIPPED = frozenset({Outcome.SKIP, Outcome.XFAIL})
 # What XML 1.0 cannot carry; kernel logs have it (escape sequences of the firmware, NUL).
+_BOOT = "boot"
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -25,7 +28,9 @@ def to_junit(report: Report) -> str:
     """The XML text: one test suite per run and suite, one test case per case."""
     xml = JUnitXml("ttm-harness")
     for run in report.runs:
-        for name in run.cell.suites:
+        if run.leg is Leg.BASE:
+            continue  # the base is not on trial, and a reader of JUnit cannot know
+        for name in (*run.cell.suites, _BOOT):
             cases = [case for case in report.cases if case.run == run.id and case.suite == name]
             xml.add_testsuite(_suite(report, run, name, cases))
     xml.update_statistics()
@@ -58,7 +63,8 @@ def _suite(report: Report, run: Run, name: str, cases: list[Case]) -> TestSuite:
         suite.add_property(key, clean(str(value)))
     for case in cases:
         suite.add_testcase(_case(case))
-    for problem in (*run.problems, *(str(difference) for difference in run.differences)):
+    problems = (*run.problems, *map(str, run.differences)) if name == _BOOT else ()
+    for problem in problems:
         trouble = TestCase("run", classname=name)
         trouble.result = [Error(clean(problem))]
         suite.add_testcase(trouble)

@@ -86,10 +86,6 @@ def _print_run(run: Run, report: Report, directory: Path, console: Console) -> N
         _print_case(case, console)
     if len(shown) > _SHOWN_PER_RUN:
         console.print(f"  and {len(shown) - _SHOWN_PER_RUN} more in report.json")
-    attached = {event.span for case in cases for event in case.events}
-    for event in report.events:
-        if event.run == run.id and event.span not in attached and not event.expected and event.kind != "taint":
-            console.print(f"  [red]{event.kind}[/] {escape(event.title)}  (console.log:{event.span.first})")
     if run.verdict is not Standing.GOOD:
         console.print(f"  console  {escape(str(directory / run.directory / 'console.log'))}")
         console.print(f"  replay   {escape(str(directory / run.directory / 'reproduce.sh'))}")

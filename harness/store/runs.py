@@ -5,24 +5,42 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.model.codec import from_json, to_json
-from harness.model.errors import StoreCorrupt, UserError
+from harness.model.errors import DeadlineExceeded, StoreCorrupt, UserError
 from harness.model.result import Report
-from harness.store.files import write_atomically
+from harness.proc import Deadline
+from harness.store.files import locked, write_atomically
 from harness.store.layout import Layout
 
 REPORT_FILE = "report.json"
+_HELD = ".held"
 
 
-def new_run_directory(layout: Layout) -> Path:
-    """A fresh directory whose name sorts by time: `20261120T231501-a1b2c3`."""
+@contextmanager
+def run_directory(layout: Layout) -> Iterator[Path]:
+    """A fresh directory whose name sorts by time (`20261120T231501-a1b2c3`), held by this process while it works.
+
+    Sweeps the disk images that runs of killed processes left: their content is a guest's memory, of no use.
+    """
+    _sweep_images(layout)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     path = layout.runs / f"{stamp}-{secrets.token_hex(3)}"
     path.mkdir()
-    return path
+    with locked(path / _HELD, Deadline(5.0)):
+        yield path
+
+
+def _sweep_images(layout: Layout) -> None:
+    for image in layout.runs.glob("*/*/*.img"):
+        try:
+            with locked(image.parents[1] / _HELD, Deadline(0.0)):
+                image.unlink(missing_ok=True)
+        except DeadlineExceeded:
+            continue  # a run that is being made
 
 
 def save_report(directory: Path, report: Report) -> None:

@@ -35,7 +35,7 @@ def test_a_run_in_json_and_its_report_in_every_form(tiny: Build) -> None:
     assert sum(case["outcome"] == "PASS" for case in report["cases"]) >= 20
     assert ttm_harness("report", report["id"], "--as", "json", status=0).stdout.startswith("{")
     junit = ElementTree.fromstring(ttm_harness("report", report["id"], "--as", "junit", status=0).stdout)
-    assert {suite.get("name") for suite in junit.iter("testsuite")} == {"kunit-self"}
+    assert {suite.get("name") for suite in junit.iter("testsuite")} == {"kunit-self", "boot"}
     assert "verdict: good" in ttm_harness("report", report["id"], status=0).stdout
 
 

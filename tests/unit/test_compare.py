@@ -23,7 +23,8 @@ def cases(*outcomes: Outcome, name: str = "a") -> tuple[Case, ...]:
     [
         ((P,), (P,), Change.SAME),
         ((F,), (F,), Change.SAME),
-        ((F,), (C,), Change.SAME),
+        ((F,), (C,), Change.REGRESSED),
+        ((C,), (F,), Change.SAME),
         ((S,), (S,), Change.SAME),
         ((X,), (X,), Change.SAME),
         ((X,), (P,), Change.FIXED),
@@ -48,23 +49,38 @@ def test_counts_are_stated() -> None:
     assert compare(cases(P, F, S), cases(P, P, P))[0].counts == "1/2 -> 3/3"
 
 
+def judged(base: Case | tuple[Case, ...], tip: tuple[Case, ...], alone: Standing) -> tuple[Standing, tuple[str, ...]]:
+    before = base if isinstance(base, tuple) else (base,)
+    return standing_against_base(compare(before, tip), Standing.GOOD, alone)
+
+
 def test_a_regression_is_bad() -> None:
-    verdict, why = standing_against_base(compare(cases(P), cases(F)), Standing.BAD)
-    assert verdict is Standing.BAD
-    assert why == ("REGRESSED s a: 1/1 -> 0/1",)
+    assert judged(cases(P), cases(F), Standing.BAD) == (Standing.BAD, ("REGRESSED s a: 1/1 -> 0/1",))
 
 
-@pytest.mark.parametrize(("base", "tip"), [((F,), (F,)), ((P, P), (P, F)), ((S,), (F,))])
+def test_a_crash_where_the_base_only_failed_is_a_regression() -> None:
+    assert judged(cases(F), cases(C), Standing.BAD)[0] is Standing.BAD
+
+
+@pytest.mark.parametrize(("base", "tip"), [((F,), (F,)), ((P, P), (P, F)), ((S,), (F,)), ((C,), (F,))])
 def test_without_a_better_base_nobody_is_blamed(base: tuple[Outcome, ...], tip: tuple[Outcome, ...]) -> None:
-    assert standing_against_base(compare(cases(*base), cases(*tip)), Standing.BAD)[0] is Standing.CANNOT_TELL
+    assert judged(cases(*base), cases(*tip), Standing.BAD)[0] is Standing.CANNOT_TELL
 
 
 def test_a_fix_is_good_and_said() -> None:
-    verdict, why = standing_against_base(compare(cases(F), cases(P)), Standing.GOOD)
-    assert (verdict, why) == (Standing.GOOD, ("FIXED s a: 0/1 -> 1/1",))
+    assert judged(cases(F), cases(P), Standing.GOOD) == (Standing.GOOD, ("FIXED s a: 0/1 -> 1/1",))
 
 
 def test_a_gap_on_the_tip_stays_a_gap() -> None:
-    verdict, why = standing_against_base(compare(cases(P), cases(N)), Standing.CANNOT_TELL)
-    assert verdict is Standing.CANNOT_TELL
-    assert why == ("GONE s a: 1/1 -> 0/0",)
+    verdict, why = judged(cases(P), cases(N), Standing.CANNOT_TELL)
+    assert (verdict, why) == (Standing.CANNOT_TELL, ("GONE s a: 1/1 -> 0/0",))
+
+
+def test_a_case_that_skips_itself_out_of_the_way_is_no_green() -> None:
+    others = cases(P, name="b")
+    assert judged((*cases(P), *others), (*cases(S), *others), Standing.GOOD)[0] is Standing.CANNOT_TELL
+
+
+def test_a_base_that_ran_nothing_makes_no_green() -> None:
+    assert judged((), cases(P), Standing.GOOD)[0] is Standing.CANNOT_TELL
+    assert judged(cases(N), cases(P), Standing.GOOD)[0] is Standing.CANNOT_TELL

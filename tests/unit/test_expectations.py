@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.judge.expectations import differences, overall, require, standing
+from harness.judge.expectations import boot_case, contradictions, differences, overall, require, standing
 from harness.model.machine import GuestFacts, Machine, Swap
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Event, Span
@@ -34,8 +34,12 @@ def outcomes(cases: tuple[Case, ...]) -> list[Outcome]:
     return [case.outcome for case in cases]
 
 
-def verdict(*cases: Case, ending: Ending = Ending.FINISHED, in_suite: bool = True) -> Standing:
-    return standing(ending, in_suite, (), cases, ())[0]
+def verdict(*cases: Case, problems: tuple[str, ...] = ()) -> Standing:
+    return standing(problems, cases)[0]
+
+
+def boot(ending: Ending = Ending.FINISHED, in_suite: bool = True, *loud: Event, fatal: bool = False) -> Case:
+    return boot_case(ending, "s", in_suite, loud, fatal)
 
 
 def test_what_was_required_and_ran_is_left_alone() -> None:
@@ -125,6 +129,10 @@ def test_only_a_known_failure_is_expected(
     assert outcomes(require(KNOWN, version, (Case("s", name, before, message=message),))) == [after]
 
 
+def test_a_case_executed_twice_counts_once() -> None:
+    assert outcomes(require(SUITE, V73, (GOOD[0], GOOD[0])))[-1] is Outcome.NOT_RUN
+
+
 def test_failed_counts_as_executed() -> None:
     failed = replace(GOOD[0], outcome=Outcome.FAIL)
     assert require(SUITE, V73, (failed, GOOD[1])) == (failed, GOOD[1])
@@ -152,6 +160,7 @@ def test_skips_alone_are_no_green() -> None:
 @pytest.mark.parametrize(
     ("ending", "in_suite", "expected"),
     [
+        (Ending.FINISHED, True, Standing.GOOD),
         (Ending.PANICKED, True, Standing.BAD),
         (Ending.HUNG, True, Standing.BAD),
         (Ending.PANICKED, False, Standing.CANNOT_TELL),
@@ -161,16 +170,37 @@ def test_skips_alone_are_no_green() -> None:
     ],
 )
 def test_endings(ending: Ending, in_suite: bool, expected: Standing) -> None:
-    assert verdict(*GOOD, ending=ending, in_suite=in_suite) is expected
+    assert verdict(*GOOD, boot(ending, in_suite)) is expected
+
+
+def test_the_boot_alone_is_no_green() -> None:
+    assert verdict(boot()) is Standing.CANNOT_TELL
 
 
 def test_a_problem_makes_findings_no_evidence_but_keeps_them() -> None:
-    why = standing(Ending.FINISHED, True, ("the RAM is wrong",), (Case("s", "x", Outcome.FAIL),), ())
+    why = standing(("the RAM is wrong",), (Case("s", "x", Outcome.FAIL), boot()))
     assert why == (Standing.CANNOT_TELL, ("the RAM is wrong", "1 case FAIL"))
 
 
-def test_a_splat_outside_any_case_is_bad() -> None:
-    assert standing(Ending.FINISHED, True, (), GOOD, (SPLAT,))[0] is Standing.BAD
+def test_a_splat_that_turned_no_case_red_is_bad() -> None:
+    verdict, why = standing((), (*GOOD, boot(Ending.FINISHED, True, SPLAT)))
+    assert verdict is Standing.BAD
+    assert why == ("WARNING: mm/swap.c at f; outside every case that could turn red",)
+
+
+def test_a_hung_task_makes_a_timeout_bad() -> None:
+    assert verdict(*GOOD, boot(Ending.TIMEOUT, True, SPLAT)) is Standing.BAD
+
+
+def test_an_oops_is_a_crash() -> None:
+    assert boot(Ending.FINISHED, True, SPLAT, fatal=True).outcome is Outcome.CRASH
+
+
+def test_what_the_kernel_recorded_itself_contradicts_the_console() -> None:
+    own = (replace(GOOD[0], outcome=Outcome.FAIL),)
+    assert len(contradictions("s", GOOD, own)) == 1
+    assert contradictions("s", GOOD, GOOD) == ()
+    assert contradictions("s", own, own) == ()
 
 
 def test_overall() -> None:

@@ -66,6 +66,23 @@ def test_a_deadline_counts_while_output_flows() -> None:
         run(("sh", "-c", "while :; do echo x; done"), deadline=Deadline(0.3))
 
 
+def test_a_deadline_counts_without_a_pause_in_the_output() -> None:
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        run(("yes",), deadline=Deadline(0.5))
+    assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("tethered", [True, False])
+def test_what_ignores_term_is_killed_after_its_leader_has_gone(tmp_path: Path, tethered: bool) -> None:
+    note = tmp_path / "pid"
+    script = f"(trap '' TERM; sh -c 'echo $PPID' > {note}; exec sleep 60) & sleep 0.3"
+    with spawn(("sh", "-c", script), tethered=tethered) as process:
+        stubborn = int(wait_for(note))
+        process.wait(Deadline(SOON))
+    assert gone(stubborn)
+
+
 def test_a_program_that_is_not_there_is_the_users() -> None:
     with pytest.raises(UserError, match="not installed"):
         run(("no-such-program-here",), deadline=Deadline(SOON))

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import harness.reports
 from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
+from harness.model.compare import Leg
 from harness.model.machine import Accel, Difference, GuestFacts, Machine
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Event, Provenance, Report, Run, Span, Stage
@@ -61,8 +62,9 @@ REPORT = Report(
         "t",
     ),
     runs=(RUN,),
-    cases=tuple(
-        Case("s", f"a.{outcome.lower()}", outcome, message=f"why [{outcome}]", run="001-x") for outcome in Outcome
+    cases=(
+        *(Case("s", f"a.{outcome.lower()}", outcome, message=f"why [{outcome}]", run="001-x") for outcome in Outcome),
+        Case("boot", "kernel", Outcome.WARN, message="WARNING: at f", events=(SPLAT,), run="001-x"),
     ),
     events=(SPLAT,),
 )
@@ -112,7 +114,7 @@ def test_problems_and_differences_are_shown() -> None:
 def test_junit_counts() -> None:
     root = ElementTree.fromstring(to_junit(REPORT))
     suites = {suite.get("name"): suite for suite in root.iter("testsuite")}
-    assert set(suites) == {"s", "t"}
+    assert set(suites) == {"s", "t", "boot"}
     suite = suites["s"]
     assert suite.get("tests") == str(len(Outcome))
     assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("2", "4", "2")
@@ -121,9 +123,20 @@ def test_junit_counts() -> None:
     assert properties["kernel"] == "7.3.4"
 
 
+def test_what_the_kernel_said_outside_every_case_is_a_failure_in_junit() -> None:
+    root = ElementTree.fromstring(to_junit(REPORT))
+    boot = next(suite for suite in root.iter("testsuite") if suite.get("name") == "boot")
+    assert [failure.get("message") for failure in boot.iter("failure")] == ["WARNING: at f"]
+
+
+def test_the_base_is_not_on_trial_in_junit() -> None:
+    root = ElementTree.fromstring(to_junit(replace(REPORT, runs=(replace(RUN, leg=Leg.BASE),))))
+    assert list(root.iter("testcase")) == []
+
+
 def test_a_problem_of_the_run_is_an_error_in_junit() -> None:
     root = ElementTree.fromstring(to_junit(replace(REPORT, runs=(replace(RUN, problems=("lost",)),), cases=())))
-    assert [error.get("message") for error in root.iter("error")] == ["lost", "lost"]
+    assert [error.get("message") for error in root.iter("error")] == ["lost"]
 
 
 def test_junit_survives_what_a_console_prints() -> None:

@@ -17,7 +17,7 @@ from harness.model.errors import DeadlineExceeded, InfraError, StoreCorrupt, Use
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, fresh_directory, locked, sweep_leftovers, write_atomically
 from harness.store.layout import Layout
-from harness.store.runs import find_run, load_report, new_run_directory
+from harness.store.runs import find_run, load_report, run_directory
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def test_a_store_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_runs_are_found_by_path_name_end_and_latest(scratch_layout: Layout) -> None:
-    run = new_run_directory(scratch_layout)
-    (run / "report.json").write_text("{}")
+    with run_directory(scratch_layout) as run:
+        (run / "report.json").write_text("{}")
     for name in (str(run), run.name, run.name[-6:], run.name[:12], "latest"):
         assert find_run(scratch_layout, name) == run
     with pytest.raises(UserError, match="no run"):
@@ -100,9 +100,22 @@ def test_runs_are_found_by_path_name_end_and_latest(scratch_layout: Layout) -> N
 
 
 def test_a_run_without_a_report_and_one_with_a_broken_report(scratch_layout: Layout) -> None:
-    run = new_run_directory(scratch_layout)
+    with run_directory(scratch_layout) as run:
+        pass
     with pytest.raises(UserError, match="has no report"):
         load_report(run)
     (run / "report.json").write_text('{"schema": "x"}')
     with pytest.raises(StoreCorrupt):
         load_report(run)
+
+
+def test_images_of_killed_runs_are_swept_and_those_of_living_ones_are_not(scratch_layout: Layout) -> None:
+    with run_directory(scratch_layout) as dead:
+        (dead / "001").mkdir()
+        (dead / "001" / "swap.img").touch()
+    with run_directory(scratch_layout) as alive:
+        assert not (dead / "001" / "swap.img").exists()
+        (alive / "001").mkdir()
+        (alive / "001" / "swap.img").touch()
+        with run_directory(scratch_layout):
+            assert (alive / "001" / "swap.img").exists()
