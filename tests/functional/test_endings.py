@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.flow import boots
+from harness.judge.expectations import BOOT_SUITE
 from harness.model.cell import Cell
 from harness.model.codec import from_json
 from harness.model.machine import Accel, Machine, Swap
@@ -38,7 +39,12 @@ say 'ok 2 other'
 
 
 def outcomes(result: boots.CellResult) -> dict[str, Outcome]:
-    return {case.name: case.outcome for case in result.cases}
+    """Of the suite's own cases; the boot's is looked at apart."""
+    return {case.name: case.outcome for case in result.cases if case.suite != BOOT_SUITE}
+
+
+def boot_outcome(result: boots.CellResult) -> Outcome:
+    return next(case.outcome for case in result.cases if case.suite == BOOT_SUITE)
 
 
 def test_a_good_run_is_green_and_leaves_all_that_is_promised(run_script: Runner, tmp_path: Path) -> None:
@@ -77,6 +83,7 @@ def test_asked_is_not_got(run_script: Runner) -> None:
 def test_a_panic_is_a_result(run_script: Runner) -> None:
     result = run_script(SAY + "echo c >/proc/sysrq-trigger\nsleep 5\n")
     assert result.run.ending is Ending.PANICKED
+    assert boot_outcome(result) is Outcome.CRASH
     assert result.run.phase == "script"
     assert result.run.verdict is Standing.BAD
     assert outcomes(result)["mine.first"] is Outcome.PASS
@@ -141,7 +148,7 @@ def test_a_flood_changes_nothing_or_is_said_to_have_cost_messages(run_script: Ru
     flood = f"i=0; while [ $i -lt 15000 ]; do echo '<4>{line}'; i=$((i+1)); done >/dev/kmsg\n"
     result = run_script(SAY + flood + REST, requires="other.third", deadline=120.0)
     if result.run.verdict is Standing.GOOD:
-        assert len(result.cases) == 3
+        assert len(outcomes(result)) == 3
     else:
         assert result.run.verdict is Standing.CANNOT_TELL
         assert any("lost messages" in problem for problem in result.run.problems)
@@ -160,3 +167,23 @@ def test_a_guest_too_small_to_boot_cannot_be_told_of(run_script: Runner) -> None
     assert result.run.facts is None
     assert result.run.verdict is Standing.CANNOT_TELL
     assert "never got ready" in result.run.problems[0]
+
+
+def test_a_splat_between_cases_is_bad(run_script: Runner) -> None:
+    # A line that the kernel's own WARN would print; the guest has no way to warn without a module.
+    splat = """
+say '------------[ cut here ]------------'
+say 'WARNING: mm/vmscan.c:1 at shrink_node+0x1/0x2, CPU#0: kswapd0/1'
+say 'Call Trace:'
+say ' kswapd+0x1/0x2'
+say '---[ end trace 0000000000000000 ]---'
+"""
+    result = run_script(SAY + REST + splat)
+    assert result.run.verdict is Standing.BAD
+    assert boot_outcome(result) is Outcome.WARN
+
+
+def test_a_runner_that_says_it_could_not_work_is_no_evidence(run_script: Runner) -> None:
+    result = run_script(SAY + REST + "exit 1\n")
+    assert result.run.verdict is Standing.CANNOT_TELL
+    assert "could not do its work" in result.run.problems[0]
