@@ -198,13 +198,13 @@ static void case_resume_each(struct tp_run *run)
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	for (k = 0; k < 4 && !run->failed; k++) {
+	for (k = 0; k < 4 && dev && !run->failed; k++) {
 		struct tp_bo_args args = {
 			.size = 19 * SZ_4K, .caching = k & 1 ? ttm_write_combined : ttm_cached,
 			.dma = k >= 2,
 		};
 
-		for (n = 1; n <= 19 && !run->failed; n++) {
+		for (n = 1; n <= 19 && dev && !run->failed; n++) {
 			bo = tp_fault_new(run, dev, &args);
 			if (!bo)
 				break;
@@ -212,6 +212,7 @@ static void case_resume_each(struct tp_run *run)
 				tp_resume(run, dev, bo, n, false);
 			tp_bo_unlock(bo);
 			tp_bo_put(bo);
+			dev = tp_dev_again(run, dev, args.caching);
 		}
 	}
 	tp_dev_free(run, dev);
@@ -227,7 +228,7 @@ static void case_resume_many(struct tp_run *run)
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	for (k = 0; k < 18 && !run->failed; k++) {
+	for (k = 0; k < 18 && dev && !run->failed; k++) {
 		struct tp_bo_args args = {
 			.size = sizes[k % 3], .caching = k / 3 % 3, .dma = k >= 9,
 		};
@@ -239,6 +240,7 @@ static void case_resume_many(struct tp_run *run)
 			tp_resume(run, dev, bo, 1 + tp_rand(run, bo->nr), true);
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
+		dev = tp_dev_again(run, dev, args.caching);
 	}
 	tp_dev_free(run, dev);
 }
@@ -254,7 +256,7 @@ static void case_resume_last(struct tp_run *run)
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	for (k = 0; k < 30 && !run->failed; k++) {
+	for (k = 0; k < 30 && dev && !run->failed; k++) {
 		struct tp_bo_args args = {
 			.size = sizes[k % 5], .caching = k / 5 % 3, .dma = k >= 15,
 		};
@@ -266,6 +268,7 @@ static void case_resume_last(struct tp_run *run)
 			tp_resume(run, dev, bo, bo->nr, false);
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
+		dev = tp_dev_again(run, dev, args.caching);
 	}
 	tp_dev_free(run, dev);
 }
@@ -282,7 +285,7 @@ static void case_resume_partial(struct tp_run *run)
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	for (k = 0; k < 4 && !run->failed; k++) {
+	for (k = 0; k < 4 && dev && !run->failed; k++) {
 		struct tp_bo_args args = {
 			.size = SZ_8M + SZ_4K,
 			.caching = k & 1 ? ttm_cached : ttm_write_combined, .dma = k & 2,
@@ -293,6 +296,76 @@ static void case_resume_partial(struct tp_run *run)
 			break;
 		if (!run->failed)
 			tp_resume(run, dev, bo, points[k], false);
+		tp_bo_unlock(bo);
+		tp_bo_put(bo);
+		dev = tp_dev_again(run, dev, args.caching);
+	}
+	tp_dev_free(run, dev);
+}
+
+/* All it needs lies in the pools: interrupted again and again nevertheless. */
+static void case_resume_pool(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_bo *bo, *other;
+	int k;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (k = 0; k < 12 && dev && !run->failed; k++) {
+		struct tp_bo_args args = {
+			.size = (19 + 16 * (k & 1)) * SZ_4K, .dma = k & 2,
+			.caching = k & 4 ? ttm_uncached : ttm_write_combined,
+		};
+
+		bo = tp_fault_new(run, dev, &args);
+		if (!bo)
+			break;
+		if (tp_fault_out(run, bo)) {
+			tp_bo_unlock(bo);
+			other = tp_fault_new(run, dev, &args);
+			tp_bo_put(other);
+			tp_bo_lock(bo);
+			tp_resume(run, dev, bo, 1 + tp_rand(run, bo->nr), true);
+		}
+		tp_bo_unlock(bo);
+		tp_bo_put(bo);
+		dev = tp_dev_again(run, dev, args.caching);
+	}
+	tp_dev_free(run, dev);
+}
+
+/*
+ * Suspected from a run of resume_many: pages changed to uncached when a page
+ * came from a pool are changed again by the next attempt, which is refused with
+ * -EINVAL, now and ever after: the content cannot be had back.
+ */
+static void case_suspect_e_again(struct tp_run *run)
+{
+	struct ttm_operation_ctx ctx = { .interruptible = true };
+	struct tp_bo_args args = { .size = 66 * SZ_4K, .caching = ttm_uncached };
+	struct tp_bo_args two = { .size = SZ_8K, .caching = ttm_uncached };
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_bo *bo, *other;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	bo = tp_fault_new(run, dev, &args);
+	if (bo && tp_fault_out(run, bo)) {
+		/* A block of 64 is back, of the next no page. */
+		tp_fail_nth(65);
+		tp_eq(run, tp_bo_populate(bo, &ctx), -EINTR, "interrupted restore");
+		tp_fail_nth(0);
+		other = tp_bo_new(dev, &two, NULL);
+		tp_bo_put(other);
+		tp_fail_nth(1);
+		tp_eq(run, tp_bo_populate(bo, &ctx), -EINTR, "interrupted again");
+		tp_fail_nth(0);
+		tp_eq(run, tp_bo_populate(bo, &ctx), 0, "resumed restore");
+	}
+	if (bo) {
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
@@ -337,6 +410,10 @@ const struct tp_case tp_cases_fault[] = {
 	{ "resume_last", "I5", "a restore interrupted at its last page", case_resume_last, NF },
 	{ "resume_partial", "I4,I5", "an interrupted restore of a partial backup",
 	  case_resume_partial, NF },
+	{ "resume_pool", "I5,I12,I13", "restores from pools interrupted again and again",
+	  case_resume_pool, NF | TP_NEED_PAT },
+	{ "suspect_e_again", "I5", "a restore interrupted twice can be resumed",
+	  case_suspect_e_again, NF | TP_HIDDEN | TP_NEED_PAT },
 	{ "restore_uninterruptible", "I5", "no -EINTR for who did not ask for it",
 	  case_restore_uninterruptible, NF },
 	{ }

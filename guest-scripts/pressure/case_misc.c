@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Other memory types, ghosts, imported objects, gutting, kernel objects. */
+#include <linux/delay.h>
 #include <linux/dma-fence.h>
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
@@ -174,6 +175,7 @@ static void case_ghost(struct tp_run *run)
 		tp_eq(run, tp_bo_validate(bo, TTM_PL_VRAM, NULL), 0, "to VRAM, in a pipeline");
 		dev->move_fence = NULL;
 		tp_bo_unlock(bo);
+		msleep(20);
 		tp_check(run, !list_empty(&dev->tts), "the pages went before the fence");
 		tp_balance(run, "ghost");
 		tp_lru_check(run, dev, "ghost");
@@ -237,7 +239,8 @@ out:
 /* No placement: the pages go and come back as zeroes. */
 static void case_gutting(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	static const struct tp_dev_args dargs = { .vram = SZ_1M };
+	struct tp_dev *dev = tp_dev_new(run, &dargs);
 	struct ttm_placement none = { };
 	struct ttm_operation_ctx ctx = { };
 	int k;
@@ -245,7 +248,7 @@ static void case_gutting(struct tp_run *run)
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	for (k = 0; k < 8 && !run->failed; k++) {
+	for (k = 0; k < 12 && !run->failed; k++) {
 		struct tp_bo_args args = {
 			.caching = k & 1 ? ttm_write_combined : ttm_cached, .dma = k & 2,
 			.watermark = k & 4,
@@ -255,9 +258,15 @@ static void case_gutting(struct tp_run *run)
 
 		if (!bo)
 			break;
+		tp_bo_lock(bo);
+		/* What has been in VRAM is not zeroed when it is populated again. */
+		if (k >= 8) {
+			tp_eq(run, tp_bo_validate(bo, TTM_PL_VRAM, NULL), 0, "to VRAM");
+			tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "back to TT");
+			tp_bo_verify(run, bo, "back from VRAM");
+		}
 		w = tp_witness(run, bo);
 		bo->wit = NULL;
-		tp_bo_lock(bo);
 		tp_eq(run, ttm_bo_validate(&bo->base, &none, &ctx), 0, "gutting");
 		tp_check(run, !ttm_tt_is_populated(bo->base.ttm), "gutted but populated");
 		tp_wit_given(run, w, args.caching, "gutted");

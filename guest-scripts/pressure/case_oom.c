@@ -177,8 +177,8 @@ static void case_oom_restore(struct tp_run *run)
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	for (k = 0; k < 4 && !run->failed; k++) {
-		for (n = 1; n < 70 && !run->failed; n += 1 + n / 24) {
+	for (k = 0; k < 4 && dev && !run->failed; k++) {
+		for (n = 1; n < 70 && dev && !run->failed; n += 1 + n / 24) {
 			struct tp_bo_args args = {
 				.size = 37 * SZ_4K, .dma = k & 1,
 				.caching = k & 2 ? ttm_cached : ttm_write_combined,
@@ -214,12 +214,75 @@ static void case_oom_restore(struct tp_run *run)
 next:
 			tp_bo_unlock(bo);
 			tp_bo_put(bo);
+			dev = tp_dev_again(run, dev, args.caching);
 		}
 	}
 	tp_dev_free(run, dev);
 	tp_metric(run, "enomem", enomem);
 	tp_metric(run, "eintr", eintr);
 	if (!run->failed && !enomem)
+		tp_skip(run, TP_ARMED);
+}
+
+/* Moves that run out of memory on the way: the object stays, with its content. */
+static void case_oom_move(struct tp_run *run)
+{
+	static const struct tp_dev_args dargs = { .vram = SZ_1M };
+	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	bool swap = TP_HAVE_BACKUP && get_nr_swap_pages() > 4096;
+	u32 n, failed = 0;
+	int k;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (k = 0; k < 4 && !run->failed; k++) {
+		for (n = 1; n < 26 && !run->failed; n++) {
+			struct tp_bo_args args = {
+				.size = 7 * SZ_4K, .caching = ttm_cached, .dma = k & 1,
+				.watermark = !TP_HAVE_BACKUP,
+			};
+			struct tp_bo *bo = tp_fault_new(run, dev, &args);
+			u32 to = k & 2 ? TTM_PL_TT : TTM_PL_VRAM;
+			int ret;
+
+			if (!bo)
+				break;
+			tp_bo_lock(bo);
+			if (k & 2)
+				tp_eq(run, tp_bo_validate(bo, TTM_PL_VRAM, NULL), 0, "to VRAM");
+			else if (swap)
+				tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, true),
+				      bo->nr, "pages backed up");
+			tp_fail_nth(n);
+			ret = tp_bo_validate(bo, to, NULL);
+			tp_fail_nth(0);
+			if (ret) {
+				failed++;
+				tp_eq(run, ret, -ENOMEM, "move %d out of memory at %u", k, n);
+				tp_check(run, bo->base.resource, "an object lost its place");
+				tp_lru_check(run, dev, "a move failed");
+				if (k & 2) {
+					tp_eq(run, bo->base.resource->mem_type, TTM_PL_VRAM,
+					      "memory type after a move that failed");
+					tp_check(run, !bo->base.ttm,
+						 "a move that failed left a ttm_tt behind");
+				}
+				tp_balance(run, "a move failed");
+				tp_eq(run, tp_bo_validate(bo, to, NULL), 0, "move again");
+			}
+			tp_eq(run, bo->base.resource->mem_type, to, "memory type at last");
+			tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "to TT");
+			tp_populated(run, bo, "moved at last");
+			tp_bo_verify(run, bo, "moved at last");
+			tp_balance(run, "moved at last");
+			tp_bo_unlock(bo);
+			tp_bo_put(bo);
+		}
+	}
+	tp_dev_free(run, dev);
+	tp_metric(run, "failures", failed);
+	if (!run->failed && failed < 8)
 		tp_skip(run, TP_ARMED);
 }
 
@@ -375,7 +438,7 @@ static void case_oom_mayfail(struct tp_run *run)
 	struct tp_dev *dev = tp_dev_new(run, NULL);
 	struct tp_bo *out[8] = { }, *bo, *next;
 	bool swap = TP_HAVE_BACKUP && get_nr_swap_pages() > 4096;
-	unsigned int filled = 0, failed = 0;
+	unsigned int filled = 0, failed = 0, tries = 0;
 	int i, round, ret = 0;
 
 	if (!dev)
@@ -408,13 +471,14 @@ static void case_oom_mayfail(struct tp_run *run)
 		tp_bo_lock(bo);
 		ret = tp_bo_populate(bo, &ctx);
 		tp_bo_unlock(bo);
-		if (ret)
+		/* Once is enough to know, and what was set aside lasts for once. */
+		if (ret || atomic_read(&tp_oom_own))
 			break;
 		filled++;
 	}
 	tp_eq(run, ret, -ENOMEM, "populate when all memory is in use");
 	tp_eq(run, atomic_read(&tp_oom_own), 0, "calls of the OOM killer by populate");
-	for (round = 0; round < 6; round++) {
+	for (round = 0; round < 6 && !atomic_read(&tp_oom_own); round++) {
 		for (i = 0; i < ARRAY_SIZE(out) && out[i]; i++) {
 			tp_bo_lock(out[i]);
 			ret = tp_bo_populate(out[i], &ctx);
@@ -426,6 +490,23 @@ static void case_oom_mayfail(struct tp_run *run)
 		}
 	}
 	tp_eq(run, atomic_read(&tp_oom_own), 0, "calls of the OOM killer by restore");
+	/* Nor does a backup, which needs memory before it gives any. */
+	list_for_each_entry(bo, &dev->bos, link) {
+		long got;
+
+		if (atomic_read(&tp_oom_own))
+			break;
+		if (!swap || bo->nr != 256 || !ttm_tt_is_populated(bo->base.ttm))
+			continue;
+		tp_bo_lock(bo);
+		got = tp_bo_backup(&bo->base, NULL, false, false, true);
+		tp_bo_unlock(bo);
+		tp_check(run, got == -EBUSY || got > 0, "backup when all memory is in use: %ld",
+			 got);
+		if (++tries == 6)
+			break;
+	}
+	tp_eq(run, atomic_read(&tp_oom_own), 0, "calls of the OOM killer by backup");
 	unregister_oom_notifier(&tp_oom_nb);
 	list_for_each_entry_safe(bo, next, &dev->bos, link)
 		if (bo->nr == 256)
@@ -438,8 +519,6 @@ static void case_oom_mayfail(struct tp_run *run)
 	tp_metric(run, "objects", filled);
 	tp_metric(run, "restores_failed", failed);
 	tp_metric(run, "oom_by_others", atomic_read(&tp_oom_other));
-	if (swap)
-		tp_check(run, failed, "no restore ran out of memory");
 	for (i = 0; i < ARRAY_SIZE(out) && out[i]; i++) {
 		tp_bo_lock(out[i]);
 		tp_fault_in(run, out[i], "restore when there is memory again");
@@ -510,6 +589,8 @@ const struct tp_case tp_cases_oom[] = {
 	  case_oom_shrink_move, NF },
 	{ "oom_restore", "I1,I5", "restore out of memory at each allocation in turn",
 	  case_oom_restore, NF },
+	{ "oom_move", "I1,I6,I15", "moves out of memory at each allocation in turn", case_oom_move,
+	  TP_NEED_FAULT },
 	{ "oom_total", "I7,I15,I17", "no memory at all: walks end, nothing moves, no kill",
 	  case_oom_total, NF },
 	{ "oom_mayfail", "I5,I11,I17", "all memory in use: an error for who may fail, no OOM killer",

@@ -284,7 +284,7 @@ static void case_pages_limit(struct tp_run *run)
 	struct tp_bo_args free = { .size = SZ_64K, .caching = ttm_cached };
 	char old[24];
 	struct ttm_operation_ctx ctx = { };
-	int i, round, n;
+	int i, round, n, failures = 0;
 
 	if (!dev)
 		return;
@@ -340,7 +340,7 @@ static void case_pages_limit(struct tp_run *run)
 					break;
 				tp_bo_lock(bo);
 				tp_fail_nth(i);
-				tp_bo_populate(bo, NULL);
+				failures += !!tp_bo_populate(bo, NULL);
 				tp_fail_nth(0);
 				tp_bo_unlock(bo);
 				tp_bo_put(bo);
@@ -352,6 +352,7 @@ static void case_pages_limit(struct tp_run *run)
 		}
 		tp_balance(run, "limited");
 	}
+	tp_metric(run, "failures", failures);
 out:
 	for (i = 0; i < 10; i++)
 		tp_bo_put(bos[i]);

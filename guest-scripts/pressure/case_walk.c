@@ -201,6 +201,9 @@ static void case_walk_bulk(struct tp_run *run)
 		}
 		tp_check(run, n <= 40, "a walk along a bulk move does not end");
 		tp_check(run, k == 0 || n >= 8, "walk %d came by %d of 8 objects", k, n);
+		/* Moved to the end of the bulk first, the walk meets all of it again. */
+		if (k == 1)
+			tp_eq(run, n, 11, "objects of a walk that its bulk moved under");
 		tp_check(run, k || !n, "a walk came by %d locked objects", n);
 		tp_lru_check(run, dev, "after a walk along a bulk move");
 		tp_bulk_check(run, dev, &bulk, "after a walk along a bulk move");

@@ -322,6 +322,23 @@ void tp_dev_free(struct tp_run *run, struct tp_dev *dev)
 	kfree(dev);
 }
 
+/*
+ * The pools go with the last device: for who restores in several steps, with
+ * attributes, from pools as they happen to be, meets suspect_e_*.
+ */
+struct tp_dev *tp_dev_again(struct tp_run *run, struct tp_dev *dev, enum ttm_caching caching)
+{
+	struct tp_dev_args args = dev->args;
+
+	if (caching == ttm_cached)
+		return dev;
+	tp_dev_free(run, dev);
+	dev = tp_dev_new(run, &args);
+	if (dev)
+		dev->shrink_off = true;
+	return dev;
+}
+
 /* ---- objects ---- */
 
 static void tp_bo_destroy(struct ttm_buffer_object *tbo)

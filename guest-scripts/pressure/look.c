@@ -185,6 +185,31 @@ long tp_pool_limit(void)
 	return tp_pool_footer(&total, &limit) ? limit : -1;
 }
 
+/* Pages that are free, or that some counter of the kernel knows the use of. */
+static long tp_known_pages(void)
+{
+	struct sysinfo si;
+	struct zone *zone;
+	long n;
+	int cpu, i;
+
+	si_meminfo(&si);
+	n = si.freeram;
+	for (i = 0; i < MAX_NR_ZONES; i++) {
+		zone = &NODE_DATA(first_online_node)->node_zones[i];
+		if (!zone->per_cpu_pageset)
+			continue;
+		for_each_online_cpu(cpu)
+			n += per_cpu_ptr(zone->per_cpu_pageset, cpu)->count;
+	}
+	n += tp_node_stat(NR_FILE_PAGES) + tp_node_stat(NR_ANON_MAPPED);
+	n += tp_node_stat(NR_SLAB_UNRECLAIMABLE_B) + tp_node_stat(NR_SLAB_RECLAIMABLE_B);
+#if TP_HAVE_GPU_STATS
+	n += tp_node_stat(NR_GPU_ACTIVE) + tp_node_stat(NR_GPU_RECLAIM);
+#endif
+	return n;
+}
+
 void tp_counters_read(struct tp_counters *c)
 {
 #if TP_HAVE_GPU_STATS
@@ -198,6 +223,7 @@ void tp_counters_read(struct tp_counters *c)
 	c->swap_free = get_nr_swap_pages();
 	c->bo_count = atomic_read(&ttm_glob.bo_count);
 	c->dma_mapped = tp_dma_mapped();
+	c->known = tp_known_pages();
 }
 
 /* A page freed under writeback keeps its swap entry until reclaim comes by. */
@@ -209,6 +235,11 @@ void tp_wait_writeback(void)
 		msleep(20);
 }
 
+/* Who reads the result has files open as well, and the kernel counts in batches. */
+#define TP_FILES_SLACK	120
+/* Page tables, stacks, what processors keep for themselves. */
+#define TP_KNOWN_SLACK	512
+
 /* Files are put with a delay: wait for what is allowed to be late. */
 void tp_leak_check(struct tp_run *run)
 {
@@ -218,8 +249,11 @@ void tp_leak_check(struct tp_run *run)
 	for (i = 0; i < 40; i++) {
 		flush_delayed_fput();
 		tp_counters_read(&c);
+		c.files = tp_open_files();
 		if (c.gpu_active == run->start.gpu_active &&
 		    c.gpu_reclaim == run->start.gpu_reclaim &&
+		    run->start.known - c.known <= TP_KNOWN_SLACK &&
+		    c.files <= run->start.files + TP_FILES_SLACK &&
 		    c.shmem <= run->start.shmem &&
 		    c.swap_free >= run->start.swap_free)
 			break;
@@ -229,6 +263,13 @@ void tp_leak_check(struct tp_run *run)
 	tp_eq(run, c.gpu_reclaim, run->start.gpu_reclaim, "afterwards: GPUReclaim in pages");
 	tp_eq(run, c.bo_count, run->start.bo_count, "afterwards: objects of TTM");
 	tp_eq(run, c.dma_mapped, run->start.dma_mapped, "afterwards: DMA-mapped pages");
+	tp_metric(run, "pages_unaccounted", run->start.known - c.known);
+	if (run->start.known - c.known > TP_KNOWN_SLACK)
+		tp_bug(run, "afterwards: %ld pages that nobody accounts for",
+		       run->start.known - c.known);
+	if (c.files > run->start.files + TP_FILES_SLACK)
+		tp_bug(run, "afterwards: open files grew from %ld to %ld", run->start.files,
+		       c.files);
 	if (run->quiet) {
 		if (c.shmem > run->start.shmem)
 			tp_bug(run, "afterwards: shmem grew from %ld to %ld pages",

@@ -368,13 +368,14 @@ static int tp_execute(struct tp_run *run)
 		pr_err("ttm_pressure: no case \"%s\"; see the file cases\n", run->k.name);
 		return -ENOENT;
 	}
-	if (tp_held && strcmp(c->name, "release") && strcmp(c->name, "held_faults")) {
+	if (tp_held && strcmp(c->name, "release")) {
 		pr_err("ttm_pressure: objects are held; case=release first\n");
 		return -EBUSY;
 	}
 	prandom_seed_state(&run->rnd, run->k.seed);
 	run->quiet = !(c->needs & TP_LOUD);
 	tp_counters_read(&run->start);
+	run->start.files = tp_open_files();
 	warns = tp_warn_count();
 	t0 = ktime_get_ns();
 	if (tp_may_run(run, c))

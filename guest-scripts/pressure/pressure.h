@@ -60,6 +60,8 @@ struct tp_counters {
 	long swap_free;
 	long bo_count;
 	long dma_mapped;
+	long files;
+	long known;
 };
 
 struct tp_stats {
@@ -231,6 +233,7 @@ struct device *tp_parent(void);
 /* device.c */
 struct tp_dev *tp_dev_new(struct tp_run *run, const struct tp_dev_args *args);
 void tp_dev_free(struct tp_run *run, struct tp_dev *dev);
+struct tp_dev *tp_dev_again(struct tp_run *run, struct tp_dev *dev, enum ttm_caching caching);
 struct tp_bo *tp_bo_new(struct tp_dev *dev, const struct tp_bo_args *args, int *err);
 void tp_bo_put(struct tp_bo *bo);
 void tp_bo_lock(struct tp_bo *bo);
@@ -287,6 +290,8 @@ long tp_backup_pages(struct tp_bo *bo, long *swapped);
 struct file *tp_file_hold(struct tp_bo *bo);
 void tp_file_empty(struct tp_run *run, struct file *f, const char *when);
 pgoff_t tp_tt_real(struct ttm_tt *tt);
+bool tp_copy_check(struct tp_run *run, struct tp_bo *bo, struct file *file, pgoff_t idx,
+		   pgoff_t i, const char *when);
 struct tp_wit *tp_witness(struct tp_run *run, struct tp_bo *bo);
 /* Every page went back to the system, cached, exactly once. */
 void tp_wit_freed(struct tp_run *run, struct tp_wit *w, const char *when);

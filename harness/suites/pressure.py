@@ -76,7 +76,6 @@ SUITE = Suite(
         MaySkip("*", r"GPUActive in vmstat", "the counters came with 2232ba9c7931", before=(7, 1)),
         MaySkip("*", r"backup at native order", "the order is native since a3fdf74ffa59", before=(7, 2)),
         MaySkip("*", r"needs swap space|MB of free swap", "the machine was asked to have none", swap=False),
-        MaySkip("*", r"machine without swap", "the machine was asked to have some", swap=True),
     ),
 )
 
