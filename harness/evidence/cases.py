@@ -24,6 +24,8 @@ _FAILED = re.compile(r"(?:EXPECTATION|ASSERTION) FAILED at ")
 _HOUSEKEEPING = re.compile(
     r"# (?:module: |Totals: |.*: pass:\d+ fail:\d+|[^:\s]+\.(?:speed|module|is_init): |(?:speed|is_init): )"
 )
+# a figure of the case, as suite-pressure prints them (figures.py)
+_FIGURE = re.compile(r"# [\w.-]+: [a-z]\w*=-?\d+(?:\.\d+)?")
 _LONGEST_MESSAGE = 400
 _SATISFIED = (Outcome.PASS, Outcome.XFAIL, Outcome.SKIP)
 _BAD = (Outcome.FAIL, Outcome.CRASH, Outcome.TIMEOUT, Outcome.INCOMPLETE)
@@ -173,6 +175,6 @@ def _message(node: Node) -> str:
     if node.reason:
         return node.reason
     for text in node.diagnostics:
-        if text.startswith("#") and not _HOUSEKEEPING.match(text):
+        if text.startswith("#") and not _HOUSEKEEPING.match(text) and not _FIGURE.fullmatch(text):
             return _SPOKEN.sub("", text).strip(" #")
     return ""

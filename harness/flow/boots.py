@@ -15,6 +15,7 @@ from harness.evidence.figures import figures
 from harness.evidence.ktap import parse as parse_ktap
 from harness.evidence.kunit_state import kunit_state
 from harness.evidence.lines import Line, decode
+from harness.evidence.oom_class import read_ooms
 from harness.evidence.parse import parse_ktap_text
 from harness.evidence.sections import suite_sections
 from harness.evidence.splats import Severity, find_events, severity
@@ -211,7 +212,7 @@ def _judge(name: str, cell: Cell, suites: Sequence[Suite], bench: Bench, result:
     problems = _problems(result, suites, lines)
     if cut:
         problems.append(f"the console is longer than {_CONSOLE_LIMIT >> 20} MiB; the rest was not read")
-    events = find_events(lines)
+    events = _with_ooms(find_events(lines), lines)
     cases: list[Case] = []
     doubts: list[str] = []
     settled: dict[Span, Event] = {}
@@ -259,6 +260,12 @@ def _judge(name: str, cell: Cell, suites: Sequence[Suite], bench: Bench, result:
     return CellResult(
         run, tuple(replace(case, run=name) for case in cases), tuple(replace(event, run=name) for event in events)
     )
+
+
+def _with_ooms(events: Sequence[Event], lines: Sequence[Line]) -> tuple[Event, ...]:
+    """OOM events are titled by what they mean: who was killed, with how much swap free."""
+    sentences = {oom.report.span.first: oom.sentence for oom in read_ooms(lines)}
+    return tuple(replace(event, title=sentences.get(event.span.first, event.title)) for event in events)
 
 
 def _loud(events: Sequence[Event], cases: Sequence[Case]) -> list[Event]:

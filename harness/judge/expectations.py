@@ -36,7 +36,7 @@ def require(
         allowed = [one for one in suite.may_skip if one.holds_for(version, swap)]
         judged = [case if _may_skip(case, allowed) else _not_run(case) for case in judged]
     for requirement in suite.requirements:
-        if requirement.holds_for(version):
+        if requirement.holds_for(version, swap):
             judged = _apply(requirement, suite, judged)
     if not any(case.outcome.executed for case in judged) and not any(c.outcome is Outcome.NOT_RUN for c in judged):
         judged.append(Case(suite.name, "*", Outcome.NOT_RUN, message="no case of this suite was executed"))

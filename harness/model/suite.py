@@ -12,16 +12,18 @@ class Requirement:
     """What must have been executed for the suite to count, on kernels in [since, before).
 
     `case` is a glob over `SUITE.CASE` names as KTAP nests them (`ttm_pool.*`); at least `least` distinct cases
-    that match must have been executed. SKIP does not count.
+    that match must have been executed. SKIP does not count. With `swap` it holds only on machines that have swap
+    (True) or have none (False).
     """
 
     case: str
     least: int
     since: tuple[int, int] = (0, 0)
     before: tuple[int, int] = (9999, 0)
+    swap: bool | None = None
 
-    def holds_for(self, version: tuple[int, int, int]) -> bool:
-        return self.since <= version[:2] < self.before
+    def holds_for(self, version: tuple[int, int, int], swap: bool) -> bool:
+        return self.since <= version[:2] < self.before and self.swap in (None, swap)
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,5 +127,7 @@ def _print_case(case: Case, console: Console) -> None:
     if case.message:
         console.print(f"      {escape(case.message)}")
     for event in case.events:
+        if event.title not in case.message:
+            console.print(f"      {escape(event.title)}")
         for line in event.lines[:_EXCERPT_LINES]:
             console.print(f"      [dim]{escape(line)}[/]")
