@@ -26,7 +26,7 @@ from harness.model.suite import Suite
 from harness.proc import Deadline, run
 from harness.store.layout import Layout
 from harness.store.runs import run_directory, save_report
-from harness.suites.knobs import check_knobs
+from harness.suites.knobs import check_knob_cases, check_knobs
 from harness.suites.registry import narrowed, suite_named
 
 _TOOL_SECONDS = 30.0
@@ -83,6 +83,7 @@ def chosen_suites(request: Request) -> tuple[Suite, ...]:
     if not suites:
         raise UserError("no suite is named", hint="--suite ttm-kunit,xe-kunit")
     check_knobs(request.knobs, suites)
+    check_knob_cases(request.knobs, request.cases, suites)
     return suites
 
 

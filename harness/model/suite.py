@@ -103,6 +103,7 @@ class Suite:
     guest's memory is sampled into a time series; 0 leaves it out. `bad_disk` asks for a disk whose writes fail.
     With `may_skip` every skip that it does not list is a gap; None leaves skips to the requirements.
     A `selectable` suite can run a part of its cases; `cases` are the globs of those it runs when nobody chooses.
+    `knob_cases` are globs of the cases that take knobs.
     """
 
     name: str
@@ -121,5 +122,6 @@ class Suite:
     bad_disk: bool = False
     may_skip: tuple[MaySkip, ...] | None = None
     selectable: bool = False
+    knob_cases: tuple[str, ...] = ()
     expected_failures: tuple[ExpectedFailure, ...] = ()
     cases: tuple[str, ...] = ()

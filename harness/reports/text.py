@@ -18,7 +18,7 @@ from harness.model.units import MIB, format_seconds
 
 _STYLE = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT_TELL: "bold yellow"}
 _SHOWN_PER_RUN = 12
-_EXCERPT_LINES = 12
+_EXCERPT_LINES = 6
 _SHOWN_CHANGES = 40
 _SHA256 = re.compile(r" sha256:[0-9a-f]{64}|[( ]*series [0-9a-f]{64}\)?")
 _SHOWN_REASONS = 30

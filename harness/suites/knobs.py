@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable, Sequence
 
 from harness.model.cell import Knob
@@ -24,6 +25,19 @@ def check_knobs(knobs: Iterable[Knob], suites: Sequence[Suite]) -> None:
         seen.add(knob.name)
         if not _fits(spec, knob.value):
             raise UserError(f"the knob {knob.name} cannot be {knob.value!r}", hint=f"{spec.name}: {_form(spec)}")
+
+
+def check_knob_cases(knobs: Sequence[Knob], cases: Sequence[str], suites: Sequence[Suite]) -> None:
+    """UserError when knobs are given but none of the chosen cases takes any: they would change nothing."""
+    takers = [glob for suite in suites for glob in suite.knob_cases]
+    if not knobs or not cases or any(_meet(case, taker) for case in cases for taker in takers):
+        return
+    raise UserError(f"none of the cases {', '.join(cases)} takes knobs", hint=f"those that do: {', '.join(takers)}")
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether two globs can name the same case; exact where one of them is a plain name."""
+    return fnmatch.fnmatchcase(one, other) or fnmatch.fnmatchcase(other, one)
 
 
 def _fits(spec: KnobSpec, value: str) -> bool:

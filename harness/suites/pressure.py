@@ -46,6 +46,8 @@ KNOBS = (
     ),
     KnobSpec("touch", KnobForm.CHOICE, "order of access", choices=("seq", "random", "none")),
     KnobSpec("writeback", KnobForm.CHOICE, "when the shrinker writes back", choices=("auto", "always", "never")),
+    _percent("backup_fault", "chance of ttm/backup_fault_inject in the cases of load"),
+    KnobSpec("backup_fault_times", KnobForm.INTEGER, "how often at most; without it no limit", 1, 1_000_000),
     KnobSpec("verify", KnobForm.CHOICE, "how much of the content is checked", choices=("full", "head", "none")),
 )
 
@@ -76,6 +78,7 @@ SUITE = Suite(
     ),
     bad_disk=True,
     selectable=True,
+    knob_cases=("forward_progress", "pressure_*", "noswap_purge", "hog_beside"),
     may_skip=(
         MaySkip("*", r"ttm_bo_shrink", "there is nothing to test before the series was merged", before=_MERGED),
         MaySkip("*", r"GPUActive in vmstat", "the counters came with 2232ba9c7931", before=(7, 1)),

@@ -8,7 +8,7 @@ import pytest
 from harness.model.cell import Knob
 from harness.model.errors import UserError
 from harness.suites import pressure, ttm_kunit
-from harness.suites.knobs import check_knobs
+from harness.suites.knobs import check_knob_cases, check_knobs
 
 SUITES = (ttm_kunit.SUITE, pressure.SUITE)
 
@@ -50,3 +50,15 @@ def test_suites_without_knobs() -> None:
 def test_a_knob_given_twice() -> None:
     with pytest.raises(UserError, match="twice"):
         check_knobs((Knob("bo", "1M"), Knob("bo", "2M")), SUITES)
+
+
+@pytest.mark.parametrize("cases", [(), ("forward_progress",), ("pressure_wc", "walk_once"), ("*",), ("pressure_*",)])
+def test_knobs_for_cases_that_take_them(cases: tuple[str, ...]) -> None:
+    check_knob_cases((Knob("bo", "1M"),), cases, SUITES)
+
+
+@pytest.mark.parametrize("cases", [("walk_once",), ("content_*", "resume_each")])
+def test_knobs_that_would_change_nothing(cases: tuple[str, ...]) -> None:
+    check_knob_cases((), cases, SUITES)
+    with pytest.raises(UserError, match="takes knobs"):
+        check_knob_cases((Knob("bo", "1M"),), cases, SUITES)
