@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from harness.flow.boots import Bench, CellResult, boot_cell
+from harness.flow.boots import Bench, boot_cell
+from harness.flow.readout import CellResult
 from harness.kernel.module import build_module
 from harness.model.build import Build
 from harness.model.cell import Cell

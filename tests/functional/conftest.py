@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.checkout import data_directory
-from harness.flow.boots import Bench, CellResult, boot_cell
+from harness.flow.boots import Bench, boot_cell
+from harness.flow.readout import CellResult
 from harness.guest.root import guest_root
 from harness.inputs.resolve import resolve
 from harness.kernel.build import obtain

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.flow import boots
+from harness.flow.readout import CellResult
 from harness.judge.expectations import BOOT_SUITE
 from harness.model.cell import Cell
 from harness.model.codec import from_json
@@ -38,12 +39,12 @@ say 'ok 2 other'
 """
 
 
-def outcomes(result: boots.CellResult) -> dict[str, Outcome]:
+def outcomes(result: CellResult) -> dict[str, Outcome]:
     """Of the suite's own cases; the boot's is looked at apart."""
     return {case.name: case.outcome for case in result.cases if case.suite != BOOT_SUITE}
 
 
-def boot_outcome(result: boots.CellResult) -> Outcome:
+def boot_outcome(result: CellResult) -> Outcome:
     return next(case.outcome for case in result.cases if case.suite == BOOT_SUITE)
 
 
