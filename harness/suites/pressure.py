@@ -83,6 +83,7 @@ SUITE = Suite(
         MaySkip("*", r"ttm_bo_shrink", "there is nothing to test before the series was merged", before=_MERGED),
         MaySkip("*", r"GPUActive in vmstat", "the counters came with 2232ba9c7931", before=(7, 1)),
         MaySkip("*", r"backup at native order", "the order is native since a3fdf74ffa59", before=(7, 2)),
+        MaySkip("pressure.kmemleak", r"DEBUG_KMEMLEAK", "leaks are looked for in the profile debug"),
         MaySkip("*", r"needs swap space|MB of free swap", "the machine was asked to have none", swap=False),
     ),
 )
