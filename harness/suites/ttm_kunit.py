@@ -36,7 +36,7 @@ SUITE = Suite(
         ExpectedSplat(
             r"ttm_bo\.ttm_bo_reserve_deadlock",
             r"^WARNING: possible recursive locking detected|reservation_ww_class_mutex",
-            "two objects are reserved against each other on purpose; lockdep (profile debug) says so, and is off then",
+            "two objects are reserved against each other on purpose; lockdep (profile debug) says so and is off then",
         ),
         ExpectedSplat(
             r"ttm_device\.ttm_device_init_no_vma_man",
