@@ -269,7 +269,7 @@ static void case_content_many(struct tp_run *run)
 		struct tp_bo_args args = {
 			.size = (1 + tp_rand(run, 40)) * SZ_4K,
 			.caching = tp_rand(run, 3), .dma = tp_rand(run, 2),
-			.in_system = !tp_rand(run, 4), .priority = tp_rand(run, 3),
+			.in_system = !tp_rand(run, 4), .priority = tp_rand(run, TTM_MAX_BO_PRIORITY),
 		};
 
 		bos[i] = tp_bo_new(dev, &args, NULL);

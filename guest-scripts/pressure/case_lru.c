@@ -66,7 +66,9 @@ static void case_walk_once(struct tp_run *run)
 		return;
 	dev->shrink_off = true;
 	for (i = 0; i < ARRAY_SIZE(bos); i++) {
-		struct tp_bo_args args = { .caching = ttm_cached, .priority = i % 3 };
+		struct tp_bo_args args = {
+			.caching = ttm_cached, .priority = i % TTM_MAX_BO_PRIORITY,
+		};
 
 		bos[i] = tp_filled(run, dev, &args);
 		if (!bos[i])
@@ -80,9 +82,9 @@ static void case_walk_once(struct tp_run *run)
 	tp_eq(run, tp_bo_backup(&bos[7]->base, NULL, false, false, false), TP_NR, "pages");
 	tp_bo_unlock(bos[7]);
 	tp_bo_lock(bos[9]);
-	for (prio = 0; prio < 3; prio++)
+	for (prio = 0; prio < TTM_MAX_BO_PRIORITY; prio++)
 		for (i = 0; i < ARRAY_SIZE(bos); i++)
-			if (i % 3 == prio && i != 4 && i != 7 && i != 9)
+			if (i % TTM_MAX_BO_PRIORITY == prio && i != 4 && i != 7 && i != 9)
 				want[m++] = bos[i]->id;
 	ttm_bo_lru_for_each_reserved_guarded(&curs, ttm_manager_type(&dev->bdev, TTM_PL_TT),
 					     &arg, tbo) {

@@ -431,14 +431,25 @@ static const struct file_operations tp_run_fops = {
 	.write = tp_run_write,
 };
 
-static int tp_result_show(struct seq_file *m, void *data)
-{
-	struct tp_run *run;
+#define TP_TEXT_BYTES	(2 * TP_RESULT_BYTES + 256)
 
+/*
+ * The text is made when the file is opened: seq_file would hold its lock around
+ * tp_mutex, under which files of other seq_files are read.
+ */
+static int tp_result_open(struct inode *inode, struct file *file)
+{
+	char *text = kvzalloc(TP_TEXT_BYTES, GFP_KERNEL);
+	struct tp_run *run;
+	size_t len = 0;
+
+	if (!text)
+		return -ENOMEM;
+	file->private_data = text;
 	mutex_lock(&tp_mutex);
 	run = tp_current;
 	if (!run || !run->finished) {
-		seq_puts(m, "skip nothing was run\n");
+		scnprintf(text, TP_TEXT_BYTES, "skip nothing was run\n");
 		goto out;
 	}
 	if (!run->leak_checked) {
@@ -446,20 +457,42 @@ static int tp_result_show(struct seq_file *m, void *data)
 		tp_leak_check(run);
 	}
 	if (run->failed)
-		seq_puts(m, "not ok\n");
+		len += scnprintf(text, TP_TEXT_BYTES, "not ok\n");
 	else if (run->skip[0])
-		seq_printf(m, "skip %s\n", run->skip);
+		len += scnprintf(text, TP_TEXT_BYTES, "skip %s\n", run->skip);
 	else
-		seq_puts(m, "ok\n");
-	seq_printf(m, "%s", run->diag);
+		len += scnprintf(text, TP_TEXT_BYTES, "ok\n");
+	len += scnprintf(text + len, TP_TEXT_BYTES - len, "%s", run->diag);
 	if (run->failed > TP_MAX_DIAG)
-		seq_printf(m, "# and %d more\n", run->failed - TP_MAX_DIAG);
-	seq_printf(m, "%schecks_failed=%d\n", run->metrics, run->failed);
+		len += scnprintf(text + len, TP_TEXT_BYTES - len, "# and %d more\n",
+				 run->failed - TP_MAX_DIAG);
+	scnprintf(text + len, TP_TEXT_BYTES - len, "%schecks_failed=%d\n", run->metrics,
+		  run->failed);
 out:
 	mutex_unlock(&tp_mutex);
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(tp_result);
+
+static ssize_t tp_result_read(struct file *file, char __user *to, size_t size, loff_t *pos)
+{
+	char *text = file->private_data;
+
+	return simple_read_from_buffer(to, size, pos, text, strlen(text));
+}
+
+static int tp_result_release(struct inode *inode, struct file *file)
+{
+	kvfree(file->private_data);
+	return 0;
+}
+
+static const struct file_operations tp_result_fops = {
+	.owner = THIS_MODULE,
+	.open = tp_result_open,
+	.read = tp_result_read,
+	.release = tp_result_release,
+	.llseek = default_llseek,
+};
 
 static int tp_list_show(struct seq_file *m, void *data)
 {

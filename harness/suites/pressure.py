@@ -71,6 +71,11 @@ SUITE = Suite(
     sample_ms=200,
     expected_splats=(
         ExpectedSplat(
+            r"pressure\.oom_.*",
+            r"^DMA-API: cacheline tracking ENOMEM",
+            "the case makes allocations fail, those of the kernel's own checks (profile debug) among them",
+        ),
+        ExpectedSplat(
             r"pressure\.swap_bad",
             r"^(Write-error on swap-device|.*I/O error)",
             "the case swaps to a disk whose writes fail on purpose",
@@ -83,6 +88,9 @@ SUITE = Suite(
         MaySkip("*", r"ttm_bo_shrink", "there is nothing to test before the series was merged", before=_MERGED),
         MaySkip("*", r"GPUActive in vmstat", "the counters came with 2232ba9c7931", before=(7, 1)),
         MaySkip("*", r"backup at native order", "the order is native since a3fdf74ffa59", before=(7, 2)),
+        MaySkip(
+            "pressure.oom_mayfail", r"without KASAN", "in the profile debug the checks take the last pages first"
+        ),
         MaySkip("pressure.kmemleak", r"DEBUG_KMEMLEAK", "leaks are looked for in the profile debug"),
         MaySkip("*", r"needs swap space|MB of free swap", "the machine was asked to have none", swap=False),
     ),
