@@ -14,12 +14,31 @@ import pytest
 RUN_SECONDS = 3600
 
 
+# On a busy host the kunit case ttm_bo_validate_no_placement_not_signaled frees what its own thread then signals, and
+# the kernel oopses there (patches/findings/, kunit-signal-thread). The harness is right to call that bad; these tests
+# are about the harness, so they look again.
+KNOWN_FLAKE = "threaded_dma_resv_signal"
+TRIES = 3
+
+
 def ttm_harness(*words: str, status: int = 0) -> dict[str, Any]:
     argv = [sys.executable, "-m", "harness", *words, "--json"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
-    assert done.returncode == status, done.stdout[-8000:] + done.stderr[-8000:]
+    for _ in range(TRIES):
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
+        if done.returncode != 1 or not known_flake(json.loads(done.stdout)):
+            break
+        print(f"met the known flake in {KNOWN_FLAKE}")
+    assert done.returncode == status, done.stderr[-4000:] + done.stdout[:4000]
     plain: dict[str, Any] = json.loads(done.stdout)
     return plain
+
+
+def known_flake(report: dict[str, Any]) -> bool:
+    """Every red case is red by that oops and by nothing else."""
+    red = [case for case in report["cases"] if case["outcome"] in ("FAIL", "WARN", "CRASH", "TIMEOUT")]
+    return bool(red) and all(
+        any(KNOWN_FLAKE in line for event in case["events"] for line in event["lines"]) for case in red
+    )
 
 
 def executed(report: dict[str, Any], suite: str) -> int:
