@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The harness beside plain tools for the same work, as ratios in one run: `make bench`.
 
-Cold: `ttm-harness run` with nothing built, over plain `make` plus plain `vng --exec` (ccache off in both, the source
-unpacked in both). Warm: the same again with nothing changed, over plain `vng --exec` of the same modules.
+Cold: `ttm-harness run` of the profile tiny with nothing built, over plain `make` alone (ccache off in both, the
+source unpacked in both; the boot counts for us only, because vng's own init does not run on tiny). Warm: `run` of the
+kunit suites on lean with nothing changed, over plain `vng --exec` of the same modules, if that runs them at all.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from harness.checkout import data_directory
 from harness.inputs.resolve import resolve
 from harness.kernel.build import find
@@ -26,93 +25,84 @@ from harness.proc import Deadline
 from harness.store.layout import Layout
 from tests.functional.conftest import Quiet
 
-PROFILE = os.environ.get("TTM_BENCH_PROFILE", "tiny")
-SUITES = {"tiny": "kunit-self", "lean": "ttm-kunit,xe-kunit"}[PROFILE]
-MODULES = {
-    "tiny": ["kunit-test", "kunit-example-test"],
-    "lean": [
-        *("ttm_device_test", "ttm_pool_test", "ttm_resource_test", "ttm_tt_test", "ttm_bo_test"),
-        *("ttm_bo_validate_test", "xe_test"),
-    ],
-}[PROFILE]
+COLD = ("tiny", "kunit-self")
+WARM = ("lean", "ttm-kunit,xe-kunit")
+MODULES = (
+    *("ttm_device_test", "ttm_pool_test", "ttm_resource_test", "ttm_tt_test", "ttm_bo_test"),
+    *("ttm_bo_validate_test", "xe_test"),
+)
 ROUNDS = 5
 
 
-def seconds(argv: list[str], env: dict[str, str] | None = None, cwd: Path | None = None) -> float:
+def seconds(argv: list[str], env: dict[str, str] | None = None, check: bool = True) -> float:
+    """Wall time. vng's status says nothing (255 with its fallback of the console), so it is not looked at."""
     began = time.monotonic()
     subprocess.run(
         argv,
         env={**os.environ, **(env or {})},
-        cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        check=True,
+        check=check,
         timeout=7200,
     )
     return time.monotonic() - began
 
 
-def harness_run(store: Path) -> list[str]:
-    return [
-        *(sys.executable, "-m", "harness", "run", "--profile", PROFILE, "--suite", SUITES, "--accel", "tcg"),
-        *("--source", "debian", "--json"),
-    ]
+def harness_run(profile: str, suites: str) -> list[str]:
+    words = ("run", "--profile", profile, "--suite", suites, "--accel", "tcg", "--source", "debian", "--json")
+    return [sys.executable, "-m", "harness", *words]
 
 
-def plain_vng(build: Build, image: Path, modules: Path) -> list[str]:
+def plain_vng(build: Build) -> list[str]:
     """What a kernel developer types today: the host's root, vng's own init, a script of modprobes."""
-    script = " && ".join(f"modprobe -d {modules} {module}" for module in MODULES)
+    script = "; ".join(f"modprobe -d {build.path / 'modules'} {module}" for module in MODULES)
     return [
-        *("vng", "--run", str(image), "--disable-kvm", "--disable-microvm", "--force-9p", "--memory", "256M"),
+        *("vng", "--run", str(build.image), "--disable-kvm", "--disable-microvm", "--force-9p", "--memory", "256M"),
         *("--cpus", "2", "--user", "root", "--exec", script),
     ]
 
 
-@pytest.fixture(scope="module")
-def built(layout: Layout) -> Build:
+def built(layout: Layout, profile: str, suites: str) -> Build:
     """The kernel of the user's store, made when it is not there."""
     tree = resolve(SourceSpec.parse("debian"), layout, Deadline(1800), Quiet())
-    profile = read_profile(PROFILE, data_directory("kernel-configs"))
-    seconds(harness_run(layout.root))
-    build = find(tree, profile, layout, Deadline(60))
+    seconds(harness_run(profile, suites))
+    build = find(tree, read_profile(profile, data_directory("kernel-configs")), layout, Deadline(60))
     assert build is not None
     return build
 
 
-def test_warm_run_over_plain_vng(built: Build, layout: Layout) -> None:
-    plain = plain_vng(built, built.image, built.path / "modules")
+def test_warm_run_over_plain_vng(layout: Layout) -> None:
+    plain = plain_vng(built(layout, *WARM))
     ours, theirs = [], []
+    said = subprocess.run([plain[0], "-v", *plain[1:]], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    peer_works = (said.stdout + said.stderr).count(b" ok ") > 100
     for _ in range(ROUNDS):
-        ours.append(seconds(harness_run(layout.root)))
-        theirs.append(seconds(plain))
-    ours.sort()
-    theirs.sort()
-    mine, peer = ours[ROUNDS // 2], theirs[ROUNDS // 2]
-    print(
-        f"\nwarm run, profile {PROFILE}: {mine:.2f} s; plain vng: {peer:.2f} s; ratio {mine / peer:.2f} (median of 5)"
-    )
+        ours.append(seconds(harness_run(*WARM)))
+        theirs.append(seconds(plain, check=False))
+    mine, peer = sorted(ours)[ROUNDS // 2], sorted(theirs)[ROUNDS // 2]
+    if peer_works:
+        print(f"\nwarm run: {mine:.2f} s; plain vng: {peer:.2f} s; ratio {mine / peer:.2f} (medians of {ROUNDS})")
+    else:
+        # Its init wants overlayfs, which lean has not, and ends without having run the modules.
+        print(f"\nwarm run: {mine:.2f} s; plain vng spends {peer:.2f} s without running the tests: no ratio")
 
 
-def test_cold_run_over_plain_make_and_vng(built: Build, layout: Layout, tmp_path: Path) -> None:
+def test_cold_run_over_plain_make(layout: Layout, tmp_path: Path) -> None:
+    build = built(layout, *COLD)
     cold = tmp_path / "store"
     (cold / "sources").mkdir(parents=True)
-    for path in layout.sources.iterdir():
-        if path.name.startswith("debian-"):
-            subprocess.run(["cp", "-al", str(path), str(cold / "sources" / path.name)], check=True)
-    for name in ("downloads",):
-        if (layout.root / name).is_dir():
-            shutil.copytree(layout.root / name, cold / name, symlinks=True)
-    no_ccache = {"CCACHE_DISABLE": "1", "TTM_HARNESS_STORE": str(cold)}
-    mine = seconds(harness_run(cold), no_ccache)
+    for path in layout.sources.glob("debian-*"):
+        subprocess.run(["cp", "-al", str(path), str(cold / "sources" / path.name)], check=True)
+    shutil.copytree(layout.downloads, cold / "downloads", symlinks=True)
+    no_ccache = {"CCACHE_DISABLE": "1"}
+    mine = seconds(harness_run(*COLD), {**no_ccache, "TTM_HARNESS_STORE": str(cold)})
 
     objects = tmp_path / "plain"
     objects.mkdir()
-    shutil.copy(built.config_path, objects / ".config")
-    make = ["make", "-C", str(built.tree.path), f"O={objects}", f"-j{os.cpu_count()}"]
-    peer = seconds([*make, "olddefconfig"], no_ccache)
-    peer += seconds(["nice", *make, "bzImage", "modules"], no_ccache)
-    modules = tmp_path / "modules"
-    peer += seconds([*make, "modules_install", f"INSTALL_MOD_PATH={modules}", "INSTALL_MOD_STRIP=1"], no_ccache)
-    peer += seconds(plain_vng(built, objects / "arch/x86/boot/bzImage", modules))
-    print(f"\ncold run, profile {PROFILE}: {mine:.0f} s; plain make + vng: {peer:.0f} s; ratio {mine / peer:.3f}")
+    shutil.copy(build.config_path, objects / ".config")
+    make = ["make", "-C", str(build.tree.path), f"O={objects}", f"-j{os.cpu_count()}"]
+    peer = seconds([*make, "olddefconfig"])
+    peer += seconds(["nice", *make, "bzImage", "modules"])
+    peer += seconds([*make, "modules_install", f"INSTALL_MOD_PATH={tmp_path / 'modules'}", "INSTALL_MOD_STRIP=1"])
+    print(f"\ncold run: {mine:.0f} s; plain make: {peer:.0f} s; ratio {mine / peer:.3f}")
