@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness.kernel.buildlog import Paths, first_error, host_trouble, missing_header, parse_warnings, step_of
 
 DATA = Path(__file__).parent.parent / "data" / "make"
-PATHS = Paths(("/tmp/ksrc/o", "/tmp/ksrc/d7.3/linux-source-7.3"))
+PATHS = Paths(("/src/kernel/o", "/src/kernel/d7.3/linux-source-7.3"))
 SCENARIOS = sorted(path.name for path in DATA.iterdir())
 
 
@@ -82,7 +82,7 @@ def test_errors_that_are_not_the_compiler_s(line: str, said: bool) -> None:
 
 
 def test_the_compiler_s_error_comes_before_make_s() -> None:
-    lines = ["make[3]: *** [a.o] Error 1", "/tmp/ksrc/o/include/generated/a.h:1:2: error: odd"]
+    lines = ["make[3]: *** [a.o] Error 1", "/src/kernel/o/include/generated/a.h:1:2: error: odd"]
     assert first_error(lines, PATHS) == "include/generated/a.h:1:2: error: odd"
 
 
