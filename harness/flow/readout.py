@@ -67,7 +67,8 @@ def read_out(cell: Cell, suites: Sequence[Suite], build: Build, result: Boot, pl
         judged = require(suite, build.tree.version_tuple, mine.cases, swap=cell.machine.swap.size > 0)
         doubts += [f"{suite.name}: {error}" for error in log.errors]
         doubts += contradictions(suite.name, judged, _own_results(place / "results" / suite.name))
-        if not any(case.outcome.executed for case in judged):
+        # What kunit says of its silence is no help to a suite that is not kunit's.
+        if suite.script == "suite-kunit" and not any(case.outcome.executed for case in judged):
             problems += [f"{suite.name}: {reason}" for reason in kunit_state(lines).reasons]
         cases += (replace(case, metrics=figures(case.diagnostics)) for case in judged)
     events = tuple(settled.get(event.span, event) for event in events)
