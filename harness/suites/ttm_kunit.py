@@ -12,6 +12,7 @@ _MODULES = (
     "ttm_tt_test",
     "ttm_bo_test",
     "ttm_bo_validate_test",
+    "+drivers/gpu/drm/ttm/tests",  # what a series adds
 )
 
 SUITE = Suite(
