@@ -130,6 +130,7 @@ struct tp_plan {
 	bool bulk, mixed, dma, interruptible;
 	int caching;		/* -1: all three */
 	bool may_fail;
+	unsigned int beneficial;	/* order of the pool's blocks that is worth reclaim */
 };
 
 struct tp_load {
@@ -440,7 +441,8 @@ static void tp_load_fini(struct tp_load *l)
 static void tp_load_run(struct tp_run *run, const struct tp_plan *plan)
 {
 	struct tp_dev_args dargs = {
-		.dma32 = run->k.dma32 > 0, .beneficial = max(run->k.beneficial, 0),
+		.dma32 = run->k.dma32 > 0,
+		.beneficial = run->k.beneficial >= 0 ? run->k.beneficial : plan->beneficial,
 	};
 	int threads = run->k.threads > 0 ? run->k.threads : plan->threads;
 	u64 total = tp_total(run, plan->pct);
@@ -529,6 +531,7 @@ static void case_forward_progress(struct tp_run *run)
 {
 	static const struct tp_plan plan = {
 		.pct = 200, .size = SZ_1M, .threads = 2, .cycles = 1, .caching = ttm_cached,
+		.beneficial = 9,
 	};
 
 	tp_load_run(run, &plan);

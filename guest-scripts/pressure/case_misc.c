@@ -207,6 +207,7 @@ static void case_imported(struct tp_run *run)
 	struct tp_dev *dev = tp_dev_new(run, NULL);
 	struct tp_bo_args args = { .sg = true, .size = 8 * SZ_4K, .caching = ttm_cached };
 	struct tp_scan s = { .gfp = GFP_KERNEL, .nr = 1000 };
+	struct iosys_map __maybe_unused map;
 	struct tp_bo *bo;
 	struct ttm_operation_ctx ctx = { };
 	u64 before;
@@ -219,6 +220,9 @@ static void case_imported(struct tp_run *run)
 	tp_bo_lock(bo);
 	tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
 	tp_check(run, ttm_tt_is_populated(bo->base.ttm), "an imported object is not populated");
+#if TP_SG_VMAP_REFUSED
+	tp_eq(run, ttm_bo_vmap(&bo->base, &map), -EINVAL, "vmap of an object without pages");
+#endif
 	tp_bo_unlock(bo);
 	before = tp_lru_hash(dev);
 	tp_balance(run, "imported");

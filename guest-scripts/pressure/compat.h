@@ -48,6 +48,13 @@
 #define TP_HAVE_NATIVE_ORDER 0
 #endif
 
+/* 7.3: ttm_bo_vmap() refuses an object without pages of its own. */
+#if TP_KERNEL >= 7003
+#define TP_SG_VMAP_REFUSED 1
+#else
+#define TP_SG_VMAP_REFUSED 0
+#endif
+
 static inline int tp_ttm_device_init(struct ttm_device *bdev,
 				     const struct ttm_device_funcs *funcs,
 				     struct device *dev,

@@ -15,7 +15,7 @@
 #include "pressure.h"
 
 static const struct tp_case * const tp_tables[] = {
-	tp_cases_backup, tp_cases_fault, tp_cases_oom, tp_cases_free, tp_cases_shrink,
+	tp_cases_backup, tp_cases_fault, tp_cases_oom, tp_cases_room, tp_cases_free, tp_cases_shrink,
 	tp_cases_lru, tp_cases_pool, tp_cases_contract, tp_cases_load,
 	tp_cases_misc, tp_cases_map, tp_cases_walk,
 };

@@ -342,5 +342,6 @@ extern const struct tp_case tp_cases_backup[], tp_cases_fault[], tp_cases_free[]
 extern const struct tp_case tp_cases_shrink[], tp_cases_lru[], tp_cases_pool[];
 extern const struct tp_case tp_cases_contract[], tp_cases_load[], tp_cases_misc[];
 extern const struct tp_case tp_cases_map[], tp_cases_walk[], tp_cases_oom[];
+extern const struct tp_case tp_cases_room[];
 
 #endif

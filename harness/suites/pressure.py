@@ -91,6 +91,7 @@ SUITE = Suite(
         MaySkip(
             "pressure.oom_mayfail", r"without KASAN", "in the profile debug the checks take the last pages first"
         ),
+        MaySkip("pressure.backup_large", r"needs more RAM", "its object has to leave room for two blocks of 4 MiB"),
         MaySkip("pressure.kmemleak", r"DEBUG_KMEMLEAK", "leaks are looked for in the profile debug"),
         MaySkip("*", r"needs swap space|MB of free swap", "the machine was asked to have none", swap=False),
     ),
