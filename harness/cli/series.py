@@ -10,6 +10,8 @@ import click
 
 from harness.cli import EXIT_FINDING, speaks_plainly
 from harness.cli.progress import TerminalProgress
+from harness.flow.gate import GateRequest, gate
+from harness.flow.prepare import DEFAULT_PROFILE
 from harness.flow.series import Asker
 from harness.flow.series import diff as diff_of
 from harness.flow.series import show as series_of
@@ -24,7 +26,10 @@ from harness.model.series import (
     SeriesDiff,
     SeriesDiffOutput,
     SeriesOutput,
+    SeriesSpec,
 )
+from harness.model.tree import SourceSpec
+from harness.reports.gate import print_gate
 from harness.store.layout import Layout
 
 _SHORT = 12
@@ -97,6 +102,43 @@ def diff(old: str, new: str, stat: bool, mirror: Path | None, as_json: bool, qui
         click.echo(to_json(SeriesDiffOutput(SERIES_DIFF_SCHEMA, found.same, found)), nl=False)
     else:
         _print_diff(found, stat)
+
+
+@series.command("gate")
+@click.argument("name", metavar="SERIES")
+@click.option("--source", default="debian", show_default=True, help="The kernel below the first patch.")
+@click.option("--profile", default=DEFAULT_PROFILE, show_default=True)
+@click.option("--only", type=click.Choice(["touched"]), help="Compile only what each patch touches: seconds a patch.")
+@click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given.")
+@_MIRROR
+@_JSON
+@_QUIET
+@speaks_plainly
+def gate_(
+    name: str,
+    source: str,
+    profile: str,
+    only: str | None,
+    jobs: int | None,
+    mirror: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Every patch of SERIES by itself: applies, checkpatch, its objects, new warnings, the whole build.
+
+    Exit status: 0 all good; 1 a patch is bad; 3 something could not be checked, or the series is not whole.
+    """
+    request = GateRequest(SeriesSpec.parse(name), SourceSpec.parse(source), profile, only == "touched", mirror, jobs)
+    progress = TerminalProgress(quiet=quiet)
+    try:
+        found = gate(request, Layout.from_environment(), progress)
+    finally:
+        progress.close()
+    if as_json:
+        click.echo(to_json(found), nl=False)
+    else:
+        print_gate(found, sys.stdout)
+    sys.exit(found.verdict.exit_status)
 
 
 def _asker(mirror: Path | None, quiet: bool) -> Asker:

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the gate says of a series: patches x checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.model.build import CompilerWarning
+from harness.model.outcome import Standing
+
+GATE_SCHEMA = "ttm-harness/gate/1"
+
+
+class Mark(StrEnum):
+    """What a check made of one patch."""
+
+    OK = "ok"
+    WARN = "warn"  # said aloud, not held against the patch
+    BAD = "bad"
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """One object of one tree. `error` is the first one, '' when it compiled; without `built` the config has no such
+    object.
+    """
+
+    source: str
+    built: bool
+    error: str = ""
+    warnings: tuple[CompilerWarning, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GateCheck:
+    """One check of one patch. `details` are lines such as `file:line: text`, at most a few dozen."""
+
+    name: str
+    mark: Mark
+    message: str = ""
+    details: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PatchGate:
+    """A patch and its checks, in the order in which they were made."""
+
+    position: int
+    total: int
+    subject: str
+    patch_id: str
+    checks: tuple[GateCheck, ...]
+
+    @property
+    def bad(self) -> bool:
+        return any(check.mark is Mark.BAD for check in self.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What `series gate --json` prints. `first_bad` is the position of the first bad patch, 0 where there is none."""
+
+    schema: str
+    verdict: Standing
+    reasons: tuple[str, ...]
+    series: str
+    series_id: str
+    base: str
+    first_bad: int
+    patches: tuple[PatchGate, ...]

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The gate's matrix for people: a row a patch, a column a check."""
+
+from __future__ import annotations
+
+from typing import IO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from harness.model.gate import Gate, GateCheck, Mark
+from harness.model.outcome import Standing
+
+_STYLE = {Mark.OK: "green", Mark.WARN: "yellow", Mark.BAD: "bold red", Mark.NOT_RUN: "yellow"}
+_VERDICT = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT_TELL: "bold yellow"}
+_SHOWN = 5
+
+
+def print_gate(gate: Gate, file: IO[str], *, color: bool | None = None) -> None:
+    """Writes the matrix, what is behind each mark that is not ok, and the verdict."""
+    console = Console(file=file, force_terminal=color, highlight=False, soft_wrap=True)
+    console.print(f"series   {escape(gate.series)}")
+    console.print(f"base     {escape(gate.base)}")
+    names = list(dict.fromkeys(check.name for patch in gate.patches for check in patch.checks))
+    table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    for word in ("patch", *names, ""):
+        table.add_column(word)
+    for patch in gate.patches:
+        made = {check.name: check for check in patch.checks}
+        marks = (_mark(made.get(name)) for name in names)
+        table.add_row(f"{patch.position}/{patch.total}", *marks, escape(patch.subject))
+    console.print(table)
+    for patch in gate.patches:
+        for check in patch.checks:
+            if check.mark is not Mark.OK:
+                _print_check(f"{patch.position}/{patch.total}", check, console)
+    console.print()
+    if gate.first_bad:
+        console.print(f"the first bad patch is {gate.first_bad}/{gate.patches[0].total}")
+    for reason in gate.reasons if not gate.first_bad else ():
+        console.print(f"  {escape(reason)}")
+    console.print(f"verdict: [{_VERDICT[gate.verdict]}]{gate.verdict}[/]")
+
+
+def _mark(check: GateCheck | None) -> str:
+    return f"[{_STYLE[check.mark]}]{check.mark}[/]" if check is not None else "-"
+
+
+def _print_check(where: str, check: GateCheck, console: Console) -> None:
+    console.print(f"  {where} {check.name} {check.mark}: {escape(check.message)}")
+    for line in check.details[:_SHOWN]:
+        console.print(f"      {escape(line)}")
+    if len(check.details) > _SHOWN:
+        console.print(f"      and {len(check.details) - _SHOWN} more")
