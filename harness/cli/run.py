@@ -10,16 +10,16 @@ from pathlib import Path
 import click
 
 from harness.cli import speaks_plainly
+from harness.cli.machine_options import machine_options
 from harness.cli.progress import TerminalProgress
 from harness.flow.prepare import DEFAULT_PROFILE, Request
 from harness.flow.run import execute
 from harness.model.cell import Knob
 from harness.model.codec import to_json
 from harness.model.errors import UserError
-from harness.model.machine import Accel, Machine, Swap
+from harness.model.machine import Machine
 from harness.model.series import SeriesSpec
 from harness.model.tree import SourceSpec
-from harness.model.units import parse_size
 from harness.store.layout import Layout
 from harness.suites.registry import QUICK
 
@@ -47,20 +47,16 @@ from harness.suites.registry import QUICK
     type=click.Path(path_type=Path),
     help="Your own Kconfig fragment, on top of the profile.",
 )
-@click.option("--ram", default="256M", show_default=True, help="RAM of the guest.")
-@click.option("--swap", default="disk:1G", show_default=True, help="none, or disk:SIZE.")
-@click.option("--cpus", default=2, show_default=True, help="vCPUs of the guest.")
 @click.option("--suite", "suites", default=",".join(QUICK), show_default=True, help="Suites, with commas.")
 @click.option("--repeat", default=1, show_default=True, type=click.IntRange(1, 10_000), help="Boots of each cell.")
-@click.option("--accel", default="auto", show_default=True, type=click.Choice([word.value for word in Accel]))
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the first boot; drawn when not given.")
 @click.option("--case", "cases", default="", metavar="GLOB[,…]", help="Only these cases of the suite pressure.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE[,…]", help="Parameters of the suites.")
-@click.option("--append", "cmdline", multiple=True, metavar="WORD", help="A further kernel argument.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given.")
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @speaks_plainly
+@machine_options
 def run(
     source: str,
     series: str | None,
@@ -68,16 +64,12 @@ def run(
     base: str | None,
     profile: str,
     fragments: tuple[Path, ...],
-    ram: str,
-    swap: str,
-    cpus: int,
+    machine: Machine,
     suites: str,
     repeat: int,
-    accel: str,
     seed: int | None,
     cases: str,
     knobs: tuple[str, ...],
-    cmdline: tuple[str, ...],
     jobs: int | None,
     as_json: bool,
     quiet: bool,
@@ -89,7 +81,7 @@ def run(
     request = Request(
         source=SourceSpec.parse(source),
         profile=profile,
-        machine=Machine(parse_size(ram, "--ram"), Swap.parse(swap), cpus, Accel(accel), _words(cmdline)),
+        machine=machine,
         suites=tuple(name.strip() for name in suites.split(",") if name.strip()),
         repeat=repeat,
         seed=seed,
@@ -121,14 +113,6 @@ def _globs(text: str) -> tuple[str, ...]:
         if not re.fullmatch(r"[\w*?\[\]-]+", glob, re.ASCII):
             raise UserError(f"the case {glob!r} is not a glob of letters, digits, _ - * ? and [ ]")
     return globs
-
-
-def _words(cmdline: tuple[str, ...]) -> tuple[str, ...]:
-    words = tuple(word for argument in cmdline for word in argument.split())
-    for word in words:
-        if not word.isprintable() or '"' in word or "'" in word:
-            raise UserError(f"the kernel argument {word!r} has a quote or a control character in it")
-    return words
 
 
 def _knobs(texts: tuple[str, ...]) -> tuple[Knob, ...]:

@@ -11,14 +11,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.flow.readout import CellResult, read_out
-from harness.guest.argv import SWAP_SERIAL, Launch, Share, vng_argv
+from harness.guest.argv import Launch, Share, vng_argv
 from harness.guest.boot import Limits, boot
 from harness.guest.control import Frame
-from harness.guest.swap import make_swap_image
+from harness.guest.job import machine_job
+from harness.guest.swap import make_swap_image, swap_disks
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.codec import to_json
-from harness.model.machine import Accel, SwapKind
+from harness.model.machine import Accel
 from harness.model.progress import Progress
 from harness.model.suite import Suite
 from harness.proc import search_path
@@ -53,7 +54,7 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
     place = bench.directory / name
     results = place / "results"
     results.mkdir(parents=True)
-    swap_disk = place / "swap.img" if cell.machine.swap.kind is SwapKind.DISK else None
+    disks = swap_disks(cell.machine.swap, place)
     bad_disk = place / "bad.img" if any(suite.bad_disk for suite in suites) else None
     with tempfile.TemporaryDirectory(prefix="ttm-") as sockets:
         launch = Launch(
@@ -62,16 +63,13 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
             machine=cell.machine,
             accel=cell.machine.accel,
             shares=shares_of(results, bench.module_tree or bench.build.modules, _extra(suites, bench)),
-            swap_disk=swap_disk,
+            swap_disks=disks,
             control=place / "control.log",
             qmp=Path(sockets) / "qmp",
             bad_disk=bad_disk,
         )
         _write_before(place, results, cell, suites, launch, bench)
-        if swap_disk is not None:
-            make_swap_image(swap_disk, cell.machine.swap.size)
-        if bad_disk is not None:
-            make_swap_image(bad_disk, _BAD_DISK_BYTES)
+        images = _images(cell, launch)
         bench.progress.step(f"boot {number}: {cell.machine}: {', '.join(cell.suites)}")
         limits = Limits(
             boot=_BOOT_SECONDS,
@@ -79,11 +77,12 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
             silence=_SILENCE_SECONDS,
         )
         try:
+            for image, size in images:
+                make_swap_image(image, size)
             result = boot(launch, place / "console.log", limits, _shown(bench.progress), REFERENCE_READY_SECONDS)
         finally:
-            for disk in (swap_disk, bad_disk):
-                if disk is not None:
-                    disk.unlink(missing_ok=True)  # their content is the guest's memory, of no use afterwards
+            for image, _ in images:
+                image.unlink(missing_ok=True)  # their content is the guest's memory, of no use afterwards
     write_atomically(place / "launcher.log", result.launcher)
     if result.stall:
         write_atomically(place / "stall.txt", result.stall)
@@ -106,12 +105,11 @@ def _extra(suites: Sequence[Suite], bench: Bench) -> Path | None:
 def job_text(cell: Cell, stop_at_first: bool = False, sample_ms: int = 0) -> str:
     """The shell file that guest-scripts/init reads: see guest-scripts/README.md."""
     knobs = ",".join(f"{knob.name}={knob.value}" for knob in cell.knobs)
-    serial = SWAP_SERIAL if cell.machine.swap.kind is SwapKind.DISK else ""
     values = {
         "TTM_SEED": str(cell.seed),
         "TTM_KNOBS": knobs,
         "TTM_CASES": ",".join(cell.cases),
-        "TTM_SWAP_SERIAL": serial,
+        **machine_job(cell.machine),
     }
     if sample_ms:
         values["TTM_SAMPLE_MS"] = str(sample_ms)
@@ -123,6 +121,13 @@ def job_text(cell: Cell, stop_at_first: bool = False, sample_ms: int = 0) -> str
 def suites_text(suites: Sequence[Suite]) -> str:
     """One line a suite: its name, its runner, the runner's arguments."""
     return "".join(" ".join((suite.name, suite.script, *suite.arguments)) + "\n" for suite in suites)
+
+
+def _images(cell: Cell, launch: Launch) -> tuple[tuple[Path, int], ...]:
+    """The swap images of a launch and their sizes in bytes."""
+    sizes = (area.size for area in cell.machine.swap.areas if area.on_disk)
+    images = tuple((disk.path, size) for disk, size in zip(launch.swap_disks, sizes, strict=True))
+    return (*images, (launch.bad_disk, _BAD_DISK_BYTES)) if launch.bad_disk is not None else images
 
 
 def _write_before(
@@ -144,16 +149,12 @@ def reproduce_text(cell: Cell, launch: Launch) -> str:
     replay = replace(
         launch,
         shares=shares,
-        swap_disk=again / "swap.img" if launch.swap_disk else None,
+        swap_disks=tuple(replace(disk, path=again / disk.path.name) for disk in launch.swap_disks),
         bad_disk=again / "bad.img" if launch.bad_disk else None,
         control=again / "control.log",
         qmp=again / "qmp",
     )
-    disks = ""
-    if launch.swap_disk is not None:
-        disks += f"truncate -s {cell.machine.swap.size} again/swap.img\nmkswap -q again/swap.img\n"
-    if launch.bad_disk is not None:
-        disks += f"truncate -s {_BAD_DISK_BYTES} again/bad.img\nmkswap -q again/bad.img\n"
+    disks = "".join(f"truncate -s {size} {image}\nmkswap -q {image}\n" for image, size in _images(cell, replay))
     return (
         "#!/bin/sh\n"
         f"# Cell {cell.id}: {cell.machine}, suites {', '.join(cell.suites)}, seed {cell.seed}.\n"

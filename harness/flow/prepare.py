@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.checkout import data_directory
 from harness.flow.boots import job_text, shares_of
+from harness.flow.host_memory import check_host_memory
 from harness.guest import accel
 from harness.guest.argv import Launch
 from harness.guest.boot import Limits, boot
@@ -93,6 +94,7 @@ def prepare(
     request: Request, suites: tuple[Suite, ...], layout: Layout, progress: Progress, watch: Stopwatch
 ) -> Ready:
     """Finds or makes all that the request's boots need; the user's mistakes come first, before the long work."""
+    check_host_memory(request.machine)
     profile = profile_of(request)
     for place in (layout.sources, layout.builds, layout.objects, layout.roots):
         sweep_leftovers(place)
@@ -172,7 +174,7 @@ def _probe_kvm(build: Build, root: Path, progress: Progress) -> bool:
             machine=idle.machine,
             accel=Accel.KVM,
             shares=shares_of(results, build.modules),
-            swap_disk=None,
+            swap_disks=(),
             control=place / "control",
             qmp=place / "home" / "qmp",
         )

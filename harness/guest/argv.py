@@ -18,7 +18,6 @@ from harness.model.machine import Accel, Machine
 from harness.model.units import MIB
 
 CONTROL_PORT = "ttm.control"
-SWAP_SERIAL = "ttm-swap"
 BAD_SERIAL = "ttm-bad"
 _MSIZE = 131072
 
@@ -33,6 +32,16 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class SwapDisk:
+    """An image that the guest finds by its `serial` and swaps on; bytes or operations a second, 0 for no limit."""
+
+    path: Path
+    serial: str
+    bps: int = 0
+    iops: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """Everything that one boot needs, as paths. `accel` is settled: never AUTO.
 
@@ -44,7 +53,7 @@ class Launch:
     machine: Machine
     accel: Accel
     shares: tuple[Share, ...]
-    swap_disk: Path | None
+    swap_disks: tuple[SwapDisk, ...]
     control: Path
     qmp: Path
     bad_disk: Path | None = None
@@ -89,10 +98,12 @@ def qemu_words(launch: Launch) -> tuple[str, ...]:
             "-fsdev", f"local,id=ttmfs{number},path={_value(share.path)},security_model={model},multidevs=remap",
             "-device", f"virtio-9p-pci,fsdev=ttmfs{number},mount_tag={share.tag}",
         ]
-    if launch.swap_disk is not None:
+    for number, disk in enumerate(launch.swap_disks):
+        limits = (("bps", disk.bps), ("iops", disk.iops))
+        throttle = "".join(f",throttling.{unit}-total={limit}" for unit, limit in limits if limit)
         words += [
-            "-drive", f"file={_value(launch.swap_disk)},format=raw,if=none,id=ttmswap,cache=unsafe",
-            "-device", f"virtio-blk-pci,drive=ttmswap,serial={SWAP_SERIAL}",
+            "-drive", f"file={_value(disk.path)},format=raw,if=none,id=ttmswap{number},cache=unsafe{throttle}",
+            "-device", f"virtio-blk-pci,drive=ttmswap{number},serial={disk.serial}",
         ]
     if launch.bad_disk is not None:
         file = f"file.driver=blkdebug,file.image.driver=file,file.image.filename={_value(launch.bad_disk)}"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.guest.argv import Launch, vng_argv
 from harness.guest.control import ControlReader, Frame
+from harness.guest.facts import guest_facts
 from harness.guest.qmp import monitor
 from harness.model.errors import InfraError
 from harness.model.machine import GuestFacts
@@ -23,7 +24,6 @@ from harness.proc import PIPE, Deadline, Process, spawn
 _POLL_SECONDS = 0.03
 _POWER_OFF_SECONDS = 15.0
 _PANIC = b"Kernel panic - not syncing"
-_FACTS = ("release", "cmdline", "cpus", "ram", "mem_total", "mem_free", "swap_total", "seed", "taint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +106,7 @@ class _Progress:
             self.phase = "shutdown"
 
     def guest_facts(self) -> GuestFacts | None:
-        if not self.facts_complete or any(name not in self.facts for name in _FACTS):
-            return None
-        f = self.facts
-        try:
-            return GuestFacts(
-                release=f["release"],
-                cmdline=f["cmdline"],
-                cpus=int(f["cpus"]),
-                ram=int(f["ram"]),
-                mem_total=int(f["mem_total"]),
-                mem_free=int(f["mem_free"]),
-                swap_total=int(f["swap_total"]),
-                seed=f["seed"],
-                taint=int(f["taint"]),
-            )
-        except ValueError:
-            return None
+        return guest_facts(self.facts) if self.facts_complete else None
 
 
 class _Tail:

@@ -1,14 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Swap disks: sparse raw images with a swap signature, made without mkswap."""
+"""Swap disks: which a machine has, and their images, sparse and with a swap signature, made without mkswap."""
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
 
+from harness.guest.argv import SwapDisk
+from harness.model.swap import PAGE, Swap
 from harness.store.files import explain_os_error
 
-_PAGE = 4096
+
+def swap_serial(number: int) -> str:
+    """The serial of the disk of the area with that number, by which the guest finds it."""
+    return f"ttm-swap{number}"
+
+
+def swap_disks(swap: Swap, directory: Path) -> tuple[SwapDisk, ...]:
+    """The disks of the areas that have one, with images in `directory`, which are yet to be made."""
+    return tuple(
+        SwapDisk(directory / f"swap{number}.img", swap_serial(number), area.bps, area.iops)
+        for number, area in enumerate(swap.areas)
+        if area.on_disk
+    )
 
 
 def make_swap_image(path: Path, size: int) -> None:
@@ -16,8 +30,8 @@ def make_swap_image(path: Path, size: int) -> None:
 
     A raw disk, given to QEMU as raw: no format probing, no holes or modes for swapon to warn about.
     """
-    header = bytearray(_PAGE)
-    struct.pack_into("<III", header, 1024, 1, size // _PAGE - 1, 0)
+    header = bytearray(PAGE)
+    struct.pack_into("<III", header, 1024, 1, size // PAGE - 1, 0)
     header[-10:] = b"SWAPSPACE2"
     try:
         with path.open("wb") as image:

@@ -8,18 +8,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from harness.judge.machine import machine_differences
 from harness.model.machine import Difference, GuestFacts, Machine
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Event
 from harness.model.suite import ExpectedFailure, MaySkip, Requirement, Suite
-from harness.model.units import MIB, format_size
 
 BOOT_SUITE = "boot"
 BOOT_CASE = "kernel"
-
-# The firmware keeps some of the RAM it was given; QEMU's q35 leaves out less than this (0x9fc00..1M and ACPI).
-_FIRMWARE_SHARE = 2 * MIB
-_PAGE = 4096
 
 
 def require(
@@ -77,12 +73,7 @@ def _not_run(case: Case) -> Case:
 
 def differences(machine: Machine, release: str, cmdline: str, seed: int, facts: GuestFacts) -> tuple[Difference, ...]:
     """What the guest found that is not what it was asked to be."""
-    found = []
-    if not machine.ram - _FIRMWARE_SHARE <= facts.ram <= machine.ram:
-        found.append(Difference("RAM", format_size(machine.ram), format_size(facts.ram)))
-    # swapon keeps one page for the header, and what is no whole page.
-    if not max(0, machine.swap.size - 2 * _PAGE) <= facts.swap_total <= max(0, machine.swap.size - _PAGE):
-        found.append(Difference("swap", format_size(machine.swap.size), format_size(facts.swap_total)))
+    found = list(machine_differences(machine, facts))
     if facts.cpus != machine.cpus:
         found.append(Difference("vCPUs", str(machine.cpus), str(facts.cpus)))
     if facts.release != release:

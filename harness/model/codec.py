@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The JSON round trip of every value: `to_json(value)` and `from_json(Type, text)`."""
+"""The JSON round trip of every value: `to_json(value)` and `from_json(Type, text)`.
+
+Swap is written as people write it, `disk:1G`; the object with a kind and a size, of earlier reports, is still read.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,25 @@ import cattrs.preconf.json
 from cattrs.errors import BaseValidationError
 
 from harness.model.errors import StoreCorrupt
+from harness.model.swap import Swap
+from harness.model.units import format_size
 
 T = TypeVar("T")
 
 _converter = cattrs.preconf.json.make_converter(forbid_extra_keys=True)
 _converter.register_unstructure_hook(Path, str)
 _converter.register_structure_hook(Path, lambda text, _: Path(text))
+
+
+def _swap(plain: str | dict[str, str | int], _: object) -> Swap:
+    if isinstance(plain, dict):
+        kind, size = str(plain["kind"]), int(plain["size"])
+        plain = f"{kind}:{format_size(size)}" if size else kind
+    return Swap.parse(plain)
+
+
+_converter.register_unstructure_hook(Swap, str)
+_converter.register_structure_hook(Swap, _swap)
 
 
 def to_plain(value: object) -> object:

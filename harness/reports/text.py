@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -12,9 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness.model.compare import Change
+from harness.model.machine import GuestFacts, Machine
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Provenance, Report, Run
-from harness.model.units import MIB, format_seconds
+from harness.model.swap import SwapKind
+from harness.model.units import MIB, format_seconds, format_size
 
 _STYLE = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT_TELL: "bold yellow"}
 _SHOWN_PER_RUN = 12
@@ -96,9 +99,49 @@ def _reached(run: Run) -> str:
     accel = f"{run.accel or run.cell.machine.accel}"
     if facts is None:
         return f"swap {run.cell.machine.swap}, {accel}"
-    free = f"{facts.mem_free >> 20}M free at start"
+    free = f"{facts.free >> 20}M free at start"
+    machine = run.cell.machine
+    return ", ".join((free, _swap(machine, facts), *_settings(machine, facts), f"{facts.cpus} vCPUs", accel))
+
+
+def _swap(machine: Machine, facts: GuestFacts) -> str:
+    """The sum where that is all there is to say, or each area as the guest has it."""
     # swapon keeps one page for its header.
-    return f"{free}, {-(-facts.swap_total // MIB)}M swap, {facts.cpus} vCPUs, {accel}"
+    total = f"{-(-facts.swap_total // MIB)}M swap"
+    asked = machine.swap.areas
+    if [area.kind for area in asked] in ([], [SwapKind.DISK]) or len(asked) != len(facts.swaps):
+        return total
+    several = len(asked) > 1
+    areas = []
+    for area, got in zip(asked, facts.swaps, strict=True):
+        words = [f"{-(-got.size // MIB)}M", str(area.kind)]
+        if area.kind is SwapKind.ZSWAP and facts.zswap is not None:
+            words += [facts.zswap.compressor, f"{facts.zswap.pool_percent}%"] if facts.zswap.enabled else ["off"]
+        words += [got.algorithm] if got.algorithm else []
+        words += [f"{got.rate / MIB:.1f}M/s" if area.bps else f"{got.rate}/s"] if got.rate else []
+        areas.append(" ".join(words) + (f" @{got.priority}" if several else ""))
+    return f"{total} ({', '.join(areas)})"
+
+
+def _settings(machine: Machine, facts: GuestFacts) -> Iterator[str]:
+    """What was asked for beside RAM and swap, as it was reached."""
+    sizes = (
+        ("memory.max", machine.memory_max, facts.memory_max),
+        ("memory.high", machine.memory_high, facts.memory_high),
+        ("min_free", machine.min_free, facts.min_free),
+    )
+    for name, asked, got in sizes:
+        if asked is not None:
+            yield f"{name} {'none' if got is None else format_size(got)}"
+    numbers = (
+        ("swappiness", machine.swappiness, facts.swappiness),
+        ("watermark_scale", machine.watermark_scale, facts.watermark_scale),
+    )
+    for name, asked, got in numbers:
+        if asked is not None:
+            yield f"{name} {got}"
+    if machine.free is not None:
+        yield f"{facts.held >> 20}M taken away"
 
 
 def _row(suite: str, cases: list[Case], run: Run) -> tuple[str, ...]:

@@ -93,6 +93,12 @@ SUITE = Suite(
         ),
         MaySkip("pressure.backup_large", r"needs more RAM", "its object has to leave room for two blocks of 4 MiB"),
         MaySkip("pressure.kmemleak", r"DEBUG_KMEMLEAK", "leaks are looked for in the profile debug"),
+        MaySkip(
+            "pressure.forward_progress",
+            r"needs swap outside of RAM",
+            "what is random takes as much RAM in zram",
+            swap=True,
+        ),
         MaySkip("*", r"needs swap space|MB of free swap", "the machine was asked to have none", swap=False),
     ),
 )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.guest.argv import Launch, Share, kernel_cmdline, qemu_words, vng_argv
+from harness.guest.argv import Launch, Share, SwapDisk, kernel_cmdline, qemu_words, vng_argv
+from harness.guest.swap import swap_disks
 from harness.model.errors import UserError
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.units import MIB
@@ -20,7 +21,7 @@ LAUNCH = Launch(
     machine=Machine(accel=Accel.TCG),
     accel=Accel.TCG,
     shares=(Share("ttm.results", Path("/r/results"), writable=True), Share("ttm.modules", Path("/s/modules"))),
-    swap_disk=Path("/r/swap.img"),
+    swap_disks=(SwapDisk(Path("/r/swap0.img"), "ttm-swap0"),),
     control=Path("/r/control.log"),
     qmp=Path("/t/qmp"),
 )
@@ -53,9 +54,23 @@ def test_qemu_words_with_swap() -> None:
         *("-device", "virtio-9p-pci,fsdev=ttmfs0,mount_tag=ttm.results"),
         *("-fsdev", "local,id=ttmfs1,path=/s/modules,security_model=none,readonly=on,multidevs=remap"),
         *("-device", "virtio-9p-pci,fsdev=ttmfs1,mount_tag=ttm.modules"),
-        *("-drive", "file=/r/swap.img,format=raw,if=none,id=ttmswap,cache=unsafe"),
-        *("-device", "virtio-blk-pci,drive=ttmswap,serial=ttm-swap"),
+        *("-drive", "file=/r/swap0.img,format=raw,if=none,id=ttmswap0,cache=unsafe"),
+        *("-device", "virtio-blk-pci,drive=ttmswap0,serial=ttm-swap0"),
         *("-append", f"{CMDLINE} {TCG_WORDS}"),
+    )
+
+
+def test_several_disks_have_serials_and_limits_of_their_own() -> None:
+    swap = Swap.parse("disk:1G@9+zram:64M@8+slow:1G:4M@7+slow:1G:100iops@6")
+    words = qemu_words(replace(LAUNCH, swap_disks=swap_disks(swap, Path("/r"))))
+    at = words.index("-drive")
+    assert words[at:-2] == (
+        *("-drive", "file=/r/swap0.img,format=raw,if=none,id=ttmswap0,cache=unsafe"),
+        *("-device", "virtio-blk-pci,drive=ttmswap0,serial=ttm-swap0"),
+        *("-drive", "file=/r/swap2.img,format=raw,if=none,id=ttmswap1,cache=unsafe,throttling.bps-total=4194304"),
+        *("-device", "virtio-blk-pci,drive=ttmswap1,serial=ttm-swap2"),
+        *("-drive", "file=/r/swap3.img,format=raw,if=none,id=ttmswap2,cache=unsafe,throttling.iops-total=100"),
+        *("-device", "virtio-blk-pci,drive=ttmswap2,serial=ttm-swap3"),
     )
 
 
@@ -72,7 +87,7 @@ def test_a_disk_that_fails_writes() -> None:
 
 
 def test_without_swap_there_is_no_disk() -> None:
-    words = " ".join(qemu_words(replace(LAUNCH, swap_disk=None)))
+    words = " ".join(qemu_words(replace(LAUNCH, swap_disks=())))
     assert "-drive" not in words
     assert "virtio-blk" not in words
 

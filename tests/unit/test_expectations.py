@@ -12,6 +12,7 @@ from harness.model.machine import GuestFacts, Machine, Swap
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Event, Span
 from harness.model.suite import ExpectedFailure, MaySkip, Requirement, Suite
+from harness.model.swap import SwapFacts
 from harness.model.units import GIB, MIB
 
 SUITE = Suite(
@@ -221,6 +222,7 @@ FACTS = GuestFacts(
     swap_total=1073737728,
     seed="5",
     taint=0,
+    swaps=(SwapFacts(1073737728, -1),),
 )
 
 
@@ -230,7 +232,7 @@ def unlike(facts: GuestFacts, machine: Machine | None = None) -> list[str]:
 
 def test_asked_is_got() -> None:
     assert unlike(FACTS) == []
-    assert unlike(replace(FACTS, swap_total=0), Machine(swap=Swap())) == []
+    assert unlike(replace(FACTS, swap_total=0, swaps=()), Machine(swap=Swap())) == []
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,11 @@ import harness.reports
 from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
 from harness.model.compare import Leg
-from harness.model.machine import Accel, Difference, GuestFacts, Machine
+from harness.model.machine import Accel, Difference, GuestFacts, Machine, Swap
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Event, Provenance, Report, Run, Span, Stage
+from harness.model.swap import SwapFacts, ZswapFacts
+from harness.model.units import GIB, MIB
 from harness.reports.junit import clean, to_junit
 from harness.reports.text import print_report
 
@@ -109,6 +111,41 @@ def test_problems_and_differences_are_shown() -> None:
     text = text_of(replace(REPORT, runs=(run,)))
     assert "the guest never got ready" in text
     assert "RAM: asked 256M, got 128M" in text
+
+
+def test_the_guest_is_shown_as_it_was_reached() -> None:
+    assert "225M free at start, 1024M swap, 2 vCPUs, tcg" in text_of(REPORT)
+    swap = Swap.parse("zram:128M:zstd@9+slow:1G:4M@3")
+    machine = Machine(swap=swap, memory_max=128 * MIB, swappiness=10, free=64 * MIB)
+    swaps = (SwapFacts(128 * MIB - 4096, 9, 0, "lz4", ("lz4",)), SwapFacts(GIB - 4096, 3, 4 * MIB))
+    facts = replace(FACTS, swap_total=1152 * MIB - 8192, swaps=swaps, swappiness=60, held=99 * MIB)
+    text = text_of(replace(REPORT, runs=(replace(RUN, cell=replace(RUN.cell, machine=machine), facts=facts),)))
+    assert (
+        "1152M swap (128M zram lz4 @9, 1024M slow 4.0M/s @3), memory.max none, swappiness 60, 99M taken away" in text
+    )
+
+
+def test_zswap_is_shown_as_it_was_reached() -> None:
+    run = replace(RUN, cell=replace(RUN.cell, machine=Machine(swap=Swap.parse("zswap:1G:zstd"))))
+    facts = replace(FACTS, swaps=(SwapFacts(GIB - 4096, -1),), zswap=ZswapFacts(True, "lz4", 20))
+    assert "1024M swap (1024M zswap lz4 20%)" in text_of(replace(REPORT, runs=(replace(run, facts=facts),)))
+    off = replace(facts, zswap=ZswapFacts(False, "lz4", 20))
+    assert "1024M swap (1024M zswap off)" in text_of(replace(REPORT, runs=(replace(run, facts=off),)))
+
+
+def test_a_report_of_before_the_machines_axes_is_read() -> None:
+    plain = json.loads(to_json(REPORT))
+    machine, facts = plain["runs"][0]["cell"]["machine"], plain["runs"][0]["facts"]
+    for name in ("memory_max", "memory_high", "swappiness", "min_free", "watermark_scale", "free"):
+        del machine[name]
+    for name in ("swaps", "zswap", "memory_max", "memory_high", "swappiness", "min_free", "watermark_scale"):
+        del facts[name]
+    for name in ("held", "free_pcp"):
+        del facts[name]
+    machine["swap"] = {"kind": "disk", "size": GIB}
+    assert from_json(Report, json.dumps(plain)) == REPORT
+    machine["swap"] = {"kind": "none", "size": 0}
+    assert from_json(Report, json.dumps(plain)).runs[0].cell.machine.swap == Swap()
 
 
 def test_junit_counts() -> None:

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the guest reports of itself, `name=value` by `name=value` (guest-scripts/facts) -> GuestFacts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from harness.model.machine import GuestFacts
+from harness.model.swap import SwapFacts, ZswapFacts
+
+_SWAP = re.compile(r"swap(\d{1,2})")
+
+
+def guest_facts(facts: Mapping[str, str]) -> GuestFacts | None:
+    """None unless every fact is there and is of its form."""
+    try:
+        return GuestFacts(
+            release=facts["release"],
+            cmdline=facts["cmdline"],
+            cpus=int(facts["cpus"]),
+            ram=int(facts["ram"]),
+            mem_total=int(facts["mem_total"]),
+            mem_free=int(facts["mem_free"]),
+            swap_total=int(facts["swap_total"]),
+            seed=facts["seed"],
+            taint=int(facts["taint"]),
+            free_pcp=int(facts["free_pcp"]),
+            swaps=_swaps(facts),
+            zswap=_zswap(facts["zswap"]),
+            memory_max=_optional(facts["memory_max"]),
+            memory_high=_optional(facts["memory_high"]),
+            swappiness=_optional(facts["swappiness"]),
+            min_free=_optional(facts["min_free"]),
+            watermark_scale=_optional(facts["watermark_scale"]),
+            held=int(facts["held"]),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def _optional(text: str) -> int | None:
+    """A number; nothing, or the word `max` of a cgroup without a limit, is None."""
+    return None if text in ("", "max") else int(text)
+
+
+def _swaps(facts: Mapping[str, str]) -> tuple[SwapFacts, ...]:
+    """`swapN=SIZE PRIORITY RATE ALGORITHM…`, the algorithm in use in brackets, as zram writes it."""
+    numbers = sorted(int(match[1]) for name in facts if (match := _SWAP.fullmatch(name)))
+    if numbers != list(range(len(numbers))):
+        raise ValueError("an area of swap is missing among the facts")
+    return tuple(_area(facts[f"swap{number}"]) for number in numbers)
+
+
+def _area(text: str) -> SwapFacts:
+    size, priority, rate, *words = text.split()
+    algorithm = next((word.strip("[]") for word in words if word.startswith("[")), "")
+    return SwapFacts(int(size), int(priority), int(rate), algorithm, tuple(word.strip("[]") for word in words))
+
+
+def _zswap(text: str) -> ZswapFacts | None:
+    """`Y lz4 20`; nothing from a kernel without zswap."""
+    if not text:
+        return None
+    enabled, compressor, percent = text.split()
+    return ZswapFacts(enabled == "Y", compressor, int(percent))
