@@ -25,6 +25,7 @@ from harness.model.errors import CommandFailed, DeadlineExceeded, UserError
 
 TAIL_LINES = 40
 _GRACE_SECONDS = 5.0
+_FIRST_TO_DIE = 1000  # oom_score_adj, the highest there is
 _KEPT_VARIABLES = ("TMPDIR", "XDG_RUNTIME_DIR", "http_proxy", "https_proxy", "no_proxy")
 
 
@@ -149,10 +150,12 @@ def spawn(
     stdout: int | IO[bytes] | None = None,
     stderr: int | IO[bytes] | None = None,
     tethered: bool = True,
+    first_to_die: bool = False,
 ) -> Iterator[Process]:
     """Starts a command and ends its group when the block is left, however it is left.
 
-    A tethered command also ends when this process is killed with -9 (`tether.py`).
+    A tethered command also ends when this process is killed with -9 (`tether.py`), and with `first_to_die` it is what
+    the host's OOM killer takes before anything else.
     """
     read_end = write_end = None
     words = list(argv)
@@ -160,7 +163,9 @@ def spawn(
         raise UserError(f"{argv[0]} is not installed", hint="ttm-harness doctor shows what to install")
     if tethered:
         read_end, write_end = os.pipe()
-        words = [sys.executable, "-I", "-S", str(Path(__file__).with_name("tether.py")), str(read_end), *argv]
+        tether = str(Path(__file__).with_name("tether.py"))
+        score = _FIRST_TO_DIE if first_to_die else 0
+        words = [sys.executable, "-I", "-S", tether, str(read_end), str(score), *argv]
     try:
         popen = subprocess.Popen(
             words,

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs a command that must not outlive the harness: `tether.py FD WORD...`, started by `proc.spawn`.
+"""Runs a command that must not outlive the harness: `tether.py FD SCORE WORD...`, started by `proc.spawn`.
 
 Standard library only, because it starts in an isolated interpreter. FD is the read end of a pipe whose other end
 only the harness holds: end of file means that the harness is gone, by kill -9 too. Then, or on SIGTERM, or when the
 command ends by itself, what is left of the command's process group is terminated and, after a grace, killed. Ends
-with the command's status; a command ended by signal N gives 128 + N, as shells do.
+with the command's status; a command ended by signal N gives 128 + N, as shells do. SCORE is the least oom_score_adj
+that the command gets: the harness may be kept from the host's OOM killer, what it starts must not be.
 """
 
 import os
@@ -32,7 +33,7 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     child = os.fork()
     if child == 0:
-        become(argv[1:], leash)
+        become(argv[2:], leash, int(argv[1]))
     status = None
     while status is None and not ending:
         status = reap(child)
@@ -54,9 +55,10 @@ def main(argv: list[str]) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-def become(words: list[str], leash: int) -> None:
+def become(words: list[str], leash: int, score: int) -> None:
     """The child: leads a group of its own, so that all of it can be signalled and waited for."""
     os.setpgid(0, 0)
+    stand_in_line(score)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.close(leash)
@@ -65,6 +67,17 @@ def become(words: list[str], leash: int) -> None:
     except OSError as error:
         os.write(2, f"{words[0]}: {error.strerror}\n".encode())
         os._exit(127)
+
+
+def stand_in_line(score: int) -> None:
+    """Raises the chance of being the OOM killer's victim, which everybody may."""
+    try:
+        line = os.open("/proc/self/oom_score_adj", os.O_RDWR)
+        if int(os.read(line, 32)) < score:
+            os.pwrite(line, str(score).encode(), 0)
+        os.close(line)
+    except (OSError, ValueError):
+        pass  # a host without it is none the worse
 
 
 def reap(child: int) -> int | None:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Progress on standard error: a live bar on a terminal, lines with times elsewhere."""
+"""Progress on standard error: live bars on a terminal, lines with times elsewhere."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 
 from rich.console import Console
@@ -13,36 +14,69 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from harness.model.units import format_seconds
 
 _PLAIN_EVERY_SECONDS = 30.0
+_STEP = 0  # boots count from 1
 
 
 class TerminalProgress:
-    """`step` begins a stage and says how long the one before took; `advance` moves its bar."""
+    """`step` begins a stage; `advance` moves its bar; each boot has a line of its own below it. Thread-safe."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
         self._live = self._console.is_terminal and not quiet
+        self._lock = threading.RLock()
         self._began = time.monotonic()
         self._step_began = self._began
         self._last_plain = 0.0
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
+        self._bars: Progress | None = None
+        self._tasks: dict[int, TaskID] = {}
+        self._lanes: dict[int, str] = {}
+        self._crowded = False  # several boots at once: each line says of which it is
 
     def step(self, text: str) -> None:
-        self._close_bar()
-        self._step_began = time.monotonic()
-        self._last_plain = self._step_began
-        self._console.print(f"[dim]{self._clock()}[/] {escape(text)}")
+        with self._lock:
+            self._end_bar(_STEP)
+            self._step_began = time.monotonic()
+            self._last_plain = self._step_began
+            self._print(text)
 
     def advance(self, done: int, total: int, unit: str) -> None:
-        if self._live:
-            self._advance_bar(done, total, unit)
-        elif time.monotonic() - self._last_plain > _PLAIN_EVERY_SECONDS:
-            self._last_plain = time.monotonic()
-            of_total = f" of about {total}" if total else ""
-            self._console.print(f"{self._clock()}   {done}{of_total} {unit}{self._estimate(done, total)}")
+        with self._lock:
+            about = "" if self._lanes else "about "  # boots are counted beforehand, objects are a guess
+            of_total = f" of {about}{total}" if total else ""
+            text = f"{done}{of_total} {unit}{self._estimate(done, total)}"
+            if self._live:
+                self._bar(_STEP, text, min(done, total) if total else done, total or None)
+            elif time.monotonic() - self._last_plain > _PLAIN_EVERY_SECONDS:
+                self._last_plain = time.monotonic()
+                self._print(f"  {text}")
+
+    def lane(self, number: int, text: str) -> None:
+        with self._lock:
+            first = number not in self._lanes
+            self._lanes.setdefault(number, text)
+            self._crowded = self._crowded or len(self._lanes) > 1
+            if self._live:
+                self._bar(number, text if first else f"{self._lanes[number]}:{text}", None, None)
+            elif first:
+                self._print(text)
+            else:
+                self._print(f"  boot {number}: {text.strip()}" if self._crowded else text)
+
+    def lane_ends(self, number: int, text: str) -> None:
+        with self._lock:
+            if self._live and number in self._lanes:
+                text = f"{self._lanes[number]}: {text.partition(': ')[2]}"
+            self._lanes.pop(number, None)
+            self._end_bar(number)
+            self._print(text)
 
     def close(self) -> None:
-        self._close_bar()
+        with self._lock:
+            for number in list(self._tasks):
+                self._end_bar(number)
+
+    def _print(self, text: str) -> None:
+        self._console.print(f"[dim]{self._clock()}[/] {escape(text)}")
 
     def _clock(self) -> str:
         whole = int(time.monotonic() - self._began)
@@ -50,29 +84,30 @@ class TerminalProgress:
 
     def _estimate(self, done: int, total: int) -> str:
         spent = time.monotonic() - self._step_began
-        if not total or done < total / 50 or done > total or spent < 5:
+        if not total or done < total / 50 or done >= total or spent < 5:
             return ""
         return f", about {format_seconds(spent * (total - done) / done)} left"
 
-    def _advance_bar(self, done: int, total: int, unit: str) -> None:
-        if self._bar is None:
-            self._bar = Progress(
+    def _bar(self, number: int, text: str, done: int | None, total: int | None) -> None:
+        if self._bars is None:
+            self._bars = Progress(
                 TextColumn("        "),
-                BarColumn(bar_width=40),
+                BarColumn(bar_width=24),
                 TextColumn("{task.description}"),
                 TimeElapsedColumn(),
                 console=self._console,
                 transient=True,
             )
-            self._bar.start()
-            self._task = self._bar.add_task(unit, total=total or None)
-        if self._task is not None:
-            of_total = f" of about {total}" if total else ""
-            text = f"{done}{of_total} {unit}{self._estimate(done, total)}"
-            self._bar.update(self._task, completed=min(done, total) if total else done, description=text)
+            self._bars.start()
+        if number not in self._tasks:
+            self._tasks[number] = self._bars.add_task("", total=total)
+        self._bars.update(self._tasks[number], completed=done, description=escape(text))
 
-    def _close_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
-            self._task = None
+    def _end_bar(self, number: int) -> None:
+        task = self._tasks.pop(number, None)
+        if self._bars is None or task is None:
+            return
+        self._bars.remove_task(task)
+        if not self._tasks:
+            self._bars.stop()
+            self._bars = None

@@ -8,9 +8,10 @@ import sys
 import click
 
 from harness.cli import speaks_plainly
+from harness.flow.record import RECORD_FILE, assembled
 from harness.model.codec import to_json
 from harness.store.layout import Layout
-from harness.store.runs import find_run, load_report
+from harness.store.runs import REPORT_FILE, find_run, load_report
 
 
 @click.command()
@@ -20,7 +21,9 @@ from harness.store.runs import find_run, load_report
 def report(run: str, form: str) -> None:
     """The report of a kept RUN (its directory, its name, the end of its name, or `latest`)."""
     directory = find_run(Layout.from_environment(), run)
-    kept = load_report(directory)
+    # A run that was killed has no report yet, but what its boots left to make one of.
+    killed = not (directory / REPORT_FILE).is_file() and (directory / RECORD_FILE).is_file()
+    kept = assembled(directory) if killed else load_report(directory)
     if form == "json":
         click.echo(to_json(kept), nl=False)
     elif form == "junit":

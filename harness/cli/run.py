@@ -3,43 +3,43 @@
 
 from __future__ import annotations
 
-import re
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from harness.cli import speaks_plainly
-from harness.cli.machine_options import machine_options
+from harness.cli.listing import list_json, print_list
+from harness.cli.machine_axes import machine_axes
 from harness.cli.progress import TerminalProgress
-from harness.flow.prepare import DEFAULT_PROFILE, Request
-from harness.flow.run import execute
-from harness.model.cell import Knob
+from harness.flow.foresee import foresee
+from harness.flow.matrix import count_boots, with_seeds
+from harness.flow.planfile import Axes, Glob, KnobAxes, MachineAxes, Maybe, ProfileName, SuiteName
+from harness.flow.plans import Extras, load_plan, plain_request, requests_of
+from harness.flow.prepare import Request
+from harness.flow.run import Manner, execute, resume
 from harness.model.codec import to_json
 from harness.model.errors import UserError
-from harness.model.machine import Machine
 from harness.model.series import SeriesSpec
 from harness.model.tree import SourceSpec
+from harness.model.words import parse_globs, parse_knobs
 from harness.store.layout import Layout
-from harness.suites.registry import QUICK
+
+_MANY_BOOTS = 500
 
 
 @click.command()
-@click.option(
-    "--source",
-    default="debian",
-    show_default=True,
-    help="debian[:VERSION], DIR, git:DIR@REV, tar:FILE, kernel.org:VERSION",
-)
+@click.argument("plan", default="")
+@click.option("--source", help="debian[:VERSION], DIR, git:DIR@REV, tar:FILE, kernel.org:VERSION  [default: debian]")
 @click.option(
     "--series",
     help="Patches on top, with the source as base: mbox:FILE, dir:PATH, git:DIR@A..B, lore:MSGID, NAME@vN, …",
 )
 @click.option("--mirror", type=click.Path(path_type=Path), help="A directory of mboxes to ask instead of lore.")
 @click.option("--base", help="A source to compare with: both are run, in turn, and what changed is judged.")
-@click.option(
-    "--profile", default=DEFAULT_PROFILE, show_default=True, help="A profile of kernel-configs/profiles.toml."
-)
+@click.option("--profile", help="A profile of kernel-configs/profiles.toml.  [default: lean]")
 @click.option(
     "--fragment",
     "fragments",
@@ -47,55 +47,85 @@ from harness.suites.registry import QUICK
     type=click.Path(path_type=Path),
     help="Your own Kconfig fragment, on top of the profile.",
 )
-@click.option("--suite", "suites", default=",".join(QUICK), show_default=True, help="Suites, with commas.")
-@click.option("--repeat", default=1, show_default=True, type=click.IntRange(1, 10_000), help="Boots of each cell.")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the first boot; drawn when not given.")
+@click.option("--suite", "suites", help="Suites, with commas.  [default: ttm-kunit,xe-kunit,pressure]")
+@click.option("--repeat", type=click.IntRange(1, 10_000), help="Boots of each cell.  [default: 1]")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the first boot; a plan has its own, or 1.")
 @click.option("--case", "cases", default="", metavar="GLOB[,…]", help="Only these cases of the suite pressure.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE[,…]", help="Parameters of the suites.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given.")
+@click.option(
+    "--parallel", type=click.IntRange(1, 1024), help="Guests side by side at most; else as the host allows."
+)
+@click.option("--fresh", is_flag=True, help="With a plan: boot again what has a kept result, too.")
+@click.option("--list", "list_only", is_flag=True, help="Show the boots and about how long they take, and end.")
+@click.option(
+    "--resume", "resumed", is_flag=False, flag_value="", metavar="[RUN]", help="Go on with an unfinished run."
+)
+@click.option("--yes", is_flag=True, help=f"Do not ask before more than {_MANY_BOOTS} boots.")
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @speaks_plainly
-@machine_options
+@machine_axes
 def run(
-    source: str,
+    plan: str,
+    source: str | None,
     series: str | None,
     mirror: Path | None,
     base: str | None,
-    profile: str,
+    profile: str | None,
     fragments: tuple[Path, ...],
-    machine: Machine,
-    suites: str,
-    repeat: int,
+    machine: MachineAxes,
+    suites: str | None,
+    repeat: int | None,
     seed: int | None,
     cases: str,
     knobs: tuple[str, ...],
     jobs: int | None,
+    parallel: int | None,
+    fresh: bool,
+    list_only: bool,
+    resumed: str | None,
+    yes: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Build a kernel, boot it small, run suites in it, and say what came out.
 
     Without options: the newest kernel source that has the merged TTM shrinker, in 256M of RAM with 1G of swap.
+    PLAN is a TOML file, or one of those in harness/plans; options stand in place of its own words.
     """
-    request = Request(
-        source=SourceSpec.parse(source),
-        profile=profile,
+    said = Axes(
+        source=_one(source, SourceSpec.parse),
+        base=_one(base, SourceSpec.parse),
+        series=_one(series, lambda text: Maybe(SeriesSpec.parse(text))),
+        profile=_one(profile, ProfileName),
+        suites=tuple(SuiteName(name.strip()) for name in (suites or "").split(",") if name.strip()),
+        cases=tuple(Glob(text) for text in parse_globs(cases.split(","))),
+        seeds=() if seed is None else (seed,),
+        repeat=() if repeat is None else (repeat,),
         machine=machine,
-        suites=tuple(name.strip() for name in suites.split(",") if name.strip()),
-        repeat=repeat,
-        seed=seed,
-        knobs=_knobs(knobs),
-        fragments=fragments,
-        cases=_globs(cases),
-        series=SeriesSpec.parse(series) if series is not None else None,
-        mirror=mirror,
-        base=SourceSpec.parse(base) if base is not None else None,
-        jobs=jobs,
+        knobs=KnobAxes(tuple((knob.name, (knob.value,)) for knob in parse_knobs(knobs))),
     )
+    layout = Layout.from_environment()
     progress = TerminalProgress(quiet=quiet)
+    manner = Manner(plan, parallel, fresh=fresh or not plan)
     try:
-        report, directory = execute(request, Layout.from_environment(), progress)
+        if resumed is not None:
+            _only_resume(plan, said, list_only)
+            report, directory = resume(layout, resumed, progress, parallel)
+        else:
+            extras = Extras(fragments, mirror, jobs)
+            requests = requests_of(load_plan(plan), said, extras) if plan else plain_request(said, extras)
+            if list_only:
+                foreseen = foresee(with_seeds(requests), layout, progress, manner.fresh, parallel)
+                progress.close()
+                click.echo(list_json(foreseen)) if as_json else print_list(foreseen)
+                return
+            _ask_about_many(requests, yes)
+            report, directory = execute(requests, layout, progress, manner)
+    except KeyboardInterrupt:
+        progress.step("ended; what is finished is kept: ttm-harness run --resume goes on with it")
+        raise
     finally:
         progress.close()
     if as_json:
@@ -107,20 +137,27 @@ def run(
     sys.exit(report.verdict.exit_status)
 
 
-def _globs(text: str) -> tuple[str, ...]:
-    globs = tuple(word.strip() for word in text.split(",") if word.strip())
-    for glob in globs:
-        if not re.fullmatch(r"[\w*?\[\]-]+", glob, re.ASCII):
-            raise UserError(f"the case {glob!r} is not a glob of letters, digits, _ - * ? and [ ]")
-    return globs
+_T = TypeVar("_T")
 
 
-def _knobs(texts: tuple[str, ...]) -> tuple[Knob, ...]:
-    knobs = []
-    for text in texts:
-        for part in filter(None, text.split(",")):
-            name, equals, value = part.partition("=")
-            if not equals or not name or not value:
-                raise UserError(f"the knob {part!r} is not NAME=VALUE")
-            knobs.append(Knob(name, value))
-    return tuple(knobs)
+def _one(text: str | None, parse: Callable[[str], _T]) -> tuple[_T, ...]:
+    return () if text is None else (parse(text),)
+
+
+def _only_resume(plan: str, said: Axes, list_only: bool) -> None:
+    if plan or said != Axes() or list_only:
+        raise UserError(
+            "--resume goes on with a run as it was asked for; it takes no plan and no other choice",
+            hint="a run by its name: --resume=RUN",
+        )
+
+
+def _ask_about_many(requests: Sequence[Request], yes: bool) -> None:
+    """Thousands of boots are often a slip of the pen in a plan."""
+    boots = count_boots(requests)
+    if yes or boots <= _MANY_BOOTS:
+        return
+    if not sys.stdin.isatty():
+        raise UserError(f"this comes to {boots} boots", hint="--list shows them; --yes runs them")
+    if not click.confirm(f"This comes to {boots} boots. Go on?", err=True):
+        raise UserError(f"{boots} boots were not wanted", hint="--list shows them")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shlex
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.codec import to_json
 from harness.model.machine import Accel
+from harness.model.outcome import Ending
 from harness.model.progress import Progress
 from harness.model.suite import Suite
 from harness.proc import search_path
@@ -46,6 +48,12 @@ class Bench:
     modules: Mapping[str, Path] = field(default_factory=dict)  # suite -> its own modules, or other extra files
     module_tree: Path | None = None  # what the guest gets as /lib/modules, where it is not the build's own
     stop_at_first: bool = False  # a suite may end at its first red case
+    stop: threading.Event | None = None  # set when the user ends the command
+    crowd: float = 1.0  # how many times slower a guest may get when others start beside it
+
+
+class Stopped(Exception):
+    """The guest was ended because the command ends: there is no result."""
 
 
 def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) -> CellResult:
@@ -75,14 +83,17 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
             boot=_BOOT_SECONDS,
             run=_AROUND_SUITES_SECONDS + sum(suite.deadline for suite in suites),
             silence=_SILENCE_SECONDS,
-        )
+        ).scaled(bench.crowd)
         try:
             for image, size in images:
                 make_swap_image(image, size)
-            result = boot(launch, place / "console.log", limits, _shown(bench.progress), REFERENCE_READY_SECONDS)
+            shown = _shown(bench.progress)
+            result = boot(launch, place / "console.log", limits, shown, REFERENCE_READY_SECONDS, bench.stop)
         finally:
             for image, _ in images:
                 image.unlink(missing_ok=True)  # their content is the guest's memory, of no use afterwards
+    if result.ending is Ending.INTERRUPTED:
+        raise Stopped
     write_atomically(place / "launcher.log", result.launcher)
     if result.stall:
         write_atomically(place / "stall.txt", result.stall)

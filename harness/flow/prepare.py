@@ -11,7 +11,6 @@ from pathlib import Path
 
 from harness.checkout import data_directory
 from harness.flow.boots import job_text, shares_of
-from harness.flow.host_memory import check_host_memory
 from harness.guest import accel
 from harness.guest.argv import Launch
 from harness.guest.boot import Limits, boot
@@ -94,14 +93,10 @@ def prepare(
     request: Request, suites: tuple[Suite, ...], layout: Layout, progress: Progress, watch: Stopwatch
 ) -> Ready:
     """Finds or makes all that the request's boots need; the user's mistakes come first, before the long work."""
-    check_host_memory(request.machine)
     profile = profile_of(request)
     for place in (layout.sources, layout.builds, layout.objects, layout.roots):
         sweep_leftovers(place)
-    progress.step(f"source {request.source}")
-    tree = resolve(request.source, layout, Deadline(_SOURCE_SECONDS), progress)
-    if request.series is not None:
-        tree = _with_series(request.series, request.mirror, tree, layout, progress)
+    tree = tree_of(request, layout, progress)
     watch.lap("source")
     progress.step(f"kernel {tree.version}, profile {profile.name}")
     build = obtain(tree, profile, layout, Deadline(_BUILD_SECONDS), progress, request.jobs)
@@ -120,6 +115,15 @@ def prepare(
     settled = accel.settle(request.machine.accel, layout, lambda: _probe_kvm(build, root, progress))
     watch.lap("accelerator")
     return Ready(tree, build, root, settled, modules)
+
+
+def tree_of(request: Request, layout: Layout, progress: Progress) -> Tree:
+    """The request's source with its series, fetched unless the store has it."""
+    progress.step(f"source {request.source}")
+    tree = resolve(request.source, layout, Deadline(_SOURCE_SECONDS), progress)
+    if request.series is None:
+        return tree
+    return _with_series(request.series, request.mirror, tree, layout, progress)
 
 
 def _with_series(spec: SeriesSpec, mirror: Path | None, tree: Tree, layout: Layout, progress: Progress) -> Tree:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from harness.reports.plot import plot_svg
 from harness.store.files import write_atomically
 
 _CONFIG_LIMIT = 1 << 20
+_DRAWING = threading.Lock()  # matplotlib has global settings
 _TELEMETRY_LIMIT = 64 << 20
 _CONSOLE_LIMIT = 256 << 20
 # Bad page, died, warned, soft lockup (Documentation/admin-guide/tainted-kernels.rst): never without a word.
@@ -146,7 +148,8 @@ def _telemetry(place: Path) -> tuple[Metric, ...]:
     telemetry = parse_telemetry(_read_limited(recording, _TELEMETRY_LIMIT)[0].decode("utf-8", "replace"))
     try:
         title = f"{place.name}: RAM, swap, pressure and the shrinker over time"
-        write_atomically(place / "telemetry.svg", plot_svg(telemetry, title))
+        with _DRAWING:
+            write_atomically(place / "telemetry.svg", plot_svg(telemetry, title))
     except UserError:
         pass  # the numbers are kept; only the picture needs the extra
     return telemetry_metrics(telemetry)

@@ -1,155 +1,248 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The main job: source -> tree -> build -> boots -> report."""
+"""The main job: requests -> kernels -> boots -> report, for one machine as for a plan's thousands."""
 
 from __future__ import annotations
 
 import platform
-import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness import __version__
-from harness.flow.boots import Bench, boot_cell
+from harness.flow.boots import Bench, Stopped, boot_cell
+from harness.flow.history import History, read_history
+from harness.flow.host import cores, last_to_die, room_for_guests
+from harness.flow.matrix import Kernel, check_machines, chosen_suites, kernels_wanted, plan_boots, with_seeds
 from harness.flow.prepare import Ready, Request, Stopwatch, prepare
-from harness.judge.compare import compare, standing_against_base
-from harness.judge.expectations import overall
-from harness.model.cell import Cell
-from harness.model.compare import Comparison, Leg
-from harness.model.errors import UserError
-from harness.model.outcome import Standing
-from harness.model.progress import Progress
-from harness.model.result import REPORT_SCHEMA, Case, Event, Provenance, Report, Run, Stage
-from harness.model.suite import Suite
+from harness.flow.readout import CellResult
+from harness.flow.record import (
+    Planned,
+    Record,
+    assemble,
+    finished_entry,
+    load_record,
+    load_results,
+    renamed,
+    save_record,
+    save_result,
+    take_over,
+)
+from harness.flow.schedule import Task, side_by_side
+from harness.flow.tokens import VCPUS_PER_CORE, Claim, Tokens
+from harness.model.errors import StoreCorrupt, UserError
+from harness.model.progress import Board, Lane
+from harness.model.result import Provenance, Report
+from harness.model.units import format_seconds
 from harness.proc import Deadline, run
+from harness.store.journal import JOURNAL_FILE, Entry, Journal, Step, read_journal
 from harness.store.layout import Layout
-from harness.store.runs import run_directory, save_report
-from harness.suites.knobs import check_knob_cases, check_knobs
-from harness.suites.registry import narrowed, suite_named
+from harness.store.runs import find_run, held_again, is_held, run_directories, run_directory, save_report
 
 _TOOL_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Results:
-    runs: tuple[Run, ...] = ()
-    cases: tuple[Case, ...] = ()
-    events: tuple[Event, ...] = ()
+class Manner:
+    """How a run is made: the name of its plan, at most how many guests side by side (None: as many as tokens
+    allow), and whether results of earlier runs are kept.
+    """
 
-    def __add__(self, other: _Results) -> _Results:
-        return _Results(self.runs + other.runs, self.cases + other.cases, self.events + other.events)
-
-    def standing(self, leg: Leg) -> Standing:
-        return overall(one.verdict for one in self.runs if one.leg is leg)
-
-    def evidence(self, leg: Leg) -> tuple[Case, ...]:
-        """The cases of the leg's runs that are evidence: what differs from what was asked for blames nobody."""
-        ids = {one.id for one in self.runs if one.leg is leg and not one.problems and not one.differences}
-        return tuple(case for case in self.cases if case.run in ids)
+    plan: str = ""
+    parallel: int | None = None
+    fresh: bool = True
 
 
-def execute(request: Request, layout: Layout, progress: Progress) -> tuple[Report, Path]:
-    """Runs the request to a report, which is saved in the returned run directory, and after every boot before."""
-    suites = chosen_suites(request)
+def execute(
+    requests: Sequence[Request], layout: Layout, board: Board, manner: Manner | None = None
+) -> tuple[Report, Path]:
+    """Runs the requests to a report, which is saved in the returned run directory.
+
+    What ended before an interruption, by Ctrl-C or by kill -9, is kept there, and `resume` goes on from it.
+    """
+    manner = manner or Manner()
+    requests = with_seeds(requests)
+    check_machines(requests)
     watch = Stopwatch()
-    legs = {Leg.TIP: prepare(request, suites, layout, progress, watch)}
-    base = base_of(request)
-    if base is not None:
-        legs = {Leg.BASE: prepare(base, suites, layout, progress, watch), **legs}
-    where = {leg: _provenance(ready) for leg, ready in legs.items()}
+    ready = _prepare(requests, layout, board, watch)
+    cells = plan_boots(requests, _kernels(ready), tools())
+    record = Record(manner.plan, requests, tuple(_provenance(one) for one in ready.values()), cells)
+    history = History() if manner.fresh else read_history(layout)
     with run_directory(layout) as directory:
-        results = _Results()
-        cells = list(_cells(request, suites, legs))
-        for number, (leg, group, cell) in enumerate(cells, 1):
-            ready = legs[leg]
-            bench = Bench(ready.build, ready.root, ready.accel, directory, progress, ready.modules)
-            one = boot_cell(cell, group, bench, number)
-            results += _Results((replace(one.run, leg=leg),), one.cases, one.events)
-            if number < len(cells):
-                save_report(directory, _report(directory.name, where, results, (), missing=len(cells) - number))
-        watch.lap("boots")
-        report = _report(directory.name, where, results, tuple(watch.stages))
-        save_report(directory, report)
-    return report, directory
+        save_record(directory, record)
+        return _Boots(directory, record, ready, board, manner, history).run(watch), directory
 
 
-def chosen_suites(request: Request) -> tuple[Suite, ...]:
-    """The suites by their names, narrowed to the wanted cases; UserError for what cannot be."""
-    if len(set(request.suites)) < len(request.suites):
-        raise UserError("a suite is named twice", hint="--repeat N boots every cell N times")
-    suites = tuple(narrowed(suite_named(name), request.cases) for name in request.suites)
-    if not suites:
-        raise UserError("no suite is named", hint="--suite ttm-kunit,xe-kunit")
-    check_knobs(request.knobs, suites)
-    check_knob_cases(request.knobs, request.cases, suites)
-    return suites
+def resume(layout: Layout, name: str, board: Board, parallel: int | None = None) -> tuple[Report, Path]:
+    """Goes on with the run of that name, or with the newest unfinished one when the name is empty."""
+    directory = find_run(layout, name) if name else _unfinished(layout)
+    with held_again(directory):
+        record = load_record(directory)
+        watch = Stopwatch()
+        ready = _prepare(record.requests, layout, board, watch)
+        planned = plan_boots(record.requests, _kernels(ready), tools())
+        if [one.key for one in planned] != [one.key for one in record.cells]:
+            raise UserError(
+                f"what the run {directory.name} is made of has changed since it began (its sources, this harness or "
+                "QEMU), so its boots cannot be put together with new ones",
+                hint="start it anew; with a plan, results that are still right are kept",
+            )
+        return _Boots(directory, record, ready, board, Manner(record.plan, parallel), History()).run(watch), directory
 
 
-def base_of(request: Request) -> Request | None:
-    """The request for the base leg: the named base, or the source without the series; None without either."""
-    if request.base is not None:
-        return replace(request, source=request.base, series=None)
-    return replace(request, series=None) if request.series is not None else None
+def _unfinished(layout: Layout) -> Path:
+    for directory in run_directories(layout):
+        if (directory / JOURNAL_FILE).is_file() and not is_held(directory):
+            try:
+                entries = read_journal(directory)
+            except StoreCorrupt:
+                continue
+            if not any(entry.step is Step.ENDED for entry in entries):
+                return directory
+    raise UserError("no run in the store is unfinished", hint="ttm-harness run starts one")
 
 
-def _cells(
-    request: Request, suites: tuple[Suite, ...], legs: Mapping[Leg, Ready]
-) -> Iterator[tuple[Leg, tuple[Suite, ...], Cell]]:
-    """Every cell on every leg, the legs in turn: what changes on the host meanwhile changes for both."""
-    first_seed = secrets.randbits(32) if request.seed is None else request.seed
-    for turn in range(request.repeat):
-        for group in _share_boots(suites):
-            for leg, ready in legs.items():
-                yield (
-                    leg,
-                    group,
-                    Cell(
-                        build_id=ready.build.id,
-                        machine=replace(request.machine, accel=ready.accel),
-                        suites=tuple(suite.name for suite in group),
-                        seed=(first_seed + turn) % 2**32,
-                        knobs=request.knobs,
-                        cases=request.cases or group[0].cases,
-                    ),
-                )
+def _prepare(requests: Sequence[Request], layout: Layout, board: Board, watch: Stopwatch) -> Mapping[Request, Ready]:
+    """Every kernel, before the first boot; a mistake of the user's in any request comes before all of them."""
+    wanted = kernels_wanted(requests)
+    return {kernel: prepare(kernel, suites, layout, board, watch) for kernel, suites in wanted.items()}
 
 
-def _share_boots(suites: tuple[Suite, ...]) -> list[tuple[Suite, ...]]:
-    """Suites that leave no trace share one boot, in their order; each of the others gets its own."""
-    shared = tuple(suite for suite in suites if suite.shares_boot)
-    alone = [(suite,) for suite in suites if not suite.shares_boot]
-    return [shared, *alone] if shared else list(alone)
+def _kernels(ready: Mapping[Request, Ready]) -> dict[Request, Kernel]:
+    return {
+        request: Kernel(place, one.build.id, one.build.profile, one.accel)
+        for place, (request, one) in enumerate(ready.items())
+    }
 
 
-def _report(
-    name: str, where: Mapping[Leg, Provenance], results: _Results, stages: tuple[Stage, ...], missing: int = 0
-) -> Report:
-    """The report on what was booted; with boots still `missing` it can be bad, but not good."""
-    verdict = results.standing(Leg.TIP)
-    reasons = tuple(f"{one.id}: {reason}" for one in results.runs for reason in one.reasons)
-    comparisons: tuple[Comparison, ...] = ()
-    if Leg.BASE in where:
-        comparisons = compare(results.evidence(Leg.BASE), results.evidence(Leg.TIP))
-        verdict, changes = standing_against_base(comparisons, results.standing(Leg.BASE), verdict)
-        reasons = (*changes, *reasons)
-    if missing:
-        reasons = (f"the run was interrupted: {missing} boots were not made", *reasons)
-        verdict = Standing.CANNOT_TELL if verdict is Standing.GOOD else verdict
-    return Report(
-        schema=REPORT_SCHEMA,
-        id=name,
-        verdict=verdict,
-        reasons=reasons,
-        provenance=where[Leg.TIP],
-        runs=results.runs,
-        cases=results.cases,
-        events=results.events,
-        stages=stages,
-        base=where.get(Leg.BASE),
-        comparisons=comparisons,
-    )
+class _Boots:
+    """The boots of one run. Its tasks are called in threads of their own."""
+
+    def __init__(
+        self,
+        directory: Path,
+        record: Record,
+        ready: Mapping[Request, Ready],
+        board: Board,
+        manner: Manner,
+        history: History,
+    ) -> None:
+        self._directory = directory
+        self._record = record
+        self._ready = tuple(ready.values())
+        self._board = board
+        self._manner = manner
+        self._history = history
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._results: dict[int, CellResult] = {}
+        vcpus = max(1, int(cores() * VCPUS_PER_CORE))
+        self._most = min(manner.parallel or vcpus, len(record.cells))
+        self._vcpus = vcpus
+        # Others may start beside a guest after its own pace was measured.
+        self._crowd = max(1.0, vcpus / cores()) if self._most > 1 else 1.0
+
+    def run(self, watch: Stopwatch) -> Report:
+        """All boots that are still to be made, then the report."""
+        with Journal(self._directory) as journal:
+            self._journal = journal
+            self._results = load_results(self._directory, self._record)
+            left = [one for one in self._record.cells if one.number not in self._results]
+            left = [one for one in left if not self._keep(one)]
+            first = {one.key: one for one in reversed(left)}
+            twins = [one for one in left if first[one.key] is not one]
+            tasks = [Task(Claim.of(one.cell.machine), self._task(one)) for one in left if first[one.key] is one]
+            self._announce(len(tasks))
+            try:
+                with last_to_die():
+                    tokens = Tokens(room_for_guests, self._vcpus)
+                    side_by_side(tasks, tokens, self._most, self._stop, self._no_room)
+                for one in twins:
+                    self._take(one, self._results[first[one.key].number], self._directory, "")
+            except BaseException:
+                if self._results:
+                    save_report(self._directory, assemble(self._directory.name, self._record, self._results))
+                raise
+            watch.lap("boots")
+            report = assemble(self._directory.name, self._record, self._results, tuple(watch.stages))
+            save_report(self._directory, report)
+            journal.append(Entry(Step.ENDED, verdict=str(report.verdict)))
+        return report
+
+    def _announce(self, boots: int) -> None:
+        total = len(self._record.cells)
+        if total > 1:
+            kept = f", {total - boots} results are there already" if boots < total else ""
+            self._board.step(f"{boots} of {total} boots{kept}, at most {self._most} side by side")
+
+    def _no_room(self) -> None:
+        self._board.step("waiting for the host to have room for the next guest")
+
+    def _task(self, planned: Planned) -> Callable[[], None]:
+        return lambda: self._boot(planned)
+
+    def _boot(self, planned: Planned) -> None:
+        if self._stop.is_set():
+            return
+        place = self._directory / planned.place
+        shutil.rmtree(place, ignore_errors=True)  # of an interrupted attempt
+        self._journal.append(Entry(Step.BEGUN, planned.number, planned.cell.id, planned.place))
+        ready = self._ready[planned.kernel]
+        request = self._record.requests[planned.request]
+        suites = tuple(suite for suite in chosen_suites(request) if suite.name in planned.cell.suites)
+        bench = Bench(
+            build=ready.build,
+            root=ready.root,
+            accel=ready.accel,
+            directory=self._directory,
+            progress=Lane(self._board, planned.number),
+            modules=ready.modules,
+            stop=self._stop,
+            crowd=self._crowd,
+        )
+        try:
+            result = boot_cell(planned.cell, suites, bench, planned.number)
+        except Stopped:
+            self._board.lane_ends(planned.number, f"boot {planned.number}: ended")
+            return
+        result = renamed(result, planned.place, planned.leg, planned.group)
+        self._finish(planned, result, "")
+        seconds = finished_entry(planned, result).seconds
+        self._board.lane_ends(
+            planned.number, f"boot {planned.number}: {result.run.verdict}, {format_seconds(seconds)}"
+        )
+
+    def _finish(self, planned: Planned, result: CellResult, kept_from: str) -> None:
+        save_result(self._directory / planned.place, result)
+        self._journal.append(finished_entry(planned, result, kept_from))
+        with self._lock:
+            self._results[planned.number] = result
+            done = len(self._results)
+        if len(self._record.cells) > 1:
+            self._board.advance(done, len(self._record.cells), "boots")
+
+    def _keep(self, planned: Planned) -> bool:
+        """Takes the result of an earlier run over, if there is one that is still right."""
+        kept = self._history.result(planned)
+        result = kept.load() if kept is not None else None
+        if kept is None or result is None:
+            return False
+        self._take(planned, result, kept.run, kept.entry.kept_from or kept.run.name)
+        return True
+
+    def _take(self, planned: Planned, result: CellResult, run: Path, kept_from: str) -> None:
+        place = self._directory / planned.place
+        if run / result.run.directory != place:
+            take_over(run / result.run.directory, place)
+        self._finish(planned, renamed(result, planned.place, planned.leg, planned.group, kept_from), kept_from)
+
+
+def tools() -> str:
+    """QEMU and vng with their versions."""
+    return f"{_first_line(('qemu-system-x86_64', '--version'))}, virtme-ng {_version_of('virtme-ng')}"
 
 
 def _provenance(ready: Ready) -> Provenance:

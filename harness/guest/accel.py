@@ -45,6 +45,16 @@ def settle(asked: Accel, layout: Layout, probe: Callable[[], bool]) -> Accel:
     return Accel.KVM if known else Accel.TCG
 
 
+def foreseen(asked: Accel, layout: Layout) -> Accel:
+    """What `settle` will say, as far as it is known without a boot; AUTO where it is not."""
+    if asked is not Accel.AUTO:
+        return asked
+    if not os.access(KVM_DEVICE, os.R_OK | os.W_OK):
+        return Accel.TCG
+    known = remembered(layout)
+    return Accel.AUTO if known is None else Accel.KVM if known else Accel.TCG
+
+
 def remembered(layout: Layout) -> bool | None:
     """What an earlier probe on this very host found; None when there was none."""
     try:

@@ -133,18 +133,20 @@ def boot(
     limits: Limits,
     on_frame: Callable[[Frame], None] | None = None,
     reference_ready: float | None = None,
+    stop: threading.Event | None = None,
 ) -> Boot:
     """Boots and follows the guest to its end.
 
     `console` receives every byte that the kernel prints. With `reference_ready` (the seconds that a boot takes on
     the machine for which the limits were set) the limits are scaled by what this boot really took, never down.
+    When `stop` is set the guest is ended at once.
     """
     launch.control.unlink(missing_ok=True)
     # vng would read ~/.config/virtme-ng and let it win over our words.
     environment = {"HOME": str(launch.qmp.parent)}
     with console.open("wb") as console_file:
-        with spawn(vng_argv(launch), env=environment, stdout=console_file, stderr=PIPE) as process:
-            return _Follower(launch, console, limits, on_frame, reference_ready, process).follow()
+        with spawn(vng_argv(launch), env=environment, stdout=console_file, stderr=PIPE, first_to_die=True) as process:
+            return _Follower(launch, console, limits, on_frame, reference_ready, process, stop).follow()
 
 
 class _Follower:
@@ -156,7 +158,9 @@ class _Follower:
         on_frame: Callable[[Frame], None] | None,
         reference_ready: float | None,
         process: Process,
+        stop: threading.Event | None,
     ) -> None:
+        self._stop = stop or threading.Event()
         self._launch = launch
         self._limits = limits
         self._on_frame = on_frame
@@ -187,7 +191,9 @@ class _Follower:
                 ready = True
                 deadline = self._run_deadline(self._seen.ready_after)
                 self._accel = self._ask_accel()
-            if ended:
+            if self._stop.is_set():
+                ending = Ending.INTERRUPTED
+            elif ended:
                 ending = self._ending_of_exit()
             elif self._seen.exited:
                 ending, stall = self._power_off()

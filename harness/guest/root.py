@@ -21,17 +21,20 @@ _DIRECTORIES = ("proc", "sys", "dev", "run", "tmp", "lib/modules", "results", "e
 _BUSYBOX_PLACES = ("busybox",)
 
 
+def root_id() -> str:
+    """Sixteen hex digits over the present guest scripts and busybox."""
+    digest = hashlib.sha256(_busybox().read_bytes())
+    scripts = data_directory("guest-scripts")
+    for path in _files(scripts):
+        digest.update(str(path.relative_to(scripts)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
 def guest_root(layout: Layout, deadline: Deadline) -> Path:
     """The root directory for the present guest scripts and busybox; made once, found again by content."""
-    busybox = find_tool("busybox")
-    if busybox is None:
-        raise UserError("busybox is not installed", hint="ttm-harness doctor --fix installs busybox-static")
-    scripts = data_directory("guest-scripts")
-    files = sorted(path for path in scripts.rglob("*") if path.is_file() and _belongs(path, scripts))
-    digest = hashlib.sha256(busybox.read_bytes())
-    for path in files:
-        digest.update(str(path.relative_to(scripts)).encode() + b"\0" + path.read_bytes() + b"\0")
-    final = layout.roots / digest.hexdigest()[:16]
+    busybox, scripts = _busybox(), data_directory("guest-scripts")
+    files = _files(scripts)
+    final = layout.roots / root_id()
     if final.is_dir():
         return final
     with locked(layout.locks / f"root-{final.name}", deadline):
@@ -40,6 +43,17 @@ def guest_root(layout: Layout, deadline: Deadline) -> Path:
         with fresh_directory(final) as work:
             _fill(work, busybox, scripts, files, deadline)
     return final
+
+
+def _busybox() -> Path:
+    busybox = find_tool("busybox")
+    if busybox is None:
+        raise UserError("busybox is not installed", hint="ttm-harness doctor --fix installs busybox-static")
+    return busybox
+
+
+def _files(scripts: Path) -> list[Path]:
+    return sorted(path for path in scripts.rglob("*") if path.is_file() and _belongs(path, scripts))
 
 
 def _belongs(path: Path, scripts: Path) -> bool:

@@ -7,16 +7,21 @@ evidence, and what is as bad on both sides is nobody's fault here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.model.compare import Change, Comparison
 from harness.model.outcome import Outcome, Standing
 from harness.model.result import Case
 
 
-def compare(base: Iterable[Case], tip: Iterable[Case]) -> tuple[Comparison, ...]:
-    """Every case of either side, in the order of the tip, then of the base."""
-    before, after = _by_name(base), _by_name(tip)
+def compare(
+    base: Iterable[Case], tip: Iterable[Case], groups: Mapping[str, str] | None = None
+) -> tuple[Comparison, ...]:
+    """Every case of either side, in the order of the tip, then of the base.
+
+    `groups` has the words for the machine of each run: a case is compared with itself on the same machine only.
+    """
+    before, after = _by_name(base, groups or {}), _by_name(tip, groups or {})
     names = [*after, *(name for name in before if name not in after)]
     return tuple(_compared(name, before.get(name, ()), after.get(name, ())) for name in names)
 
@@ -31,7 +36,7 @@ def standing_against_base(
     case that ran there is gone.
     """
     changed = [one for one in comparisons if one.change is not Change.SAME]
-    sentences = [f"{one.change} {one.suite} {one.name}: {one.counts}" for one in changed if _is_news(one)]
+    sentences = [f"{one.change} {_where(one)}: {one.counts}" for one in changed if _is_news(one)]
     if any(one.change is Change.REGRESSED for one in changed):
         return Standing.BAD, tuple(sentences)
     if tip is Standing.BAD:
@@ -51,16 +56,24 @@ def _is_news(one: Comparison) -> bool:
     return one.change is not Change.NEW or any(outcome.finding for outcome in one.tip)
 
 
-def _by_name(cases: Iterable[Case]) -> dict[tuple[str, str], tuple[Outcome, ...]]:
-    found: dict[tuple[str, str], tuple[Outcome, ...]] = {}
+def _where(one: Comparison) -> str:
+    return f"{one.suite} {one.name} ({one.machine})" if one.machine else f"{one.suite} {one.name}"
+
+
+_Key = tuple[str, str, str]
+
+
+def _by_name(cases: Iterable[Case], groups: Mapping[str, str]) -> dict[_Key, tuple[Outcome, ...]]:
+    found: dict[_Key, tuple[Outcome, ...]] = {}
     for case in cases:
-        key = (case.suite, case.name)
+        key = (groups.get(case.run, ""), case.suite, case.name)
         found[key] = (*found.get(key, ()), case.outcome)
     return found
 
 
-def _compared(key: tuple[str, str], base: tuple[Outcome, ...], tip: tuple[Outcome, ...]) -> Comparison:
-    return Comparison(*key, _change(_side(base), _side(tip)), base, tip)
+def _compared(key: _Key, base: tuple[Outcome, ...], tip: tuple[Outcome, ...]) -> Comparison:
+    machine, suite, name = key
+    return Comparison(suite, name, _change(_side(base), _side(tip)), base, tip, machine)
 
 
 # How grave an outcome is; SKIP, NOT_RUN and INCOMPLETE say nothing. A known failure is bad all the same.

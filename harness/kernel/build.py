@@ -72,6 +72,11 @@ def obtain(
         return _make(job, deadline, progress)
 
 
+def last_seconds(profile: str, layout: Layout) -> float:
+    """What the newest build of the profile took, in seconds; 0 where none was made."""
+    return _last_size(profile, layout)[1]
+
+
 def _require_x86() -> None:
     if platform.machine() != "x86_64":
         raise UserError(
@@ -135,7 +140,7 @@ def _make(job: _Job, deadline: Deadline, progress: Progress) -> Build:
 def _compile(job: _Job, deadline: Deadline, progress: Progress) -> tuple[int, float]:
     """Runs make to its end; returns the distinct steps and the seconds it took, over all attempts together."""
     watch = _Watch(job.make.objects / "seconds")
-    total, seconds = _last_size(job)
+    total, seconds = _last_size(job.profile.name, job.layout)
     expected = f", {format_seconds(seconds)} the last time" if seconds else ""
     progress.step(f"building {job.profile.name} for {job.tree.version} with {job.jobs} jobs{expected}")
     done = {step for line in _log_lines(job.log) if (step := step_of(line)) is not None}
@@ -179,17 +184,17 @@ class _Watch:
             self._file.write_text(f"{self.total:.1f}", "ascii")
 
 
-def _last_size(job: _Job) -> tuple[int, float]:
+def _last_size(profile: str, layout: Layout) -> tuple[int, float]:
     """Steps and seconds of the newest build of the profile, else a guess and 0."""
-    records = [path / _RECORD for path in job.layout.builds.iterdir() if (path / _RECORD).is_file()]
+    records = [path / _RECORD for path in layout.builds.iterdir() if (path / _RECORD).is_file()]
     for record in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             build = from_json(Build, record.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, StoreCorrupt):
             continue
-        if build.profile == job.profile.name and build.steps:
+        if build.profile == profile and build.steps:
             return build.steps, build.seconds
-    return _USUAL_STEPS.get(job.profile.name, _OTHER_STEPS), 0.0
+    return _USUAL_STEPS.get(profile, _OTHER_STEPS), 0.0
 
 
 def _log_lines(log: Path) -> list[str]:

@@ -38,6 +38,11 @@ def build_module(build: Build, source_dir: Path, layout: Layout, deadline: Deadl
     return final
 
 
+def sources_id(source_dir: Path) -> str:
+    """64 hex digits over the sources of a module."""
+    return hash_words(*(word for pair in _sources(source_dir) for word in pair))
+
+
 def _modules(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.ko"))
 

@@ -29,13 +29,17 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One case on both sides, with every outcome that was seen (one a boot)."""
+    """One case on both sides, with every outcome that was seen (one a boot).
+
+    `machine` tells the machine (and what else differs) from the others of the run; empty when there is only one.
+    """
 
     suite: str
     name: str
     change: Change
     base: tuple[Outcome, ...]
     tip: tuple[Outcome, ...]
+    machine: str = ""
 
     @property
     def counts(self) -> str:
@@ -47,3 +51,32 @@ def _good(outcomes: tuple[Outcome, ...]) -> str:
     executed = [outcome for outcome in outcomes if outcome.executed]
     good = sum(not outcome.finding and outcome is not Outcome.XFAIL for outcome in executed)
     return f"{good}/{len(executed)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the boots of one kernel in one machine came to. `good`, `bad`: of `boots`; the others could not tell.
+
+    `kills` are OOM kills in all boots, `oom_in` the cases in which they came. `seconds` of the suites and `swapped`
+    and `backed_up` in pages (by the kernel's swap, by TTM's backup) are medians over the boots; None where nobody
+    measured.
+    """
+
+    boots: int
+    good: int
+    bad: int
+    kills: int
+    oom_in: tuple[str, ...]
+    seconds: float | None
+    swapped: int | None
+    backed_up: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineRow:
+    """One line of the table over all machines of a plan. `changes` are counts, as in `2 FIXED`."""
+
+    machine: str
+    base: Cost | None
+    tip: Cost | None
+    changes: tuple[str, ...] = ()

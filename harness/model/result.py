@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.model.cell import Cell
-from harness.model.compare import Comparison, Leg
+from harness.model.compare import Comparison, Leg, MachineRow
 from harness.model.machine import Difference, GuestFacts
 from harness.model.oom import Oom
 from harness.model.outcome import Ending, Outcome, Standing
@@ -75,6 +75,8 @@ class Run:
     all that speaks against a good verdict, problems among them; `metrics` are those of the whole boot, from its
     telemetry.
 
+    `group` are the words that tell its machine, and what else differs, from the others of the report; empty when all
+    are alike. `kept_from` names the run whose result this is, when the boot was not made again.
     `directory` is relative to the report's own; `accel` is what QEMU said it used. Its cases and events stand in
     the report, each with this run's `id`.
     """
@@ -93,6 +95,8 @@ class Run:
     reasons: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ()
     leg: Leg = Leg.TIP
+    group: str = ""
+    kept_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,8 @@ class Provenance:
 class Report:
     """All runs of one command and the verdict over them. Its JSON form is described by reports/schema/.
 
-    With a base, `base` is where its kernel came from, and `comparisons` has every case of either side.
+    With a base, `base` is where its kernel came from, and `comparisons` has every case of either side. With several
+    machines `machines` has a row for each; with several kernels on trial `kernels` has all, by their `build_id`.
     """
 
     schema: str
@@ -132,6 +137,9 @@ class Report:
     stages: tuple[Stage, ...] = ()
     base: Provenance | None = None
     comparisons: tuple[Comparison, ...] = ()
+    machines: tuple[MachineRow, ...] = ()
+    kernels: tuple[Provenance, ...] = ()
+    plan: str = ""
 
 
 @dataclass(frozen=True, slots=True)

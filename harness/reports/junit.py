@@ -40,7 +40,7 @@ def to_junit(report: Report) -> str:
 
 def _suite(report: Report, run: Run, name: str, cases: list[Case]) -> TestSuite:
     suite = TestSuite(name)
-    where = report.provenance
+    where = next((one for one in report.kernels if one.build_id == run.cell.build_id), report.provenance)
     facts = {
         "verdict": report.verdict,
         "run": run.id,
@@ -55,6 +55,7 @@ def _suite(report: Report, run: Run, name: str, cases: list[Case]) -> TestSuite:
         "machine": str(run.cell.machine),
         "accel": run.accel,
         "seed": str(run.cell.seed),
+        **_costs(report, run),
         "harness": where.harness,
         "qemu": where.qemu,
         "vng": where.vng,
@@ -69,6 +70,21 @@ def _suite(report: Report, run: Run, name: str, cases: list[Case]) -> TestSuite:
         trouble.result = [Error(clean(problem))]
         suite.add_testcase(trouble)
     return suite
+
+
+def _costs(report: Report, run: Run) -> dict[str, str]:
+    """The row of the run's machine in the table over all machines, base and tip."""
+    row = next((row for row in report.machines if row.machine == run.group), None)
+    if row is None:
+        return {}
+    found = {"group": row.machine}
+    for leg, cost in ((Leg.BASE, row.base), (Leg.TIP, row.tip)):
+        if cost is not None:
+            found[f"{leg}.good"] = f"{cost.good}/{cost.boots}"
+            found[f"{leg}.oom"] = f"{cost.kills}" + (f" in {', '.join(cost.oom_in)}" if cost.oom_in else "")
+            figures = (("seconds", cost.seconds), ("swapped", cost.swapped), ("backed_up", cost.backed_up))
+            found.update((f"{leg}.{name}", f"{value:g}") for name, value in figures if value is not None)
+    return {**found, "changes": ", ".join(row.changes)} if row.changes else found
 
 
 def _case(case: Case) -> TestCase:

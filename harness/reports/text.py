@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -12,15 +12,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.model.compare import Change
+from harness.model.compare import Change, Cost, Leg, MachineRow
 from harness.model.machine import GuestFacts, Machine
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Provenance, Report, Run
 from harness.model.swap import SwapKind
 from harness.model.units import MIB, format_seconds, format_size
+from harness.reports.columns import columns
 
 _STYLE = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT_TELL: "bold yellow"}
 _SHOWN_PER_RUN = 12
+_SHOWN_RUNS = 12
+_SHOWN_OOMS = 2
 _EXCERPT_LINES = 6
 _SHOWN_CHANGES = 40
 _SHA256 = re.compile(r" sha256:[0-9a-f]{64}|[( ]*series [0-9a-f]{64}\)?")
@@ -33,15 +36,74 @@ def print_report(report: Report, directory: Path, file: IO[str], *, color: bool 
     if report.base is not None:
         _print_provenance("base", report.base, console)
     _print_provenance("kernel", report.provenance, console)
-    for run in report.runs:
+    for other in _others(report):
+        _print_provenance("also", other, console)
+    shown = _worth_showing(report)
+    for run in shown:
         _print_run(run, report, directory, console)
+    if len(shown) < len(report.runs):
+        console.print(f"and {len(report.runs) - len(shown)} more guests in report.json")
     if report.base is not None:
         _print_comparison(report, console)
+    if report.machines:
+        console.print()
+        for line in machine_table(report.machines):
+            console.print(escape(line), soft_wrap=True)
     console.print()
     for reason in report.reasons[:_SHOWN_REASONS]:
         console.print(f"  {escape(reason)}")
     style = _STYLE[report.verdict]
     console.print(f"verdict: [{style}]{report.verdict}[/]   [dim]{escape(str(directory))}[/]")
+
+
+def _others(report: Report) -> list[Provenance]:
+    """The kernels beside the first one and the first base."""
+    told = {report.provenance.build_id, report.base.build_id if report.base is not None else ""}
+    return [one for one in report.kernels if one.build_id not in told]
+
+
+def _worth_showing(report: Report) -> list[Run]:
+    """All guests of a few; of many those that are not good, as far as anybody reads."""
+    if len(report.runs) <= _SHOWN_RUNS:
+        return list(report.runs)
+    return [run for run in report.runs if run.verdict is not Standing.GOOD][:_SHOWN_RUNS]
+
+
+def machine_table(rows: Sequence[MachineRow]) -> list[str]:
+    """One line a machine: what came out on base and tip, in which cases memory ran out, what it cost."""
+    legs = [leg for leg in Leg if any(_cost(row, leg) is not None for row in rows)]
+    based = Leg.BASE in legs
+    head = ["machine"]
+    for leg in legs:
+        head += [str(leg) if based else "verdict", "OOM kill in", "time", "pages swapped"]
+    table = [[*head, "change"] if based else head]
+    for row in rows:
+        words = [row.machine]
+        for leg in legs:
+            words += _cost_words(_cost(row, leg))
+        table.append([*words, ", ".join(row.changes) or "-"] if based else words)
+    numbers = {1 + 4 * place + part for place in range(len(legs)) for part in (2, 3)}
+    return columns(table, numbers)
+
+
+def _cost(row: MachineRow, leg: Leg) -> Cost | None:
+    return row.base if leg is Leg.BASE else row.tip
+
+
+def _cost_words(cost: Cost | None) -> list[str]:
+    if cost is None:
+        return ["-", "-", "-", "-"]
+    unclear = cost.boots - cost.good - cost.bad
+    counts = ((cost.good, Standing.GOOD), (cost.bad, Standing.BAD), (unclear, Standing.CANNOT_TELL))
+    said = [f"{count}/{cost.boots} {word}" if cost.boots > 1 else str(word) for count, word in counts if count]
+    cases = [name.rpartition(".")[2] for name in cost.oom_in]
+    more = f" and {len(cases) - _SHOWN_OOMS} more" if len(cases) > _SHOWN_OOMS else ""
+    return [
+        ", ".join(said),
+        (", ".join(cases[:_SHOWN_OOMS]) + more) or "-",
+        "-" if cost.seconds is None else format_seconds(cost.seconds),
+        "-" if cost.swapped is None else f"{cost.swapped:,}",
+    ]
 
 
 def _print_provenance(word: str, where: Provenance, console: Console) -> None:
@@ -54,13 +116,15 @@ def _print_comparison(report: Report, console: Console) -> None:
     """What changed, case by case, and how often it was so; what is the same is only counted."""
     changed = [one for one in report.comparisons if one.change is not Change.SAME]
     console.print(f"\nagainst the base: {len(report.comparisons) - len(changed)} cases the same, {len(changed)} not")
-    table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-    for word in ("change", "case", "base", "tip", "good"):
-        table.add_column(word)
+    machine = ["machine"] if any(one.machine for one in changed) else []
+    table = [["change", "case", "base", "tip", "good", *machine]]
     for one in changed[:_SHOWN_CHANGES]:
         sides = (", ".join(sorted({str(outcome) for outcome in side})) or "-" for side in (one.base, one.tip))
-        table.add_row(str(one.change), f"{one.suite} {escape(one.name)}", *sides, one.counts)
-    console.print(table)
+        table.append(
+            [str(one.change), f"{one.suite} {one.name}", *sides, one.counts, *([one.machine] if machine else [])]
+        )
+    for line in columns(table):
+        console.print(escape(line))
     if len(changed) > _SHOWN_CHANGES:
         console.print(f"and {len(changed) - _SHOWN_CHANGES} more in report.json")
 
@@ -68,7 +132,8 @@ def _print_comparison(report: Report, console: Console) -> None:
 def _print_run(run: Run, report: Report, directory: Path, console: Console) -> None:
     cases = [case for case in report.cases if case.run == run.id]
     leg = f"[bold]{run.leg}[/]: " if report.base is not None else ""
-    console.print(f"guest    {leg}{run.cell.machine.ram >> 20}M RAM, {_reached(run)}, seed {run.cell.seed}")
+    kept = f"   [dim]kept from {run.kept_from}[/]" if run.kept_from else ""
+    console.print(f"guest    {leg}{run.cell.machine.ram >> 20}M RAM, {_reached(run)}, seed {run.cell.seed}{kept}")
     if run.ending is not Ending.FINISHED:
         console.print(f"ending   [bold red]{run.ending}[/] in {escape(run.phase)}")
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))

@@ -34,6 +34,27 @@ def run_directory(layout: Layout) -> Iterator[Path]:
         yield path
 
 
+@contextmanager
+def held_again(path: Path) -> Iterator[None]:
+    """Holds the directory of a run that goes on; UserError while another process works in it."""
+    try:
+        with locked(path / _HELD, Deadline(0.0)):
+            yield
+    except DeadlineExceeded as error:
+        if error.what != f"waiting for {_HELD}":
+            raise
+        raise UserError(f"the run {path.name} is still being made", hint="wait for it, or end it first") from None
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process works in the run's directory."""
+    try:
+        with locked(path / _HELD, Deadline(0.0)):
+            return False
+    except DeadlineExceeded:
+        return True
+
+
 def _sweep_images(layout: Layout) -> None:
     for image in layout.runs.glob("*/*/*.img"):
         try:

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.flow.host_memory import check_host_memory
 from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
 from harness.model.errors import StoreCorrupt, UserError
@@ -202,14 +200,3 @@ def test_swap_of_a_broken_file_is_said_to_be_corrupt(swap: str) -> None:
     assert swap in text
     with pytest.raises(StoreCorrupt):
         from_json(Machine, text)
-
-
-def test_a_host_that_cannot_give_the_ram(tmp_path: Path) -> None:
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal:  4194304 kB\nMemAvailable:   262144 kB\n")
-    check_host_memory(Machine(ram=256 * MIB), meminfo)
-    with pytest.raises(UserError, match="257M of RAM does not fit: the host has 256M"):
-        check_host_memory(Machine(ram=257 * MIB), meminfo)
-    check_host_memory(Machine(ram=GIB), tmp_path / "absent")
-    with pytest.raises(UserError):
-        check_host_memory(Machine(ram=1 << 50))

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The options that say what machines the guests are: one for each key of a plan's [machine], each an axis."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import click
+
+from harness.flow.planfile import MACHINE_KEYS, MachineAxes, MachineValue
+from harness.model.errors import UserError
+from harness.model.machine import Accel
+
+_NUMBERS = ("cpus", "swappiness", "watermark_scale")
+_HELP = {
+    "ram": "RAM of the guest; given again for another machine.  [default: 256M]",
+    "swap": "disk:SIZE, slow:SIZE[:RATE], zram:SIZE[:ALGORITHM], zswap:SIZE[:ALGORITHM][:PERCENT%][:RATE], each with "
+    "@PRIORITY; RATE is SIZE a second, or NUMBERiops; given again for another machine.  [default: disk:1G]",
+    "cpus": "vCPUs of the guest.  [default: 2]",
+    "memory_max": "memory.max of a cgroup around the load.",
+    "memory_high": "memory.high of a cgroup around the load.",
+    "swappiness": "vm.swappiness, 0 to 200.",
+    "min_free": "vm.min_free_kbytes, as a size.",
+    "watermark_scale": "vm.watermark_scale_factor, 1 to 3000.",
+    "free": "Free RAM when the first suite starts; the rest is taken away.",
+    "accel": "[default: auto]",
+    "cmdline": "A further kernel argument.",
+}
+
+
+def machine_axes(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options, and makes of them its argument `machine`, a MachineAxes."""
+
+    @functools.wraps(command)
+    def with_machine(**options: object) -> None:
+        axes = tuple((key, _values(key, options.pop(f"machine_{key}"))) for key in MACHINE_KEYS)
+        command(machine=MachineAxes(tuple((key, values) for key, values in axes if values)), **options)
+
+    decorated: Callable[..., None] = with_machine
+    for key in reversed(MACHINE_KEYS):
+        decorated = _option(key)(decorated)
+    return decorated
+
+
+def _flag(key: str) -> str:
+    return "--append" if key == "cmdline" else f"--{key.replace('_', '-')}"
+
+
+def _option(key: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    kind = click.Choice([word.value for word in Accel]) if key == "accel" else int if key in _NUMBERS else str
+    metavar = {"cmdline": "WORD", "accel": None}.get(key, "N" if key in _NUMBERS else "SIZE")
+    metavar = "none|AREA[+AREA…]" if key == "swap" else metavar
+    return click.option(_flag(key), f"machine_{key}", multiple=True, type=kind, metavar=metavar, help=_HELP[key])
+
+
+def _values(key: str, said: object) -> tuple[MachineValue, ...]:
+    """The values in the order in which they were given, each once."""
+    values = []
+    for one in said if isinstance(said, tuple) else ():
+        try:
+            values.append(MACHINE_KEYS[key](one))
+        except UserError as error:
+            raise UserError(f"{_flag(key)}: {error.message}", hint=error.hint) from error
+    return tuple(dict.fromkeys(values))

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a run would do and how long it would take, before anything is built or booted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.flow.history import read_history
+from harness.flow.host import cores
+from harness.flow.matrix import Kernel, check_machines, kernels_wanted, plan_boots
+from harness.flow.prepare import Request, profile_of, tree_of
+from harness.flow.record import Planned
+from harness.flow.run import tools
+from harness.flow.tokens import VCPUS_PER_CORE
+from harness.guest import accel
+from harness.kernel.build import build_id, find, last_seconds
+from harness.kernel.make import compiler_version
+from harness.model.machine import Accel
+from harness.model.progress import Progress
+from harness.proc import Deadline
+from harness.store.layout import Layout
+
+_TOOL_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class KernelAhead:
+    """A kernel of the plan. `seconds` is what building it will take: 0 when it is built, None when nobody knows."""
+
+    version: str
+    origin: str
+    profile: str
+    build_id: str
+    accel: Accel
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class BootAhead:
+    """A boot of the plan. `kept` names the run that has its result; `seconds` is None without a past run like it."""
+
+    planned: Planned
+    kept: str
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    kernels: tuple[KernelAhead, ...]
+    boots: tuple[BootAhead, ...]
+    side_by_side: int
+
+    @property
+    def unknown(self) -> int:
+        """How many boots nobody can tell the time of."""
+        return sum(one.seconds is None and not one.kept for one in self.boots)
+
+    @property
+    def seconds(self) -> float:
+        """Of all that is known: builds one after the other, then boots as many at a time as may be.
+
+        Guests that share the cores slow each other down, so side by side they take no less together.
+        """
+        builds = sum(one.seconds or 0.0 for one in self.kernels)
+        waits = sum(one.seconds or 0.0 for one in self.boots if not one.kept)
+        return builds + waits
+
+
+def foresee(
+    requests: Sequence[Request], layout: Layout, progress: Progress, fresh: bool, parallel: int | None
+) -> Foreseen:
+    """Fetches sources where it must (an id hashes what is in them), but builds nothing and boots nothing."""
+    check_machines(requests)
+    compiler = compiler_version(Deadline(_TOOL_SECONDS))
+    ahead, kernels = [], {}
+    for place, request in enumerate(kernels_wanted(requests)):
+        tree, profile = tree_of(request, layout, progress), profile_of(request)
+        identity = build_id(tree, profile, compiler)
+        settled = accel.foreseen(request.machine.accel, layout)
+        built = find(tree, profile, layout, Deadline(_TOOL_SECONDS)) is not None
+        seconds = 0.0 if built else last_seconds(profile.name, layout) or None
+        ahead.append(KernelAhead(tree.version, tree.origin, profile.name, identity, settled, seconds))
+        kernels[request] = Kernel(place, identity, profile.name, settled)
+    history = read_history(layout)
+    boots = []
+    for planned in plan_boots(requests, kernels, tools()):
+        kept = None if fresh else history.result(planned)
+        boots.append(BootAhead(planned, kept.run.name if kept else "", history.expected(planned)))
+    most = max(1, int(cores() * VCPUS_PER_CORE))
+    return Foreseen(tuple(ahead), tuple(boots), min(parallel or most, most))

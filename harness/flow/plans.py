@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Plans by their names or paths -> the requests that they stand for."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+from harness.flow.planfile import Axes, KnobAxes, MachineAxes, MachineValue, PlanText, parse_plan, value_word
+from harness.flow.prepare import DEFAULT_PROFILE, Request
+from harness.model.cell import Knob
+from harness.model.errors import UserError
+from harness.model.machine import Machine
+from harness.model.tree import SourceSpec
+from harness.suites.registry import QUICK
+
+SHIPPED = Path(__file__).resolve().parent.parent / "plans"
+DEFAULT_SOURCE = "debian"
+FIRST_SEED = 1  # of a plan that names none: the same cells the next time, so that kept results are found
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What no plan says: it belongs to this host or to this command."""
+
+    fragments: tuple[Path, ...] = ()
+    mirror: Path | None = None
+    jobs: int | None = None
+
+
+def shipped_plans() -> dict[str, Path]:
+    """The plans inside the package by their names."""
+    return {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
+
+
+def load_plan(word: str, beside: Path | None = None) -> PlanText:
+    """A shipped plan, or the file at a path (relative to `beside`, for a plan that another one includes)."""
+    shipped = shipped_plans()
+    path = shipped.get(word) or (beside / word if beside is not None else Path(word))
+    try:
+        return parse_plan(path.read_text(encoding="utf-8"), str(path))
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no plan {word!r}", hint=f"a path to a TOML file, or one of {', '.join(shipped)}"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        raise UserError(f"the plan {path} cannot be read: {error.strerror}") from error
+
+
+def requests_of(plan: PlanText, said: Axes, extras: Extras) -> tuple[Request, ...]:
+    """The plan's requests, each once; what was `said` on the command line stands in place of the plan's own words."""
+    found = list(dict.fromkeys(_expand(plan, said, extras, ())))
+    if not found:
+        raise UserError(f"{plan.name} leaves no cell over", hint="look at its [[exclude]]")
+    return tuple(found)
+
+
+def plain_request(said: Axes, extras: Extras) -> tuple[Request, ...]:
+    """The requests of a command without a plan: one, unless an option was given more than once. No seed is chosen."""
+    return tuple(dict.fromkeys(_product(PlanText("the command line", "", Axes()), said, extras)))
+
+
+def _expand(plan: PlanText, said: Axes, extras: Extras, above: tuple[str, ...]) -> Iterator[Request]:
+    if plan.name in above:
+        raise UserError(f"the plan {plan.name} includes itself", hint=" -> ".join((*above, plan.name)))
+    everything: list[Request] = []
+    for word in plan.include:
+        included = load_plan(word, Path(plan.name).parent)
+        everything += _expand(included, said, extras, (*above, plan.name))
+    products = (*plan.product, *plan.cell)
+    if not products and not plan.include:
+        products = (Axes(),)
+    for axes in products:
+        merged = _over(_over(plan.top, axes), said)
+        everything += _product(plan, merged if merged.seeds else replace(merged, seeds=(FIRST_SEED,)), extras)
+    used: set[int] = set()
+    for request in everything:
+        left = _without(request, plan.exclude, used)
+        if left is not None:
+            yield left
+    unused = [number for number in range(len(plan.exclude)) if number not in used]
+    if unused and said == Axes():
+        raise UserError(
+            f"{plan.name}: exclude[{unused[0] + 1}] leaves out nothing", hint="no cell of the plan has these values"
+        )
+
+
+def _over(below: Axes, above: Axes) -> Axes:
+    """`above` where it says something; tables key by key. One who says how often does not mean several seeds."""
+    said = {
+        one.name: getattr(above, one.name)
+        for one in fields(Axes)
+        if one.name not in ("machine", "knobs") and getattr(above, one.name)
+    }
+    merged = replace(
+        below,
+        **said,
+        machine=MachineAxes(tuple({**dict(below.machine.axes), **dict(above.machine.axes)}.items())),
+        knobs=KnobAxes(tuple({**dict(below.knobs.axes), **dict(above.knobs.axes)}.items())),
+    )
+    if above.repeat and not above.seeds:
+        return replace(merged, seeds=merged.seeds[:1])
+    return replace(merged, repeat=()) if above.seeds and not above.repeat else merged
+
+
+def _product(plan: PlanText, axes: Axes, extras: Extras) -> Iterator[Request]:
+    """Every combination of the axes, the last one turning fastest."""
+    series = tuple(one.series for one in axes.series) or (None,)
+    profiles = tuple(one.name for one in axes.profile) or (DEFAULT_PROFILE,)
+    sources = axes.source or (SourceSpec.parse(DEFAULT_SOURCE),)
+    machines = tuple(_machines(plan, axes.machine))
+    knobs = tuple(_knobs(axes.knobs))
+    seeds: tuple[int | None, ...] = axes.seeds or (None,)
+    for source, one, profile, machine, chosen, seed in itertools.product(
+        sources, series, profiles, machines, knobs, seeds
+    ):
+        yield Request(
+            source=source,
+            profile=profile,
+            machine=machine,
+            suites=tuple(suite.name for suite in axes.suites) or QUICK,
+            repeat=axes.repeat[0] if axes.repeat else 1,
+            seed=seed,
+            knobs=chosen,
+            fragments=extras.fragments,
+            cases=tuple(glob.text for glob in axes.cases),
+            base=axes.base[0] if axes.base else None,
+            series=one,
+            mirror=extras.mirror,
+            jobs=extras.jobs,
+        )
+
+
+def _machines(plan: PlanText, machine: MachineAxes) -> Iterator[Machine]:
+    """`cmdline` is a list of words that go together; every other key is an axis."""
+    keys = [key for key, _ in machine.axes]
+    for values in itertools.product(*(_values(key, values) for key, values in machine.axes)):
+        try:
+            yield Machine(**dict(zip(keys, values, strict=True)))  # type: ignore[arg-type]  # by MACHINE_KEYS
+        except UserError as error:
+            wanted = ", ".join(f"{key} {value_word(key, value)}" for key, value in zip(keys, values, strict=True))
+            raise UserError(f"{plan.name}: machine: {error.message} ({wanted})", hint=error.hint) from error
+
+
+def _values(key: str, values: tuple[MachineValue, ...]) -> tuple[MachineValue, ...]:
+    if key != "cmdline":
+        return values
+    return (tuple(word for words in values if isinstance(words, tuple) for word in words),)
+
+
+def _knobs(knobs: KnobAxes) -> Iterator[tuple[Knob, ...]]:
+    for values in itertools.product(*(values for _, values in knobs.axes)):
+        yield tuple(Knob(name, value) for (name, _), value in zip(knobs.axes, values, strict=True))
+
+
+def _without(request: Request, patterns: tuple[Axes, ...], used: set[int]) -> Request | None:
+    """The request without the suites that a pattern takes from it; None when it takes the whole of it."""
+    for number, pattern in enumerate(patterns):
+        if not _matches(request, pattern):
+            continue
+        gone = {suite.name for suite in pattern.suites}
+        if gone and not gone & set(request.suites):
+            continue
+        used.add(number)
+        left = tuple(name for name in request.suites if gone and name not in gone)
+        if not left:
+            return None
+        request = replace(request, suites=left)
+    return request
+
+
+def _matches(request: Request, pattern: Axes) -> bool:
+    """Whether the request has, for everything that the pattern says, one of the values that it names."""
+    knobs = {knob.name: knob.value for knob in request.knobs}
+    return (
+        (not pattern.source or request.source in pattern.source)
+        and (not pattern.series or request.series in [one.series for one in pattern.series])
+        and (not pattern.profile or request.profile in [one.name for one in pattern.profile])
+        and (not pattern.seeds or request.seed in pattern.seeds)
+        and all(getattr(request.machine, key) in values for key, values in pattern.machine.axes)
+        and all(knobs.get(key) in values for key, values in pattern.knobs.axes)
+    )

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a run is to do, on the disk before it begins, and the report put together from that and the boots' results."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.flow.prepare import Request
+from harness.flow.readout import CellResult
+from harness.judge.compare import compare, standing_against_base
+from harness.judge.expectations import overall
+from harness.judge.machines import machine_rows
+from harness.model.cell import Cell
+from harness.model.codec import from_json, to_json
+from harness.model.compare import Comparison, Leg
+from harness.model.errors import StoreCorrupt, UserError
+from harness.model.outcome import Standing
+from harness.model.result import REPORT_SCHEMA, Case, Provenance, Report, Run, Stage
+from harness.store.files import write_atomically
+from harness.store.journal import Entry, Step, read_journal
+
+RECORD_FILE = "run.json"
+RESULT_FILE = "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A boot to be made. `group` are the words that tell its machine from the others of the run.
+
+    `key` hashes all that goes into the boot: cell, suites, scripts, modules, root, tools. `kernel` and `request`
+    are places in the record's lists.
+    """
+
+    number: int
+    leg: Leg
+    group: str
+    cell: Cell
+    key: str
+    shape: str
+    kernel: int
+    request: int
+
+    @property
+    def place(self) -> str:
+        return f"{self.number:03d}-{self.cell.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A run: the plan's name (empty for none), what was asked for with every seed drawn, kernels, boots in order."""
+
+    plan: str
+    requests: tuple[Request, ...]
+    kernels: tuple[Provenance, ...]
+    cells: tuple[Planned, ...]
+
+
+def save_record(directory: Path, record: Record) -> None:
+    write_atomically(directory / RECORD_FILE, to_json(record))
+
+
+def load_record(directory: Path) -> Record:
+    """UserError when the directory has none, StoreCorrupt when it cannot be read."""
+    try:
+        return from_json(Record, (directory / RECORD_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{directory} has no {RECORD_FILE}", hint="only a run that began to boot can go on") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreCorrupt(f"{directory / RECORD_FILE} cannot be read: {error}") from error
+
+
+def load_results(directory: Path, record: Record) -> dict[int, CellResult]:
+    """The results of the boots that the journal has as finished, by number."""
+    finished = {entry.number: entry for entry in read_journal(directory) if entry.step is Step.FINISHED}
+    return {
+        one.number: load_result(directory / finished[one.number].place)
+        for one in record.cells
+        if one.number in finished
+    }
+
+
+def load_result(place: Path) -> CellResult:
+    try:
+        return from_json(CellResult, (place / RESULT_FILE).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreCorrupt(f"{place / RESULT_FILE} cannot be read: {error}") from error
+
+
+def save_result(place: Path, result: CellResult) -> None:
+    write_atomically(place / RESULT_FILE, to_json(result))
+
+
+def renamed(result: CellResult, place: str, leg: Leg, group: str, kept_from: str = "") -> CellResult:
+    """The result as one of the boot `place` of this run."""
+    return CellResult(
+        run=replace(result.run, id=place, directory=place, leg=leg, group=group, kept_from=kept_from),
+        cases=tuple(replace(case, run=place) for case in result.cases),
+        events=tuple(replace(event, run=place) for event in result.events),
+    )
+
+
+def take_over(source: Path, target: Path) -> None:
+    """The evidence of a kept boot, as hard links: nobody ever writes to it again, and either run may be removed."""
+    if target.exists():
+        shutil.rmtree(target)
+    try:
+        shutil.copytree(source, target, symlinks=True, copy_function=_link)
+    except (OSError, shutil.Error):
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target, symlinks=True)
+
+
+def _link(source: str, target: str) -> None:
+    Path(target).hardlink_to(source)
+
+
+def finished_entry(planned: Planned, result: CellResult, kept_from: str = "") -> Entry:
+    return Entry(
+        step=Step.FINISHED,
+        number=planned.number,
+        cell=planned.cell.id,
+        place=planned.place,
+        key=planned.key,
+        shape=planned.shape,
+        seconds=sum(stage.seconds for stage in result.run.stages if stage.name == "boot"),
+        verdict=str(result.run.verdict),
+        kept_from=kept_from,
+    )
+
+
+def assemble(name: str, record: Record, results: Mapping[int, CellResult], stages: tuple[Stage, ...] = ()) -> Report:
+    """The report on the boots that were made; while some are missing it can be bad, but not good."""
+    made = [results[one.number] for one in record.cells if one.number in results]
+    runs = tuple(one.run for one in made)
+    cases = tuple(case for one in made for case in one.cases)
+    events = tuple(event for one in made for event in one.events)
+    groups = {one.id: one.group for one in runs}
+    based = {one.group for one in record.cells if one.leg is Leg.BASE}
+    verdict = _standing(runs, Leg.TIP)
+    reasons = tuple(f"{one.id}: {reason}" for one in runs for reason in one.reasons)
+    comparisons: tuple[Comparison, ...] = ()
+    if based:
+        base, tip = (_evidence(runs, cases, leg, based) for leg in (Leg.BASE, Leg.TIP))
+        comparisons = compare(base, tip, groups)
+        alone = tuple(one for one in runs if one.group not in based)
+        both = tuple(one for one in runs if one.group in based)
+        verdict, changes = standing_against_base(comparisons, _standing(both, Leg.BASE), _standing(both, Leg.TIP))
+        verdict = overall((verdict, _standing(alone, Leg.TIP))) if alone else verdict
+        reasons = (*changes, *reasons)
+    if missing := len(record.cells) - len(made):
+        reasons = (f"the run was interrupted: {missing} boots were not made", *reasons)
+        verdict = Standing.CANNOT_TELL if verdict is Standing.GOOD else verdict
+    kernels = {leg: [record.kernels[one.kernel] for one in record.cells if one.leg is leg] for leg in Leg}
+    several = len(record.kernels) > 1 + bool(based)
+    return Report(
+        schema=REPORT_SCHEMA,
+        id=name,
+        verdict=verdict,
+        reasons=reasons,
+        provenance=kernels[Leg.TIP][0],
+        runs=runs,
+        cases=cases,
+        events=events,
+        stages=stages,
+        base=kernels[Leg.BASE][0] if based else None,
+        comparisons=comparisons,
+        machines=machine_rows(runs, cases, comparisons) if len({one.group for one in record.cells}) > 1 else (),
+        kernels=record.kernels if several else (),
+        plan=record.plan,
+    )
+
+
+def assembled(directory: Path) -> Report:
+    """The report of a run directory from what its boots left: of a run that was killed, too."""
+    record = load_record(directory)
+    return assemble(directory.name, record, load_results(directory, record))
+
+
+def _standing(runs: tuple[Run, ...], leg: Leg) -> Standing:
+    return overall(one.verdict for one in runs if one.leg is leg)
+
+
+def _evidence(runs: tuple[Run, ...], cases: tuple[Case, ...], leg: Leg, groups: set[str]) -> tuple[Case, ...]:
+    """The cases of the leg's runs that are evidence: what differs from what was asked for blames nobody."""
+    sound = {
+        one.id for one in runs if one.leg is leg and one.group in groups and not one.problems and not one.differences
+    }
+    return tuple(case for case in cases if case.run in sound)

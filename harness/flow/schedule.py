@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Boots side by side on this host, as far as tokens go, in their order; one thread follows each guest."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from harness.flow.tokens import Claim, Tokens
+from harness.model.errors import InfraError
+from harness.model.units import format_size
+from harness.proc import Deadline
+
+_LOOK_SECONDS = 0.5
+_NO_ROOM_SECONDS = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A piece of work and what it takes from the host."""
+
+    claim: Claim
+    work: Callable[[], None]
+
+
+def side_by_side(
+    tasks: Sequence[Task], tokens: Tokens, most: int, stop: threading.Event, waiting_for_room: Callable[[], None]
+) -> None:
+    """Runs every task, at most `most` at a time, the next one when its claim is admitted.
+
+    Nobody overtakes: base and tip stay beside each other in time, and a large guest does not wait for ever. When one
+    fails, or on Ctrl-C, `stop` is set, the others are waited for, and the exception goes on. InfraError when not
+    even a guest alone finds room within a quarter of an hour.
+    """
+    queue = deque(tasks)
+    running: dict[Future[None], Claim] = {}
+    patience: Deadline | None = None
+    with ThreadPoolExecutor(max_workers=most, thread_name_prefix="boot") as pool:
+        try:
+            while queue or running:
+                while queue and len(running) < most and tokens.admit(queue[0].claim):
+                    task = queue.popleft()
+                    running[pool.submit(task.work)] = task.claim
+                    patience = None
+                if not running:
+                    if patience is None:
+                        patience = Deadline(_NO_ROOM_SECONDS)
+                        waiting_for_room()
+                    _check_patience(patience, queue[0].claim)
+                    stop.wait(_LOOK_SECONDS)
+                    continue
+                # Also when nobody ends: what the rest of the host does makes room, too.
+                done, _ = wait(running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
+                for future in done:
+                    tokens.give_back(running.pop(future))
+                    future.result()
+        except BaseException:
+            stop.set()
+            raise
+
+
+def _check_patience(patience: Deadline, claim: Claim) -> None:
+    if patience.passed:
+        raise InfraError(
+            f"this host had no {format_size(claim.ram)} of RAM to give to a guest for {patience.seconds:.0f} s",
+            hint="end what takes the memory and go on with --resume",
+        )
