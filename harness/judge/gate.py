@@ -13,10 +13,12 @@ from collections.abc import Iterable, Sequence
 from harness.model.build import CompilerWarning
 from harness.model.gate import GATE_SCHEMA, Compiled, Gate, GateCheck, Mark, PatchGate
 from harness.model.outcome import Standing
-from harness.model.series import ChangeKind, Patch, Series
+from harness.model.series import ChangeKind, HunkState, Patch, PatchReport, Series
 
 _SHOWN = 20
 _COMPLAINT = re.compile(r"^[^:]*:(?P<line>\d*):? ?(?P<grade>ERROR|WARNING|CHECK): ?(?P<text>.*)$")
+_DOC_NEW = re.compile(r"^(?:Warning|Error): (?P<file>[^:\s]+):\d+ (?P<text>.*)$")
+_DOC_OLD = re.compile(r"^(?P<file>[^:\s]+):\d+: (?:warning|error): (?P<text>.*)$")
 # Of gcc, clang and modpost; the quotes around names differ.
 _MISSING = (
     re.compile(r"fatal error: (?P<name>\S+): No such file"),
@@ -29,9 +31,20 @@ _MISSING = (
 )
 
 
-def touched_sources(patch: Patch) -> tuple[str, ...]:
-    """The .c files that a patch leaves behind changed."""
-    return tuple(one.path for one in patch.files if one.path.endswith(".c") and one.kind is not ChangeKind.DELETED)
+def sources_of(patch: Patch, series: Series) -> tuple[str, ...]:
+    """The .c files that a patch leaves behind changed; with a header also those of the rest of the series, its users."""
+    patches = series.patches if any(name.endswith(".h") for name in _left(patch)) else (patch,)
+    found = (name for one in patches for name in _left(one) if name.endswith(".c"))
+    return tuple(dict.fromkeys(found))
+
+
+def documented_of(patch: Patch) -> tuple[str, ...]:
+    """The files in which kernel-doc looks for comments."""
+    return tuple(name for name in _left(patch) if name.endswith((".c", ".h")))
+
+
+def _left(patch: Patch) -> list[str]:
+    return [one.path for one in patch.files if one.kind is not ChangeKind.DELETED]
 
 
 def mail_of(patch: Patch) -> str:
@@ -40,10 +53,19 @@ def mail_of(patch: Patch) -> str:
     body = patch.body.rstrip("\n")
     if trailers and trailers.strip() not in body:
         body = f"{body}\n\n{trailers}".rstrip("\n")
-    head = (
-        f"From: {patch.author}\nDate: {patch.date}\nSubject: [PATCH {patch.position}/{patch.total}] {patch.subject}\n"
+    head = f"From: {patch.author}\nDate: {patch.date}\n" if patch.author else ""
+    return f"{head}Subject: [PATCH {patch.position}/{patch.total}] {patch.subject}\n\n{body}\n---\n\n{patch.diff}"
+
+
+def applies_check(report: PatchReport) -> GateCheck:
+    """A patch that was applied: with fuzz it found its place by guessing."""
+    fuzzy = [one for one in report.hunks if one.state is HunkState.FUZZ]
+    if not fuzzy:
+        return GateCheck("applies", Mark.OK)
+    details = tuple(
+        f"hunk {one.number} of {one.path}: fuzz {one.fuzz}, offset {one.offset}" for one in fuzzy[:_SHOWN]
     )
-    return f"{head}\n{body}\n---\n\n{patch.diff}"
+    return GateCheck("applies", Mark.WARN, f"{len(fuzzy)} of {len(report.hunks)} hunks only with fuzz", details)
 
 
 def checkpatch_check(said: str) -> GateCheck:
@@ -58,41 +80,74 @@ def checkpatch_check(said: str) -> GateCheck:
     return GateCheck("checkpatch", Mark.OK)
 
 
-def objects_check(before: Sequence[Compiled], after: Sequence[Compiled], series: Series, patch: Patch) -> GateCheck:
-    """Whether what the patch touches compiles. An object that did not compile before either blames nobody."""
-    if not after:
-        return GateCheck("objects", Mark.OK, "no .c file is touched")
-    broken_before = {one.source for one in before if one.error}
-    fresh = [one for one in after if one.error and one.source not in broken_before]
+def kernel_doc_check(before: str, after: str) -> GateCheck:
+    """Complaints about comments that were not there before the patch."""
+    known = set(_complaints(before))
+    fresh = [one for one in _complaints(after) if one not in known]
     if fresh:
-        said = fresh[0].error
-        needs = provider_of(missing_name(said), series, patch)
-        message = f"{said}{'; ' + needs if needs else ''}"
-        return GateCheck("objects", Mark.BAD, message, tuple(f"{one.source}: {one.error}" for one in fresh[:_SHOWN]))
-    stuck = [one for one in after if one.error]
-    if stuck:
-        return GateCheck("objects", Mark.NOT_RUN, f"did not compile before this patch either: {stuck[0].error}")
-    absent = [one.source for one in after if not one.built]
-    if absent:
-        return GateCheck("objects", Mark.NOT_RUN, f"the config does not build {', '.join(absent[:3])}")
-    return GateCheck("objects", Mark.OK, f"{len(after)} compiled")
+        return GateCheck("kernel-doc", Mark.BAD, f"{len(fresh)} new, the first: {fresh[0]}", tuple(fresh[:_SHOWN]))
+    return GateCheck("kernel-doc", Mark.OK)
 
 
-def warnings_check(before: Sequence[Compiled], after: Sequence[Compiled]) -> GateCheck:
+def _complaints(said: str) -> list[str]:
+    """`file: text` of either form: `Warning: FILE:LINE text` since 6.16, `FILE:LINE: warning: text` before."""
+    found = (match for line in said.splitlines() if (match := _DOC_NEW.match(line) or _DOC_OLD.match(line)))
+    return list(dict.fromkeys(f"{match['file']}: {match['text']}" for match in found))
+
+
+def objects_check(before: Compiled, after: Compiled, series: Series, patch: Patch) -> GateCheck:
+    """Whether what the patch touches compiles. An object that did not compile before either blames nobody."""
+    fresh = new_errors(before, after)
+    if fresh:
+        needs = provider_of(missing_name(fresh[0][1]), series, patch)
+        message = f"{fresh[0][1]}{'; ' + needs if needs else ''}"
+        return GateCheck("objects", Mark.BAD, message, tuple(f"{name}: {text}" for name, text in fresh[:_SHOWN]))
+    if after.errors:
+        return GateCheck("objects", Mark.NOT_RUN, f"did not compile before this patch either: {after.errors[0][1]}")
+    if after.absent:
+        return GateCheck("objects", Mark.NOT_RUN, f"the config does not build {', '.join(after.absent[:3])}")
+    if not after.built:
+        return GateCheck("objects", Mark.OK, "no .c file is touched")
+    return GateCheck("objects", Mark.OK, f"{len(after.built)} compiled")
+
+
+def new_errors(before: Compiled, after: Compiled) -> tuple[tuple[str, str], ...]:
+    """Files with their first errors that compiled, or were not there, before."""
+    broken = {name for name, _ in before.errors}
+    return tuple((name, text) for name, text in after.errors if name not in broken)
+
+
+def warnings_check(before: Compiled, after: Compiled) -> GateCheck:
     """Warnings of W=1 that the touched objects did not have before, by their text: lines move."""
-    known = {(one.file, one.text) for compiled in before for one in compiled.warnings}
-    fresh = [one for compiled in after for one in compiled.warnings if (one.file, one.text) not in known]
+    fresh = _new_warnings(before.warnings, after.warnings)
     if fresh:
         return GateCheck("warnings", Mark.BAD, _count(fresh), _lines(fresh))
-    if any(one.error or not one.built for one in after):
+    if after.errors or after.absent:
         return GateCheck("warnings", Mark.NOT_RUN, "not every object was compiled")
     return GateCheck("warnings", Mark.OK)
 
 
+def flips_check(tried: Sequence[tuple[str, Compiled | None, Compiled]]) -> GateCheck:
+    """Other configs: their names, what came out (None where Kconfig forbids the config), and what did before.
+
+    Errors and warnings that the config before the patch did not have speak against the patch.
+    """
+    bad, details, done = [], [], []
+    for name, after, before in tried:
+        if after is None:
+            details.append(f"{name}: Kconfig does not let it be")
+            continue
+        done.append(name)
+        bad += [f"{name}: {text}" for _, text in new_errors(before, after)]
+        bad += [f"{name}: {line}" for line in _lines(_new_warnings(before.warnings, after.warnings))]
+    if bad:
+        return GateCheck("configs", Mark.BAD, bad[0], tuple((*bad, *details)[:_SHOWN]))
+    return GateCheck("configs", Mark.OK, ", ".join(done) or "none is implied", tuple(details))
+
+
 def build_check(before: Iterable[CompilerWarning], after: Sequence[CompilerWarning]) -> GateCheck:
     """A whole kernel that was built: warnings that the one before did not have."""
-    known = {(one.file, one.text) for one in before}
-    fresh = [one for one in after if (one.file, one.text) not in known]
+    fresh = _new_warnings(before, after)
     if fresh:
         return GateCheck("build", Mark.BAD, _count(fresh), _lines(fresh))
     return GateCheck("build", Mark.OK)
@@ -144,6 +199,11 @@ def judged(series: Series, base: str, patches: Sequence[PatchGate]) -> Gate:
 
 def _reason(patch: PatchGate, check: GateCheck) -> str:
     return f"patch {patch.position}/{patch.total}: {check.name} {check.mark}: {check.message}"
+
+
+def _new_warnings(before: Iterable[CompilerWarning], after: Iterable[CompilerWarning]) -> list[CompilerWarning]:
+    known = {(one.file, one.text) for one in before}
+    return [one for one in after if (one.file, one.text) not in known]
 
 
 def _count(warnings: Sequence[CompilerWarning]) -> str:

@@ -22,15 +22,32 @@ class Mark(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
-    """One object of one tree. `error` is the first one, '' when it compiled; without `built` the config has no such
-    object.
+class Flip:
+    """A config beside the profile's own: `symbol` with another value, or another compiler or architecture.
+
+    `name` is what people read: `SHMEM=n`, `i386`, `clang`. `words` are variables of make.
     """
 
-    source: str
-    built: bool
-    error: str = ""
+    name: str
+    symbol: str = ""
+    value: str = ""
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The objects of some .c files of one tree, in one config. Each file is in `built`, in `absent` (the config has
+    no such object) or in `errors`, with its first error.
+    """
+
+    built: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    errors: tuple[tuple[str, str], ...] = ()
     warnings: tuple[CompilerWarning, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        return not self.errors and not self.warnings
 
 
 @dataclass(frozen=True, slots=True)

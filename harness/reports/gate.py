@@ -7,10 +7,10 @@ from typing import IO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from harness.model.gate import Gate, GateCheck, Mark
 from harness.model.outcome import Standing
+from harness.reports.columns import columns
 
 _STYLE = {Mark.OK: "green", Mark.WARN: "yellow", Mark.BAD: "bold red", Mark.NOT_RUN: "yellow"}
 _VERDICT = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT_TELL: "bold yellow"}
@@ -23,14 +23,12 @@ def print_gate(gate: Gate, file: IO[str], *, color: bool | None = None) -> None:
     console.print(f"series   {escape(gate.series)}")
     console.print(f"base     {escape(gate.base)}")
     names = list(dict.fromkeys(check.name for patch in gate.patches for check in patch.checks))
-    table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-    for word in ("patch", *names, ""):
-        table.add_column(word)
+    rows = [["patch", *names, ""]]
     for patch in gate.patches:
-        made = {check.name: check for check in patch.checks}
-        marks = (_mark(made.get(name)) for name in names)
-        table.add_row(f"{patch.position}/{patch.total}", *marks, escape(patch.subject))
-    console.print(table)
+        made = {check.name: str(check.mark) for check in patch.checks}
+        rows.append([f"{patch.position}/{patch.total}", *(made.get(name, "-") for name in names), patch.subject])
+    for line in columns(rows):
+        console.print(escape(line))
     for patch in gate.patches:
         for check in patch.checks:
             if check.mark is not Mark.OK:
@@ -43,12 +41,8 @@ def print_gate(gate: Gate, file: IO[str], *, color: bool | None = None) -> None:
     console.print(f"verdict: [{_VERDICT[gate.verdict]}]{gate.verdict}[/]")
 
 
-def _mark(check: GateCheck | None) -> str:
-    return f"[{_STYLE[check.mark]}]{check.mark}[/]" if check is not None else "-"
-
-
 def _print_check(where: str, check: GateCheck, console: Console) -> None:
-    console.print(f"  {where} {check.name} {check.mark}: {escape(check.message)}")
+    console.print(f"  {where} {check.name} [{_STYLE[check.mark]}]{check.mark}[/]: {escape(check.message)}")
     for line in check.details[:_SHOWN]:
         console.print(f"      {escape(line)}")
     if len(check.details) > _SHOWN:

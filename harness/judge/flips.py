@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A patch and a config -> the configs in which its objects should compile, too. Pure.
+
+What the bots of the list find first: a patch that builds only with what its author had switched on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from harness.model.gate import Flip
+from harness.model.series import Patch
+
+_MOST = 8
+_CHANGED = re.compile(r"^[+-](?![+-]{2} )(.*)$", re.MULTILINE)
+_MENTIONED = re.compile(r"\bCONFIG_(?P<symbol>[A-Z0-9_]+)(?<!_MODULE)\b")
+_KCONFIG = re.compile(r"\b(?:config|depends on|select|imply|if|&&|\|\|)\s+!?\(?(?P<symbol>[A-Z][A-Z0-9_]+)\b")
+_OBJ = re.compile(r"^obj-\$\(CONFIG_(?P<symbol>\w+)\)", re.MULTILINE)
+# Calls whose header has an empty form, or none, when the symbol is off.
+_IMPLIED = (
+    (
+        "FAULT_INJECTION",
+        re.compile(r"\b(?:DECLARE_FAULT_ATTR|should_fail|struct fault_attr|fault_create_debugfs\w*)\b"),
+    ),
+    ("FAULT_INJECTION_DEBUG_FS", re.compile(r"\bfault_create_debugfs\w*\b")),
+    ("SHMEM", re.compile(r"\bshmem_\w+")),
+    ("SWAP", re.compile(r"\b(?:get_nr_swap_pages|total_swap_pages|swap_\w+|folio_\w*swap\w*)\b")),
+    ("DEBUG_FS", re.compile(r"\b(?:debugfs_\w+|DEFINE_DEBUGFS_ATTRIBUTE)\b")),
+    ("PM", re.compile(r"\bpm_runtime_\w+")),
+    ("PROC_FS", re.compile(r"\bproc_create\w*\b")),
+    ("MEMCG", re.compile(r"\b(?:mem_cgroup|memcg)_\w+")),
+    ("SHRINKER_DEBUG", re.compile(r"\bshrinker_debugfs_\w+")),
+    ("TRANSPARENT_HUGEPAGE", re.compile(r"\b(?:HPAGE_PMD_\w+|split_huge_page\w*|folio_split\w*)\b")),
+)
+
+
+def flips_of(patch: Patch, config: Mapping[str, str], makefiles: Iterable[str], compilers: bool) -> tuple[Flip, ...]:
+    """Every config that the patch's own lines ask for, and in how far the profile's config has something to turn.
+
+    `config` maps symbols to y, m or other values; `makefiles` are the texts beside the touched files; with
+    `compilers` clang is there. i386 is asked for always: sizes and shifts differ.
+    """
+    lines = "\n".join(_CHANGED.findall(patch.diff))
+    symbols = [match["symbol"] for match in _MENTIONED.finditer(lines)]
+    for change in patch.files:
+        if change.path.rpartition("/")[2].startswith("Kconfig"):
+            symbols += [match["symbol"] for match in _KCONFIG.finditer(lines)]
+    symbols += [symbol for symbol, pattern in _IMPLIED if pattern.search(lines)]
+    flips = [
+        Flip(f"{symbol}=n", symbol, "n") for symbol in dict.fromkeys(symbols) if config.get(symbol) in ("y", "m")
+    ]
+    for symbol in dict.fromkeys(match["symbol"] for text in makefiles for match in _OBJ.finditer(text)):
+        if config.get(symbol) == "m":
+            flips.append(Flip(f"{symbol}=y", symbol, "y"))
+        elif config.get(symbol) == "y":
+            flips.append(Flip(f"{symbol}=m", symbol, "m"))
+    others = [Flip("i386", words=("ARCH=i386",))]
+    if compilers:
+        others.append(Flip("clang", words=("LLVM=1", "CC=clang")))
+    return (*flips[:_MOST], *others)

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The tree's own checkers of style: checkpatch.pl and kernel-doc. Those of the base are run, never a patched one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.model.errors import CommandFailed
+from harness.model.tree import Tree
+from harness.proc import Deadline, run
+
+_SECONDS = 120.0
+# 7.1 moved it; the old name is a link since.
+_KERNEL_DOC = ("tools/docs/kernel-doc", "scripts/kernel-doc")
+
+
+class CheckerMissing(Exception):
+    """The tree has no such checker, or it cannot be run here; the text says which."""
+
+
+def checkpatch(base: Tree, mail: str, signed: bool, deadline: Deadline) -> str:
+    """What checkpatch.pl says of a mail, one complaint a line; `signed`: whether there is an author to sign it off."""
+    script = base.path / "scripts" / "checkpatch.pl"
+    if not script.is_file():
+        raise CheckerMissing("the tree has no scripts/checkpatch.pl")
+    options = ("--terse", "--no-summary", "--color=never", *(() if signed else ("--no-signoff",)))
+    with tempfile.TemporaryDirectory(prefix="ttm-") as scratch:
+        file = Path(scratch) / "patch"
+        file.write_text(mail, "utf-8", "replace")
+        return _run(("perl", str(script), f"--root={base.path}", *options, str(file)), base.path, deadline)
+
+
+def kernel_doc(base: Tree, tree: Tree, files: Sequence[str], deadline: Deadline) -> str:
+    """What kernel-doc complains about in files of the tree."""
+    script = next((base.path / name for name in _KERNEL_DOC if (base.path / name).is_file()), None)
+    if script is None:
+        raise CheckerMissing("the tree has no kernel-doc")
+    return _run((str(script), "-none", *files), tree.path, deadline)
+
+
+def _run(argv: tuple[str, ...], cwd: Path, deadline: Deadline) -> str:
+    """Its output, whatever it thinks; the environment keeps Python from writing beside the scripts."""
+    env = {"PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        return run(argv, deadline=deadline.at_most(_SECONDS), cwd=cwd, env=env, allowed=(0, 1)).output
+    except CommandFailed as error:
+        raise CheckerMissing(error.message) from error
