@@ -22,6 +22,7 @@ from harness.judge.gate import (
     checkpatch_check,
     documented_of,
     flips_check,
+    has_address,
     judged,
     kernel_doc_check,
     mail_of,
@@ -172,7 +173,7 @@ def _timed(check: Callable[[], GateCheck]) -> GateCheck:
 
 def _checkpatch(means: _Means, step: _Step) -> GateCheck:
     try:
-        said = checkpatch(means.base, mail_of(step.patch), bool(step.patch.author), means.deadline)
+        said = checkpatch(means.base, mail_of(step.patch), has_address(step.patch), means.deadline)
     except CheckerMissing as error:
         return GateCheck("checkpatch", Mark.NOT_RUN, str(error))
     return checkpatch_check(said)

@@ -27,7 +27,7 @@ from harness.model.build import Build, Config
 from harness.model.cell import Cell
 from harness.model.errors import UserError
 from harness.model.machine import Difference
-from harness.model.outcome import Ending
+from harness.model.outcome import Ending, Outcome
 from harness.model.result import Case, Event, Metric, Run, Span, Stage
 from harness.model.suite import Suite
 from harness.reports.plot import plot_svg
@@ -73,6 +73,13 @@ def read_out(cell: Cell, suites: Sequence[Suite], build: Build, result: Boot, pl
         if suite.script == "suite-kunit" and not any(case.outcome.executed for case in judged):
             problems += [f"{suite.name}: {reason}" for reason in kunit_state(lines).reasons]
         cases += (replace(case, metrics=figures(case.diagnostics)) for case in judged)
+    # The kernel kills the task that it oopsed in, be it the runner: then the crash is the news.
+    crashed = {case.suite for case in cases if case.outcome is Outcome.CRASH}
+    problems += [
+        f"the runner of {one.suite} could not do its work (status {one.status}, see its .log)"
+        for one in result.suites
+        if one.status and one.suite not in crashed
+    ]
     events = tuple(settled.get(event.span, event) for event in events)
     loud = _loud(events, cases)
     in_suite = result.phase in cell.suites or bool(result.suites)
@@ -179,9 +186,6 @@ def _problems(result: Boot, suites: Sequence[Suite], lines: Sequence[Line]) -> l
         for suite in suites:
             if suite.name not in finished:
                 problems.append(f"suite {suite.name} was not run to its end")
-    for one in result.suites:
-        if one.status:
-            problems.append(f"the runner of {one.suite} could not do its work (status {one.status}, see its .log)")
     if result.ready_after is not None and not result.accel:
         problems.append("QEMU did not say whether it used KVM or TCG")
     return problems

@@ -32,7 +32,7 @@ _MISSING = (
 
 
 def sources_of(patch: Patch, series: Series) -> tuple[str, ...]:
-    """The .c files that a patch leaves behind changed; with a header also those of the rest of the series, its users."""
+    """The .c files that a patch leaves behind changed; with a header also those of the whole series: its users."""
     patches = series.patches if any(name.endswith(".h") for name in _left(patch)) else (patch,)
     found = (name for one in patches for name in _left(one) if name.endswith(".c"))
     return tuple(dict.fromkeys(found))
@@ -53,8 +53,13 @@ def mail_of(patch: Patch) -> str:
     body = patch.body.rstrip("\n")
     if trailers and trailers.strip() not in body:
         body = f"{body}\n\n{trailers}".rstrip("\n")
-    head = f"From: {patch.author}\nDate: {patch.date}\n" if patch.author else ""
+    head = f"From: {patch.author}\nDate: {patch.date}\n" if has_address(patch) else ""
     return f"{head}Subject: [PATCH {patch.position}/{patch.total}] {patch.subject}\n\n{body}\n---\n\n{patch.diff}"
+
+
+def has_address(patch: Patch) -> bool:
+    """A page may give the author's name alone: who has no address cannot have signed off with it."""
+    return "@" in patch.author
 
 
 def applies_check(report: PatchReport) -> GateCheck:

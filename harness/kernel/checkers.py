@@ -21,7 +21,7 @@ class CheckerMissing(Exception):
 
 
 def checkpatch(base: Tree, mail: str, signed: bool, deadline: Deadline) -> str:
-    """What checkpatch.pl says of a mail, one complaint a line; `signed`: whether there is an author to sign it off."""
+    """What checkpatch.pl says of a mail, one complaint a line; `signed`: there is an author, who has to sign off."""
     script = base.path / "scripts" / "checkpatch.pl"
     if not script.is_file():
         raise CheckerMissing("the tree has no scripts/checkpatch.pl")

@@ -16,7 +16,7 @@ from harness.kernel.buildlog import Paths, first_error, host_trouble, parse_warn
 from harness.kernel.fragments import all_asks, for_version
 from harness.kernel.kconfig import parse_config, resolve_config
 from harness.kernel.make import VARIABLES, Make, find_cache, hash_words, prepare_place
-from harness.model.build import CompilerWarning, Profile
+from harness.model.build import Ask, CompilerWarning, Profile
 from harness.model.errors import CommandFailed, InfraError
 from harness.model.gate import Compiled, Flip
 from harness.model.tree import Tree
@@ -64,7 +64,7 @@ class Workshop:
         return bool(self._checker)
 
     def configure(self, tree: Tree, deadline: Deadline) -> str:
-        """The .config of the profile for the tree, made unless the place has it. Raises what resolve_config raises."""
+        """The .config of the profile for the tree, made unless the place has it; raises as resolve_config does."""
         make = self._make()
         fitting, _ = for_version(self._profile, tree.version_tuple)
         wanted = hash_words(tree.id, *VARIABLES, *(ask.config_line for ask in all_asks(fitting)))
@@ -115,10 +115,7 @@ class Workshop:
         text = self._config
         if flip is not None and flip.symbol:
             lines = [line for line in text.splitlines() if not _is_of(line, flip.symbol)]
-            asked = (
-                f"# CONFIG_{flip.symbol} is not set" if flip.value == "n" else f"CONFIG_{flip.symbol}={flip.value}"
-            )
-            text = "\n".join((*lines, asked, ""))
+            text = "\n".join((*lines, Ask(flip.symbol, flip.value, flip.name, 0).config_line, ""))
         if flip is None and path.is_file() and path.read_text("utf-8") == text:
             return True
         write_atomically(path, text)

@@ -188,3 +188,19 @@ def test_a_runner_that_says_it_could_not_work_is_no_evidence(run_script: Runner)
     result = run_script(SAY + REST + "exit 1\n")
     assert result.run.verdict is Standing.CANNOT_TELL
     assert "could not do its work" in result.run.problems[0]
+
+
+def test_a_runner_that_the_kernel_killed_in_an_oops_is_bad(run_script: Runner) -> None:
+    # The tiny kernel has nothing to oops with that does not panic: the lines of one, and the end that it would bring.
+    oops = """
+say 'BUG: kernel NULL pointer dereference, address: 0000000000000000'
+say 'Oops: Oops: 0000 [#1] SMP'
+say 'RIP: 0010:vmap+0x6a/0xc0'
+say 'Call Trace:'
+say ' vmap+0x6a/0xc0'
+say '---[ end trace 0000000000000000 ]---'
+kill -9 $$
+"""
+    result = run_script(SAY + oops)
+    assert result.run.verdict is Standing.BAD, result.run.reasons
+    assert result.run.ending is Ending.FINISHED
