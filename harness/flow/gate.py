@@ -107,7 +107,7 @@ def gate_series(base: Tree, series: Series, request: GateRequest, layout: Layout
     """The gate on a tree and a series that are there already."""
     deadline = Deadline(_SECONDS)
     profile = read_profile(request.profile, data_directory("kernel-configs"))
-    shop = Workshop(base, profile, layout, request.jobs or cpu_count() or 1)
+    shop = Workshop(base, profile, layout, request.jobs or cpu_count() or 1, _touched(series))
     whole = not request.only_touched
     means = _Means(base, series, profile, shop, layout, progress, deadline, request.jobs, whole)
     leave = Leave(fuzz=FUZZ_LIMIT, progress=progress)
@@ -124,7 +124,8 @@ def gate_series(base: Tree, series: Series, request: GateRequest, layout: Layout
             except ApplyFailed as error:
                 patches.append(_gated(patch, [_refused(error)]))
                 break
-            step = _Step(patch, before, tree, sources_of(patch, series))
+            sources = tuple(name for name in sources_of(patch, series) if (tree.path / name).is_file())
+            step = _Step(patch, before, tree, sources)
             checks = [applies_check(report), *_checks(means, step)]
             if built is not None:
                 check, built = _build(means, step, built, checks)
@@ -132,6 +133,10 @@ def gate_series(base: Tree, series: Series, request: GateRequest, layout: Layout
             patches.append(_gated(patch, checks))
             before = tree
     return judged(series, base.origin, patches)
+
+
+def _touched(series: Series) -> set[str]:
+    return {path for patch in series.patches for path in patch.paths}
 
 
 def _gated(patch: Patch, checks: Sequence[GateCheck]) -> PatchGate:

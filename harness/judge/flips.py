@@ -17,6 +17,8 @@ _CHANGED = re.compile(r"^[+-](?![+-]{2} )(.*)$", re.MULTILINE)
 _MENTIONED = re.compile(r"\bCONFIG_(?P<symbol>[A-Z0-9_]+)(?<!_MODULE)\b")
 _KCONFIG = re.compile(r"\b(?:config|depends on|select|imply|if|&&|\|\|)\s+!?\(?(?P<symbol>[A-Z][A-Z0-9_]+)\b")
 _OBJ = re.compile(r"^obj-\$\(CONFIG_(?P<symbol>\w+)\)", re.MULTILINE)
+# All at once: a symbol like DRM_TTM has no prompt and follows those that select it.
+_TURNED = {"m": Flip("built in", target="mod2yesconfig"), "y": Flip("modules", target="yes2modconfig")}
 # Calls whose header has an empty form, or none, when the symbol is off.
 _IMPLIED = (
     (
@@ -50,12 +52,12 @@ def flips_of(patch: Patch, config: Mapping[str, str], makefiles: Iterable[str], 
     flips = [
         Flip(f"{symbol}=n", symbol, "n") for symbol in dict.fromkeys(symbols) if config.get(symbol) in ("y", "m")
     ]
+    others: list[Flip] = []
     for symbol in dict.fromkeys(match["symbol"] for text in makefiles for match in _OBJ.finditer(text)):
-        if config.get(symbol) == "m":
-            flips.append(Flip(f"{symbol}=y", symbol, "y"))
-        elif config.get(symbol) == "y":
-            flips.append(Flip(f"{symbol}=m", symbol, "m"))
-    others = [Flip("i386", words=("ARCH=i386",))]
+        state = config.get(symbol, "n")
+        if state in _TURNED and _TURNED[state] not in others:
+            others.append(_TURNED[state])
+    others.append(Flip("i386", words=("ARCH=i386",)))
     if compilers:
         others.append(Flip("clang", words=("LLVM=1", "CC=clang")))
     return (*flips[:_MOST], *others)

@@ -129,7 +129,7 @@ def warnings_check(before: Compiled, after: Compiled) -> GateCheck:
         return GateCheck("warnings", Mark.BAD, _count(fresh), _lines(fresh))
     if after.errors or after.absent:
         return GateCheck("warnings", Mark.NOT_RUN, "not every object was compiled")
-    return GateCheck("warnings", Mark.OK)
+    return GateCheck("warnings", Mark.OK, after.unchecked)
 
 
 def flips_check(tried: Sequence[tuple[str, Compiled | None, Compiled]]) -> GateCheck:

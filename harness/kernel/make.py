@@ -14,7 +14,7 @@ another, a time in the past cannot make an old object look new.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,16 +92,25 @@ class Make:
         )
 
 
-def prepare_place(place: Path, tree: Path) -> None:
-    """Makes the links of a build's place anew where they do not lead to `tree`; what make made stays."""
+def prepare_place(place: Path, tree: Path, other: Path | None = None, names: Collection[str] = ()) -> None:
+    """Makes the links of a build's place anew where they do not lead to `tree`; what make made stays.
+
+    What has one of the `names` is that of the `other` tree.
+    """
     (place / OBJECTS).mkdir(parents=True, exist_ok=True)
-    wanted = {path.name: path for path in tree.iterdir() if not path.name.startswith(".") and path.name not in _OWN}
+    wanted = {name: path for name, path in _top_of(tree).items() if other is None or name not in names}
+    if other is not None:
+        wanted.update((name, path) for name, path in _top_of(other).items() if name in names)
     for link in place.iterdir():
         if link.is_symlink() and (link.name not in wanted or link.readlink() != wanted[link.name]):
             link.unlink()
     for name, target in wanted.items():
         if not (place / name).is_symlink():
             (place / name).symlink_to(target)
+
+
+def _top_of(tree: Path) -> dict[str, Path]:
+    return {path.name: path for path in tree.iterdir() if not path.name.startswith(".") and path.name not in _OWN}
 
 
 def require_tools() -> None:

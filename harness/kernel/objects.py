@@ -9,7 +9,7 @@ ccache gives back those that did not change.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from harness.kernel.buildlog import Paths, first_error, host_trouble, parse_warnings
@@ -26,6 +26,7 @@ from harness.store.layout import Layout
 
 _NO_RULE = re.compile(r"No rule to make target '(?:\S*/)?(?P<name>[^/']+\.o)'")
 _FAILED = re.compile(r"make\[\d+\]: \*\*\* \[\S+: (?P<target>\S+\.o)\] Error \d+")
+_NO_SPARSE = "sparse is not available or not up to date"
 _STAMP = "configured"  # for which tree and profile `base.config` is
 
 
@@ -35,6 +36,7 @@ class _Said:
 
     errors: dict[str, str]
     warnings: tuple[CompilerWarning, ...]
+    unchecked: str
 
 
 class Workshop:
@@ -43,8 +45,13 @@ class Workshop:
     One process at a time: callers hold `lock`.
     """
 
-    def __init__(self, base: Tree, profile: Profile, layout: Layout, jobs: int) -> None:
+    def __init__(self, base: Tree, profile: Profile, layout: Layout, jobs: int, touched: Collection[str]) -> None:
+        """`touched` are the paths that a patch of the series touches: all others are those of the base."""
         key = hash_words("gate", base.id, profile.name, *(f.name for f in profile.fragments))[:16]
+        self._base = base
+        # What lies in the top of the tree and is the same in all trees stays one: make builds its own tools anew when
+        # they come from another directory.
+        self._moving = frozenset(path.partition("/")[0] for path in touched)
         self._profile = profile
         self._layout = layout
         self._key = key
@@ -57,11 +64,6 @@ class Workshop:
     def config(self) -> str:
         """The text of the .config that was made last."""
         return self._config
-
-    @property
-    def sparse(self) -> bool:
-        """Sparse looks at every object, too: it is installed."""
-        return bool(self._checker)
 
     def configure(self, tree: Tree, deadline: Deadline) -> str:
         """The .config of the profile for the tree, made unless the place has it; raises as resolve_config does."""
@@ -86,7 +88,7 @@ class Workshop:
         With a `flip` in that config changed so; None when Kconfig does not let the change be.
         """
         make = self._make(flip)
-        prepare_place(make.place, tree.path)
+        prepare_place(make.place, self._base.path, tree.path, self._moving)
         if not self._settle(make, flip, deadline):
             return None
         targets = {f"{source.removesuffix('.c')}.o": source for source in sources}
@@ -103,6 +105,7 @@ class Workshop:
             absent=tuple(source for source in sources if source not in built and source not in errors),
             errors=tuple(errors.items()),
             warnings=said.warnings,
+            unchecked=said.unchecked,
         )
 
     def _make(self, flip: Flip | None = None) -> Make:
@@ -122,6 +125,8 @@ class Workshop:
         if flip is None:
             return True
         log = make.objects / "config.log"
+        if flip.target:
+            make.run(*flip.words, flip.target, deadline=deadline, log=log)
         make.run(*flip.words, "olddefconfig", deadline=deadline, log=log)
         values = parse_config(path.read_text("utf-8"))
         return not flip.symbol or values.get(flip.symbol, "n") == flip.value
@@ -139,19 +144,22 @@ class Workshop:
                 raise
             if trouble := host_trouble(lines):
                 raise InfraError(f"the gate cannot compile: {trouble}", log=log) from error
-            errors = _errors(lines, paths)
+            errors = errors_by_target(lines, paths)
             if not errors and not any(_NO_RULE.search(line) for line in lines):
                 raise InfraError(
                     f"make failed before it came to what the patch touches: {first_error(lines, paths)}", log=log
                 ) from error
-        return _Said(errors, parse_warnings(lines, paths))
+        unchecked = "" if self._checker else "no sparse is installed"
+        if any(_NO_SPARSE in line for line in lines):
+            unchecked = "sparse is too old for this tree"
+        return _Said(errors, parse_warnings(lines, paths), unchecked)
 
 
 def _is_of(line: str, symbol: str) -> bool:
     return line.startswith(f"CONFIG_{symbol}=") or line == f"# CONFIG_{symbol} is not set"
 
 
-def _errors(lines: Sequence[str], paths: Paths) -> dict[str, str]:
+def errors_by_target(lines: Sequence[str], paths: Paths) -> dict[str, str]:
     """Object -> its first error. make puts what a target said right before the line that says that it failed."""
     found: dict[str, str] = {}
     began = 0

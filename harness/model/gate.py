@@ -23,27 +23,28 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """A config beside the profile's own: `symbol` with another value, or another compiler or architecture.
-
-    `name` is what people read: `SHMEM=n`, `i386`, `clang`. `words` are variables of make.
+    """A config beside the profile's own: `symbol` with another value, what a `target` of make makes of it, or another
+    compiler or architecture (`words`, variables of make). `name` is what people read: `SHMEM=n`, `built in`, `i386`.
     """
 
     name: str
     symbol: str = ""
     value: str = ""
+    target: str = ""
     words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """The objects of some .c files of one tree, in one config. Each file is in `built`, in `absent` (the config has
-    no such object) or in `errors`, with its first error.
+    no such object) or in `errors`, with its first error. `unchecked` says why sparse did not look, if it did not.
     """
 
     built: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     errors: tuple[tuple[str, str], ...] = ()
     warnings: tuple[CompilerWarning, ...] = ()
+    unchecked: str = ""
 
     @property
     def clean(self) -> bool:
