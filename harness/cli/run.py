@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,12 +15,15 @@ from harness.cli import speaks_plainly
 from harness.cli.listing import list_json, print_list
 from harness.cli.machine_axes import machine_axes
 from harness.cli.progress import TerminalProgress
+from harness.cli.series import TREE_OPTION
 from harness.flow.foresee import foresee
 from harness.flow.matrix import count_boots, with_seeds
 from harness.flow.planfile import Axes, Glob, KnobAxes, MachineAxes, Maybe, ProfileName, SuiteName
 from harness.flow.plans import Extras, load_plan, plain_request, requests_of
 from harness.flow.prepare import Request
 from harness.flow.run import Manner, execute, resume
+from harness.flow.series import Asker
+from harness.flow.series import base as base_of
 from harness.model.codec import to_json
 from harness.model.errors import UserError
 from harness.model.series import SeriesSpec
@@ -38,6 +42,7 @@ _MANY_BOOTS = 500
     help="Patches on top, with the source as base: mbox:FILE, dir:PATH, git:DIR@A..B, lore:MSGID, NAME@vN, …",
 )
 @click.option("--mirror", type=click.Path(path_type=Path), help="A directory of mboxes to ask instead of lore.")
+@TREE_OPTION
 @click.option("--base", help="A source to compare with: both are run, in turn, and what changed is judged.")
 @click.option("--profile", help="A profile of kernel-configs/profiles.toml.  [default: lean]")
 @click.option(
@@ -71,6 +76,7 @@ def run(
     source: str | None,
     series: str | None,
     mirror: Path | None,
+    trees: tuple[Path, ...],
     base: str | None,
     profile: str | None,
     fragments: tuple[Path, ...],
@@ -115,6 +121,9 @@ def run(
             report, directory = resume(layout, resumed, progress, parallel)
         else:
             extras = Extras(fragments, mirror, jobs)
+            if series is not None and source is None and not plan:
+                found = base_of(series, trees, Asker(layout, progress, mirror))
+                said = replace(said, source=(found.source,))
             requests = requests_of(load_plan(plan), said, extras) if plan else plain_request(said, extras)
             if list_only:
                 foreseen = foresee(with_seeds(requests), layout, progress, manner.fresh, parallel)

@@ -13,16 +13,19 @@ from harness.cli.progress import TerminalProgress
 from harness.flow.gate import GateRequest, gate
 from harness.flow.prepare import DEFAULT_PROFILE
 from harness.flow.series import Asker
+from harness.flow.series import base as base_of
 from harness.flow.series import diff as diff_of
 from harness.flow.series import show as series_of
 from harness.model.codec import to_json
 from harness.model.series import (
+    SERIES_BASE_SCHEMA,
     SERIES_DIFF_SCHEMA,
     SERIES_SCHEMA,
     Patch,
     PatchPair,
     Relation,
     Series,
+    SeriesBaseOutput,
     SeriesDiff,
     SeriesDiffOutput,
     SeriesOutput,
@@ -45,6 +48,13 @@ _MIRROR = click.option(
     "--mirror",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="A directory of mboxes to ask instead of lore, for NAME@vN.",
+)
+TREE_OPTION = click.option(
+    "--tree",
+    "trees",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A git repository in which to look for the base of the series.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 _QUIET = click.option("--quiet", is_flag=True, help="No progress.")
@@ -104,9 +114,33 @@ def diff(old: str, new: str, stat: bool, mirror: Path | None, as_json: bool, qui
         _print_diff(found, stat)
 
 
+@series.command("base")
+@click.argument("name", metavar="SERIES")
+@TREE_OPTION
+@_MIRROR
+@_JSON
+@_QUIET
+@speaks_plainly
+def base_(name: str, trees: tuple[Path, ...], mirror: Path | None, as_json: bool, quiet: bool) -> None:
+    """The source that SERIES was made for: what it states, what its diffs say, where all of it applies.
+
+    Exit status: 0 there is one; 1 no source takes all of it, with the nearest.
+    """
+    progress = TerminalProgress(quiet=quiet)
+    try:
+        found = base_of(name, trees, Asker(Layout.from_environment(), progress, mirror))
+    finally:
+        progress.close()
+    if as_json:
+        click.echo(to_json(SeriesBaseOutput(SERIES_BASE_SCHEMA, str(found.source), found.why, found.tried)), nl=False)
+    else:
+        click.echo(f"{found.source}  ({found.why})")
+
+
 @series.command("gate")
 @click.argument("name", metavar="SERIES")
-@click.option("--source", default="debian", show_default=True, help="The kernel below the first patch.")
+@click.option("--source", help="The kernel below the first patch.  [default: what `series base` finds]")
+@TREE_OPTION
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True)
 @click.option("--only", type=click.Choice(["touched"]), help="Compile only what each patch touches: seconds a patch.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given.")
@@ -116,7 +150,8 @@ def diff(old: str, new: str, stat: bool, mirror: Path | None, as_json: bool, qui
 @speaks_plainly
 def gate_(
     name: str,
-    source: str,
+    source: str | None,
+    trees: tuple[Path, ...],
     profile: str,
     only: str | None,
     jobs: int | None,
@@ -128,10 +163,12 @@ def gate_(
 
     Exit status: 0 all good; 1 a patch is bad; 3 something could not be checked, or the series is not whole.
     """
-    request = GateRequest(SeriesSpec.parse(name), SourceSpec.parse(source), profile, only == "touched", mirror, jobs)
     progress = TerminalProgress(quiet=quiet)
+    layout = Layout.from_environment()
     try:
-        found = gate(request, Layout.from_environment(), progress)
+        kernel = SourceSpec.parse(source) if source else base_of(name, trees, Asker(layout, progress, mirror)).source
+        request = GateRequest(SeriesSpec.parse(name), kernel, profile, only == "touched", mirror, jobs)
+        found = gate(request, layout, progress)
     finally:
         progress.close()
     if as_json:

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.inputs.series.base import FoundBase, find_base
 from harness.inputs.series.compare import compare_series
 from harness.inputs.series.resolve import Means, resolve_series
 from harness.inputs.series.validate import objections
@@ -17,6 +19,7 @@ from harness.proc import Deadline
 from harness.store.layout import Layout
 
 _SECONDS = 900.0
+_BASE_SECONDS = 3600.0  # several sources may have to be fetched
 _ONLY_REVISION = re.compile(r"@?v(\d{1,4})")
 
 
@@ -36,6 +39,16 @@ def show(text: str, asker: Asker) -> Series:
     """The series as far as it is there; what is missing, damaged or would be refused is among its problems."""
     series = resolve_series(SeriesSpec.parse(text), asker.work(), Means(partial=True, mirror=asker.mirror))
     return replace(series, problems=(*series.problems, *map(str, objections(series))))
+
+
+def base(text: str, trees: Sequence[Path], asker: Asker) -> FoundBase:
+    """What the series was made for; also of a part of a series. Each thing that was looked at is told."""
+    series = resolve_series(SeriesSpec.parse(text), asker.work(), Means(partial=True, mirror=asker.mirror))
+    found = find_base(series, trees, replace(asker.work(), deadline=Deadline(_BASE_SECONDS)))
+    for line in found.tried:
+        asker.progress.step(f"base: {line}")
+    asker.progress.step(f"base: {found.source}, {found.why}")
+    return found
 
 
 def diff(old: str, new: str, asker: Asker) -> SeriesDiff:

@@ -59,6 +59,22 @@ def fits(version: str, what: str) -> bool:
     return what in (version, upstream) or upstream.startswith((f"{what}.", f"{what}~"))
 
 
+def debian_versions(work: Work, apt_directory: Path = APT_DIRECTORY) -> tuple[str, ...]:
+    """The newest package version of each release within reach, newest first; those in the store without a mirror."""
+    try:
+        apt = PrivateApt(work, apt_directory)
+        catalogue = apt.catalogue(FRESH_SECONDS) or apt.refreshed(FRESH_SECONDS)
+        versions = {one.version for one in catalogue.offers}
+    except HarnessError as error:
+        versions = {_package(tree)[1] for tree in standing(work.layout, _LABEL)}
+        work.progress.step(f"{error.message}; going on with what is in the store")
+    newest: dict[tuple[int, int, int], str] = {}
+    for version in sorted(versions, key=functools.cmp_to_key(compare_versions), reverse=True):
+        major, minor, _ = version_tuple(upstream_version(version).partition("~")[0])
+        newest.setdefault((major, minor, 0), version)
+    return tuple(newest.values())
+
+
 T = TypeVar("T")
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from harness.model.errors import UserError
 
 SERIES_SCHEMA = "ttm-harness/series/1"
+SERIES_BASE_SCHEMA = "ttm-harness/series-base/1"
 SERIES_DIFF_SCHEMA = "ttm-harness/series-diff/1"
 SERIES_FORMS = "mbox:FILE, dir:PATH, git:DIR@A..B, lore:MSGID, patchwork:URL, a file or a URL, or NAME@vN"
 
@@ -199,6 +200,7 @@ class Series:
     """Ordered patches. Whole when neither `missing` nor `problems` has anything; `notes` are worth knowing.
 
     `total` is how many patches there should be. `replies` counts the mails that were only read for trailers.
+    `trees` are names of trees that its subjects or its descriptor have.
     """
 
     name: str
@@ -213,6 +215,7 @@ class Series:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     replies: int = 0
+    trees: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -339,3 +342,13 @@ class SeriesDiffOutput:
     schema: str
     same: bool
     diff: SeriesDiff
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesBaseOutput:
+    """What `series base --json` prints: the source, why, and what was looked at before."""
+
+    schema: str
+    source: str
+    why: str
+    tried: tuple[str, ...]

@@ -28,7 +28,7 @@ SUBJECTS = [
     ("[RFC PATCH 00/16] Add", Tag("Add", True, False, True, 1, 0, 16)),
     ("[RFC,v2,1/3] x", Tag("x", True, False, True, 2, 1, 3)),
     ("[PATCHv3 1/2] [media] x", Tag("[media] x", True, False, False, 3, 1, 2)),
-    ("[PATCH RESEND drm-misc-next v2 1/3] x", Tag("x", True, False, False, 2, 1, 3)),
+    ("[PATCH RESEND drm-misc-next v2 1/3] x", Tag("x", True, False, False, 2, 1, 3, ("drm-misc-next",))),
     ("Re: AW: [PATCH 1/2] x", Tag("x", True, True, False, 1, 1, 2)),
     ("[media] x", Tag("[media] x")),
     ("[PATCH] x", Tag("x", True)),
@@ -266,12 +266,12 @@ EVIL: dict[str, Callable[[int], bytes]] = {
 def test_readers_take_linear_time(name: str) -> None:
     def seconds(count: int) -> float:
         data = EVIL[name](count)
-        began = time.perf_counter()
+        began = time.process_time()  # not the clock: other work on this machine is no matter of the readers
         try:
             read(data)
         except UserError:
             pass
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     seconds(100)
     assert seconds(30_000) < 40 * max(seconds(3_000), 0.02)

@@ -138,7 +138,7 @@ def _does_not_apply(tree: Tree, patch: Patch, report: PatchReport) -> ApplyFaile
     elif report.fuzzy:
         hint = f"look at the place, and allow fuzz {max(hunk.fuzz for hunk in report.hunks)} if it is right"
     else:
-        hint = "name the source that the series was made for, or rebase the series"
+        hint = "ttm-harness series base looks for the source that it was made for; or rebase the series"
     return ApplyFailed(message, report, hint=hint)
 
 

@@ -194,7 +194,12 @@ class _Maker:
             problems=tuple(self._problems),
             notes=tuple(self._notes),
             replies=len(replies),
+            trees=self._trees(),
         )
+
+    def _trees(self) -> tuple[str, ...]:
+        letters = (*self._group.covers, *self._group.patches)
+        return tuple(dict.fromkeys(word for letter in letters for word in letter.tag.others))
 
     def _ordered(self) -> tuple[dict[int, Letter], int]:
         letters = self._group.patches

@@ -107,6 +107,7 @@ def read_named(spec: SeriesSpec, work: Work, wish: Wish, mirror: Path | None, ro
     return replace(
         series,
         notes=tuple(notes),
+        trees=tuple(dict.fromkeys([*([revision.base] if revision.base else []), *series.trees])),
         prerequisites=tuple(dict.fromkeys([*series.prerequisites, *revision.prerequisites])),
     )
 

@@ -24,6 +24,7 @@ class Tag:
     revision: int = 1
     position: int = 0
     total: int = 0
+    others: tuple[str, ...] = ()  # words in the brackets that are none of these, often the name of a tree
 
     @property
     def numbered(self) -> bool:
@@ -42,18 +43,24 @@ def read_subject(subject: str) -> Tag:
         reply, rest = True, rest[match.end() :]
     patch = rfc = False
     revision, position, total = 1, 0, 0
+    others: list[str] = []
     while match := _BRACKET.match(rest):
         words = _WORD.findall(match[1])
-        known = False
+        known, odd = False, []
         for word in words:
-            if version := _VERSION.fullmatch(word):
+            version, count = _VERSION.fullmatch(word), _COUNT.fullmatch(word)
+            if version:
                 revision, known = int(version[1]), True
-            elif count := _COUNT.fullmatch(word):
+            elif count:
                 position, total, known = int(count[1]), int(count[2]), True
             low = word.lower()
-            known = known or low in ("resend", "rebased") or low.startswith(("patch", "rfc"))
+            named = low in ("resend", "rebased") or low.startswith(("patch", "rfc"))
+            known = known or named
+            if not named and not version and not count:
+                odd.append(word)
             rfc = rfc or low.startswith("rfc")
         if not known:
             break
+        others += odd
         patch, rest = True, rest[match.end() :]
-    return Tag(rest.strip(), patch, reply, rfc, revision, position, total)
+    return Tag(rest.strip(), patch, reply, rfc, revision, position, total, tuple(others))
