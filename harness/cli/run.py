@@ -21,7 +21,7 @@ from harness.flow.matrix import count_boots, with_seeds
 from harness.flow.planfile import Axes, Glob, KnobAxes, MachineAxes, Maybe, ProfileName, SuiteName
 from harness.flow.plans import Extras, load_plan, plain_request, requests_of
 from harness.flow.prepare import Request
-from harness.flow.run import Manner, execute, resume
+from harness.flow.run import Manner, each_patch, execute, resume
 from harness.flow.series import Asker
 from harness.flow.series import base as base_of
 from harness.model.codec import to_json
@@ -67,6 +67,10 @@ _MANY_BOOTS = 500
     "--resume", "resumed", is_flag=False, flag_value="", metavar="[RUN]", help="Go on with an unfinished run."
 )
 @click.option("--yes", is_flag=True, help=f"Do not ask before more than {_MANY_BOOTS} boots.")
+@click.option("--every", is_flag=True, help="The suites on every patch of the series, not on the last alone.")
+@click.option(
+    "--gate/--no-gate", default=True, show_default=True, help="Check each patch of a series by itself first."
+)
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @speaks_plainly
@@ -92,6 +96,8 @@ def run(
     list_only: bool,
     resumed: str | None,
     yes: bool,
+    every: bool,
+    gate: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -114,7 +120,7 @@ def run(
     )
     layout = Layout.from_environment()
     progress = TerminalProgress(quiet=quiet)
-    manner = Manner(plan, parallel, fresh=fresh or not plan)
+    manner = Manner(plan, parallel, fresh=fresh or not plan, gate=gate)
     try:
         if resumed is not None:
             _only_resume(plan, said, list_only)
@@ -125,6 +131,8 @@ def run(
                 found = base_of(series, trees, Asker(layout, progress, mirror))
                 said = replace(said, source=(found.source,))
             requests = requests_of(load_plan(plan), said, extras) if plan else plain_request(said, extras)
+            if every:
+                requests = each_patch(requests, layout, progress)
             if list_only:
                 foreseen = foresee(with_seeds(requests), layout, progress, manner.fresh, parallel)
                 progress.close()

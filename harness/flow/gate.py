@@ -10,6 +10,7 @@ from os import cpu_count
 from pathlib import Path
 
 from harness.checkout import data_directory
+from harness.flow.prepare import Request, profile_of, series_of, tree_of
 from harness.inputs.resolve import resolve
 from harness.inputs.series.apply import ApplyFailed, Leave, apply_series, check_series
 from harness.inputs.series.attempt import FUZZ_LIMIT
@@ -100,16 +101,34 @@ def gate(request: GateRequest, layout: Layout, progress: Progress) -> Gate:
     base = resolve(request.source, layout, deadline, progress)
     work = Work(layout, deadline, progress)
     series = resolve_series(request.series, work, Means(partial=True, mirror=request.mirror))
-    return gate_series(base, series, request, layout, progress)
+    profile = read_profile(request.profile, data_directory("kernel-configs"))
+    return gate_series(_Candidate(base, series, profile, not request.only_touched, request.jobs), layout, progress)
 
 
-def gate_series(base: Tree, series: Series, request: GateRequest, layout: Layout, progress: Progress) -> Gate:
+def gate_request(request: Request, layout: Layout, progress: Progress) -> Gate:
+    """The gate for a run with a series, without what the run does itself: the builds of base and tip."""
+    base = tree_of(replace(request, series=None), layout, progress)
+    series = series_of(request, layout, progress)
+    return gate_series(_Candidate(base, series, profile_of(request), False, request.jobs), layout, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A tree, a series for it, and how closely to look; `whole` builds, and tries other configs."""
+
+    base: Tree
+    series: Series
+    profile: Profile
+    whole: bool
+    jobs: int | None
+
+
+def gate_series(candidate: _Candidate, layout: Layout, progress: Progress) -> Gate:
     """The gate on a tree and a series that are there already."""
     deadline = Deadline(_SECONDS)
-    profile = read_profile(request.profile, data_directory("kernel-configs"))
-    shop = Workshop(base, profile, layout, request.jobs or cpu_count() or 1, _touched(series))
-    whole = not request.only_touched
-    means = _Means(base, series, profile, shop, layout, progress, deadline, request.jobs, whole)
+    base, series, whole = candidate.base, candidate.series, candidate.whole
+    shop = Workshop(base, candidate.profile, layout, candidate.jobs or cpu_count() or 1, _touched(series))
+    means = _Means(base, series, candidate.profile, shop, layout, progress, deadline, candidate.jobs, whole)
     leave = Leave(fuzz=FUZZ_LIMIT, progress=progress)
     reports = check_series(base, series, None, deadline, leave)
     built = _whole(means, base) if whole else None

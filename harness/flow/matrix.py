@@ -52,8 +52,8 @@ def chosen_suites(request: Request) -> tuple[Suite, ...]:
 def base_of(request: Request) -> Request | None:
     """The request for the base leg: the named base, or the source without the series; None without either."""
     if request.base is not None:
-        return replace(request, source=request.base, series=None)
-    return replace(request, series=None) if request.series is not None else None
+        return replace(request, source=request.base, series=None, upto=None)
+    return replace(request, series=None, upto=None) if request.series is not None else None
 
 
 def legs_of(request: Request) -> dict[Leg, Request]:
@@ -71,6 +71,7 @@ def kernel_of(request: Request) -> Request:
         suites=(),
         fragments=request.fragments,
         series=request.series,
+        upto=request.upto,
         mirror=request.mirror,
         jobs=request.jobs,
     )
@@ -184,11 +185,12 @@ def group_labels(requests: Sequence[Request]) -> tuple[str, ...]:
     parts = [
         [str(request.source) for request in requests],
         [str(request.series or "no series") for request in requests],
+        ["all patches" if request.upto is None else f"patch {request.upto}" for request in requests],
         [request.profile for request in requests],
         *([_machine_word(request.machine, name) for request in requests] for name in names),
         [",".join(f"{knob.name}={knob.value}" for knob in request.knobs) or "no knobs" for request in requests],
     ]
-    telling = [part for part in parts if len(set(part)) > 1 or (names and part is parts[3] and names[0] == "ram")]
+    telling = [part for part in parts if len(set(part)) > 1 or (names and part is parts[4] and names[0] == "ram")]
     return tuple(", ".join(words) for words in zip(*telling, strict=True)) if telling else ("",) * len(requests)
 
 

@@ -28,7 +28,7 @@ from harness.model.errors import InfraError, UserError
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.progress import Progress
 from harness.model.result import Stage
-from harness.model.series import SeriesSpec
+from harness.model.series import Series, SeriesSpec
 from harness.model.suite import Suite
 from harness.model.tree import SourceSpec, Tree
 from harness.proc import Deadline
@@ -47,7 +47,8 @@ class Request:
     """What `ttm-harness run` was asked for.
 
     `cases` are globs for the suites that can run a part of theirs. With a `series` the source without it is the
-    base, unless another one is named. `mirror` is a directory of mboxes to ask instead of lore.
+    base, unless another one is named; `upto` takes only so many of its patches. `mirror` is a directory of mboxes to
+    ask instead of lore.
     """
 
     source: SourceSpec
@@ -61,6 +62,7 @@ class Request:
     cases: tuple[str, ...] = ()
     base: SourceSpec | None = None
     series: SeriesSpec | None = None
+    upto: int | None = None
     mirror: Path | None = None
     jobs: int | None = None
 
@@ -123,14 +125,17 @@ def tree_of(request: Request, layout: Layout, progress: Progress) -> Tree:
     tree = resolve(request.source, layout, Deadline(_SOURCE_SECONDS), progress)
     if request.series is None:
         return tree
-    return _with_series(request.series, request.mirror, tree, layout, progress)
+    series = series_of(request, layout, progress)
+    count = len(series.patches) if request.upto is None else request.upto
+    progress.step(f"applying {series.label} ({count} of {len(series.patches)} patches) to {tree.version}")
+    return apply_series(tree, series, request.upto, layout, Deadline(_SOURCE_SECONDS))
 
 
-def _with_series(spec: SeriesSpec, mirror: Path | None, tree: Tree, layout: Layout, progress: Progress) -> Tree:
-    deadline = Deadline(_SOURCE_SECONDS)
-    series = resolve_series(spec, Work(layout, deadline, progress), Means(mirror=mirror))
-    progress.step(f"applying {series.label} ({len(series.patches)} patches) to {tree.version}")
-    return apply_series(tree, series, None, layout, deadline)
+def series_of(request: Request, layout: Layout, progress: Progress) -> Series:
+    """The request's series, which it must have."""
+    assert request.series is not None
+    work = Work(layout, Deadline(_SOURCE_SECONDS), progress)
+    return resolve_series(request.series, work, Means(mirror=request.mirror))
 
 
 def profile_of(request: Request) -> Profile:

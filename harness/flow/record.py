@@ -17,6 +17,7 @@ from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
 from harness.model.compare import Comparison, Leg
 from harness.model.errors import StoreCorrupt, UserError
+from harness.model.gate import Gate
 from harness.model.outcome import Standing
 from harness.model.result import REPORT_SCHEMA, Case, Provenance, Report, Run, Stage
 from harness.store.files import write_atomically
@@ -50,12 +51,15 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A run: the plan's name (empty for none), what was asked for with every seed drawn, kernels, boots in order."""
+    """A run: the plan's name (empty for none), what was asked for with every seed drawn, kernels, boots in order, and
+    what the gate said of each series beforehand.
+    """
 
     plan: str
     requests: tuple[Request, ...]
     kernels: tuple[Provenance, ...]
     cells: tuple[Planned, ...]
+    gates: tuple[Gate, ...] = ()
 
 
 def save_record(directory: Path, record: Record) -> None:
@@ -150,6 +154,9 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
         verdict, changes = standing_against_base(comparisons, _standing(both, Leg.BASE), _standing(both, Leg.TIP))
         verdict = overall((verdict, _standing(alone, Leg.TIP))) if alone else verdict
         reasons = (*changes, *reasons)
+    for gate in record.gates:
+        reasons = (*(f"the gate: {reason}" for reason in gate.reasons), *reasons)
+        verdict = overall((verdict, gate.verdict))
     if missing := len(record.cells) - len(made):
         reasons = (f"the run was interrupted: {missing} boots were not made", *reasons)
         verdict = Standing.CANNOT_TELL if verdict is Standing.GOOD else verdict
@@ -170,6 +177,7 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
         machines=machine_rows(runs, cases, comparisons) if len({one.group for one in record.cells}) > 1 else (),
         kernels=record.kernels if several else (),
         plan=record.plan,
+        gates=record.gates,
     )
 
 

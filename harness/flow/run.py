@@ -7,17 +7,26 @@ import platform
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness import __version__
 from harness.flow.boots import Bench, Stopped, boot_cell
+from harness.flow.gate import gate_request
 from harness.flow.history import History, read_history
 from harness.flow.host import cores, last_to_die, room_for_guests
-from harness.flow.matrix import Kernel, check_machines, chosen_suites, kernels_wanted, plan_boots, with_seeds
-from harness.flow.prepare import Ready, Request, Stopwatch, prepare
+from harness.flow.matrix import (
+    Kernel,
+    check_machines,
+    chosen_suites,
+    kernel_of,
+    kernels_wanted,
+    plan_boots,
+    with_seeds,
+)
+from harness.flow.prepare import Ready, Request, Stopwatch, prepare, series_of
 from harness.flow.readout import CellResult
 from harness.flow.record import (
     Planned,
@@ -34,6 +43,7 @@ from harness.flow.record import (
 from harness.flow.schedule import Task, side_by_side
 from harness.flow.tokens import VCPUS_PER_CORE, Claim, Tokens
 from harness.model.errors import StoreCorrupt, UserError
+from harness.model.gate import Gate
 from harness.model.progress import Board, Lane
 from harness.model.result import Provenance, Report
 from harness.model.units import format_seconds
@@ -48,12 +58,13 @@ _TOOL_SECONDS = 30.0
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How a run is made: the name of its plan, at most how many guests side by side (None: as many as tokens
-    allow), and whether results of earlier runs are kept.
+    allow), whether results of earlier runs are kept, and whether every patch of a series goes through the gate first.
     """
 
     plan: str = ""
     parallel: int | None = None
     fresh: bool = True
+    gate: bool = True
 
 
 def execute(
@@ -67,9 +78,11 @@ def execute(
     requests = with_seeds(requests)
     check_machines(requests)
     watch = Stopwatch()
+    gates = _gates(requests, layout, board) if manner.gate else ()
+    watch.lap("gate")
     ready = _prepare(requests, layout, board, watch)
     cells = plan_boots(requests, _kernels(ready), tools())
-    record = Record(manner.plan, requests, tuple(_provenance(one) for one in ready.values()), cells)
+    record = Record(manner.plan, requests, tuple(_provenance(one) for one in ready.values()), cells, gates)
     history = History() if manner.fresh else read_history(layout)
     with run_directory(layout) as directory:
         save_record(directory, record)
@@ -103,6 +116,23 @@ def _unfinished(layout: Layout) -> Path:
             if not any(entry.step is Step.ENDED for entry in entries):
                 return directory
     raise UserError("no run in the store is unfinished", hint="ttm-harness run starts one")
+
+
+def each_patch(requests: Sequence[Request], layout: Layout, board: Board) -> tuple[Request, ...]:
+    """For every request with a series one for each number of its patches."""
+    found: list[Request] = []
+    for request in requests:
+        if request.series is None:
+            raise UserError("there are no patches to take one by one", hint="name a --series")
+        count = len(series_of(request, layout, board).patches)
+        found += (replace(request, upto=number) for number in range(1, count + 1))
+    return tuple(found)
+
+
+def _gates(requests: Sequence[Request], layout: Layout, board: Board) -> tuple[Gate, ...]:
+    """The gate on every series, once for each source and profile."""
+    wanted = (kernel_of(replace(request, upto=None)) for request in requests if request.series is not None)
+    return tuple(gate_request(one, layout, board) for one in dict.fromkeys(wanted))
 
 
 def _prepare(requests: Sequence[Request], layout: Layout, board: Board, watch: Stopwatch) -> Mapping[Request, Ready]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from harness.model.cell import Cell
 from harness.model.compare import Comparison, Leg, MachineRow
+from harness.model.gate import Gate
 from harness.model.machine import Difference, GuestFacts
 from harness.model.oom import Oom
 from harness.model.outcome import Ending, Outcome, Standing
@@ -124,6 +125,7 @@ class Report:
 
     With a base, `base` is where its kernel came from, and `comparisons` has every case of either side. With several
     machines `machines` has a row for each; with several kernels on trial `kernels` has all, by their `build_id`.
+    `gates` is what the gate said of each series, patch by patch.
     """
 
     schema: str
@@ -140,6 +142,7 @@ class Report:
     machines: tuple[MachineRow, ...] = ()
     kernels: tuple[Provenance, ...] = ()
     plan: str = ""
+    gates: tuple[Gate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from harness.model.result import Case, Provenance, Report, Run
 from harness.model.swap import SwapKind
 from harness.model.units import MIB, format_seconds, format_size
 from harness.reports.columns import columns
+from harness.reports.gate import print_gate
 
 _STYLE = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT_TELL: "bold yellow"}
 _SHOWN_PER_RUN = 12
@@ -38,6 +39,9 @@ def print_report(report: Report, directory: Path, file: IO[str], *, color: bool 
     _print_provenance("kernel", report.provenance, console)
     for other in _others(report):
         _print_provenance("also", other, console)
+    for gate in report.gates:
+        print_gate(gate, file, color=color)
+        console.print()
     shown = _worth_showing(report)
     for run in shown:
         _print_run(run, report, directory, console)

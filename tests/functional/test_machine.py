@@ -120,7 +120,7 @@ def test_the_command_says_what_was_not_reached() -> None:
         (("--swap", "disk:0"), "too small"),
         (("--memory-max", "1G"), "memory.max of 1G makes no sense with 128M"),
         (("--free", "128M"), "128M of 128M of RAM cannot be free"),
-        (("--ram", "1000000G"), "does not fit"),
+        (("--ram", "1000000G"), "this host cannot carry a guest with 1000000G of RAM"),
         (("--swappiness", "300"), "swappiness cannot be 300"),
         (("--min-free", "1G"), "cannot be kept free"),
         (("--watermark-scale", "0"), "watermark_scale_factor"),
