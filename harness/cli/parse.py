@@ -15,12 +15,14 @@ from harness.evidence.oom_class import HOGS, judge_oom
 from harness.evidence.parse import ParseResult, parse_ktap_text
 from harness.evidence.splats import Severity, severity
 from harness.evidence.stream import stream_kmsg
+from harness.flow.sources import Objects, objects_beside, objects_of_build, with_sources
 from harness.model.codec import to_json
 from harness.model.errors import UserError
 from harness.model.oom import Oom, OomClass
 from harness.model.outcome import Outcome, Standing
 from harness.model.result import PARSE_SCHEMA, Event, ParseOutput
 from harness.model.units import parse_size
+from harness.store.layout import Layout
 
 _CHUNK = 1 << 20
 # What is kept of a log that says the same for hours; the rest is counted.
@@ -55,19 +57,37 @@ def ktap(file: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--victim", "victims", metavar="NAME", multiple=True, default=HOGS, show_default=True,
               help="Who is meant to be killed when memory runs out; a glob; may be given again.")  # fmt: skip
+@click.option(
+    "--vmlinux",
+    metavar="PATH",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Decode backtraces with this vmlinux and the modules below its directory.",
+)
+@click.option("--build", metavar="ID", help="Decode backtraces with that build of the store, as a report names it.")
 @click.option("--shrinkable", metavar="SIZE", help="What shrinkers held (64M), where the kernel does not print it.")
 @speaks_plainly
-def kmsg(file: str, as_json: bool, victims: tuple[str, ...], shrinkable: str | None) -> None:
+def kmsg(
+    file: str,
+    as_json: bool,
+    victims: tuple[str, ...],
+    shrinkable: str | None,
+    vmlinux: Path | None,
+    build: str | None,
+) -> None:
     """What a kernel log (console, dmesg, journalctl -k) says: splats, panics, OOM kills; `-` is standard input.
 
     \b
     Exit status: 0 nothing bad; 1 a splat, a panic or an OOM; 3 there is nothing in it.
     """
     held = None if shrinkable is None else parse_size(shrinkable, "--shrinkable")
+    objects = _objects(vmlinux, build)
     found = _Found()
     for piece in stream_kmsg(_chunks(file)):
         found.add(piece.events, tuple(judge_oom(report, victims, held) for report in piece.ooms), piece.lines)
     events = tuple(sorted(found.events, key=lambda event: event.span.first))
+    if objects is not None:
+        events, problem = with_sources(events, objects)
+        found.trouble = (problem,) if problem else ()
     if as_json:
         output = ParseOutput(PARSE_SCHEMA, (), events, found.problems(), tuple(found.ooms))
         click.echo(to_json(output), nl=False)
@@ -85,6 +105,7 @@ class _Found:
     more: dict[str, int] = field(default_factory=dict)
     lines: int = 0
     bad: bool = False
+    trouble: tuple[str, ...] = ()
 
     def add(self, events: tuple[Event, ...], ooms: tuple[Oom, ...], lines: int) -> None:
         self.lines = lines
@@ -102,12 +123,21 @@ class _Found:
 
     def problems(self) -> tuple[str, ...]:
         said = [f"{count} more {what} than the {_MOST[what]} shown" for what, count in self.more.items()]
-        return (*said, *(("the log is empty",) if not self.lines else ()))
+        return (*said, *self.trouble, *(("the log is empty",) if not self.lines else ()))
 
     def standing(self) -> Standing:
         if self.bad:
             return Standing.BAD
         return Standing.GOOD if self.lines else Standing.CANNOT_TELL
+
+
+def _objects(vmlinux: Path | None, build: str | None) -> Objects | None:
+    """What to decode backtraces with; None when nothing was named."""
+    if vmlinux is not None and build is not None:
+        raise UserError("--vmlinux and --build name the same thing", hint="give one of them")
+    if build is not None:
+        return objects_of_build(build, Layout.from_environment())
+    return None if vmlinux is None else objects_beside(vmlinux)
 
 
 def _chunks(name: str) -> Iterator[bytes]:

@@ -21,6 +21,7 @@ class Role(StrEnum):
 
     OPENS = "opens"  # always an event of its own
     JOINS = "joins"  # part of the open event, if one is open; else opens one
+    FOLLOWS = "follows"  # part of the open event of another kind; opens one where there is none, or one of its own
     REFINES = "refines"  # only inside a `cut here` block, where it gives the kind
 
 
@@ -49,6 +50,7 @@ class Recogniser:
     extent: Extent = Extent.TRACE
 
 
+BLOCKED = "blocked-task"  # in what sysrq w and t print
 CUT_HERE = "------------[ cut here ]------------"
 # Who may stand before `BUG:` and its like: `watchdog: `, `rcu: `, `[drm:foo] `; never a `#` of a test.
 _WHO = r"^\s*(?:[\w./-]{1,40}: ){0,3}"
@@ -96,6 +98,7 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     _row("workqueue-lockup", _S, "BUG: workqueue lockup"),
     _row("rcu-stall", _S, "INFO: ", _WHO + r"INFO: \S{1,40} (?:self-detected|detected) (?:expedited )?stalls? on"),
     _row("hung-task", _S, "INFO: task ", _WHO + r"INFO: task .{1,60}? blocked\b.* for more than \d+ seconds"),
+    _row(BLOCKED, _N, "state:D", r"^task:.{1,60}? +state:D\b", Role.FOLLOWS),
     _row("lockdep", _S, "possible circular locking dependency detected", extent=_B),
     _row("lockdep", _S, "possible recursive locking detected", extent=_B),
     _row("lockdep", _S, "possible irq lock inversion dependency detected", extent=_B),

@@ -14,13 +14,13 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from harness.evidence.lines import Line
-from harness.evidence.recognisers import CUT, SEVERITY, Extent, Recogniser, Role
+from harness.evidence.recognisers import BLOCKED, CUT, SEVERITY, Extent, Recogniser, Role
 from harness.evidence.recognisers import RECOGNISERS as RECOGNISERS
 from harness.evidence.recognisers import Severity as Severity
 from harness.model.result import Event, Span
 
 MOST_EXCERPT = 60  # lines kept in an event
-_LONGEST_TITLE = 240
+LONGEST_TITLE = 240
 _FRAMES = 5
 _MOST_FRAMES = 32
 _END_TRACE = "---[ end trace"
@@ -40,7 +40,7 @@ _FRAME = re.compile(
 _TASK = re.compile(
     r"\bComm: (.{0,64}?) (?:Not t|T)ainted|, CPU#\d+: (.{1,64})/\d+$|INFO: task (.{1,64}?):\d+ blocked"
     r"|stuck for \d+s! \[(.{1,64}):\d+\]|^(.{1,64}?) invoked oom-killer: |\bpid: \d+, name: (.{1,64})$"
-    r"|by task (?!\d)(.{1,64})/\d+(?:[: ]|$)"
+    r"|by task (?!\d)(.{1,64})/\d+(?:[: ]|$)|^task:(.{1,64}?) +state:"
 )
 _ALLOCATION = re.compile(
     r": page allocation failure: order:(?P<order>\d+), mode:(?P<mode>0x[0-9a-f]+)(?:\((?P<flags>[\w|]*)\))?"
@@ -76,6 +76,13 @@ _MACHINERY = re.compile(
     r"(?:__|asm_|exc_|do_)?(?:dump_stack\w*|show_stack\w*|v?panic|warn|report_bug|handle_bug|exc_invalid_op|invalid_op"
     r"|asm_exc_\w+|kasan_\w+|print_report|__kasan_\w+|dump_header|warn_slowpath\w*|warn_printk|die\w*|print_\w+_bug"
     r"|oops_\w+|nmi_\w+|lockdep_rcu_suspicious|lock_acquire|__lock_acquire|validate_chain|check_\w+)$"
+)
+
+# Between the scheduler and the function that waits.
+_WAITING = re.compile(
+    r"_*(?:io_|preempt_|rt_mutex_)?schedule\w*|\w*_wait_common|(?:do_)?wait_for_\w+|\w*wait_on_\w+|bit_wait\w*"
+    r"|\w*mutex_lock\w*|\w*rwsem_\w+|_*down(?:_\w+)?|_*(?:raw_)?(?:spin|read|write)_lock\w*|_*folio_(?:wait|lock)\w*"
+    r"|synchronize_\w+|_*flush_\w+|msleep\w*"
 )
 
 
@@ -168,7 +175,9 @@ def _swallow(lines: Sequence[Line], marks: dict[int, Recogniser], index: int, ro
     end = min(len(lines), index + _EVENT_MOST)
     for at in range(index + 1, end):
         text, mark = lines[at].text, marks.get(at)
-        if mark is not None and (mark.role is Role.OPENS or (ended and mark.role is Role.JOINS)):
+        if mark is not None and (mark.role is Role.OPENS or (ended and mark.role in (Role.JOINS, Role.FOLLOWS))):
+            return last, True
+        if text.startswith("sysrq: ") or (row.role is Role.FOLLOWS and text.startswith("task:")):
             return last, True
         if row.extent is Extent.OOM and _VICTIM.search(text):
             return at, True
@@ -224,6 +233,8 @@ def _headline(
     if row.extent is Extent.OOM:
         told = lines[last].text if _VICTIM.search(lines[last].text) else lines[index].text
         return row.kind, _tidy(told)
+    if row.kind == BLOCKED:
+        return row.kind, _blocked([line.text for line in lines[index : last + 1]])
     if row is not CUT:
         return row.kind, _allocation(lines[index].text) or _tidy(lines[index].text)
     kind, head, words = "", "", []
@@ -254,7 +265,14 @@ def _allocation(text: str) -> str:
         return ""
     flags = match["flags"] or match["mode"]
     mask = f", nodemask {match['mask']}" if match["mask"] else ""
-    return f"page allocation failure: order {match['order']}, {flags}{mask}"[:_LONGEST_TITLE]
+    return f"page allocation failure: order {match['order']}, {flags}{mask}"[:LONGEST_TITLE]
+
+
+def _blocked(texts: Sequence[str]) -> str:
+    """Who waits, and which function is waiting, behind all that waiting itself calls."""
+    names = functions(texts, most=_MOST_FRAMES)
+    place = next((name for name in names if not _WAITING.fullmatch(name)), "")
+    return f"task {task_of(texts)} is blocked" + (f" in {place}" if place else "")
 
 
 def task_of(texts: Iterable[str]) -> str:
@@ -288,7 +306,7 @@ def _tidy(text: str) -> str:
     """A headline without what differs from boot to boot: offsets, CPU and task."""
     text = _CPU_WORDS.sub("", _OFFSET.sub("", text.strip()))
     text = _OLD_WARNING.sub(r"WARNING: \1 at ", text)
-    return text[:_LONGEST_TITLE]
+    return text[:LONGEST_TITLE]
 
 
 def function_of(text: str) -> str | None:
@@ -314,6 +332,12 @@ def functions(texts: Iterable[str], most: int = _FRAMES) -> tuple[str, ...]:
         if len(names) == most:
             break
     return tuple(names)
+
+
+def telling(text: str) -> bool:
+    """Whether a line of a trace names a function that says where it was."""
+    name = function_of(text)
+    return name is not None and not _MACHINERY.match(name) and not _WAITING.fullmatch(name)
 
 
 def fingerprint(kind: str, title: str, names: Sequence[str]) -> str:

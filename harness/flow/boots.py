@@ -12,11 +12,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.flow.readout import CellResult, read_out
+from harness.flow.sources import objects_of
 from harness.guest.argv import Launch, Share, vng_argv
-from harness.guest.boot import Limits, boot
+from harness.guest.boot import boot
 from harness.guest.control import Frame
 from harness.guest.job import machine_job
+from harness.guest.liveness import Limits
 from harness.guest.swap import make_swap_image, swap_disks
+from harness.kernel.decode import Objects
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.codec import to_json
@@ -81,8 +84,9 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
         bench.progress.step(f"boot {number}: {cell.machine}: {', '.join(cell.suites)}")
         limits = Limits(
             boot=_BOOT_SECONDS,
-            run=_AROUND_SUITES_SECONDS + sum(suite.deadline for suite in suites),
+            run=_AROUND_SUITES_SECONDS + sum(suite.deadline + _AROUND_SUITES_SECONDS for suite in suites),
             silence=_SILENCE_SECONDS,
+            suites=tuple((suite.name, suite.deadline + _AROUND_SUITES_SECONDS) for suite in suites),
         ).scaled(bench.crowd)
         try:
             for image, size in images:
@@ -95,9 +99,9 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
     if result.ending is Ending.INTERRUPTED:
         raise Stopped
     write_atomically(place / "launcher.log", result.launcher)
-    if result.stall:
-        write_atomically(place / "stall.txt", result.stall)
-    return read_out(cell, suites, bench.build, result, place)
+    if result.stall is not None:
+        write_atomically(place / "stall.txt", result.stall.text + "\n")
+    return read_out(cell, suites, bench.build, result, place, _objects(suites, bench))
 
 
 def shares_of(results: Path, modules: Path, extra: Path | None = None) -> tuple[Share, ...]:
@@ -111,6 +115,12 @@ def shares_of(results: Path, modules: Path, extra: Path | None = None) -> tuple[
 def _extra(suites: Sequence[Suite], bench: Bench) -> Path | None:
     """What the cell's suite brings along; suites that do so have a boot of their own."""
     return next((bench.modules[suite.name] for suite in suites if suite.name in bench.modules), None)
+
+
+def _objects(suites: Sequence[Suite], bench: Bench) -> Objects:
+    """What the guest runs, with its line tables: the suites' own modules before those of the kernel."""
+    own = tuple(bench.modules[suite.name] for suite in suites if suite.name in bench.modules)
+    return objects_of(bench.build, (*own, *((bench.module_tree,) if bench.module_tree is not None else ())))
 
 
 def job_text(cell: Cell, stop_at_first: bool = False, sample_ms: int = 0) -> str:

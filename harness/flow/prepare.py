@@ -13,7 +13,8 @@ from harness.checkout import data_directory
 from harness.flow.boots import job_text, shares_of
 from harness.guest import accel
 from harness.guest.argv import Launch
-from harness.guest.boot import Limits, boot
+from harness.guest.boot import boot
+from harness.guest.liveness import Limits
 from harness.guest.root import guest_root
 from harness.inputs.resolve import resolve
 from harness.inputs.series.apply import apply_series

@@ -17,11 +17,14 @@ from harness.evidence.oom_class import read_ooms
 from harness.evidence.parse import parse_ktap_text
 from harness.evidence.sections import suite_sections
 from harness.evidence.splats import Severity, find_events, severity
+from harness.evidence.stall import stall_events, suspects
 from harness.evidence.telemetry import metrics as telemetry_metrics
 from harness.evidence.telemetry import parse as parse_telemetry
+from harness.flow.sources import with_sources
 from harness.guest.argv import kernel_cmdline
 from harness.guest.boot import Boot
 from harness.judge.expectations import boot_case, contradictions, differences, require, standing
+from harness.kernel.decode import Objects
 from harness.kernel.kconfig import compare_with_running
 from harness.model.build import Build, Config
 from harness.model.cell import Cell
@@ -48,8 +51,10 @@ class CellResult:
     events: tuple[Event, ...]
 
 
-def read_out(cell: Cell, suites: Sequence[Suite], build: Build, result: Boot, place: Path) -> CellResult:
-    """Reads what the boot left in `place` and judges it."""
+def read_out(
+    cell: Cell, suites: Sequence[Suite], build: Build, result: Boot, place: Path, objects: Objects
+) -> CellResult:
+    """Reads what the boot left in `place` and judges it. `objects` are those that the guest ran."""
     name = place.name
     console, cut = _read_limited(place / "console.log", _CONSOLE_LIMIT)
     lines = decode(console)
@@ -57,7 +62,9 @@ def read_out(cell: Cell, suites: Sequence[Suite], build: Build, result: Boot, pl
     problems = _problems(result, suites, lines)
     if cut:
         problems.append(f"the console is longer than {_CONSOLE_LIMIT >> 20} MiB; the rest was not read")
-    events = _with_ooms(find_events(lines), lines)
+    asked = _asked_line(result, console)
+    events = stall_events(lines, _with_ooms(find_events(lines), lines), asked)
+    events, _ = with_sources(events, objects)
     cases: list[Case] = []
     doubts: list[str] = []
     settled: dict[Span, Event] = {}
@@ -84,7 +91,7 @@ def read_out(cell: Cell, suites: Sequence[Suite], build: Build, result: Boot, pl
     loud = _loud(events, cases)
     in_suite = result.phase in cell.suites or bool(result.suites)
     fatal = any(severity(event.kind) is Severity.DIES for event in loud)
-    cases.append(boot_case(result.ending, result.phase, in_suite, loud, fatal))
+    cases.append(boot_case(result.ending, result.phase, in_suite, loud, fatal, _why(result, events, asked)))
     if result.ending is Ending.FINISHED and not any(case.outcome.finding for case in cases):
         problems += doubts  # beside a finding it is no news that the log is not whole
     if result.taint_end and not loud and not any(case.events for case in cases) and result.taint_end & _SPLAT_TAINTS:
@@ -119,6 +126,19 @@ def _with_ooms(events: Sequence[Event], lines: Sequence[Line]) -> tuple[Event, .
     """OOM events are titled by what they mean: who was killed, with how much swap free."""
     sentences = {oom.report.span.first: oom.sentence for oom in read_ooms(lines)}
     return tuple(replace(event, title=sentences.get(event.span.first, event.title)) for event in events)
+
+
+def _asked_line(result: Boot, console: bytes) -> int:
+    """The first line of what the kernel answered when its guest was given up; behind the last one when it was not."""
+    end = len(console) if result.stall is None else result.stall.asked_at
+    return console.count(b"\n", 0, end) + (2 if result.stall is None else 1)
+
+
+def _why(result: Boot, events: Sequence[Event], asked: int) -> str:
+    """Why the guest was given up, and what stood still; empty where it was not given up."""
+    if result.stall is None:
+        return ""
+    return "; ".join(part for part in (result.stall.why, suspects(events, asked)) if part)
 
 
 def _loud(events: Sequence[Event], cases: Sequence[Case]) -> list[Event]:
@@ -181,6 +201,9 @@ def _problems(result: Boot, suites: Sequence[Suite], lines: Sequence[Line]) -> l
         problems.append(f"the guest never got ready; its console ends with {last.strip()!r}{words}")
     elif result.facts is None:
         problems.append("the guest did not report what it is")
+    if result.ending is Ending.HUNG and result.stall is not None and not result.stall.machine_ran:
+        state = f"its state is {result.stall.status!r}" if result.stall.status else "its monitor does not answer"
+        problems.append(f"QEMU did not run the guest any more ({state}), so that the kernel is not to blame")
     finished = {one.suite for one in result.suites}
     if result.ending is Ending.FINISHED:
         for suite in suites:

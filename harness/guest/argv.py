@@ -74,6 +74,7 @@ def kernel_cmdline(machine: Machine, accel: Accel) -> tuple[str, ...]:
         "init=/init",
         "panic=-1",  # with -no-reboot a panic ends QEMU
         "sysctl.kernel.hung_task_timeout_secs=60",  # a deadlock names itself before the deadlines of the suites
+        "unknown_nmi_panic",  # nobody sends one but the harness, to a guest that has stalled (stall.py)
     ]
     if accel is Accel.TCG:
         # An emulated CPU loses timer ticks when the host is busy; these are not the kernel's faults.

@@ -15,7 +15,9 @@ from pathlib import Path
 from harness.guest.argv import Launch, vng_argv
 from harness.guest.control import ControlReader, Frame
 from harness.guest.facts import guest_facts
+from harness.guest.liveness import Limits, Liveness
 from harness.guest.qmp import monitor
+from harness.guest.stall import Stall, interrogate
 from harness.model.errors import InfraError
 from harness.model.machine import GuestFacts
 from harness.model.outcome import Ending
@@ -23,20 +25,6 @@ from harness.proc import PIPE, Deadline, Process, spawn
 
 _POLL_SECONDS = 0.03
 _POWER_OFF_SECONDS = 15.0
-_PANIC = b"Kernel panic - not syncing"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Seconds: until `ready`; for all suites together from then on; and of silence on both channels."""
-
-    boot: float
-    run: float
-    silence: float
-
-    def scaled(self, factor: float) -> Limits:
-        """The same limits for a guest that runs `factor` times slower."""
-        return Limits(self.boot * factor, self.run * factor, self.silence * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +40,8 @@ class SuiteResult:
 class Boot:
     """How one boot went. `phase` is `launch`, `boot`, a suite's name, or `shutdown`.
 
-    `facts` is None unless the guest reported every one. `stall` is what QEMU said of a guest that had stopped
-    moving. `ready_after` and `seconds` count from the start of vng.
+    `facts` is None unless the guest reported every one. `stall` is there for a guest that was given up.
+    `ready_after` and `seconds` count from the start of vng.
     """
 
     ending: Ending
@@ -63,7 +51,7 @@ class Boot:
     suites: tuple[SuiteResult, ...]
     garbage: tuple[str, ...]
     launcher: str
-    stall: str
+    stall: Stall | None
     accel: str
     ready_after: float | None
     seconds: float
@@ -162,34 +150,31 @@ class _Follower:
     ) -> None:
         self._stop = stop or threading.Event()
         self._launch = launch
-        self._limits = limits
         self._on_frame = on_frame
         self._reference = reference_ready
         self._process = process
+        self._console_path = console
         self._control = _Tail(launch.control)
         self._console = _Tail(console)
         self._reader = ControlReader()
         self._seen = _Progress(time.monotonic())
+        self._alive = Liveness(limits, time.monotonic)
         self._launcher: list[bytes] = []
-        self._panic = False
-        self._last_move = time.monotonic()
-        self._console_end = b""
         self._accel = ""
         self._factor = 1.0
 
     def follow(self) -> Boot:
         errors = threading.Thread(target=self._drain_errors, daemon=True)
         errors.start()
-        deadline = Deadline(self._limits.boot)
         ready = False
         ending: Ending | None = None
-        stall = ""
+        stall: Stall | None = None
         while ending is None:
             ended = self._process.status is not None
             self._look()
             if self._seen.ready_after is not None and not ready:
                 ready = True
-                deadline = self._run_deadline(self._seen.ready_after)
+                self._measure(self._seen.ready_after)
                 self._accel = self._ask_accel()
             if self._stop.is_set():
                 ending = Ending.INTERRUPTED
@@ -197,9 +182,8 @@ class _Follower:
                 ending = self._ending_of_exit()
             elif self._seen.exited:
                 ending, stall = self._power_off()
-            elif deadline.passed or self._silent:
-                stall = self._ask_stall()
-                ending = self._ending_of_stall()
+            elif (given_up := self._alive.look()) is not None:
+                ending, stall = self._give_up(given_up.ending, given_up.why)
             else:
                 time.sleep(_POLL_SECONDS)
         self._process.end()
@@ -210,48 +194,40 @@ class _Follower:
 
     def _look(self) -> None:
         data = self._control.read()
-        printed = self._console.read()
-        if data or printed:
-            self._last_move = time.monotonic()
-        if printed:
-            text = self._console_end + printed
-            self._panic = self._panic or _PANIC in text
-            self._console_end = text[-len(_PANIC) :]
+        if printed := self._console.read():
+            self._alive.console(printed)
         for frame in self._reader.feed(data):
             self._seen.take(frame)
+            self._alive.frame(frame)
             if self._on_frame is not None:
                 self._on_frame(frame)
 
-    @property
-    def _silent(self) -> bool:
-        return time.monotonic() - self._last_move > self._limits.silence
-
-    def _run_deadline(self, ready_after: float) -> Deadline:
+    def _measure(self, ready_after: float) -> None:
+        """The guest's own boot says how slow it is here."""
         if self._reference is not None:
             self._factor = max(1.0, ready_after / self._reference)
-            self._limits = self._limits.scaled(self._factor)
-        return Deadline(self._limits.run)
+        self._alive.ready(self._factor)
 
     def _ending_of_exit(self) -> Ending:
         if self._seen.exited:
             return Ending.FINISHED
-        return Ending.PANICKED if self._panic else Ending.LOST
+        return Ending.PANICKED if self._alive.panicked else Ending.LOST
 
-    def _ending_of_stall(self) -> Ending:
-        if self._panic:
-            return Ending.PANICKED
-        return Ending.HUNG if self._silent else Ending.TIMEOUT
+    def _give_up(self, ending: Ending, why: str) -> tuple[Ending, Stall]:
+        """Asks what can be asked. What a panic is was known before: the questions themselves may lead to one."""
+        panicked = self._alive.panicked
+        stall = interrogate(self._launch.qmp, self._console_path, why, self._factor)
+        return (Ending.PANICKED if panicked else ending), stall
 
-    def _power_off(self) -> tuple[Ending, str]:
+    def _power_off(self) -> tuple[Ending, Stall | None]:
         """The exit frame came: what remains is to power off, with a limit of its own."""
         limit = Deadline(_POWER_OFF_SECONDS * self._factor)
         while self._process.status is None and not limit.passed:
             self._look()
             time.sleep(_POLL_SECONDS)
         if self._process.status is None:
-            stall = self._ask_stall()
-            return (Ending.PANICKED if self._panic else Ending.HUNG), stall
-        return (Ending.PANICKED if self._panic else Ending.FINISHED), ""
+            return self._give_up(Ending.HUNG, f"it did not power off within {limit.seconds:.0f} s")
+        return (Ending.PANICKED if self._alive.panicked else Ending.FINISHED), None
 
     def _ask_accel(self) -> str:
         """What QEMU really uses: with `accel=kvm:tcg` it falls back without a word."""
@@ -260,16 +236,6 @@ class _Follower:
                 return "kvm" if '"enabled": true' in session.ask("query-kvm") else "tcg"
         except InfraError:
             return ""
-
-    def _ask_stall(self) -> str:
-        answers = []
-        try:
-            with monitor(self._launch.qmp, Deadline(10.0)) as session:
-                answers.append("query-status: " + session.ask("query-status"))
-                answers.append(session.human("info registers -a"))
-        except InfraError as error:
-            answers.append(error.message)
-        return "\n".join(answers)
 
     def _drain_errors(self) -> None:
         stream = self._process.stderr
@@ -281,7 +247,7 @@ class _Follower:
         except ValueError:
             pass  # closed while reading: the guest has been ended
 
-    def _result(self, ending: Ending, stall: str) -> Boot:
+    def _result(self, ending: Ending, stall: Stall | None) -> Boot:
         seen = self._seen
         taint_end = seen.facts.get("taint_end", "")
         return Boot(

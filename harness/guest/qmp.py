@@ -21,7 +21,7 @@ class Monitor:
         self._deadline = deadline
         self._rest = b""
 
-    def ask(self, command: str, **arguments: str) -> str:
+    def ask(self, command: str, **arguments: object) -> str:
         request = {"execute": command, "arguments": arguments}
         self._connection.sendall(json.dumps(request).encode() + b"\n")
         while True:

@@ -96,23 +96,27 @@ def contradictions(suite: str, console: Iterable[Case], own: Iterable[Case]) -> 
     return (f"{suite}: {worse[0]} passed on the console, but not in kunit's own record ({len(worse)} such)",)
 
 
-def boot_case(ending: Ending, phase: str, in_suite: bool, loud: Sequence[Event], fatal: bool) -> Case:
+def boot_case(ending: Ending, phase: str, in_suite: bool, loud: Sequence[Event], fatal: bool, why: str = "") -> Case:
     """The boot as a case of its own: what no test owns is compared, counted and reported like everything else.
 
     `in_suite`: the end came after a suite had started. `loud`: the unexpected events, more than notes, that turned no
     other case red; `fatal`: one of them is of a kind after which the kernel, or a task in it, did not go on.
+    `why` says why a guest was given up.
     """
     outcome, message = Outcome.PASS, ""
     if in_suite and ending is Ending.PANICKED:
         outcome, message = Outcome.CRASH, f"the kernel panicked (phase {phase})"
     elif in_suite and ending is Ending.HUNG:
-        outcome, message = Outcome.CRASH, f"the guest hung (phase {phase})"
+        outcome, message = Outcome.CRASH, f"the guest hung (phase {phase})" + (f": {why}" if why else "")
     elif loud:
         more = f", and {len(loud) - 1} more" if loud[1:] else ""
         outcome = Outcome.CRASH if fatal else Outcome.WARN
         message = f"{loud[0].title}{more}; outside every case that could turn red"
     elif ending is not Ending.FINISHED:
-        outcome, message = Outcome.INCOMPLETE, f"the guest ended {ending} (phase {phase})"
+        outcome, message = (
+            Outcome.INCOMPLETE,
+            f"the guest ended {ending} (phase {phase})" + (f": {why}" if why else ""),
+        )
     return Case(BOOT_SUITE, BOOT_CASE, outcome, message=message, raw=str(ending), events=tuple(loud))
 
 

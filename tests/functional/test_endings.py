@@ -6,9 +6,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-from harness.flow import boots
 from harness.flow.readout import CellResult
 from harness.judge.expectations import BOOT_SUITE
 from harness.model.cell import Cell
@@ -92,29 +89,6 @@ def test_a_panic_is_a_result(run_script: Runner) -> None:
     panics = [event for event in result.events if event.kind == "panic"]
     assert panics
     assert panics[0].lines
-
-
-def test_a_guest_that_stops_moving_is_hung(
-    run_script: Runner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(boots, "_SILENCE_SECONDS", 8.0)
-    result = run_script(
-        SAY + "kill -STOP $(pgrep -f beat) $(pidof init) 2>/dev/null\nkillall -STOP sh init\nsleep 99\n"
-    )
-    assert result.run.ending is Ending.HUNG
-    assert result.run.verdict is Standing.BAD
-    stall = (tmp_path / "run" / result.run.directory / "stall.txt").read_text()
-    assert '"status": "running"' in stall
-    assert "RIP=" in stall
-
-
-def test_a_guest_that_moves_but_does_not_end_is_a_timeout(
-    run_script: Runner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(boots, "_AROUND_SUITES_SECONDS", 1.0)
-    result = run_script(SAY + "while :; do sleep 1; done\n", deadline=4.0)
-    assert result.run.ending is Ending.TIMEOUT
-    assert result.run.verdict is Standing.CANNOT_TELL
 
 
 def test_a_guest_that_goes_away_is_lost(run_script: Runner) -> None:
