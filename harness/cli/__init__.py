@@ -82,9 +82,17 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point; the verbs are imported here so that each stays small."""
-    from harness.cli import controls, doctor, parse, report, run, series
+    from harness.cli import compare, controls, doctor, parse, report, run, series
 
-    for command in (run.run, doctor.doctor, parse.parse, report.report, series.series, controls.controls):
+    for command in (
+        run.run,
+        compare.compare,
+        doctor.doctor,
+        parse.parse,
+        report.report,
+        series.series,
+        controls.controls,
+    ):
         cli.add_command(command)
     # A polite end is like Ctrl-C: guests are ended, disk images removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

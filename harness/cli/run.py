@@ -17,6 +17,7 @@ from harness.cli.machine_axes import machine_axes
 from harness.cli.progress import TerminalProgress
 from harness.cli.series import TREE_OPTION
 from harness.flow.foresee import foresee
+from harness.flow.knownfile import read_known
 from harness.flow.matrix import count_boots, with_seeds
 from harness.flow.planfile import Axes, Glob, KnobAxes, MachineAxes, Maybe, ProfileName, SuiteName
 from harness.flow.plans import Extras, load_plan, plain_request, requests_of
@@ -57,6 +58,7 @@ _MANY_BOOTS = 500
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the first boot; a plan has its own, or 1.")
 @click.option("--case", "cases", default="", metavar="GLOB[,…]", help="Only these cases of the suite pressure.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE[,…]", help="Parameters of the suites.")
+@click.option("--known", multiple=True, metavar="FILE", help="Known issues, which do not count; `shipped`: our own.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given.")
 @click.option(
     "--parallel", type=click.IntRange(1, 1024), help="Guests side by side at most; else as the host allows."
@@ -90,6 +92,7 @@ def run(
     seed: int | None,
     cases: str,
     knobs: tuple[str, ...],
+    known: tuple[str, ...],
     jobs: int | None,
     parallel: int | None,
     fresh: bool,
@@ -120,10 +123,10 @@ def run(
     )
     layout = Layout.from_environment()
     progress = TerminalProgress(quiet=quiet)
-    manner = Manner(plan, parallel, fresh=fresh or not plan, gate=gate)
+    manner = Manner(plan, parallel, fresh=fresh or not plan, gate=gate, known=read_known(known))
     try:
         if resumed is not None:
-            _only_resume(plan, said, list_only)
+            _only_resume(plan, said, list_only or bool(known))
             report, directory = resume(layout, resumed, progress, parallel)
         else:
             extras = Extras(fragments, mirror, jobs)
@@ -161,8 +164,8 @@ def _one(text: str | None, parse: Callable[[str], _T]) -> tuple[_T, ...]:
     return () if text is None else (parse(text),)
 
 
-def _only_resume(plan: str, said: Axes, list_only: bool) -> None:
-    if plan or said != Axes() or list_only:
+def _only_resume(plan: str, said: Axes, more: bool) -> None:
+    if plan or said != Axes() or more:
         raise UserError(
             "--resume goes on with a run as it was asked for; it takes no plan and no other choice",
             hint="a run by its name: --resume=RUN",

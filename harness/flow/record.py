@@ -4,22 +4,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.flow.contrast import Contrast, contrasted, without_known
 from harness.flow.prepare import Request
 from harness.flow.readout import CellResult
-from harness.judge.compare import compare, standing_against_base
+from harness.judge.compare import standing_against_base
 from harness.judge.expectations import overall
+from harness.judge.known import Excused
 from harness.judge.machines import machine_rows
+from harness.judge.sides import sound
 from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
-from harness.model.compare import Comparison, Leg
+from harness.model.compare import Leg
 from harness.model.errors import StoreCorrupt, UserError
 from harness.model.gate import Gate
+from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.outcome import Standing
-from harness.model.result import REPORT_SCHEMA, Case, Provenance, Report, Run, Stage
+from harness.model.result import REPORT_SCHEMA, Provenance, Report, Run, Stage
 from harness.store.files import write_atomically
 from harness.store.journal import Entry, Step, read_journal
 
@@ -51,8 +55,10 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A run: the plan's name (empty for none), what was asked for with every seed drawn, kernels, boots in order, and
-    what the gate said of each series beforehand.
+    """A run: the plan's name (empty for none), what was asked for with every seed drawn, kernels, boots in order.
+
+    `gates` is what the gate said of each series beforehand; `known` are the known issues as they were on the day it
+    began.
     """
 
     plan: str
@@ -60,6 +66,7 @@ class Record:
     kernels: tuple[Provenance, ...]
     cells: tuple[Planned, ...]
     gates: tuple[Gate, ...] = ()
+    known: KnownIssues = NOTHING_KNOWN
 
 
 def save_record(directory: Path, record: Record) -> None:
@@ -138,20 +145,25 @@ def finished_entry(planned: Planned, result: CellResult, kept_from: str = "") ->
 def assemble(name: str, record: Record, results: Mapping[int, CellResult], stages: tuple[Stage, ...] = ()) -> Report:
     """The report on the boots that were made; while some are missing it can be bad, but not good."""
     made = [results[one.number] for one in record.cells if one.number in results]
-    runs = tuple(one.run for one in made)
-    cases = tuple(case for one in made for case in one.cases)
-    events = tuple(event for one in made for event in one.events)
+    excused = judged(record, made)
+    runs, cases, events = excused.runs, excused.cases, excused.events
     groups = {one.id: one.group for one in runs}
     based = {one.group for one in record.cells if one.leg is Leg.BASE}
     verdict = _standing(runs, Leg.TIP)
     reasons = tuple(f"{one.id}: {reason}" for one in runs for reason in one.reasons)
-    comparisons: tuple[Comparison, ...] = ()
+    reasons = (*reasons, *(one.sentence for one in excused.uses if one.counts_again))
+    contrast = Contrast()
     if based:
-        base, tip = (_evidence(runs, cases, leg, based) for leg in (Leg.BASE, Leg.TIP))
-        comparisons = compare(base, tip, groups)
+        base, tip = (
+            sound([one for one in runs if one.leg is leg and one.group in based], cases, events, groups)
+            for leg in (Leg.BASE, Leg.TIP)
+        )
+        contrast = contrasted(base, tip)
         alone = tuple(one for one in runs if one.group not in based)
         both = tuple(one for one in runs if one.group in based)
-        verdict, changes = standing_against_base(comparisons, _standing(both, Leg.BASE), _standing(both, Leg.TIP))
+        verdict, changes = standing_against_base(
+            contrast.cases, _standing(both, Leg.BASE), _standing(both, Leg.TIP), contrast.events
+        )
         verdict = overall((verdict, _standing(alone, Leg.TIP))) if alone else verdict
         reasons = (*changes, *reasons)
     for gate in record.gates:
@@ -173,11 +185,25 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
         events=events,
         stages=stages,
         base=kernels[Leg.BASE][0] if based else None,
-        comparisons=comparisons,
-        machines=machine_rows(runs, cases, comparisons) if len({one.group for one in record.cells}) > 1 else (),
+        comparisons=contrast.cases,
+        machines=machine_rows(runs, cases, contrast.cases) if len({one.group for one in record.cells}) > 1 else (),
         kernels=record.kernels if several else (),
         plan=record.plan,
+        event_changes=contrast.events,
+        metric_changes=contrast.metrics,
+        known=excused.uses,
         gates=record.gates,
+    )
+
+
+def judged(record: Record, results: Sequence[CellResult]) -> Excused:
+    """The results of some boots with what the run knows of marked as known."""
+    return without_known(
+        record.known,
+        record.kernels,
+        [one.run for one in results],
+        [case for one in results for case in one.cases],
+        [event for one in results for event in one.events],
     )
 
 
@@ -189,11 +215,3 @@ def assembled(directory: Path) -> Report:
 
 def _standing(runs: tuple[Run, ...], leg: Leg) -> Standing:
     return overall(one.verdict for one in runs if one.leg is leg)
-
-
-def _evidence(runs: tuple[Run, ...], cases: tuple[Case, ...], leg: Leg, groups: set[str]) -> tuple[Case, ...]:
-    """The cases of the leg's runs that are evidence: what differs from what was asked for blames nobody."""
-    sound = {
-        one.id for one in runs if one.leg is leg and one.group in groups and not one.problems and not one.differences
-    }
-    return tuple(case for case in cases if case.run in sound)

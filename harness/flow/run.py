@@ -33,6 +33,7 @@ from harness.flow.record import (
     Record,
     assemble,
     finished_entry,
+    judged,
     load_record,
     load_results,
     renamed,
@@ -44,6 +45,7 @@ from harness.flow.schedule import Task, side_by_side
 from harness.flow.tokens import VCPUS_PER_CORE, Claim, Tokens
 from harness.model.errors import StoreCorrupt, UserError
 from harness.model.gate import Gate
+from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.progress import Board, Lane
 from harness.model.result import Provenance, Report
 from harness.model.units import format_seconds
@@ -58,12 +60,14 @@ _TOOL_SECONDS = 30.0
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How a run is made: the name of its plan, at most how many guests side by side (None: as many as tokens
-    allow), whether results of earlier runs are kept, and whether every patch of a series goes through the gate first.
+    allow), whether results of earlier runs are kept, whether every patch of a series goes through the gate first,
+    and what is known of its kernels.
     """
 
     plan: str = ""
     parallel: int | None = None
     fresh: bool = True
+    known: KnownIssues = NOTHING_KNOWN
     gate: bool = True
 
 
@@ -82,7 +86,8 @@ def execute(
     watch.lap("gate")
     ready = _prepare(requests, layout, board, watch)
     cells = plan_boots(requests, _kernels(ready), tools())
-    record = Record(manner.plan, requests, tuple(_provenance(one) for one in ready.values()), cells, gates)
+    kernels = tuple(_provenance(one) for one in ready.values())
+    record = Record(manner.plan, requests, kernels, cells, gates, manner.known)
     history = History() if manner.fresh else read_history(layout)
     with run_directory(layout) as directory:
         save_record(directory, record)
@@ -241,9 +246,8 @@ class _Boots:
         result = renamed(result, planned.place, planned.leg, planned.group)
         self._finish(planned, result, "")
         seconds = finished_entry(planned, result).seconds
-        self._board.lane_ends(
-            planned.number, f"boot {planned.number}: {result.run.verdict}, {format_seconds(seconds)}"
-        )
+        verdict = judged(self._record, (result,)).runs[0].verdict
+        self._board.lane_ends(planned.number, f"boot {planned.number}: {verdict}, {format_seconds(seconds)}")
 
     def _finish(self, planned: Planned, result: CellResult, kept_from: str) -> None:
         save_result(self._directory / planned.place, result)

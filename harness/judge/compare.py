@@ -8,10 +8,15 @@ evidence, and what is as bad on both sides is nobody's fault here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from harness.model.compare import Change, Comparison
+from harness.judge.sides import Key
+from harness.judge.statistics import adjusted, fisher
+from harness.model.compare import Change, Comparison, EventChange
 from harness.model.outcome import Outcome, Standing
 from harness.model.result import Case
+
+LEVEL = 0.05  # of Fisher's test, on what is good and bad within one side
 
 
 def compare(
@@ -23,11 +28,17 @@ def compare(
     """
     before, after = _by_name(base, groups or {}), _by_name(tip, groups or {})
     names = [*after, *(name for name in before if name not in after)]
-    return tuple(_compared(name, before.get(name, ()), after.get(name, ())) for name in names)
+    found = [_compared(name, before.get(name, ()), after.get(name, ())) for name in names]
+    flaky = [place for place, one in enumerate(found) if one.change is Change.FLAKY]
+    chances = adjusted([fisher(*_bad(found[place].base), *_bad(found[place].tip)) for place in flaky])
+    for place, chance in zip(flaky, chances, strict=True):
+        found[place] = replace(found[place], change=_flaky(found[place], chance))
+    sides = ((before.get(name, ()), after.get(name, ())) for name in names)
+    return tuple(_with_known(one, *both) for one, both in zip(found, sides, strict=True))
 
 
 def standing_against_base(
-    comparisons: Sequence[Comparison], base: Standing, tip: Standing
+    comparisons: Sequence[Comparison], base: Standing, tip: Standing, events: Sequence[EventChange] = ()
 ) -> tuple[Standing, tuple[str, ...]]:
     """The verdict on the tip, given how both sides stand alone and what changed between them.
 
@@ -37,7 +48,9 @@ def standing_against_base(
     """
     changed = [one for one in comparisons if one.change is not Change.SAME]
     sentences = [f"{one.change} {_where(one)}: {one.counts}" for one in changed if _is_news(one)]
-    if any(one.change is Change.REGRESSED for one in changed):
+    regressed = [one for one in events if one.change is Change.REGRESSED]
+    sentences += [f"{one.change} {one.kind} {one.fingerprint}: {one.title}: {one.counts} boots" for one in regressed]
+    if regressed or any(one.change is Change.REGRESSED for one in changed):
         return Standing.BAD, tuple(sentences)
     if tip is Standing.BAD:
         sentences.append("nothing that is bad here is known to be better on the base, so nobody is blamed")
@@ -51,6 +64,39 @@ def standing_against_base(
     return tip, tuple(sentences)
 
 
+def standing_between(
+    comparisons: Sequence[Comparison], events: Sequence[EventChange] = ()
+) -> tuple[Standing, tuple[str, ...]]:
+    """Is the second of two sides worse than the first? Both may be as bad as they like, as long as it is alike.
+
+    Bad with a regression. Cannot tell where nothing was executed on both sides, where something that was executed is
+    gone, where a finding has nothing to be held against, or where what is flaky may have become worse.
+    """
+    verdict, sentences = standing_against_base(comparisons, Standing.GOOD, Standing.GOOD, events)
+    if verdict is Standing.BAD:
+        return verdict, sentences
+    doubts = []
+    if not any(_side(one.base) != _NOTHING != _side(one.tip) for one in comparisons):
+        doubts.append("no case was executed on both sides, so nothing could be compared")
+    flaky = sum(one.change is Change.FLAKY and _more_often(_bad(one.base), _bad(one.tip)) for one in comparisons)
+    flaky += sum(
+        one.change is Change.FLAKY
+        and not one.note
+        and _more_often((one.base_seen, one.base_boots), (one.tip_seen, one.tip_boots))
+        for one in events
+    )
+    if flaky:
+        doubts.append(f"{flaky} flaky: worse more often here, but in too few boots to say that it is no chance")
+    if new := sum(one.change is Change.NEW and any(outcome.finding for outcome in one.tip) for one in comparisons):
+        doubts.append(f"{new} bad here, and not executed on the other side")
+    return (Standing.CANNOT_TELL if doubts else verdict), (*sentences, *doubts)
+
+
+def _more_often(before: tuple[int, int], after: tuple[int, int]) -> bool:
+    """n of m, twice: is the second the larger share?"""
+    return after[0] * before[1] > before[0] * after[1]
+
+
 def _is_news(one: Comparison) -> bool:
     """A case that is new is news only when it brings a finding."""
     return one.change is not Change.NEW or any(outcome.finding for outcome in one.tip)
@@ -60,20 +106,42 @@ def _where(one: Comparison) -> str:
     return f"{one.suite} {one.name} ({one.machine})" if one.machine else f"{one.suite} {one.name}"
 
 
-_Key = tuple[str, str, str]
-
-
-def _by_name(cases: Iterable[Case], groups: Mapping[str, str]) -> dict[_Key, tuple[Outcome, ...]]:
-    found: dict[_Key, tuple[Outcome, ...]] = {}
+def _by_name(cases: Iterable[Case], groups: Mapping[str, str]) -> dict[Key, tuple[Case, ...]]:
+    found: dict[Key, list[Case]] = {}
     for case in cases:
-        key = (groups.get(case.run, ""), case.suite, case.name)
-        found[key] = (*found.get(key, ()), case.outcome)
-    return found
+        found.setdefault((groups.get(case.run, ""), case.suite, case.name), []).append(case)
+    return {key: tuple(same) for key, same in found.items()}
 
 
-def _compared(key: _Key, base: tuple[Outcome, ...], tip: tuple[Outcome, ...]) -> Comparison:
+def _compared(key: Key, base: tuple[Case, ...], tip: tuple[Case, ...]) -> Comparison:
     machine, suite, name = key
-    return Comparison(suite, name, _change(_side(base), _side(tip)), base, tip, machine)
+    before, after = (tuple(case.outcome for case in side) for side in (base, tip))
+    known = tuple(dict.fromkeys(case.known for case in (*base, *tip) if case.known))
+    return Comparison(suite, name, _change(_side(before), _side(after)), before, after, machine, known)
+
+
+def _bad(outcomes: tuple[Outcome, ...]) -> tuple[int, int]:
+    """How many of the outcomes that say anything are bad, and how many there are."""
+    seen = [_GRAVITY[outcome] for outcome in outcomes if outcome in _GRAVITY]
+    return sum(gravity > 0 for gravity in seen), len(seen)
+
+
+def _flaky(one: Comparison, chance: float) -> Change:
+    """Enough repeats tell that a flaky thing got worse, or that it is over; else nobody is blamed."""
+    if chance > LEVEL:
+        return Change.FLAKY
+    if _more_often(_bad(one.base), _bad(one.tip)):
+        return Change.REGRESSED
+    return Change.FLAKY if _bad(one.tip)[0] else Change.FIXED
+
+
+def _with_known(one: Comparison, base: tuple[Case, ...], tip: tuple[Case, ...]) -> Comparison:
+    """KNOWN where it is worse or flaky, and would not be without what is known."""
+    if not one.known or one.change not in (Change.REGRESSED, Change.FLAKY):
+        return one
+    rest = [_side(tuple(case.outcome for case in side if not case.known)) for side in (base, tip)]
+    blamed = _change(rest[0], rest[1]) in (Change.REGRESSED, Change.FLAKY)
+    return one if blamed else replace(one, change=Change.KNOWN)
 
 
 # How grave an outcome is; SKIP, NOT_RUN and INCOMPLETE say nothing. A known failure is bad all the same.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import cattrs.preconf.json
+from cattrs import transform_error
 from cattrs.errors import BaseValidationError
 
 from harness.model.errors import StoreCorrupt
@@ -49,5 +50,9 @@ def from_json(kind: type[T], text: str) -> T:
     """JSON text -> the dataclass; StoreCorrupt names what does not fit."""
     try:
         return _converter.loads(text, kind)
-    except (BaseValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except BaseValidationError as error:
+        first, *more = transform_error(error)
+        rest = f" (and {len(more)} more)" if more else ""
+        raise StoreCorrupt(f"not the JSON of a {kind.__name__}: {first}{rest}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreCorrupt(f"not the JSON of a {kind.__name__}: {error}") from error

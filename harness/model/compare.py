@@ -25,6 +25,7 @@ class Change(StrEnum):
     NEW = "NEW"  # not executed on the base
     GONE = "GONE"  # executed on the base only
     FLAKY = "FLAKY"  # good and bad within one side; n of m is stated, and nobody is blamed
+    KNOWN = "KNOWN"  # worse, or flaky, but only where a known issue says so; nobody is blamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Comparison:
     """One case on both sides, with every outcome that was seen (one a boot).
 
     `machine` tells the machine (and what else differs) from the others of the run; empty when there is only one.
+    `known` names the known issues that boots of either side ran into.
     """
 
     suite: str
@@ -40,6 +42,7 @@ class Comparison:
     base: tuple[Outcome, ...]
     tip: tuple[Outcome, ...]
     machine: str = ""
+    known: tuple[str, ...] = ()
 
     @property
     def counts(self) -> str:
@@ -51,6 +54,106 @@ def _good(outcomes: tuple[Outcome, ...]) -> str:
     executed = [outcome for outcome in outcomes if outcome.executed]
     good = sum(not outcome.finding and outcome is not Outcome.XFAIL for outcome in executed)
     return f"{good}/{len(executed)}"
+
+
+@dataclass(frozen=True, slots=True)
+class EventChange:
+    """A kernel event, told by its fingerprint, on both sides: seen in `base_seen` of `base_boots` boots, and so on.
+
+    A side's boots are those that came through the case in which the event shows, so 0 of 0 says nothing; `cases` are
+    these cases. A `note` (an OOM kill, a taint) and what a suite expected of itself is never a regression.
+    """
+
+    kind: str
+    title: str
+    fingerprint: str
+    change: Change
+    base_seen: int
+    base_boots: int
+    tip_seen: int
+    tip_boots: int
+    cases: tuple[str, ...] = ()
+    note: bool = False
+    machine: str = ""
+    known: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> str:
+        """`0/3 -> 3/3`: seen in n of m boots, on the base and on the tip."""
+        return f"{self.base_seen}/{self.base_boots} -> {self.tip_seen}/{self.tip_boots}"
+
+
+class Shift(StrEnum):
+    """What became of a figure between the base and the tip."""
+
+    SAME = "SAME"  # no change to be seen
+    BETTER = "BETTER"
+    WORSE = "WORSE"
+    CHANGED = "CHANGED"  # changed, and nobody can say whether that is good
+    UNCLEAR = "UNCLEAR"  # looks different, but there are too few boots to call it a change
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What some boots measured: how many values, the least, the quartiles with the median, the most."""
+
+    count: int
+    least: float
+    lower: float
+    median: float
+    upper: float
+    most: float
+
+    @property
+    def spread(self) -> float:
+        """Between the quartiles."""
+        return self.upper - self.lower
+
+
+@dataclass(frozen=True, slots=True)
+class MetricChange:
+    """A figure on both sides. `case` is empty for what was measured over the whole boot.
+
+    `chance` is the p of the test, adjusted for all figures that were tested; None where there were too few boots to
+    test. `effect` is Cliff's delta, from -1 (all boots lower than before) to 1.
+    """
+
+    suite: str
+    case: str
+    name: str
+    shift: Shift
+    base: Sample
+    tip: Sample
+    chance: float | None
+    effect: float
+    machine: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """By how much the median grew, 0.5 being by a half; None where it was not above 0, or fell below."""
+        if self.base.median <= 0 or self.tip.median < 0:
+            return None
+        return self.tip.median / self.base.median - 1
+
+
+@dataclass(frozen=True, slots=True)
+class MetricComparison:
+    """All figures that differ at all, and how they were tested.
+
+    A change is called at `level` after the correction, and only when the medians are `least_change` apart (a share of
+    the larger). `tested` figures had boots enough and varied; `needed` boots a side are the least with which
+    anything can be called, `needed_alone` those with which one figure alone among `tested` can. `notes` say what was
+    not compared, and why.
+    """
+
+    test: str
+    level: float
+    least_change: float
+    tested: int
+    needed: int
+    needed_alone: int
+    changes: tuple[MetricChange, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.model.cell import Cell
-from harness.model.compare import Comparison, Leg, MachineRow
+from harness.model.compare import Comparison, EventChange, Leg, MachineRow, MetricComparison
 from harness.model.gate import Gate
+from harness.model.known import KnownUse
 from harness.model.machine import Difference, GuestFacts
 from harness.model.oom import Oom
 from harness.model.outcome import Ending, Outcome, Standing
@@ -19,9 +20,9 @@ class Event:
     """Something the kernel said of its own accord: a splat, a panic, an OOM kill.
 
     `fingerprint` survives another address, CPU or line number. `expected` carries the reason when a suite
-    declared the event, else it is empty. `lines` is the excerpt (at most 60 lines). `task` is the name of who ran
-    into it, `modules` are those that its trace goes through, `frames` is the trace itself, innermost first, as the
-    kernel prints it (`foo+0x1/0x22 [ttm]`), without the guesses.
+    declared the event, `known` the name of the known issue that it is; else they are empty. `lines` is the excerpt
+    (at most 60 lines). `task` is the name of who ran into it, `modules` are those that its trace goes through,
+    `frames` is the trace itself, innermost first, as the kernel prints it (`foo+0x1/0x22 [ttm]`), without guesses.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Event:
     task: str = ""
     modules: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
+    known: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Metric:
 class Case:
     """One test case. `suite` is the harness's suite, `name` the path as KTAP nests it (`ttm_pool.alloc.case`).
 
-    `raw` is the word that the log used (`ok`, `not ok # SKIP`, ...); `seconds` is None where nobody measured.
+    `raw` is the word that the log used (`ok`, `not ok # SKIP`, ...); `seconds` is None where nobody measured. `known`
+    names the known issue for which its outcome was made XFAIL.
     """
 
     suite: str
@@ -60,6 +63,7 @@ class Case:
     events: tuple[Event, ...] = ()
     metrics: tuple[Metric, ...] = ()
     run: str = ""
+    known: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +127,10 @@ class Provenance:
 class Report:
     """All runs of one command and the verdict over them. Its JSON form is described by reports/schema/.
 
-    With a base, `base` is where its kernel came from, and `comparisons` has every case of either side. With several
-    machines `machines` has a row for each; with several kernels on trial `kernels` has all, by their `build_id`.
-    `gates` is what the gate said of each series, patch by patch.
+    With a base, `base` is where its kernel came from, `comparisons` has every case of either side, `event_changes`
+    every event, `metric_changes` every figure that differs. With several machines `machines` has a row for each; with
+    several kernels on trial `kernels` has all, by their `build_id`. `known` says what became of each known issue,
+    `gates` what the gate said of each series, patch by patch.
     """
 
     schema: str
@@ -142,6 +147,9 @@ class Report:
     machines: tuple[MachineRow, ...] = ()
     kernels: tuple[Provenance, ...] = ()
     plan: str = ""
+    event_changes: tuple[EventChange, ...] = ()
+    metric_changes: MetricComparison | None = None
+    known: tuple[KnownUse, ...] = ()
     gates: tuple[Gate, ...] = ()
 
 

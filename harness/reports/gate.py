@@ -17,17 +17,22 @@ _VERDICT = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANN
 _SHOWN = 5
 
 
-def print_gate(gate: Gate, file: IO[str], *, color: bool | None = None) -> None:
-    """Writes the matrix, what is behind each mark that is not ok, and the verdict."""
-    console = Console(file=file, force_terminal=color, highlight=False, soft_wrap=True)
-    console.print(f"series   {escape(gate.series)}")
-    console.print(f"base     {escape(gate.base)}")
+def gate_table(gate: Gate) -> list[list[str]]:
+    """The words of the matrix, its head first."""
     names = list(dict.fromkeys(check.name for patch in gate.patches for check in patch.checks))
     rows = [["patch", *names, ""]]
     for patch in gate.patches:
         made = {check.name: str(check.mark) for check in patch.checks}
         rows.append([f"{patch.position}/{patch.total}", *(made.get(name, "-") for name in names), patch.subject])
-    for line in columns(rows):
+    return rows
+
+
+def print_gate(gate: Gate, file: IO[str], *, word: str = "verdict", color: bool | None = None) -> None:
+    """Writes the matrix, what is behind each mark that is not ok, and the verdict after `word`."""
+    console = Console(file=file, force_terminal=color, highlight=False, soft_wrap=True)
+    console.print(f"series   {escape(gate.series)}")
+    console.print(f"base     {escape(gate.base)}")
+    for line in columns(gate_table(gate)):
         console.print(escape(line))
     for patch in gate.patches:
         for check in patch.checks:
@@ -38,7 +43,7 @@ def print_gate(gate: Gate, file: IO[str], *, color: bool | None = None) -> None:
         console.print(f"the first bad patch is {gate.first_bad}/{gate.patches[0].total}")
     for reason in gate.reasons if not gate.first_bad else ():
         console.print(f"  {escape(reason)}")
-    console.print(f"verdict: [{_VERDICT[gate.verdict]}]{gate.verdict}[/]")
+    console.print(f"{word}: [{_VERDICT[gate.verdict]}]{gate.verdict}[/]")
 
 
 def _print_check(where: str, check: GateCheck, console: Console) -> None:

@@ -12,21 +12,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.model.compare import Change, Cost, Leg, MachineRow
+from harness.model.compare import Cost, Leg, MachineRow
 from harness.model.machine import GuestFacts, Machine
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Provenance, Report, Run
 from harness.model.swap import SwapKind
 from harness.model.units import MIB, format_seconds, format_size
+from harness.reports.changes import STYLE, print_changes, print_known
 from harness.reports.columns import columns
 from harness.reports.gate import print_gate
 
-_STYLE = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT_TELL: "bold yellow"}
 _SHOWN_PER_RUN = 12
 _SHOWN_RUNS = 12
 _SHOWN_OOMS = 2
 _EXCERPT_LINES = 6
-_SHOWN_CHANGES = 40
 _SHA256 = re.compile(r" sha256:[0-9a-f]{64}|[( ]*series [0-9a-f]{64}\)?")
 _SHOWN_REASONS = 30
 
@@ -40,7 +39,7 @@ def print_report(report: Report, directory: Path, file: IO[str], *, color: bool 
     for other in _others(report):
         _print_provenance("also", other, console)
     for gate in report.gates:
-        print_gate(gate, file, color=color)
+        print_gate(gate, file, word="the gate", color=color)
         console.print()
     shown = _worth_showing(report)
     for run in shown:
@@ -48,7 +47,9 @@ def print_report(report: Report, directory: Path, file: IO[str], *, color: bool 
     if len(shown) < len(report.runs):
         console.print(f"and {len(report.runs) - len(shown)} more guests in report.json")
     if report.base is not None:
-        _print_comparison(report, console)
+        print_changes(report.comparisons, report.event_changes, report.metric_changes, report.known, console)
+    else:
+        print_known(report.known, console)
     if report.machines:
         console.print()
         for line in machine_table(report.machines):
@@ -56,7 +57,7 @@ def print_report(report: Report, directory: Path, file: IO[str], *, color: bool 
     console.print()
     for reason in report.reasons[:_SHOWN_REASONS]:
         console.print(f"  {escape(reason)}")
-    style = _STYLE[report.verdict]
+    style = STYLE[report.verdict]
     console.print(f"verdict: [{style}]{report.verdict}[/]   [dim]{escape(str(directory))}[/]")
 
 
@@ -75,6 +76,13 @@ def _worth_showing(report: Report) -> list[Run]:
 
 def machine_table(rows: Sequence[MachineRow]) -> list[str]:
     """One line a machine: what came out on base and tip, in which cases memory ran out, what it cost."""
+    table = machine_rows_words(rows)
+    legs = len(table[0]) // 4
+    return columns(table, {1 + 4 * place + part for place in range(legs) for part in (2, 3)})
+
+
+def machine_rows_words(rows: Sequence[MachineRow]) -> list[list[str]]:
+    """The words of that table, its head first."""
     legs = [leg for leg in Leg if any(_cost(row, leg) is not None for row in rows)]
     based = Leg.BASE in legs
     head = ["machine"]
@@ -86,8 +94,7 @@ def machine_table(rows: Sequence[MachineRow]) -> list[str]:
         for leg in legs:
             words += _cost_words(_cost(row, leg))
         table.append([*words, ", ".join(row.changes) or "-"] if based else words)
-    numbers = {1 + 4 * place + part for place in range(len(legs)) for part in (2, 3)}
-    return columns(table, numbers)
+    return table
 
 
 def _cost(row: MachineRow, leg: Leg) -> Cost | None:
@@ -112,32 +119,23 @@ def _cost_words(cost: Cost | None) -> list[str]:
 
 def _print_provenance(word: str, where: Provenance, console: Console) -> None:
     warnings = f", {where.build_warnings} warnings" if where.build_warnings else ""
-    console.print(f"{word:<8} {escape(where.tree_version)}  ({escape(_SHA256.sub('', where.tree_origin))})")
+    console.print(f"{word:<8} {escape(where.tree_version)}  ({escape(origin_words(where))})")
     console.print(f"build    {where.build_id[:12]}  {where.profile}, {escape(where.compiler)}{warnings}")
 
 
-def _print_comparison(report: Report, console: Console) -> None:
-    """What changed, case by case, and how often it was so; what is the same is only counted."""
-    changed = [one for one in report.comparisons if one.change is not Change.SAME]
-    console.print(f"\nagainst the base: {len(report.comparisons) - len(changed)} cases the same, {len(changed)} not")
-    machine = ["machine"] if any(one.machine for one in changed) else []
-    table = [["change", "case", "base", "tip", "good", *machine]]
-    for one in changed[:_SHOWN_CHANGES]:
-        sides = (", ".join(sorted({str(outcome) for outcome in side})) or "-" for side in (one.base, one.tip))
-        table.append(
-            [str(one.change), f"{one.suite} {one.name}", *sides, one.counts, *([one.machine] if machine else [])]
-        )
-    for line in columns(table):
-        console.print(escape(line))
-    if len(changed) > _SHOWN_CHANGES:
-        console.print(f"and {len(changed) - _SHOWN_CHANGES} more in report.json")
+def origin_words(where: Provenance) -> str:
+    """Where the kernel came from, without the hashes, which stand beside it."""
+    return _SHA256.sub("", where.tree_origin)
 
 
 def _print_run(run: Run, report: Report, directory: Path, console: Console) -> None:
     cases = [case for case in report.cases if case.run == run.id]
-    leg = f"[bold]{run.leg}[/]: " if report.base is not None else ""
+    told = (*([str(run.leg)] if report.base is not None else []), *([run.group] if run.group else []))
+    words = f"[bold]{escape(', '.join(told))}[/]: " if told else ""
     kept = f"   [dim]kept from {run.kept_from}[/]" if run.kept_from else ""
-    console.print(f"guest    {leg}{run.cell.machine.ram >> 20}M RAM, {_reached(run)}, seed {run.cell.seed}{kept}")
+    console.print(
+        f"guest    {words}{run.cell.machine.ram >> 20}M RAM, {reached_words(run)}, seed {run.cell.seed}{kept}"
+    )
     if run.ending is not Ending.FINISHED:
         console.print(f"ending   [bold red]{run.ending}[/] in {escape(run.phase)}")
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
@@ -163,14 +161,14 @@ def _print_run(run: Run, report: Report, directory: Path, console: Console) -> N
         console.print(f"  replay   {escape(str(directory / run.directory / 'reproduce.sh'))}")
 
 
-def _reached(run: Run) -> str:
-    facts = run.facts
-    accel = f"{run.accel or run.cell.machine.accel}"
+def reached_words(run: Run) -> str:
+    """The machine as the guest found it, or as it was asked for where the guest told nothing."""
+    facts, machine = run.facts, run.cell.machine
+    ram, accel = f"{machine.ram >> 20}M RAM", f"{run.accel or machine.accel}"
     if facts is None:
-        return f"swap {run.cell.machine.swap}, {accel}"
+        return f"{ram}, swap {machine.swap}, {accel}"
     free = f"{facts.free >> 20}M free at start"
-    machine = run.cell.machine
-    return ", ".join((free, _swap(machine, facts), *_settings(machine, facts), f"{facts.cpus} vCPUs", accel))
+    return ", ".join((ram, free, _swap(machine, facts), *_settings(machine, facts), f"{facts.cpus} vCPUs", accel))
 
 
 def _swap(machine: Machine, facts: GuestFacts) -> str:

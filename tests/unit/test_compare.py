@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.judge.compare import compare, standing_against_base
+from harness.judge.compare import compare, standing_against_base, standing_between
 from harness.model.compare import Change
 from harness.model.outcome import Outcome, Standing
 from harness.model.result import Case
@@ -84,3 +84,75 @@ def test_a_case_that_skips_itself_out_of_the_way_is_no_green() -> None:
 def test_a_base_that_ran_nothing_makes_no_green() -> None:
     assert judged((), cases(P), Standing.GOOD)[0] is Standing.CANNOT_TELL
     assert judged(cases(N), cases(P), Standing.GOOD)[0] is Standing.CANNOT_TELL
+
+
+def known(outcome: Outcome, name: str = "a") -> Case:
+    return Case("s", name, outcome, known="k")
+
+
+def change_of(base: tuple[Case, ...], tip: tuple[Case, ...]) -> Change:
+    (one,) = compare(base, tip)
+    return one.change
+
+
+def test_many_repeats_tell_what_got_worse_from_what_is_flaky() -> None:
+    rarely, often = cases(*(P,) * 19, F), cases(*(P,) * 8, *(F,) * 12)
+    assert change_of(rarely, often) is Change.REGRESSED
+    assert change_of(often, rarely) is Change.FLAKY  # better, but not over
+    assert change_of(often, cases(*(P,) * 20)) is Change.FIXED
+    assert change_of(rarely, cases(*(P,) * 20)) is Change.FLAKY
+    assert change_of(cases(*(P,) * 3), cases(P, F, F)) is Change.FLAKY
+
+
+def test_one_flaky_case_among_many_needs_more_repeats() -> None:
+    """Twenty cases that fail now and then: one of them looks worse than chance by chance."""
+    base = tuple(one for n in range(20) for one in cases(*(P,) * 7, F, name=f"c{n}"))
+    tip = tuple(one for n in range(19) for one in cases(*(P,) * 7, F, name=f"c{n}"))
+    lone = compare(cases(*(P,) * 7, F), cases(P, *(F,) * 7))
+    assert [one.change for one in lone] == [Change.REGRESSED]
+    among = compare(base, (*tip, *cases(P, *(F,) * 7, name="c19")))
+    assert {one.change for one in among} == {Change.FLAKY}
+
+
+@pytest.mark.parametrize(
+    ("base", "tip", "change"),
+    [
+        (cases(P), (known(X),), Change.KNOWN),
+        (cases(P, P), (known(X), *cases(P)), Change.KNOWN),
+        (cases(P, P), (known(X), *cases(F)), Change.REGRESSED),
+        ((known(X), *cases(P)), cases(P, P), Change.KNOWN),
+        ((known(X),), cases(P), Change.FIXED),
+        ((known(X),), (known(X),), Change.SAME),
+    ],
+)
+def test_what_is_known_blames_nobody(base: tuple[Case, ...], tip: tuple[Case, ...], change: Change) -> None:
+    (one,) = compare(base, tip)
+    assert (one.change, one.known) == (change, ("k",))
+
+
+def test_a_known_issue_on_the_tip_leaves_the_verdict_alone() -> None:
+    assert judged(cases(P), (known(X),), Standing.GOOD)[0] is Standing.GOOD
+
+
+@pytest.mark.parametrize(
+    ("base", "tip", "verdict"),
+    [
+        (cases(P), cases(P), Standing.GOOD),
+        (cases(F), cases(F), Standing.GOOD),  # as bad as before is not worse
+        (cases(F), cases(P), Standing.GOOD),
+        (cases(P), cases(F), Standing.BAD),
+        (cases(P), cases(N), Standing.CANNOT_TELL),
+        ((*cases(P), *cases(S, name="b")), (*cases(P), *cases(F, name="b")), Standing.CANNOT_TELL),
+        ((*cases(P), *cases(S, name="b")), (*cases(P), *cases(P, name="b")), Standing.GOOD),
+        (cases(P, P, P), cases(P, P, F), Standing.CANNOT_TELL),  # flaky, and worse
+        (cases(P, P, F), cases(P, P, F), Standing.GOOD),  # flaky as ever
+        (cases(P, F, F), cases(P, P, P), Standing.GOOD),
+        (cases(S), cases(S), Standing.CANNOT_TELL),
+        ((), (), Standing.CANNOT_TELL),
+        (cases(P), cases(P, name="b"), Standing.CANNOT_TELL),
+    ],
+)
+def test_is_the_second_worse(base: tuple[Case, ...], tip: tuple[Case, ...], verdict: Standing) -> None:
+    found, why = standing_between(compare(base, tip))
+    assert found is verdict
+    assert bool(why) or found is Standing.GOOD

@@ -30,7 +30,12 @@ ALLOWED = {
 }
 PURE = ("model", "evidence", "judge", "suites")
 EFFECTS = {"os", "subprocess", "socket", "shutil", "tempfile", "urllib", "http", "threading", "paramiko", "signal"}
-ONLY_IN = {"subprocess": "harness.proc", "junitparser": "harness.reports.junit", "paramiko": "harness.guest.ssh"}
+ONLY_IN = {
+    "subprocess": "harness.proc",
+    "junitparser": "harness.reports.junit",
+    "jinja2": "harness.reports.html",
+    "paramiko": "harness.guest.ssh",
+}
 
 
 def modules() -> Iterator[tuple[str, str, Path]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import jsonschema
+import pytest
 
 from harness.flow.planfile import Axes
 from harness.flow.plans import Extras, plain_request
@@ -19,6 +20,7 @@ from harness.judge.compare import compare
 from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
 from harness.model.compare import Change, Leg
+from harness.model.gate import GATE_SCHEMA, Gate
 from harness.model.machine import Machine
 from harness.model.outcome import Outcome, Standing
 from harness.model.result import Case, Event, Metric, Report, Span, Stage
@@ -55,11 +57,10 @@ def booted(number: int, leg: Leg, group: str, outcome: Outcome) -> tuple[Planned
     return planned, CellResult(run, (case,), ())
 
 
-def report_on(*outcomes: tuple[Leg, str, Outcome], missing: int = 0) -> Report:
+def report_on(*outcomes: tuple[Leg, str, Outcome], missing: int = 0, gates: tuple[Gate, ...] = ()) -> Report:
     boots = [booted(number, *one) for number, one in enumerate(outcomes, 1)]
-    record = Record(
-        "mine.toml", plain_request(Axes(seeds=(1,)), Extras()), (FACTS, TIP), tuple(planned for planned, _ in boots)
-    )
+    requests = plain_request(Axes(seeds=(1,)), Extras())
+    record = Record("mine.toml", requests, (FACTS, TIP), tuple(planned for planned, _ in boots), gates)
     results = {planned.number: result for planned, result in boots[: len(boots) - missing]}
     return assemble("20261121T000000-abcdef", record, results)
 
@@ -96,6 +97,19 @@ def test_a_missing_boot_is_no_green() -> None:
     report = report_on(*FIXED_SMALL, missing=1)
     assert report.verdict is Standing.CANNOT_TELL
     assert "1 boots were not made" in report.reasons[0]
+
+
+@pytest.mark.parametrize("gate", Standing)
+def test_a_run_is_no_better_than_the_gate_of_its_series(gate: Standing) -> None:
+    reasons = () if gate is Standing.GOOD else ("2/3 it: objects: broken",)
+    one = Gate(GATE_SCHEMA, gate, reasons, "it", "a" * 64, "7.3.4", 0, ())
+    report = report_on(*FIXED_SMALL, gates=(one,))
+    assert report.verdict is gate
+    assert [one for one in report.reasons if one.startswith("the gate")] == [f"the gate: {one}" for one in reasons]
+    out = io.StringIO()
+    print_report(report, Path("/runs/x"), out)
+    assert f"the gate: {gate}" in out.getvalue()
+    assert out.getvalue().count("verdict:") == 1
 
 
 def test_a_machine_without_a_base_is_judged_alone() -> None:

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Report -> one HTML file that loads nothing and runs nothing. The only module that imports jinja2.
+
+What a guest or a series wrote (names of cases, kernel messages, subjects) is escaped by the template engine; plots
+are images, in which a browser runs no script; a Content-Security-Policy forbids what is left.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.model.compare import Change, Leg, MetricChange, Sample, Shift
+from harness.model.contrast import CompareOutput
+from harness.model.gate import Mark
+from harness.model.known import KnownState
+from harness.model.outcome import Outcome, Standing
+from harness.model.result import Case, Event, Provenance, Report, Run
+from harness.model.units import format_seconds
+from harness.reports.changes import (
+    CALLED,
+    figure_name,
+    metrics_sentence,
+    most_changed,
+    outcome_words,
+    ratio_words,
+    sample_words,
+    side_lines,
+    worst_first,
+)
+from harness.reports.gate import gate_table
+from harness.reports.junit import clean
+from harness.reports.text import machine_rows_words, origin_words, reached_words
+
+_MOST_ROWS = 1000
+_MOST_CASES = 400
+_MOST_BOOTS = 200
+_MOST_LISTED = 20_000  # cases that are good, over all boots
+_MOST_SENTENCES = 40
+_MOST_LINES = 200
+_BOX_WIDTH = 160
+_BOX_MARGIN = 4
+
+_GOOD = (Standing.GOOD, Mark.OK, Outcome.PASS, Change.FIXED, Shift.BETTER)
+_BAD = (
+    Standing.BAD,
+    Mark.BAD,
+    Outcome.FAIL,
+    Outcome.CRASH,
+    Outcome.WARN,
+    Outcome.TIMEOUT,
+    Change.REGRESSED,
+    Shift.WORSE,
+    KnownState.EXPIRED,
+)
+_PLAIN = (Change.SAME, Shift.SAME, Shift.UNCLEAR, Change.NEW, KnownState.ELSEWHERE, KnownState.RARE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Suite:
+    name: str
+    counts: Mapping[str, int]
+    seconds: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Boot:
+    run: Run
+    words: str
+    suites: tuple[_Suite, ...]
+    cases: tuple[Case, ...]
+    plot: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """An event, and how often it came."""
+
+    event: Event
+    times: int
+    boots: int
+
+
+def report_html(report: Report, directory: Path, plots: Mapping[str, str] | None = None) -> str:
+    """The page. `plots`: the SVG of each run's telemetry, where there is one."""
+    tips = [run for run in report.runs if run.leg is Leg.TIP] or list(report.runs)
+    shown = sorted(tips, key=lambda run: run.verdict is Standing.GOOD)[:1]
+    bad = [case for case in report.cases if case.outcome.finding or case.outcome is Outcome.INCOMPLETE]
+    bad += [case for case in report.cases if case.outcome is Outcome.NOT_RUN]
+    return _render(
+        "report.html",
+        report=report,
+        origins=_origins(report),
+        again=[str(directory / run.directory / "reproduce.sh") for run in shown],
+        table=machine_rows_words(report.machines) if report.machines else [],
+        bad=bad,
+        said=_said(report.events),
+        boots=_boots(report, plots or {}),
+        outcomes=[str(one) for one in Outcome if any(case.outcome is one for case in report.cases)],
+    )
+
+
+def compare_html(output: CompareOutput) -> str:
+    """The page of a comparison."""
+    sides = (("base", output.base), ("tip", output.tip))
+    return _render(
+        "compare.html",
+        output=output,
+        sides=[(word, kernel) for word, side in sides for kernel in side.kernels],
+        boots=[f"{word}: {side_lines(word, side)[1].strip()}" for word, side in sides],
+    )
+
+
+def _render(template: str, **values: object) -> str:
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_printable,
+    )
+    environment.globals.update(
+        color=_color,
+        gate_table=gate_table,
+        worst_first=worst_first,
+        outcome_words=outcome_words,
+        metrics_sentence=metrics_sentence,
+        most_changed=_most_changed,
+        figure_name=figure_name,
+        sample_words=sample_words,
+        origin_words=origin_words,
+        ratio_words=ratio_words,
+        format_seconds=format_seconds,
+        box_scale=_box_scale,
+        at=_at,
+        most_rows=_MOST_ROWS,
+        most_cases=_MOST_CASES,
+        most_sentences=_MOST_SENTENCES,
+        most_lines=_MOST_LINES,
+    )
+    return environment
+
+
+def _printable(value: object) -> object:
+    """Consoles carry what no HTML may: escape sequences, NUL. What the templates made themselves stays as it is."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return clean(value)
+
+
+def _color(value: StrEnum) -> str:
+    if value in _PLAIN:
+        return "dim"
+    return "good" if value in _GOOD else "bad" if value in _BAD else "doubt"
+
+
+def _origins(report: Report) -> list[tuple[str, Provenance]]:
+    rows = [("base", report.base)] if report.base is not None else []
+    rows.append(("kernel", report.provenance))
+    told = {one.build_id for _, one in rows}
+    return rows + [("also", one) for one in report.kernels if one.build_id not in told]
+
+
+def _said(events: Iterable[Event]) -> list[_Said]:
+    """Every fingerprint once, those that count first."""
+    by_print: dict[tuple[str, bool], list[Event]] = {}
+    for event in events:
+        by_print.setdefault((event.fingerprint, bool(event.expected)), []).append(event)
+    said = [_Said(same[0], len(same), len({event.run for event in same})) for same in by_print.values()]
+    return sorted(said, key=lambda one: (bool(one.event.expected or one.event.known), -one.boots))
+
+
+def _boots(report: Report, plots: Mapping[str, str]) -> list[_Boot]:
+    cases: dict[str, list[Case]] = {}
+    for case in report.cases:
+        cases.setdefault(case.run, []).append(case)
+    shown = sorted(report.runs, key=lambda run: run.verdict is Standing.GOOD)[:_MOST_BOOTS]
+    left = _MOST_LISTED
+    found = []
+    for run in shown if len(report.runs) > _MOST_BOOTS else report.runs:
+        mine = cases.get(run.id, [])
+        listed = mine if len(mine) <= left else []
+        left -= len(listed)
+        plot = b64encode(plots[run.id].encode()).decode() if run.id in plots else ""
+        found.append(_Boot(run, reached_words(run), _suites(run, mine), tuple(listed), plot))
+    return found
+
+
+def _suites(run: Run, cases: Sequence[Case]) -> tuple[_Suite, ...]:
+    seconds = {stage.name: format_seconds(stage.seconds) for stage in run.stages}
+    counts: dict[str, Counter[str]] = {name: Counter() for name in run.cell.suites}
+    for case in cases:
+        counts.setdefault(case.suite, Counter())[str(case.outcome)] += 1
+    return tuple(_Suite(name, count, seconds.get(name, "")) for name, count in counts.items())
+
+
+def _most_changed(changes: Iterable[MetricChange], called_only: bool) -> list[MetricChange]:
+    return most_changed(one for one in changes if (one.shift in CALLED) is called_only)
+
+
+def _box_scale(one: MetricChange) -> tuple[int, float, float]:
+    """The width of a drawing, the value at its left, and how many pixels a unit is."""
+    low, high = min(one.base.least, one.tip.least), max(one.base.most, one.tip.most)
+    room = _BOX_WIDTH - 2 * _BOX_MARGIN
+    return _BOX_WIDTH, low, room / (high - low) if high > low else 0.0
+
+
+def _at(sample: Sample, start: float, scale: float) -> tuple[float, ...]:
+    """Where the five numbers of a sample stand, in pixels."""
+    values = (sample.least, sample.lower, sample.median, sample.upper, sample.most)
+    return tuple(round(_BOX_MARGIN + (value - start) * scale, 1) for value in values)
