@@ -82,7 +82,7 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point; the verbs are imported here so that each stays small."""
-    from harness.cli import compare, controls, doctor, parse, report, run, series
+    from harness.cli import compare, controls, doctor, parse, report, results, run, series
 
     for command in (
         run.run,
@@ -90,6 +90,7 @@ def main() -> None:
         doctor.doctor,
         parse.parse,
         report.report,
+        results.results,
         series.series,
         controls.controls,
     ):

@@ -109,6 +109,7 @@ def broken_modules(control: Control, build: Build, layout: Layout) -> Path:
     with locked(layout.locks / final.name, Deadline(_BUILD_SECONDS)):
         if not final.is_dir():
             _make_broken(control, build, layout, final)
+        final.touch()  # the time of the last use: `results prune` goes by it
     return final
 
 

@@ -26,8 +26,8 @@ from harness.model.outcome import Standing
 from harness.model.result import REPORT_SCHEMA, Provenance, Report, Run, Stage
 from harness.store.files import write_atomically
 from harness.store.journal import Entry, Step, read_journal
+from harness.store.runs import RECORD_FILE as RECORD_FILE
 
-RECORD_FILE = "run.json"
 RESULT_FILE = "result.json"
 
 

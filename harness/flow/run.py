@@ -264,7 +264,12 @@ class _Boots:
         result = kept.load() if kept is not None else None
         if kept is None or result is None:
             return False
-        self._take(planned, result, kept.run, kept.entry.kept_from or kept.run.name)
+        try:
+            self._take(planned, result, kept.run, kept.entry.kept_from or kept.run.name)
+        except (FileNotFoundError, shutil.Error):
+            if kept.run.is_dir():
+                raise
+            return False  # `results prune` was quicker
         return True
 
     def _take(self, planned: Planned, result: CellResult, run: Path, kept_from: str) -> None:

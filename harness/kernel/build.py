@@ -96,7 +96,10 @@ def _find(identity: str, tree: Tree, layout: Layout) -> Build | None:
     # The store may have moved, and the tree may lie elsewhere now: paths are this run's.
     build = replace(build, tree=tree, path=path, objects=objects)
     whole = build.id == identity and build.image.is_file() and (objects / "Module.symvers").is_file()
-    return build if whole and build.config_path.is_file() and build.modules.is_dir() else None
+    if not whole or not build.config_path.is_file() or not build.modules.is_dir():
+        return None
+    path.touch()  # the time of the last use: `results prune` goes by it
+    return build
 
 
 def _places(identity: str, layout: Layout) -> tuple[Path, Path]:

@@ -28,6 +28,7 @@ def build_module(build: Build, source_dir: Path, layout: Layout, deadline: Deadl
     key = hash_words("module", build.id, *(word for path, digest in sources for word in (path, digest)))[:16]
     final = layout.objects / f"module-{key}"
     if _modules(final):
+        final.touch()  # the time of the last use: `results prune` goes by it
         return final
     with locked(layout.locks / f"module-{key}", deadline):
         if _modules(final):

@@ -45,3 +45,23 @@ def format_seconds(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def about_size(size: int) -> str:
+    """Bytes for people, to three digits or so: `512 B`, `3.4 MiB`, `120 GiB`."""
+    for unit, factor in (("TiB", 1 << 40), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)):
+        if size >= factor:
+            return f"{size / factor:.{1 if size < 10 * factor else 0}f} {unit}"
+    return f"{size} B"
+
+
+_AGES = {"h": 3600, "d": 86400, "w": 7 * 86400}
+_AGE = re.compile(r"(\d{1,5})([hdw])")
+
+
+def parse_age(text: str, what: str = "age") -> int:
+    """`12h`, `30d`, `8w` -> seconds."""
+    match = _AGE.fullmatch(text.strip())
+    if match is None:
+        raise UserError(f"{what} {text!r} is not an age", hint="write hours, days or weeks, as in 12h, 30d, 8w")
+    return int(match[1]) * _AGES[match[2]]

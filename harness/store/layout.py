@@ -8,6 +8,10 @@ STORE/
   builds/ID/                    finished builds: bzImage, config, modules, build.json
   roots/HASH/                   guest root file systems
   runs/DATE-ID/                 run directories
+  index.sqlite                  what is in them, to be asked; made anew from them at any time
+  id                            what tells this store from another
+  locks/                        who is at work on what
+  trash/                        what is being removed
   host.json                     what was learned about this host (KVM, times of builds)
 """
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from harness.store.files import locked, write_atomically
 from harness.store.layout import Layout
 
 REPORT_FILE = "report.json"
+RECORD_FILE = "run.json"
+RUN_NAME = re.compile(r"(?P<stamp>\d{8}T\d{6})-[0-9a-f]{6}")
+STAMP = "%Y%m%dT%H%M%S"
 _HELD = ".held"
 
 
@@ -27,7 +31,7 @@ def run_directory(layout: Layout) -> Iterator[Path]:
     Sweeps the disk images that runs of killed processes left: their content is a guest's memory, of no use.
     """
     _sweep_images(layout)
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    stamp = datetime.now(UTC).strftime(STAMP)
     path = layout.runs / f"{stamp}-{secrets.token_hex(3)}"
     path.mkdir()
     with locked(path / _HELD, Deadline(5.0)):
@@ -48,6 +52,8 @@ def held_again(path: Path) -> Iterator[None]:
 
 def is_held(path: Path) -> bool:
     """Whether a process works in the run's directory."""
+    if not (path / _HELD).exists():
+        return False  # nobody ever did, and nothing is to be left in what may be no run at all
     try:
         with locked(path / _HELD, Deadline(0.0)):
             return False

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`ttm-harness results`: the kept runs, listed, searched, pruned."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from harness.cli import speaks_plainly
+from harness.cli.progress import TerminalProgress
+from harness.model.codec import to_json
+from harness.model.errors import UserError
+from harness.model.outcome import Outcome, Standing
+from harness.model.results import Skipped, State, Wanted
+from harness.model.units import parse_age, parse_size
+from harness.store.layout import Layout
+
+if TYPE_CHECKING:  # a database library takes its time to load, and the other verbs need none
+    from harness.flow.results import Results
+
+_VERDICTS = {"good": Standing.GOOD, "bad": Standing.BAD, "cannot-tell": Standing.CANNOT_TELL}
+_STATES = {str(one): one for one in (State.RUNNING, State.UNFINISHED)}
+_SHOWN_SKIPPED = 3
+
+_DB = click.option(
+    "--db", metavar="URL", help="The index, where it is not in the store: postgresql://USER@HOST/NAME."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+_LIMIT = click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1_000_000))
+_KERNEL = click.option("--kernel", default="", metavar="VERSION", help="7.3.4, 7.3 (any 7.3.x), or a glob.")
+_SERIES = click.option("--series", default="", metavar="NAME", help="A part of the name (NAME@vN), or a glob.")
+_SUITE = click.option("--suite", default="", help="A suite that was to run, or a glob.")
+_MACHINE = click.option("--machine", default="", metavar="WORDS", help='Words of the machine: "256M zram".')
+_OUTCOME = click.option(
+    "--outcome", "outcomes", multiple=True, type=click.Choice([str(one) for one in Outcome]), help="Of a case."
+)
+_SINCE = click.option("--since", default="", metavar="AGE|DATE", help="12h, 30d, 8w, or 2026-11-01[T12:00] in UTC.")
+
+
+@click.group()
+def results() -> None:
+    """The kept runs: listed, one case over all of them, removed when they are old.
+
+    \b
+    The run directories of the store are the truth. The index over them (index.sqlite in the
+    store, or --db, or TTM_HARNESS_DB) is brought up to date before every answer.
+    """
+
+
+@results.command("list")
+@_KERNEL
+@_SERIES
+@_SUITE
+@click.option("--case", default="", metavar="GLOB", help="A case that was seen; the table counts its outcomes.")
+@_OUTCOME
+@click.option("--verdict", type=click.Choice([*_VERDICTS, *_STATES]), help="Of the run.")
+@_MACHINE
+@_SINCE
+@_LIMIT
+@_DB
+@_JSON
+@speaks_plainly
+def list_(
+    kernel: str,
+    series: str,
+    suite: str,
+    case: str,
+    outcomes: tuple[str, ...],
+    verdict: str | None,
+    machine: str,
+    since: str,
+    limit: int,
+    db: str | None,
+    as_json: bool,
+) -> None:
+    """The runs, the newest first, and how each ended."""
+    wanted = Wanted(
+        kernel=kernel,
+        suite=suite,
+        case=case,
+        outcomes=tuple(map(Outcome, outcomes)),
+        verdict=_VERDICTS.get(verdict or ""),
+        state=_STATES.get(verdict or ""),
+        series=series,
+        machine=_words(machine),
+        since=_moment(since),
+    )
+    found = _results(db).list(wanted, limit)
+    _tell_skipped(found.skipped)
+    if as_json:
+        click.echo(to_json(found), nl=False)
+    else:
+        from harness.reports.results import print_listing
+
+        print_listing(found, sys.stdout)
+
+
+@results.command()
+@click.argument("what", metavar="RUN|CASE")
+@click.option("--against", default="", metavar="RUN", help="Compare the run with an earlier one, case by case.")
+@_KERNEL
+@_SERIES
+@_SUITE
+@_OUTCOME
+@_MACHINE
+@_SINCE
+@_LIMIT
+@_DB
+@_JSON
+@speaks_plainly
+def show(
+    what: str,
+    against: str,
+    kernel: str,
+    series: str,
+    suite: str,
+    outcomes: tuple[str, ...],
+    machine: str,
+    since: str,
+    limit: int,
+    db: str | None,
+    as_json: bool,
+) -> None:
+    """A RUN (its name, the beginning or end of it, or `latest`), or what became of a CASE (a name or a glob)."""
+    found = _results(db)
+    detail = found.run(what, limit, against)
+    if detail is not None:
+        if as_json:
+            click.echo(to_json(detail), nl=False)
+        else:
+            from harness.reports.results import print_run
+
+            print_run(detail, sys.stdout)
+        return
+    if against:
+        raise UserError(f"there is no run {what!r} to compare with {against}", hint="`results list` names the runs")
+    words = _words(machine)
+    wanted = Wanted(kernel, suite, what, tuple(map(Outcome, outcomes)), None, None, series, words, _moment(since))
+    history = found.history(wanted, limit)
+    if as_json:
+        click.echo(to_json(history), nl=False)
+    else:
+        from harness.reports.results import print_history
+
+        print_history(history, sys.stdout)
+
+
+@results.command()
+@click.option("--older-than", default="", metavar="AGE", help="Runs that began so long ago: 12h, 30d, 8w.")
+@click.option("--keep", type=click.IntRange(0), help="All runs but the newest N.")
+@click.option("--max-size", default="", metavar="SIZE", help="The oldest runs, until the others take no more: 20G.")
+@click.option("--unused", default="", metavar="AGE", help="Builds and objects not used for so long; 1d or more.")
+@click.option("--yes", is_flag=True, help="Remove them; without it they are only named.")
+@_JSON
+@speaks_plainly
+def prune(older_than: str, keep: int | None, max_size: str, unused: str, yes: bool, as_json: bool) -> None:
+    """Name what of the store can go, and the bytes that it frees; with --yes, remove it.
+
+    What a running ttm-harness works in is kept, and what is no run directory is never touched.
+    """
+    from harness.reports.results import print_pruning
+    from harness.store.prune import Limits, survey
+    from harness.store.prune import prune as remove
+
+    limits = Limits(
+        age=_age(older_than, "--older-than"),
+        keep=keep,
+        size=parse_size(max_size, "--max-size") if max_size else None,
+        unused=_age(unused, "--unused"),
+    )
+    if not limits.of_runs and limits.unused is None:
+        raise UserError(
+            "nothing says what is to go", hint="--older-than 30d, --keep 100, --max-size 20G, --unused 30d"
+        )
+    if limits.unused is not None and limits.unused < timedelta(days=1):
+        raise UserError("a build of today may be in use", hint="--unused takes a day (1d) or more")
+    found = (remove if yes else survey)(Layout.from_environment(), limits, datetime.now(UTC))
+    if as_json:
+        click.echo(to_json(found), nl=False)
+    else:
+        print_pruning(found, sys.stdout)
+
+
+@results.command()
+@click.option("--rebuild", is_flag=True, help="Read every run again, and take over a database of another store.")
+@_DB
+@_JSON
+@speaks_plainly
+def index(rebuild: bool, db: str | None, as_json: bool) -> None:
+    """Bring the index up to date (every other verb does so, too), and say what it skips."""
+    found = _results(db).refresh(rebuild=rebuild)
+    if as_json:
+        click.echo(to_json(found), nl=False)
+        return
+    for one in found.skipped:
+        click.echo(f"skipped {one.name}: {one.why}")
+    click.echo(f"{found.runs} runs with {found.cases} executed cases; {found.read} read now, {found.dropped} dropped")
+
+
+def _results(db: str | None) -> Results:
+    from harness.flow.results import Results
+
+    return Results(Layout.from_environment(), TerminalProgress(), db)
+
+
+def _tell_skipped(skipped: tuple[Skipped, ...]) -> None:
+    """A line for each reason, on standard error: there may be many directories of one kind."""
+    for why in dict.fromkeys(one.why for one in skipped):
+        names = [one.name for one in skipped if one.why == why]
+        more = f" and {len(names) - _SHOWN_SKIPPED} more" if len(names) > _SHOWN_SKIPPED else ""
+        click.echo(f"skipped {', '.join(names[:_SHOWN_SKIPPED])}{more}: {why}", err=True)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+def _age(text: str, what: str) -> timedelta | None:
+    return timedelta(seconds=parse_age(text, what)) if text else None
+
+
+def _moment(text: str) -> datetime | None:
+    """An age or a date -> the moment, in UTC."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return datetime.now(UTC) - timedelta(seconds=parse_age(text, "--since"))
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

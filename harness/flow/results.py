@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kept results, asked through the index; and what of the store can go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from harness.flow.record import assemble, assembled, load_record
+from harness.judge.compare import compare
+from harness.model.compare import Comparison
+from harness.model.errors import UserError
+from harness.model.progress import Progress
+from harness.model.result import Case, Report
+from harness.model.results import (
+    RESULTS_SCHEMA,
+    CaseHistory,
+    KeptRun,
+    Listing,
+    Refreshed,
+    RunDetail,
+    SeenCase,
+    State,
+    Wanted,
+)
+from harness.store.database import BrokenIndex
+from harness.store.index import Index
+from harness.store.layout import Layout
+from harness.store.queries import bad_cases, boots_of, history, list_runs, run_named, seen_cases
+from harness.store.runs import find_run, is_held, load_report
+
+T = TypeVar("T")
+
+
+class Results:
+    """The kept runs of a store. Every answer is of an index that was just brought up to date."""
+
+    def __init__(self, layout: Layout, progress: Progress, url: str | None = None) -> None:
+        self._layout = layout
+        self._progress = progress
+        self._index = Index(layout, url)
+
+    @property
+    def where(self) -> str:
+        """The database, in words."""
+        return str(self._index.place)
+
+    def refresh(self, *, rebuild: bool = False) -> Refreshed:
+        """Brings the index up to date, or reads every run again."""
+        found = self._index.refresh(_load, self._progress, rebuild=rebuild)
+        if found.set_aside:
+            self._progress.step(
+                f"the index was damaged or of something else: it is {found.set_aside} now, and was made anew from "
+                "the run directories"
+            )
+        return found
+
+    def list(self, wanted: Wanted, limit: int) -> Listing:
+        """The newest runs that fit."""
+        (total, runs), refreshed = self._ask(lambda connection: list_runs(connection, wanted, limit))
+        return Listing(RESULTS_SCHEMA, total, tuple(map(self._now, runs)), refreshed.skipped)
+
+    def run(self, name: str, limit: int, against: str = "") -> RunDetail | None:
+        """The run that `name` stands for, as in `find_run`; None when there is none. UserError when several fit,
+        and when the index could not take it.
+        """
+        directory = self._find(name)
+        if directory is None:
+            return None
+        other = find_run(self._layout, against).name if against else ""
+
+        def question(connection: Connection) -> tuple[RunDetail | None, tuple[Comparison, ...]]:
+            run = run_named(connection, directory.name)
+            if run is None:
+                return None, ()
+            bad = bad_cases(connection, run.name, limit)
+            detail = RunDetail(RESULTS_SCHEMA, self._now(run), boots_of(connection, run.name), bad, other)
+            if not other:
+                return detail, ()
+            return detail, _compared(seen_cases(connection, other), seen_cases(connection, run.name))
+
+        (detail, comparisons), refreshed = self._ask(question)
+        for one in refreshed.skipped:
+            if one.name in (directory.name, other):
+                raise UserError(f"the run {one.name} is not in the index: {one.why}")
+        if detail is None:
+            raise UserError(f"the run {directory.name} has only begun", hint="there is something when it boots")
+        return replace(detail, comparisons=comparisons)
+
+    def history(self, wanted: Wanted, limit: int) -> CaseHistory:
+        """What became of the cases that fit, run by run; UserError when no run has such a case."""
+        cases, _ = self._ask(lambda connection: history(connection, wanted, limit))
+        if not cases:
+            raise UserError(
+                f"there is no run {wanted.case!r}, and no case of that name in a run that fits",
+                hint="`results list` names the runs; a case is a name or a glob, as in 'ttm_pool.*'",
+            )
+        return CaseHistory(RESULTS_SCHEMA, wanted.case, cases)
+
+    def _find(self, name: str) -> Path | None:
+        """The run directory that the name stands for; the end of a name must be all six digits of it."""
+        try:
+            found = find_run(self._layout, name)
+        except UserError:
+            if any(path.name.startswith(name) for path in self._layout.runs.iterdir()):
+                raise
+            return None
+        return found if found.resolve().parent == self._layout.runs.resolve() else None
+
+    def _ask(self, question: Callable[[Connection], T]) -> tuple[T, Refreshed]:
+        """The answer, from an index that is up to date; one that turns out to be broken is made anew, once."""
+        refreshed = self.refresh()
+        try:
+            return self._index.ask(question), refreshed
+        except BrokenIndex as error:
+            if self._index.place.file is None:
+                raise
+            self._progress.step(f"{error.message}; it is {self._index.break_off()} now, and is made anew")
+        refreshed = self.refresh()
+        return self._index.ask(question), refreshed
+
+    def _now(self, run: KeptRun) -> KeptRun:
+        """An interrupted run may have been gone on with since."""
+        held = is_held(self._layout.runs / run.name)
+        return replace(run, state=State.RUNNING) if held else run
+
+
+def _load(directory: Path, state: State) -> Report:
+    """The report of a run directory: the saved one, or what its boots left to make one of."""
+    match state:
+        case State.FINISHED:
+            return load_report(directory)
+        case State.UNFINISHED:
+            return assembled(directory)
+        case State.RUNNING:
+            return assemble(directory.name, load_record(directory), {})
+
+
+def _compared(before: tuple[SeenCase, ...], after: tuple[SeenCase, ...]) -> tuple[Comparison, ...]:
+    """Two runs beside each other, machine by machine where both have several."""
+    groups = {one.group: one.group for one in (*before, *after)}
+    return compare(map(_case, before), map(_case, after), groups)
+
+
+def _case(seen: SeenCase) -> Case:
+    return Case(seen.suite, seen.name, seen.outcome, run=seen.group)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The index on PostgreSQL: every statement in its dialect, and all of it on a server where one is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, make_url
+from sqlalchemy.engine import Engine
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.sql import ClauseElement
+
+from harness.flow.results import Results
+from harness.model.errors import InfraError, UserError
+from harness.model.outcome import Outcome, Standing
+from harness.model.results import Wanted
+from harness.store.layout import Layout
+from harness.store.tables import Base
+from tests.unit.results_support import NOON, Quiet, keep, plain_report, run_name
+
+EVERYTHING = Wanted(
+    kernel="7.3",
+    suite="press*",
+    case="[a-c]*",
+    outcomes=(Outcome.FAIL,),
+    verdict=Standing.BAD,
+    series="",
+    machine=("256M", "disk"),
+    since=NOON.replace(year=2020),
+)
+
+
+def exercise(results: Results, layout: Layout) -> None:
+    """Every question, on two runs, and every way of writing."""
+    keep(layout, 2, plain_report(a=Outcome.PASS, b=Outcome.PASS))
+    keep(layout, 1, plain_report("7.3.4", a=Outcome.FAIL, b=Outcome.PASS))
+    broken = keep(layout, 3, plain_report())
+    (broken / "report.json").write_text("{")
+    listing = results.list(EVERYTHING, 9)
+    assert [run.name for run in listing.runs] == [run_name(1)]
+    assert [one.name for one in listing.skipped] == [broken.name]
+    assert results.list(Wanted(kernel="7.4"), 9).runs == ()
+    assert results.list(Wanted(series="x*"), 9).runs == ()
+    assert [one.run for one in results.history(Wanted(case="a"), 9).cases] == [run_name(1), run_name(2)]
+    detail = results.run(run_name(1), 9, against=run_name(2))
+    assert detail is not None
+    assert [one.name for one in detail.cases] == ["pressure.a"]
+    assert [str(one.change) for one in detail.comparisons] == ["REGRESSED", "SAME"]
+    shutil.rmtree(layout.runs / run_name(2))
+    assert results.refresh().dropped == 1
+    assert results.refresh(rebuild=True).runs == 1
+
+
+def test_every_statement_compiles_for_postgresql(scratch_layout: Layout) -> None:
+    seen: list[ClauseElement] = []
+
+    def note(_connection: object, statement: object, *_rest: object) -> None:
+        if isinstance(statement, ClauseElement):
+            seen.append(statement)
+
+    event.listen(Engine, "before_execute", note)
+    try:
+        exercise(Results(scratch_layout, Quiet()), scratch_layout)
+    finally:
+        event.remove(Engine, "before_execute", note)
+    dialect = make_url("postgresql+psycopg://").get_dialect()()
+    texts = {str(statement.compile(dialect=dialect)) for statement in seen}
+    assert len(texts) > 20
+    assert any(" ~ " in text for text in texts)  # regular expressions
+    tables = [str(CreateTable(table).compile(dialect=dialect)) for table in Base.metadata.sorted_tables]
+    indexes = [index for table in Base.metadata.sorted_tables for index in table.indexes]
+    assert all(str(CreateIndex(index).compile(dialect=dialect)).startswith("CREATE") for index in indexes)
+    assert any("ON DELETE CASCADE" in text for text in tables)
+
+
+def test_a_server_that_does_not_answer(scratch_layout: Layout) -> None:
+    if importlib.util.find_spec("psycopg") is None:
+        with pytest.raises(UserError, match="psycopg"):
+            Results(scratch_layout, Quiet(), "postgresql://me@127.0.0.1:1/none")
+        pytest.skip("psycopg is not installed (pip install 'psycopg[binary]')")
+    with pytest.raises(InfraError, match=r"cannot be used: connection"):
+        Results(scratch_layout, Quiet(), "postgresql://me:secret@127.0.0.1:1/none").refresh()
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The URL of a PostgreSQL server of this test alone, in a directory, on a socket."""
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("psycopg is not installed (pip install 'psycopg[binary]')")
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not programs:
+        pytest.skip("no PostgreSQL server is installed (apt-get install postgresql)")
+    folder = programs[-1].parent
+    with tempfile.TemporaryDirectory(prefix="ttm-pg-") as place:  # a short path, which a socket needs
+        as_user: list[str] = []
+        if os.geteuid() == 0:  # which initdb refuses
+            as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+            shutil.chown(place, "nobody", "nogroup")
+
+        def run(program: str, *words: str) -> None:
+            argv = [*as_user, str(folder / program), "-D", f"{place}/data", *words]
+            done = subprocess.run(argv, cwd=place, capture_output=True, text=True, timeout=300, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+
+        run("initdb", "-A", "trust", "-U", "me", "-N", "--encoding=UTF8", "--locale=C")
+        options = f"-c listen_addresses='' -c unix_socket_directories={place} -c fsync=off"
+        run("pg_ctl", "-w", "-t", "120", "-l", f"{place}/log", "-o", options, "start")
+        try:
+            yield f"postgresql://me@/postgres?host={place}"
+        finally:
+            run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+
+def test_all_of_it_on_a_server(server: str, scratch_layout: Layout, tmp_path: Path) -> None:
+    exercise(Results(scratch_layout, Quiet(), server), scratch_layout)
+    assert not (scratch_layout.root / "index.sqlite").exists()
+    other = Layout(tmp_path / "other")
+    other.root.mkdir()
+    with pytest.raises(UserError, match="the index of another store"):
+        Results(other, Quiet(), server).refresh()

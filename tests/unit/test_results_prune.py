@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What `results prune` takes and what it leaves: it removes other people's evidence, so it must be right."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from harness.flow.results import Results
+from harness.model.results import Pruning, Remains, Wanted
+from harness.model.units import MIB, about_size, parse_age
+from harness.proc import Deadline
+from harness.store.files import locked
+from harness.store.layout import Layout
+from harness.store.prune import Limits, prune, survey
+from harness.store.runs import held_again
+from tests.unit.results_support import NOON, Quiet, keep, plain_report, run_name
+
+DAY = timedelta(days=1)
+
+
+def names(found: Pruning) -> list[str]:
+    return [one.name for one in found.removals]
+
+
+def kept(layout: Layout) -> list[str]:
+    return sorted((path.name for path in layout.runs.iterdir()), reverse=True)
+
+
+@pytest.fixture
+def four(scratch_layout: Layout) -> Layout:
+    """Runs of 1, 10, 20 and 30 days ago, each with a MiB of log; the last without a report."""
+    for days in (1, 10, 20):
+        keep(scratch_layout, days, plain_report(), size=MIB)
+    keep(scratch_layout, 30, size=MIB)
+    return scratch_layout
+
+
+@pytest.mark.parametrize(
+    ("limits", "days"),
+    [
+        (Limits(age=15 * DAY), [30, 20]),
+        (Limits(age=timedelta(hours=30)), [30, 20, 10]),
+        (Limits(age=31 * DAY), []),
+        (Limits(keep=3), [30]),
+        (Limits(keep=0), [30, 20, 10, 1]),
+        (Limits(size=2 * MIB + MIB // 2), [30, 20]),
+        (Limits(size=0), [30, 20, 10, 1]),
+        (Limits(size=10 * MIB), []),
+        (Limits(age=15 * DAY, keep=1), [30, 20, 10]),
+        (Limits(), []),
+    ],
+)
+def test_the_old_ones_go_and_a_survey_touches_nothing(four: Layout, limits: Limits, days: list[int]) -> None:
+    before = kept(four)
+    seen = survey(four, limits, NOON)
+    assert (names(seen), seen.done) == ([run_name(ago) for ago in days], False)
+    assert kept(four) == before
+    assert MIB * len(days) <= seen.bytes <= (MIB + MIB // 8) * len(days)
+    gone = prune(four, limits, NOON)
+    assert (names(gone), gone.bytes, gone.done) == (names(seen), seen.bytes, True)
+    assert kept(four) == [name for name in before if name not in names(seen)]
+    assert not list((four.root / "trash").glob("*"))
+
+
+def test_the_index_forgets_what_went(four: Layout) -> None:
+    results = Results(four, Quiet())
+    assert results.list(Wanted(), 9).total == 3
+    prune(four, Limits(keep=2), NOON)
+    assert results.list(Wanted(), 9).total == 2
+
+
+def test_what_somebody_works_in_stays(four: Layout) -> None:
+    with held_again(four.runs / run_name(20)):
+        found = prune(four, Limits(keep=0), NOON)
+    assert names(found) == [run_name(30), run_name(10), run_name(1)]
+    assert [one.name for one in found.kept] == [run_name(20)]
+    assert kept(four) == [run_name(20)]
+
+
+def test_what_is_no_run_is_never_touched(four: Layout, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "thesis").write_text("years of work")
+    (four.runs / "notes").mkdir()
+    (four.runs / run_name(40)).symlink_to(elsewhere)
+    (four.runs / run_name(50)).write_text("a file")
+    # A link inside of a run goes, what it leads to stays.
+    (four.runs / run_name(30) / "link").symlink_to(elsewhere)
+    prune(four, Limits(keep=0), NOON)
+    assert kept(four) == sorted(["notes", run_name(40), run_name(50)], reverse=True)
+    assert (elsewhere / "thesis").read_text() == "years of work"
+
+
+def test_shared_files_are_free_with_their_last_name(four: Layout) -> None:
+    old, new = four.runs / run_name(30), four.runs / run_name(1)
+    (new / "kept.log").hardlink_to(old / "001-boot" / "console.log")
+    one = survey(four, Limits(keep=3), NOON)
+    assert one.bytes < MIB // 8
+    both = survey(four, Limits(keep=0), NOON)
+    assert 4 * MIB <= both.bytes <= 4 * MIB + MIB // 2
+    # For a limit on the size they count once.
+    assert names(survey(four, Limits(size=4 * MIB + MIB // 2), NOON)) == []
+
+
+def test_what_a_killed_prune_left_goes_the_next_time(four: Layout) -> None:
+    left = four.root / "trash" / "runs-x"
+    left.mkdir(parents=True)
+    (left / "console.log").write_text("x")
+    prune(four, Limits(keep=9), NOON)
+    assert not left.exists()
+
+
+@pytest.fixture
+def built(scratch_layout: Layout) -> Layout:
+    """A build of today and one of long ago, each with objects; objects without a build, old and new; modules."""
+    old, new, half, fresh = ("0" * 16, "1" * 16, "2" * 16, "3" * 16)
+    for name in (old, new):
+        make(scratch_layout.builds / name, 90 if name == old else 0)
+    for name in (old, new, half, fresh):
+        make(scratch_layout.objects / name, 0 if name in (new, fresh) else 90)
+    make(scratch_layout.objects / "module-abc", 90)
+    make(scratch_layout.objects / "module-def", 0)
+    (scratch_layout.builds / ("4" * 16)).symlink_to(scratch_layout.builds / old)
+    return scratch_layout
+
+
+def make(path: Path, days_ago: float) -> None:
+    path.mkdir()
+    (path / "vmlinux").write_bytes(os.urandom(MIB))
+    used = NOON.timestamp() - days_ago * 86400
+    os.utime(path, (used, used))
+
+
+def test_builds_and_objects_that_nobody_used(built: Layout) -> None:
+    found = prune(built, Limits(unused=30 * DAY), NOON)
+    assert [(one.what, one.name) for one in found.removals] == [
+        (Remains.BUILD, "0" * 16),
+        (Remains.OBJECTS, "2" * 16),
+        (Remains.OBJECTS, "module-abc"),
+    ]
+    assert "never finished" in found.removals[1].why
+    assert found.removals[0].bytes >= 2 * MIB
+    assert sorted(path.name for path in built.builds.iterdir()) == ["1" * 16, "4" * 16]
+    assert sorted(path.name for path in built.objects.iterdir()) == ["1" * 16, "3" * 16, "module-def"]
+
+
+def test_a_build_that_somebody_makes_stays(built: Layout) -> None:
+    with locked(built.locks / f"build-{'2' * 16}", Deadline(5)):
+        found = prune(built, Limits(unused=30 * DAY), NOON)
+    assert [one.name for one in found.kept] == ["2" * 16]
+    assert (built.objects / ("2" * 16)).is_dir()
+
+
+def test_a_run_of_weeks_keeps_what_it_began_with(built: Layout) -> None:
+    with held_again(keep(built, 100)):
+        assert survey(built, Limits(unused=30 * DAY), NOON).removals == ()
+    assert len(survey(built, Limits(unused=30 * DAY), NOON).removals) == 3
+
+
+def test_sizes_and_ages_for_people() -> None:
+    assert [about_size(size) for size in (0, 1023, 3 * MIB, 5 << 29, 12 << 30)] == [
+        "0 B",
+        "1023 B",
+        "3.0 MiB",
+        "2.5 GiB",
+        "12 GiB",
+    ]
+    assert [parse_age(text) for text in ("12h", "30d", "2w")] == [43200, 30 * 86400, 14 * 86400]
+    for text in ("", "d", "3", "-1d", "1y", "999999d"):
+        with pytest.raises(Exception, match="is not an age"):
+            parse_age(text)
+
+
+def test_a_survey_of_many_runs_is_quick(scratch_layout: Layout) -> None:
+    """Each directory is walked once, however many there are."""
+    for number in range(300):
+        keep(scratch_layout, 1, plain_report(), number)
+    began = time.process_time()
+    assert len(survey(scratch_layout, Limits(size=0), NOON).removals) == 300
+    assert time.process_time() - began < 5
