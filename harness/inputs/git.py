@@ -56,7 +56,7 @@ def resolve_git(spec: SourceSpec, work: Work) -> Tree:
     repository = Path(spec.where).expanduser().absolute()
     if not repository.is_dir():
         raise UserError(f"{repository} is not a directory", hint="write git:DIR@REV")
-    commit = _commit(repository, spec.what, work)
+    commit = commit_of(repository, spec.what, "git:DIR@REV", work)
     oid = git(repository, "rev-parse", "--verify", f"{commit}^{{tree}}", deadline=work.deadline).strip()
     place = Place("git", hashlib.sha256(f"git tree {oid}".encode()).hexdigest())
     origin = f"{repository} commit {commit}"
@@ -72,11 +72,12 @@ def resolve_git(spec: SourceSpec, work: Work) -> Tree:
     return replace(land(work, Arrival(place, str(spec), origin), fill), origin=origin)
 
 
-def _commit(repository: Path, revision: str, work: Work) -> str:
+def commit_of(repository: Path, revision: str, form: str, work: Work) -> str:
+    """The commit's full name; UserError for no repository, then with `form` as what to write, and no revision."""
     try:
         git(repository, "rev-parse", "--git-dir", deadline=work.deadline)
     except CommandFailed as error:
-        raise UserError(f"{repository} is not a git repository", hint="write git:DIR@REV") from error
+        raise UserError(f"{repository} is not a git repository", hint=f"write {form}") from error
     try:
         words = ("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
         return git(repository, *words, deadline=work.deadline).split()[-1]

@@ -3,7 +3,8 @@
 
 A build's id hashes the tree's content, the asks of the profile, the compiler and make's variables, so that it is
 known before make was ever started. `objects/ID` is the place of make, one a build: killed at any point, the next run
-goes on from the objects in it. `builds/ID` appears at once when everything in it is there and was looked at.
+goes on from the objects in it. It begins with those of a kernel that is nearly the same (seed.py). `builds/ID`
+appears at once when everything in it is there and was looked at.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from harness.kernel.buildlog import Paths, first_error, host_trouble, missing_he
 from harness.kernel.fragments import all_asks, for_version
 from harness.kernel.kconfig import resolve_config
 from harness.kernel.make import OBJECTS, VARIABLES, Make, compiler_version, find_cache, hash_words, require_tools
+from harness.kernel.seed import SEED_LOG, find_seed, plant, steps_left, whole_log
 from harness.model.build import Build, Config, Profile
 from harness.model.codec import from_json, to_json
 from harness.model.errors import BuildFailed, CommandFailed, InfraError, StoreCorrupt, UserError
@@ -34,6 +36,7 @@ RECIPE = "2"  # raise when what is kept of a build changes, so that older ones a
 # A guess until a first build of the profile was counted: what 7.3 took.
 _USUAL_STEPS = {"lean": 2300, "tiny": 1750}
 _OTHER_STEPS = 2400
+_LINKING_STEPS = 45  # of an image and its modules, when all objects are there
 _NOTE_SECONDS = 5.0
 _RECORD = "build.json"
 
@@ -126,13 +129,19 @@ class _Job:
         return self.make.objects / "build.log"
 
     @property
+    def seed_log(self) -> Path:
+        """There while the build goes on, when it began with the objects of another one."""
+        return self.make.objects / SEED_LOG
+
+    @property
     def paths(self) -> Paths:
         return Paths((str(self.make.objects), str(self.make.place), str(self.tree.path)))
 
 
 def _make(job: _Job, deadline: Deadline, progress: Progress) -> Build:
-    progress.step(f"configuring {job.profile.name} for {job.tree.version}")
     try:
+        _begin(job, deadline, progress)
+        progress.step(f"configuring {job.profile.name} for {job.tree.version}")
         config = resolve_config(job.tree, job.profile, job.make.place, deadline, cache=job.make.cache)
         steps, seconds = _compile(job, deadline, progress)
         return _keep(job, config, steps, seconds, deadline)
@@ -140,13 +149,26 @@ def _make(job: _Job, deadline: Deadline, progress: Progress) -> Build:
         raise explain_os_error(error, f"cannot build in {job.make.place}") from error
 
 
+def _begin(job: _Job, deadline: Deadline, progress: Progress) -> None:
+    """Takes what another build has made already, unless something was made for this one before."""
+    if job.make.place.exists():
+        return
+    seed = find_seed(job.tree, job.profile.name, job.compiler, job.layout)
+    if seed is not None:
+        progress.step(f"taking the objects of a kernel from which {len(seed.changed)} files differ")
+        plant(seed, job.tree, job.make.place, deadline)
+
+
 def _compile(job: _Job, deadline: Deadline, progress: Progress) -> tuple[int, float]:
     """Runs make to its end; returns the distinct steps and the seconds it took, over all attempts together."""
     watch = _Watch(job.make.objects / "seconds")
     total, seconds = _last_size(job.profile.name, job.layout)
+    done = {step for line in _log_lines(job.log) if (step := step_of(line)) is not None}
+    if job.seed_log.is_file():
+        seconds = 0.0
+        total = len(done) + _LINKING_STEPS + steps_left(_log_lines(job.seed_log), job.make.objects)
     expected = f", {format_seconds(seconds)} the last time" if seconds else ""
     progress.step(f"building {job.profile.name} for {job.tree.version} with {job.jobs} jobs{expected}")
-    done = {step for line in _log_lines(job.log) if (step := step_of(line)) is not None}
     lines: list[str] = []
 
     def on_line(line: str) -> None:
@@ -195,7 +217,7 @@ def _last_size(profile: str, layout: Layout) -> tuple[int, float]:
             build = from_json(Build, record.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, StoreCorrupt):
             continue
-        if build.profile == profile and build.steps:
+        if build.profile == profile and build.steps and not build.seeded:
             return build.steps, build.seconds
     return _USUAL_STEPS.get(profile, _OTHER_STEPS), 0.0
 
@@ -225,6 +247,10 @@ def _make_error(job: _Job, lines: list[str], error: CommandFailed) -> Exception:
 def _keep(job: _Job, config: Config, steps: int, seconds: float, deadline: Deadline) -> Build:
     """Copies what a run needs to builds/ID, after looking that it is there."""
     path, objects = _places(job.identity, job.layout)[0], job.make.objects
+    seeded = job.seed_log.is_file()
+    if seeded:
+        log = whole_log(_log_lines(job.seed_log), _log_lines(job.log), objects)
+        write_atomically(job.log, "\n".join(log))
     warnings = parse_warnings(_log_lines(job.log), job.paths)
     if path.exists():  # broken, or its objects were gone: `_find` did not take it
         shutil.rmtree(path)
@@ -244,6 +270,8 @@ def _keep(job: _Job, config: Config, steps: int, seconds: float, deadline: Deadl
             warnings=warnings,
             seconds=seconds,
             steps=steps,
+            seeded=seeded,
         )
         write_atomically(work / _RECORD, to_json(build))
+    job.seed_log.unlink(missing_ok=True)
     return build

@@ -74,7 +74,8 @@ class Build:
     """A kernel that was built. `id` hashes tree, config, compiler and make variables (64 hex digits).
 
     `path` holds `bzImage`, `System.map`, `config`, `build.log` and `modules/lib/modules/RELEASE`; `objects` is
-    the object directory for out-of-tree modules.
+    the object directory for out-of-tree modules. `seconds` and `steps` are what make took; with `seeded` it began
+    with the objects of another build.
     """
 
     id: str
@@ -88,6 +89,7 @@ class Build:
     warnings: tuple[CompilerWarning, ...] = ()
     seconds: float = 0.0
     steps: int = 0
+    seeded: bool = False
 
     @property
     def image(self) -> Path:

@@ -103,7 +103,7 @@ class Host:
         with pytest.raises(kind, match=words) as caught:
             self.resolve(text)
         assert caught.value.hint
-        assert listing(self.work.layout.sources) == []
+        assert listing(self.work.layout.sources) == [], caught.value.message
         return caught.value
 
     def age_the_lists(self, seconds: float) -> None:

@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from harness.inputs.git import git, require_git
+from harness.inputs.git import commit_of, git, require_git
 from harness.inputs.series.assemble import PATCH_LIMIT, Wish, assemble
 from harness.inputs.series.mail import Letter
 from harness.inputs.series.mbox import read_file, read_letters
 from harness.inputs.shelf import Work
-from harness.model.errors import CommandFailed, UserError
+from harness.model.errors import UserError
 from harness.model.series import Series, SeriesSpec
 
 # The repository's own configuration may say how its user likes patches; what is read here must not depend on it.
@@ -41,7 +40,7 @@ def read_git_range(spec: SeriesSpec, work: Work, wish: Wish) -> Series:
     if not repository.is_dir():
         raise UserError(f"{repository} is not a directory", hint="write git:DIR@A..B")
     first, _, last = spec.what.partition("..")
-    old, new = _commit(repository, first, work), _commit(repository, last, work)
+    old, new = (commit_of(repository, name, "git:DIR@A..B", work) for name in (first, last))
     commits = _commits(repository, old, new, spec, work)
     letters: list[Letter] = []
     with tempfile.TemporaryDirectory(prefix="ttm-series-") as room:
@@ -72,21 +71,6 @@ def _settings() -> dict[str, str]:
 def _read(path: Path) -> list[Letter]:
     data = read_file(path)
     return read_letters(data, path.name) if data.strip() else []  # git's mail of an empty commit
-
-
-def _commit(repository: Path, revision: str, work: Work) -> str:
-    try:
-        git(repository, "rev-parse", "--git-dir", deadline=work.deadline)
-    except CommandFailed as error:
-        raise UserError(f"{os.fspath(repository)} is not a git repository", hint="write git:DIR@A..B") from error
-    try:
-        words = ("rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}")
-        return git(repository, *words, deadline=work.deadline).split()[-1]
-    except CommandFailed as error:
-        raise UserError(
-            f"{repository} has no revision {revision!r}",
-            hint="name commits, branches or tags; git fetch may bring them",
-        ) from error
 
 
 def _commits(repository: Path, old: str, new: str, spec: SeriesSpec, work: Work) -> list[str]:

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The objects of a kernel that is nearly the same, as what make begins with.
+
+Patch k+1 of a series differs from patch k in a few files. make would find that out by times, which say nothing here:
+trees and objects are older and younger than each other in any order. So the trees are compared (they share the files
+that are equal, apply.py), and of a copy of the other build's objects those go that were made of anything that
+differs, by the dependencies that kbuild itself wrote beside each object (`.NAME.o.cmd`, scripts/basic/fixdep.c).
+Kconfig files and Makefiles need no look: make reads them every time, and compares the command of every object.
+
+What is not known so exactly makes the whole seed unfit, and everything is compiled: generated headers and their
+sources (arch/), tools and scripts, linker scripts, and a header that comes or goes where another one has its name,
+for that can change what an #include of an untouched file means.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from harness.kernel.buildlog import step_of
+from harness.kernel.make import OBJECTS
+from harness.model.build import Build
+from harness.model.codec import from_json
+from harness.model.errors import CommandFailed, InfraError, StoreCorrupt
+from harness.model.tree import Tree
+from harness.proc import Deadline, run
+from harness.store.files import fresh_directory
+from harness.store.layout import Layout
+
+SEED_LOG = "seed.log"  # what make said when the objects were made, in the object directory that has a copy of them
+_MOST_CHANGES = 200
+_MOST_READ = 2000
+_MOST_LOOKED_AT = 8
+_ROOTS = re.compile(
+    r"(?:block|crypto|drivers|fs|init|io_uring|ipc|kernel|lib|mm|net|security|sound|virt"
+    r"|include/(?:drm|kunit|linux|net|trace|uapi/drm|uapi/linux))/.*"
+)
+_NAMES = re.compile(r"[^.].*\.[ch]|Kconfig.*|Makefile|Kbuild")
+_WITHOUT_EFFECT = re.compile(r"Documentation/.*\.(?:rst|txt|yaml)|MAINTAINERS|CREDITS|\.mailmap")
+_LEFT_BEHIND = ("module-*.log", "install.log", "config.log", "gate.log", "seconds", SEED_LOG)
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """A finished build, and the files of the tree that are not those of its tree (paths from the top)."""
+
+    build: Build
+    changed: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Between two trees: files that are in one alone, or differ; `headers` are the names of all headers of both."""
+
+    changed: frozenset[str]
+    alone: frozenset[str]
+    headers: frozenset[str]  # names of those that are in both
+
+    @property
+    def fit(self) -> bool:
+        """Whether the dependencies in an object directory tell all that these changes can do."""
+        telling = [path for path in self.changed if not _WITHOUT_EFFECT.fullmatch(path)]
+        if not all(_ROOTS.fullmatch(path) and _NAMES.fullmatch(path.rpartition("/")[2]) for path in telling):
+            return False
+        lone = [path.rpartition("/")[2] for path in self.alone if path.endswith(".h")]
+        return not any(name in self.headers for name in lone) and len(set(lone)) == len(lone)
+
+
+def find_seed(tree: Tree, profile: str, compiler: str, layout: Layout) -> Seed | None:
+    """The build of the profile with this compiler whose tree is nearest to this one; None where none is near."""
+    best: Seed | None = None
+    for build in islice(_others(tree, profile, compiler, layout), _MOST_LOOKED_AT):
+        difference = compare_trees(build.tree.path, tree.path)
+        if difference is None or not difference.fit:
+            continue
+        if best is None or len(difference.changed) < len(best.changed):
+            best = Seed(build, difference.changed)
+    return best
+
+
+def _others(tree: Tree, profile: str, compiler: str, layout: Layout) -> Iterator[Build]:
+    wanted = (profile, compiler, tree.version)
+    for build in _builds(layout):
+        same = (build.profile, build.compiler, build.tree.version) == wanted
+        if same and build.tree.id != tree.id and build.tree.path.is_dir():
+            yield build
+
+
+def _builds(layout: Layout) -> Iterator[Build]:
+    """Finished builds of the store whose objects are there, those first that were used last."""
+    records = [path / "build.json" for path in layout.builds.iterdir() if (path / "build.json").is_file()]
+    for record in sorted(records, key=lambda path: path.parent.stat().st_mtime, reverse=True):
+        try:
+            build = from_json(Build, record.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, StoreCorrupt):
+            continue
+        if (build.objects / "Module.symvers").is_file() and (build.objects / "build.log").is_file():
+            yield build
+
+
+def compare_trees(old: Path, new: Path) -> Difference | None:
+    """What differs; None for trees that share few files, or differ in more than a few hundred.
+
+    Trees that were made of each other share the files that are equal: the same inode is the same content.
+    """
+    changed: set[str] = set()
+    alone: set[str] = set()
+    headers: set[str] = set()
+    if old.stat().st_dev != new.stat().st_dev:
+        return None
+    apart = 0  # files of their own in either tree, which must be read
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        left, right = _entries(old / folder), _entries(new / folder)
+        for name in left.keys() | right.keys():
+            path = f"{folder}{name}"
+            one, other = left.get(name), right.get(name)
+            if one is None or other is None:
+                found = set(_files(old if other is None else new, path))
+                changed |= found
+                alone |= found
+            elif _is_folder(one) and _is_folder(other):
+                folders.append(f"{path}/")
+                continue
+            elif _is_folder(one) or _is_folder(other):
+                return None  # a file that became a directory: not worth to be understood
+            elif one.inode() != other.inode():
+                apart += 1
+                if not _same(old / path, new / path):
+                    changed.add(path)
+            if one is not None and other is not None and name.endswith(".h"):
+                headers.add(name)
+            if len(changed) > _MOST_CHANGES or apart > _MOST_READ:
+                return None
+    return Difference(frozenset(changed), frozenset(alone), frozenset(headers))
+
+
+def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
+    with os.scandir(folder) as found:
+        return {entry.name: entry for entry in found}
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False)
+
+
+def _files(root: Path, path: str) -> list[str]:
+    start = root / path
+    if start.is_symlink() or not start.is_dir():
+        return [path]
+    return [str(one.relative_to(root)) for one in start.rglob("*") if one.is_symlink() or not one.is_dir()]
+
+
+def _same(old: Path, new: Path) -> bool:
+    if old.is_symlink() or new.is_symlink():
+        return old.is_symlink() and new.is_symlink() and old.readlink() == new.readlink()
+    return old.is_file() and new.is_file() and filecmp.cmp(old, new, shallow=False)
+
+
+def plant(seed: Seed, tree: Tree, place: Path, deadline: Deadline) -> bool:
+    """Makes `place` for the tree, which must not be there, with what is still right of the seed's objects.
+
+    False, and no place, when that cannot be done (no space, the other build has just been pruned, or its records are
+    not as expected): all is compiled then.
+    """
+    source = seed.build.objects
+    try:
+        with fresh_directory(place) as work:
+            objects = work / OBJECTS
+            run(("cp", "-a", "--reflink=auto", "--", str(source), str(objects)), deadline=deadline, tethered=True)
+            for pattern in _LEFT_BEHIND:
+                for path in objects.glob(pattern):
+                    path.unlink()
+            moves = ((source.parent, place), (seed.build.tree.path, tree.path))
+            _move_log(objects, moves)
+            _move_tools(objects, moves)
+            _remove_dependents(objects, seed.changed)
+    except (CommandFailed, InfraError):
+        return False
+    return True
+
+
+_Moves = Iterable[tuple[Path, Path]]
+
+
+def _moved(text: str, moves: _Moves) -> str:
+    """The text with directories named as they are now; make resolves links, so both of their names."""
+    for old, new in moves:
+        text = text.replace(str(old), str(new)).replace(str(old.resolve()), str(new.resolve()))
+    return text
+
+
+def _move_log(objects: Path, moves: _Moves) -> None:
+    log = objects / "build.log"
+    (objects / SEED_LOG).write_text(_moved(log.read_text("utf-8", "replace"), moves), "utf-8")
+    log.unlink()
+
+
+def _move_tools(objects: Path, moves: _Moves) -> None:
+    """tools/build writes absolute names; with those of another place or tree it would build objtool anew, and kbuild
+    after it every object.
+    """
+    for path in (objects / "tools").rglob(".*.cmd"):
+        times = path.stat()
+        path.write_text(_moved(path.read_text("utf-8", "surrogateescape"), moves), "utf-8", "surrogateescape")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _remove_dependents(objects: Path, changed: Collection[str]) -> None:
+    """Removes what was made of any of these files. InfraError when the records do not know what must be known."""
+    if not changed:
+        return
+    named = re.compile(b"|".join(re.escape(f"../{path}".encode()) for path in sorted(changed)))
+    for folder, _, names in os.walk(objects):
+        for name in names:
+            if not (name.startswith(".") and name.endswith(".cmd")):
+                continue
+            record = Path(folder, name)
+            if named.search(record.read_bytes()):
+                record.with_name(name[1 : -len(".cmd")]).unlink(missing_ok=True)
+                record.unlink()
+    for path in changed:
+        if path.endswith(".c") and (objects / path).with_suffix(".o").exists():
+            raise InfraError(f"no record says that {path} is what its object was made of")
+
+
+def whole_log(old: Iterable[str], new: Iterable[str], objects: Path) -> list[str]:
+    """The log of a build that began with a seed as if it had not: what make said then of what it did not do again,
+    and of objects that are there still, and what it says now. make puts what a step said behind the step.
+    """
+    again = list(new)
+    steps = {step for line in again if (step := step_of(line)) is not None}
+    kept: list[str] = []
+    take = False
+    for line in old:
+        step = step_of(line)
+        if step is not None:
+            take = step not in steps and (objects / step.partition(" ")[2]).exists()
+        if take:
+            kept.append(line)
+    return [*kept, *again]
+
+
+def steps_left(old: Iterable[str], objects: Path) -> int:
+    """How many of the seed's steps are to be done again, as far as its log tells."""
+    steps = {step for line in old if (step := step_of(line)) is not None}
+    return sum(not (objects / step.partition(" ")[2]).exists() for step in steps)

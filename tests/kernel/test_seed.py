@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A kernel that began with the objects of another one is, to the byte, the kernel that is compiled from nothing.
+
+The patch changes a structure in a header that hundreds of objects are made of, a file, and a Makefile: an object that
+should have been made again and was not would have the old layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.checkout import data_directory
+from harness.inputs.resolve import resolve
+from harness.inputs.series.apply import apply_series
+from harness.inputs.series.resolve import Means, resolve_series
+from harness.inputs.shelf import Work
+from harness.kernel import build as building
+from harness.kernel.build import build_id, obtain
+from harness.kernel.fragments import read_profile
+from harness.kernel.make import compiler_version
+from harness.kernel.seed import find_seed
+from harness.model.build import Build
+from harness.model.series import SeriesSpec
+from harness.model.tree import SourceSpec, Tree
+from harness.proc import Deadline, run
+from harness.store.layout import Layout
+from tests.functional.conftest import Quiet
+from tests.mails import patch_mail
+
+SECONDS = 3000
+EDITS = {
+    "include/drm/ttm/ttm_tt.h": ("struct ttm_tt {\n", "struct ttm_tt {\n\tunsigned long harness_test;\n"),
+    "drivers/gpu/drm/ttm/ttm_tt.c": (
+        "#include <linux/sched.h>\n",
+        "#include <linux/sched.h>\n#warning this file was compiled again\n",
+    ),
+    "drivers/gpu/drm/ttm/Makefile": ("ttm-y := ttm_tt.o", "ttm-y := ttm_nothing.o ttm_tt.o"),
+}
+ADDED = {"drivers/gpu/drm/ttm/ttm_nothing.c": "// SPDX-License-Identifier: GPL-2.0-only\nint ttm_nothing;\n"}
+
+
+def forget(tree: Tree, layout: Layout) -> None:
+    name = build_id(tree, PROFILE, compiler_version(Deadline(30)))[:16]
+    for folder in (layout.builds, layout.objects):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+PROFILE = read_profile("lean", data_directory("kernel-configs"))
+
+
+@pytest.fixture(scope="module")
+def base(layout: Layout) -> Build:
+    tree = resolve(SourceSpec.parse("debian"), layout, Deadline(SECONDS), Quiet())
+    return obtain(tree, PROFILE, layout, Deadline(SECONDS), Quiet())
+
+
+@pytest.fixture(scope="module")
+def patched(base: Build, layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+    mbox = tmp_path_factory.mktemp("mail") / "one.mbox"
+    mbox.write_text(patch_mail(base.tree.path, EDITS, ADDED))
+    work = Work(layout, Deadline(SECONDS), Quiet())
+    series = resolve_series(SeriesSpec.parse(f"mbox:{mbox}"), work, Means())
+    tree = apply_series(base.tree, series, None, layout, Deadline(SECONDS))
+    forget(tree, layout)
+    yield tree
+    forget(tree, layout)
+
+
+def content(build: Build, tmp_path: Path) -> dict[str, str]:
+    """The hash of the image and of every module without its line tables, which name directories."""
+    found = {"bzImage": hashlib.sha256(build.image.read_bytes()).hexdigest()}
+    bare = tmp_path / "bare"
+    for module in sorted(build.modules.rglob("*.ko")):
+        run(("strip", "-g", "-o", str(bare), "--", str(module)), deadline=Deadline(60))
+        found[module.name] = hashlib.sha256(bare.read_bytes()).hexdigest()
+    assert {"ttm.ko", "xe.ko"} <= found.keys()
+    return found
+
+
+def test_it_is_the_kernel_that_is_compiled_from_nothing(
+    base: Build, patched: Tree, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = find_seed(patched, "lean", base.compiler, layout)
+    assert seed is not None
+    assert seed.changed == {*EDITS, *ADDED}
+    quick = obtain(patched, PROFILE, layout, Deadline(SECONDS), Quiet())
+    assert quick.seeded and not base.seeded
+    made, warned = content(quick, tmp_path), set(quick.warnings)
+    log = (quick.objects / "build.log").read_text()
+    assert "vmscan.o" in log  # what the other build said of it
+    # Nothing of the tools was made again; with objtool every object would have been.
+    assert quick.steps < 1000
+    forget(patched, layout)
+    monkeypatch.setattr(building, "find_seed", lambda *_: None)
+    plain = obtain(patched, PROFILE, layout, Deadline(SECONDS), Quiet())
+    assert not plain.seeded
+    print(f"\nfrom {len(seed.changed)} changed files: {quick.seconds:.1f} s; from nothing {plain.seconds:.1f} s")
+    assert content(plain, tmp_path) == made
+    assert set(plain.warnings) == warned
+    assert any("compiled again" in one.text for one in warned)
+    before = content(base, tmp_path)
+    assert before["ttm.ko"] != made["ttm.ko"]
+    assert before["xe.ko"] != made["xe.ko"]
