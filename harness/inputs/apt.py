@@ -29,6 +29,7 @@ FRESH_SECONDS = 12 * 3600.0
 _PACKAGE = re.compile(r"linux-source-\d+\.\d+(\.\d+)?|linux-hwe-\d+\.\d+-source-\d+\.\d+\.\d+")
 _STATUS = re.compile(r"dlstatus:\d+:([0-9.]+):")
 _LISTS_SPACE = 400 * MIB
+_NOT_FOUND = re.compile(r"\b404 +Not Found\b")  # 404 alone is in checksums and ports, too
 _NO_SUCH_VERSION = ("Unable to locate package", "was not found", "Can't find a source to download")
 
 
@@ -213,12 +214,12 @@ def _explain(offer: Offer, said: str) -> InfraError:
     lines = [line for line in said.splitlines() if line.startswith(("E: ", "W: ", "Err:"))]
     last = lines[-1].removeprefix("E: ") if lines else "apt-get download failed"
     what = f"{offer.package} {offer.version}"
-    if "404" in said or any(words in said for words in _NO_SUCH_VERSION):
-        return Gone(f"the mirror does not have {what} any more", hint="try again: the lists will be read anew")
     if "Hash Sum mismatch" in said or "unexpected size" in said:
         return InfraError(
             f"checksum mismatch: {what} is not what the mirror's lists describe", hint="try again later"
         )
+    if _NOT_FOUND.search(said) or any(words in said for words in _NO_SUCH_VERSION):
+        return Gone(f"the mirror does not have {what} any more", hint="try again: the lists will be read anew")
     if "enough free space" in said or "No space left" in said:
         return no_space(f"downloading {what}")
     return InfraError(f"cannot download {what}: {last}", hint="look at the network and the proxy, then try again")
