@@ -16,13 +16,14 @@ from harness.cli.listing import list_json, print_list
 from harness.cli.machine_axes import machine_axes
 from harness.cli.progress import TerminalProgress
 from harness.cli.series import TREE_OPTION
+from harness.flow.candidates import each_patch
 from harness.flow.foresee import foresee
 from harness.flow.knownfile import read_known
 from harness.flow.matrix import count_boots, with_seeds
 from harness.flow.planfile import Axes, Glob, KnobAxes, MachineAxes, Maybe, ProfileName, SuiteName
 from harness.flow.plans import Extras, load_plan, plain_request, requests_of
 from harness.flow.prepare import Request
-from harness.flow.run import Manner, each_patch, execute, resume
+from harness.flow.run import Manner, execute, resume
 from harness.flow.series import Asker
 from harness.flow.series import base as base_of
 from harness.model.codec import to_json

@@ -117,6 +117,8 @@ def plan_boots(requests: Sequence[Request], kernels: Mapping[Request, Kernel], t
 
     `tools` names QEMU and vng with their versions. Every request has its seed.
     """
+    if not requests:
+        return ()
     labels = group_labels(requests)
     inputs = _Inputs(tools)
     found = []

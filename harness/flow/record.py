@@ -179,7 +179,7 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
         id=name,
         verdict=verdict,
         reasons=reasons,
-        provenance=kernels[Leg.TIP][0],
+        provenance=(kernels[Leg.TIP] or list(record.kernels))[0],
         runs=runs,
         cases=cases,
         events=events,

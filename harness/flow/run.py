@@ -7,26 +7,24 @@ import platform
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness import __version__
 from harness.flow.boots import Bench, Stopped, boot_cell
-from harness.flow.gate import gate_request
+from harness.flow.candidates import Candidates, prepare_all, prepare_gated
 from harness.flow.history import History, read_history
 from harness.flow.host import cores, last_to_die, room_for_guests
 from harness.flow.matrix import (
     Kernel,
     check_machines,
     chosen_suites,
-    kernel_of,
-    kernels_wanted,
     plan_boots,
     with_seeds,
 )
-from harness.flow.prepare import Ready, Request, Stopwatch, prepare, series_of
+from harness.flow.prepare import Ready, Request, Stopwatch
 from harness.flow.readout import CellResult
 from harness.flow.record import (
     Planned,
@@ -44,7 +42,6 @@ from harness.flow.record import (
 from harness.flow.schedule import Task, side_by_side
 from harness.flow.tokens import VCPUS_PER_CORE, Claim, Tokens
 from harness.model.errors import StoreCorrupt, UserError
-from harness.model.gate import Gate
 from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.progress import Board, Lane
 from harness.model.result import Provenance, Report
@@ -82,16 +79,17 @@ def execute(
     requests = with_seeds(requests)
     check_machines(requests)
     watch = Stopwatch()
-    gates = _gates(requests, layout, board) if manner.gate else ()
-    watch.lap("gate")
-    ready = _prepare(requests, layout, board, watch)
-    cells = plan_boots(requests, _kernels(ready), tools())
-    kernels = tuple(_provenance(one) for one in ready.values())
-    record = Record(manner.plan, requests, kernels, cells, gates, manner.known)
+    if manner.gate:
+        found = prepare_gated(requests, layout, board, watch)
+    else:
+        found = Candidates(requests, prepare_all(requests, layout, board, watch))
+    cells = plan_boots(found.requests, _kernels(found.ready), tools())
+    kernels = tuple(_provenance(one) for one in found.ready.values())
+    record = Record(manner.plan, found.requests, kernels, cells, found.gates, manner.known)
     history = History() if manner.fresh else read_history(layout)
     with run_directory(layout) as directory:
         save_record(directory, record)
-        return _Boots(directory, record, ready, board, manner, history).run(watch), directory
+        return _Boots(directory, record, found.ready, board, manner, history).run(watch), directory
 
 
 def resume(layout: Layout, name: str, board: Board, parallel: int | None = None) -> tuple[Report, Path]:
@@ -100,7 +98,7 @@ def resume(layout: Layout, name: str, board: Board, parallel: int | None = None)
     with held_again(directory):
         record = load_record(directory)
         watch = Stopwatch()
-        ready = _prepare(record.requests, layout, board, watch)
+        ready = prepare_all(record.requests, layout, board, watch)
         planned = plan_boots(record.requests, _kernels(ready), tools())
         if [one.key for one in planned] != [one.key for one in record.cells]:
             raise UserError(
@@ -121,29 +119,6 @@ def _unfinished(layout: Layout) -> Path:
             if not any(entry.step is Step.ENDED for entry in entries):
                 return directory
     raise UserError("no run in the store is unfinished", hint="ttm-harness run starts one")
-
-
-def each_patch(requests: Sequence[Request], layout: Layout, board: Board) -> tuple[Request, ...]:
-    """For every request with a series one for each number of its patches."""
-    found: list[Request] = []
-    for request in requests:
-        if request.series is None:
-            raise UserError("there are no patches to take one by one", hint="name a --series")
-        count = len(series_of(request, layout, board).patches)
-        found += (replace(request, upto=number) for number in range(1, count + 1))
-    return tuple(found)
-
-
-def _gates(requests: Sequence[Request], layout: Layout, board: Board) -> tuple[Gate, ...]:
-    """The gate on every series, once for each source and profile."""
-    wanted = (kernel_of(replace(request, upto=None)) for request in requests if request.series is not None)
-    return tuple(gate_request(one, layout, board) for one in dict.fromkeys(wanted))
-
-
-def _prepare(requests: Sequence[Request], layout: Layout, board: Board, watch: Stopwatch) -> Mapping[Request, Ready]:
-    """Every kernel, before the first boot; a mistake of the user's in any request comes before all of them."""
-    wanted = kernels_wanted(requests)
-    return {kernel: prepare(kernel, suites, layout, board, watch) for kernel, suites in wanted.items()}
 
 
 def _kernels(ready: Mapping[Request, Ready]) -> dict[Request, Kernel]:
@@ -175,7 +150,7 @@ class _Boots:
         self._lock = threading.Lock()
         self._results: dict[int, CellResult] = {}
         vcpus = max(1, int(cores() * VCPUS_PER_CORE))
-        self._most = min(manner.parallel or vcpus, len(record.cells))
+        self._most = max(1, min(manner.parallel or vcpus, len(record.cells)))
         self._vcpus = vcpus
         # Others may start beside a guest after its own pace was measured.
         self._crowd = max(1.0, vcpus / cores()) if self._most > 1 else 1.0

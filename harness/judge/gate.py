@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from harness.model.build import CompilerWarning
 from harness.model.gate import GATE_SCHEMA, Compiled, Gate, GateCheck, Mark, PatchGate
@@ -199,6 +200,30 @@ def judged(series: Series, base: str, patches: Sequence[PatchGate]) -> Gate:
         base=base,
         first_bad=bad[0].position if bad else 0,
         patches=tuple(patches),
+    )
+
+
+def builds(gate: Gate, upto: int | None) -> bool:
+    """False when the gate knows that the kernel with the first `upto` patches (None: all) cannot be built."""
+    number = len(gate.patches) if upto is None else upto
+    if not 0 < number <= len(gate.patches):
+        return True  # it was not looked at
+    checks = gate.patches[number - 1].checks
+    return not any(check.name == "objects" and check.mark is Mark.BAD for check in checks)
+
+
+def with_failed_build(gate: Gate, upto: int | None, message: str) -> Gate:
+    """The gate when the kernel with the first `upto` patches turned out not to build."""
+    number = len(gate.patches) if upto is None else upto
+    patch = gate.patches[number - 1]
+    check = GateCheck("build", Mark.BAD, message)
+    patch = replace(patch, checks=(*(one for one in patch.checks if one.name != check.name), check))
+    return replace(
+        gate,
+        verdict=Standing.BAD,
+        reasons=(*gate.reasons, _reason(patch, check)),
+        first_bad=min(gate.first_bad or patch.position, patch.position),
+        patches=(*gate.patches[: number - 1], patch, *gate.patches[number:]),
     )
 
 

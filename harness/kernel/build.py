@@ -155,7 +155,8 @@ def _begin(job: _Job, deadline: Deadline, progress: Progress) -> None:
         return
     seed = find_seed(job.tree, job.profile.name, job.compiler, job.layout)
     if seed is not None:
-        progress.step(f"taking the objects of a kernel from which {len(seed.changed)} files differ")
+        files = "1 file differs" if len(seed.changed) == 1 else f"{len(seed.changed)} files differ"
+        progress.step(f"taking the objects of a kernel from which {files}")
         plant(seed, job.tree, job.make.place, deadline)
 
 

@@ -20,6 +20,8 @@ from harness.model.gate import Flip
 from harness.model.tree import SourceSpec
 from harness.proc import Deadline
 from harness.store.layout import Layout
+from tests.kernel.test_run import ttm_harness
+from tests.mails import patch_mail
 
 SCHEMA = json.loads((Path(harness.reports.__file__).parent / "schema" / "gate-1.json").read_text())
 SECONDS = 1800
@@ -117,3 +119,27 @@ def test_a_config_that_kconfig_forbids_is_no_config(shop: Workshop, layout: Layo
     )
     again = shop.compile(tree, ("drivers/gpu/drm/ttm/ttm_pool.c",), Deadline(SECONDS))
     assert again is not None and again.built
+
+
+def test_every_patch_is_booted_but_the_one_that_does_not_build() -> None:
+    report = ttm_harness("run", "--series", "ttm-backup-kunit@v1", "--suite", "ttm-kunit", "--every", status=1)
+    assert report["verdict"] == "bad"
+    assert report["gates"][0]["first_bad"] == 2
+    # The base once for each, and patches 1 and 3: no kernel can be made of the flaw between them.
+    assert [run["leg"] for run in report["runs"]] == ["base", "tip"] * 2
+    assert {run["verdict"] for run in report["runs"]} == {"good"}
+    assert all(reason.startswith(("the gate: ", "NEW")) for reason in report["reasons"]), report["reasons"]
+    new = [one for one in report["comparisons"] if one["change"] == "NEW"]
+    assert len(new) >= 15 and {one["machine"] for one in new} == {"patch 3"}
+
+
+def test_a_series_whose_last_patch_does_not_build_is_a_finding(tmp_path: Path, layout: Layout) -> None:
+    tree = resolve(SourceSpec.parse("debian"), layout, Deadline(SECONDS), Quiet())
+    mail = tmp_path / "bad.mbox"
+    path = "drivers/gpu/drm/ttm/ttm_tt.c"
+    line = "#include <linux/sched.h>\n"
+    mail.write_text(patch_mail(tree.path, {path: (line, line + "#include <linux/ttm_nowhere.h>\n")}))
+    report = ttm_harness("run", "--series", f"mbox:{mail}", "--suite", "ttm-kunit", status=1)
+    assert report["gates"][0]["first_bad"] == 1
+    assert report["runs"] == []
+    assert any("ttm_nowhere.h" in reason for reason in report["reasons"])

@@ -18,6 +18,7 @@ from harness.judge.flips import flips_of
 from harness.judge.gate import (
     applies_check,
     build_check,
+    builds,
     checkpatch_check,
     documented_of,
     flips_check,
@@ -29,6 +30,7 @@ from harness.judge.gate import (
     provider_of,
     sources_of,
     warnings_check,
+    with_failed_build,
 )
 from harness.kernel.buildlog import Paths
 from harness.kernel.objects import errors_by_target
@@ -220,6 +222,30 @@ def test_the_verdict() -> None:
     partial = verdict(good[0], of=series(patch(1, changed("a.c")), missing=(2, 3)))
     assert partial.verdict is Standing.CANNOT_TELL
     assert "not whole: 2, 3 of 3 missing" in partial.reasons[-1]
+
+
+def test_a_kernel_that_the_gate_knows_not_to_compile_is_not_built() -> None:
+    names = ("applies", "objects")
+    marks = ((Mark.OK, Mark.OK), (Mark.OK, Mark.BAD), (Mark.BAD, Mark.OK))
+    both = [tuple(map(GateCheck, names, pair)) for pair in marks]
+    patches = [PatchGate(number, 3, "s", "0" * 40, checks) for number, checks in enumerate(both, 1)]
+    gate = verdict(*patches)
+    assert [builds(gate, upto) for upto in (1, 2, 3, None)] == [True, False, True, True]
+    assert not builds(verdict(*patches[:2]), None)
+    assert builds(verdict(), None)  # nothing is known of it
+
+
+def test_a_kernel_that_does_not_link_is_a_finding_of_its_patch() -> None:
+    gate = verdict(*(gated(number, Mark.OK, Mark.OK) for number in (1, 2, 3)))
+    assert gate.verdict is Standing.GOOD
+    bad = with_failed_build(gate, 2, "undefined reference to `x'")
+    assert (bad.verdict, bad.first_bad) == (Standing.BAD, 2)
+    assert bad.patches[1].bad and not bad.patches[0].bad and not bad.patches[2].bad
+    assert "patch 2/3: build bad: undefined reference to `x'" in bad.reasons
+    both = with_failed_build(bad, None, "no")
+    assert both.first_bad == 2 and both.patches[2].bad
+    assert with_failed_build(bad, 2, "again").patches[1].checks[-1].message == "again"
+    assert sum(check.name == "build" for check in with_failed_build(bad, 2, "again").patches[1].checks) == 1
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

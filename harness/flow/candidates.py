@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kernels of a run: patches gated before anything is built, and what does not build is a finding, not the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from harness.flow.gate import gate_request
+from harness.flow.matrix import kernel_of, kernels_wanted
+from harness.flow.prepare import Ready, Request, Stopwatch, prepare, series_of
+from harness.judge.gate import builds, with_failed_build
+from harness.model.errors import BuildFailed, UserError
+from harness.model.gate import Gate
+from harness.model.progress import Board
+from harness.store.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What there is to boot: the requests whose kernels were built, these kernels, and the gate of each series."""
+
+    requests: tuple[Request, ...]
+    ready: Mapping[Request, Ready]
+    gates: tuple[Gate, ...] = ()
+
+
+def each_patch(requests: Sequence[Request], layout: Layout, board: Board) -> tuple[Request, ...]:
+    """For every request with a series one for each number of its patches."""
+    found: list[Request] = []
+    for request in requests:
+        if request.series is None:
+            raise UserError("there are no patches to take one by one", hint="name a --series")
+        count = len(series_of(request, layout, board).patches)
+        found += (replace(request, upto=number) for number in range(1, count + 1))
+    return tuple(found)
+
+
+def prepare_all(requests: Sequence[Request], layout: Layout, board: Board, watch: Stopwatch) -> dict[Request, Ready]:
+    """Every kernel, before the first boot; a mistake of the user's in any request comes before all of them."""
+    wanted = kernels_wanted(requests)
+    return {kernel: prepare(kernel, suites, layout, board, watch) for kernel, suites in wanted.items()}
+
+
+def prepare_gated(requests: Sequence[Request], layout: Layout, board: Board, watch: Stopwatch) -> Candidates:
+    """Every patch through the gate, then every kernel of which the gate does not say that it cannot be built.
+
+    Raises BuildFailed when a kernel without the series does not build: then nothing can be said about the series.
+    """
+    gates = _gates(requests, layout, board)
+    watch.lap("gate")
+    ready: dict[Request, Ready] = {}
+    for kernel, suites in kernels_wanted(requests).items():
+        whole = _whole(kernel)
+        if whole in gates and not builds(gates[whole], kernel.upto):
+            board.step(f"no kernel with {_patches(kernel)}: its objects do not compile")
+            continue
+        try:
+            ready[kernel] = prepare(kernel, suites, layout, board, watch)
+        except BuildFailed as error:
+            if whole not in gates:
+                raise
+            gates[whole] = with_failed_build(gates[whole], kernel.upto, error.message)
+            board.step(f"no kernel with {_patches(kernel)}: it does not build")
+    left = tuple(request for request in requests if kernel_of(request) in ready)
+    return Candidates(left, ready, tuple(gates.values()))
+
+
+def _gates(requests: Sequence[Request], layout: Layout, board: Board) -> dict[Request, Gate]:
+    """The gate on every series, once for each source and profile."""
+    wanted = (_whole(kernel_of(request)) for request in requests if request.series is not None)
+    return {one: gate_request(one, layout, board) for one in dict.fromkeys(wanted)}
+
+
+def _whole(kernel: Request) -> Request:
+    return replace(kernel, upto=None)
+
+
+def _patches(kernel: Request) -> str:
+    which = "all patches" if kernel.upto is None else f"patches 1 to {kernel.upto}"
+    return f"{which} of {kernel.series}"
