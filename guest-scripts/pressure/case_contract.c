@@ -229,7 +229,8 @@ static void case_scan_busy(struct tp_run *run)
 	}
 	tp_trigger_scan(dev, &s);
 	tp_eq(run, s.ret, 3 * TP_NR, "pages freed by direct reclaim beside busy objects");
-	tp_check(run, s.ns < 2 * NSEC_PER_SEC, "direct reclaim took %llu ms",
+	/* TTM itself waits for at most 15 s. */
+	tp_check(run, s.ns < 10 * NSEC_PER_SEC, "direct reclaim took %llu ms",
 		 div_u64(s.ns, NSEC_PER_MSEC));
 	for (i = 0; i < 6; i++) {
 		if (i & 1) {

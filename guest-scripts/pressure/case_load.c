@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Real pressure: more objects than memory, threads, objects held beside a load. */
-#include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/sizes.h>
@@ -119,7 +118,6 @@ static void case_release(struct tp_run *run)
 	tp_dev_free(run, dev);
 }
 
-
 /* ---- threads that make more objects than there is memory, and want them back ---- */
 
 struct tp_plan {
@@ -142,9 +140,10 @@ struct tp_load {
 	struct rnd_state rnd;
 	struct completion *done;
 	atomic_t *left;
+	struct tp_guard *guard;	/* where the load can fill all memory for good */
 	struct tp_bo **bos;
 	int nr, max;
-	long purged, failed, interrupted;
+	long purged, failed, interrupted, refused;
 	/* Objects that share one lock and one bulk move; NULL where each has its own. */
 	struct tp_group *groups;
 };
@@ -155,6 +154,12 @@ struct tp_group {
 	struct ttm_lru_bulk_move bulk;
 	struct tp_bo *owner;
 };
+
+/* Allocations of the load fail by chance, as the attributes were armed: it hears -ENOMEM. */
+static bool tp_load_faulty(const struct tp_load *l)
+{
+	return l->run->k.fail > 0;
+}
 
 static u32 tp_lrand(struct tp_load *l, u32 below)
 {
@@ -171,6 +176,30 @@ static bool tp_lpct(struct tp_load *l, int knob, int plan)
 static bool tp_load_intr(struct tp_run *run, const struct tp_plan *plan)
 {
 	return run->k.interrupt >= 0 ? run->k.interrupt : plan->interruptible;
+}
+
+/*
+ * Whether that answer says that an allocation failed. Where it was that of a page
+ * table, for attributes, set_pages_array_*() turns -ENOMEM into -EINVAL.
+ */
+static bool tp_load_refused(struct tp_load *l, enum ttm_caching caching, int ret)
+{
+	return ret == -ENOMEM ||
+	       (ret == -EINVAL && caching != ttm_cached && tp_load_faulty(l));
+}
+
+/* Whether that answer of populate() is one to be asked again after. */
+static bool tp_load_again(struct tp_load *l, struct tp_bo *bo, int ret)
+{
+	if (ret == -EINTR || ret == -ERESTARTSYS) {
+		l->interrupted++;
+		flush_signals(current);
+		return true;
+	}
+	if (!tp_load_refused(l, bo->args.caching, ret) || !tp_is_failing())
+		return false;
+	l->refused++;
+	return true;
 }
 
 /* One object: content as it should be, or zeroes where it was purged. */
@@ -194,11 +223,7 @@ static bool tp_load_touch(struct tp_load *l, struct tp_bo *bo, const char *when)
 	}
 	do {
 		ret = tp_bo_populate(bo, &ctx);
-		if (ret == -EINTR || ret == -ERESTARTSYS) {
-			l->interrupted++;
-			flush_signals(current);
-		}
-	} while ((ret == -EINTR || ret == -ERESTARTSYS) && tries++ < 10000);
+	} while (tp_load_again(l, bo, ret) && tries++ < 10000);
 	if (ret) {
 		l->failed++;
 		ok = l->plan->may_fail && ret == -ENOMEM;
@@ -256,6 +281,28 @@ static void tp_load_state(struct tp_load *l, struct tp_bo *bo)
 	}
 }
 
+static void tp_load_free(struct tp_load *l)
+{
+	int i;
+
+	for (i = 0; i < l->nr; i++) {
+		struct tp_bo *bo = l->bos[i];
+
+		/* What was failed so often is whole, for all that. */
+		if (tp_load_faulty(l) && !l->run->failed)
+			tp_load_touch(l, bo, "after failures");
+		tp_bo_lock(bo);
+		if (bo->base.pin_count) {
+			tp_check(l->run, ttm_tt_is_populated(bo->base.ttm),
+				 "a pinned object was pushed out");
+			ttm_bo_unpin(&bo->base);
+		}
+		tp_load_state(l, bo);
+		tp_bo_unlock(bo);
+		tp_bo_put(bo);
+	}
+}
+
 static void tp_load_work(struct tp_load *l)
 {
 	const struct tp_plan *plan = l->plan;
@@ -264,7 +311,8 @@ static void tp_load_work(struct tp_load *l)
 	u64 made = 0;
 	int i, cycle, err, cycles = run->k.cycles > 0 ? run->k.cycles : plan->cycles;
 
-	while (made < l->bytes && l->nr < l->max && !run->failed) {
+	while (made < l->bytes && l->nr < l->max && !run->failed &&
+	       !(l->guard && tp_guard_used(l->guard, 4))) {
 		struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = plan->may_fail };
 		struct tp_group *g = l->groups ? &l->groups[tp_lrand(l, TP_GROUPS)] : NULL;
 		struct tp_bo_args args;
@@ -293,7 +341,8 @@ static void tp_load_work(struct tp_load *l)
 		}
 		if (err) {
 			l->failed++;
-			if (!plan->may_fail || err != -ENOMEM)
+			if (!(plan->may_fail || tp_load_faulty(l)) ||
+			    !tp_load_refused(l, args.caching, err))
 				tp_eq(run, err, 0, "creating an object after %llu MiB", made >> 20);
 			if (bo)
 				tp_bo_unlock(bo);
@@ -303,6 +352,9 @@ static void tp_load_work(struct tp_load *l)
 				l->bos[l->nr++] = bo;
 				bo->key = 0;
 			}
+			/* Where failures are made there may be memory for the next one. */
+			if (tp_load_faulty(l) && l->failed < l->max)
+				continue;
 			break;
 		}
 		tp_bo_fill(bo, run->k.seed + l->seed + l->nr);
@@ -345,19 +397,6 @@ static void tp_load_work(struct tp_load *l)
 			cond_resched();
 		}
 	}
-	for (i = 0; i < l->nr; i++) {
-		struct tp_bo *bo = l->bos[i];
-
-		tp_bo_lock(bo);
-		if (bo->base.pin_count) {
-			tp_check(run, ttm_tt_is_populated(bo->base.ttm),
-				 "a pinned object was pushed out");
-			ttm_bo_unpin(&bo->base);
-		}
-		tp_load_state(l, bo);
-		tp_bo_unlock(bo);
-		tp_bo_put(bo);
-	}
 }
 
 static int tp_load_thread(void *data)
@@ -365,7 +404,10 @@ static int tp_load_thread(void *data)
 	struct tp_load *l = data;
 
 	allow_signal(SIGUSR1);
+	tp_make_fail(tp_load_faulty(l));
 	tp_load_work(l);
+	tp_make_fail(false);
+	tp_load_free(l);
 	if (atomic_dec_and_test(l->left))
 		complete(l->done);
 	while (!kthread_should_stop()) {
@@ -438,6 +480,17 @@ static void tp_load_fini(struct tp_load *l)
 	kvfree(l->bos);
 }
 
+/* Without swap, objects that stay: others may be left with nothing, and are not to be killed. */
+static bool tp_load_fills(struct tp_run *run, const struct tp_plan *plan, u64 total)
+{
+	int purgeable = run->k.purgeable >= 0 ? run->k.purgeable : plan->purgeable;
+	struct sysinfo si;
+
+	si_meminfo(&si);
+	return plan->may_fail &&
+	       TP_PAGES(div_u64(total * (100 - purgeable), 100)) > si.freeram / 4 * 3;
+}
+
 static void tp_load_run(struct tp_run *run, const struct tp_plan *plan)
 {
 	struct tp_dev_args dargs = {
@@ -452,9 +505,10 @@ static void tp_load_run(struct tp_run *run, const struct tp_plan *plan)
 	unsigned long oom[2], in[2], out[2];
 	struct tp_load *loads;
 	atomic_t left;
-	long purged = 0, failed = 0, interrupted = 0, objects = 0;
-	bool intr = tp_load_intr(run, plan);
+	long purged = 0, failed = 0, interrupted = 0, refused = 0, objects = 0;
+	bool intr = tp_load_intr(run, plan), fills = tp_load_fills(run, plan, total);
 	unsigned long wait = HZ;
+	struct tp_guard guard;
 	struct tp_dev *dev;
 	u64 t0;
 	int i;
@@ -467,6 +521,10 @@ static void tp_load_run(struct tp_run *run, const struct tp_plan *plan)
 	if (!before || !loads)
 		goto out;
 	tp_events(&oom[0], &in[0], &out[0]);
+	if (fills) {
+		tp_guard_start(&guard, 0);
+		tp_guard_set_aside(&guard);
+	}
 	atomic_set(&left, threads);
 	t0 = ktime_get_ns();
 	for (i = 0; i < threads; i++) {
@@ -474,6 +532,7 @@ static void tp_load_run(struct tp_run *run, const struct tp_plan *plan)
 
 		l->done = &done;
 		l->left = &left;
+		l->guard = fills ? &guard : NULL;
 		if (!tp_load_init(l, run, plan, div_u64(total, threads), i))
 			tp_bug(run, "no memory for the load itself");
 		tasks[i] = kthread_run(tp_load_thread, l, "ttm_pressure/%d", i);
@@ -496,7 +555,12 @@ static void tp_load_run(struct tp_run *run, const struct tp_plan *plan)
 		failed += loads[i].failed;
 		objects += loads[i].nr;
 		interrupted += loads[i].interrupted;
+		refused += loads[i].refused;
 		tp_load_fini(&loads[i]);
+	}
+	if (fills) {
+		tp_guard_end(&guard);
+		tp_metric(run, "oom_calls", atomic_read(&guard.own) + atomic_read(&guard.others));
 	}
 	tp_events(&oom[1], &in[1], &out[1]);
 	tp_eq(run, oom[1] - oom[0], 0, "OOM kills");
@@ -506,6 +570,9 @@ static void tp_load_run(struct tp_run *run, const struct tp_plan *plan)
 	tp_metric(run, "objects_purged", purged);
 	tp_metric(run, "failed", failed);
 	tp_metric(run, "interrupted", interrupted);
+	tp_metric(run, "refused", refused);
+	if (!objects)
+		tp_skip(run, "needs memory for at least one object");
 	tp_metric(run, "pswpin", in[1] - in[0]);
 	tp_metric(run, "pswpout", out[1] - out[0]);
 #define M(f) tp_metric(run, #f, atomic64_read(&tp_stats.f) - atomic64_read(&before->f))
@@ -666,7 +733,8 @@ const struct tp_case tp_cases_load[] = {
 	  case_pressure_wc, NL | TP_NEED_PAT },
 	{ "pressure_mixed", "I1,I2,I5,I16,I18", "all kinds together, with signals",
 	  case_pressure_mixed, NL },
-	{ "pressure_bulk", "I1,I15,I18", "members of bulk moves under pressure", case_pressure_bulk, NL },
+	{ "pressure_bulk", "I1,I15,I18", "members of bulk moves under pressure",
+	  case_pressure_bulk, NL },
 	{ "noswap_purge", "I2,I3,I18", "no swap: purgeable objects make room", case_noswap_purge,
 	  TP_NEED_BACKUP | TP_NEED_NOSWAP | TP_LOUD },
 	{ "hold", "I1", "(control) populates objects and keeps them", case_hold,

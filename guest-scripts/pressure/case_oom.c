@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Out of memory at each allocation in turn, all the time, and for real. */
+/* Out of memory at each allocation in turn, and all the time. */
 #include <linux/mm.h>
-#include <linux/notifier.h>
-#include <linux/oom.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
@@ -69,17 +67,20 @@ static void case_oom_populate(struct tp_run *run)
 /* Any result is fine as long as it is true and nothing is lost. */
 static void case_oom_backup(struct tp_run *run)
 {
+	/* The smallest has so few points that none of them is stepped over. */
+	static const u32 pages[] = { 70, 37, 5 };
 	struct tp_dev *dev = tp_dev_new(run, NULL);
-	u32 n, partial = 0, failed = 0, full = 0;
+	u32 n, left, partial = 0, failed = 0, full = 0;
 	char how[80];
 	int k;
 
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	for (k = 0; k < 2 && !run->failed; k++) {
-		for (n = 1; n < 120 && !run->failed; n += 1 + n / 24) {
-			struct tp_bo_args args = { .size = (k ? 37 : 70) * SZ_4K,
+	for (k = 0; k < ARRAY_SIZE(pages) && !run->failed; k++) {
+		left = 0;
+		for (n = 1; n < 400 && !left && !run->failed; n += k == 2 ? 1 : 1 + n / 24) {
+			struct tp_bo_args args = { .size = pages[k] * SZ_4K,
 						   .caching = ttm_cached };
 			struct tp_bo *bo = tp_fault_new(run, dev, &args);
 			u64 before;
@@ -93,6 +94,8 @@ static void case_oom_backup(struct tp_run *run)
 			before = tp_lru_hash(dev);
 			tp_fail_nth(n);
 			ret = tp_bo_backup(&bo->base, NULL, false, false, false);
+			/* Where the countdown has not ended there are no more points. */
+			left = tp_fail_left();
 			tp_fail_nth(0);
 			if (ret > 0) {
 				tp_backed(run, bo, ret, how);
@@ -405,137 +408,6 @@ static void case_dma_refused(struct tp_run *run)
 	tp_dev_free(run, dev);
 }
 
-/* ---- memory that is really gone ---- */
-
-static struct page *tp_ballast[512];
-static struct task_struct *tp_oom_task;
-static atomic_t tp_oom_own, tp_oom_other;
-
-/* Called before anybody is killed: tells who asked for it, and prevents it. */
-static int tp_oom_notify(struct notifier_block *nb, unsigned long action, void *data)
-{
-	unsigned long *freed = data;
-	int i;
-
-	atomic_inc(current == tp_oom_task ? &tp_oom_own : &tp_oom_other);
-	for (i = 0; i < ARRAY_SIZE(tp_ballast); i++) {
-		if (tp_ballast[i]) {
-			__free_page(tp_ballast[i]);
-			tp_ballast[i] = NULL;
-			(*freed)++;
-		}
-	}
-	return NOTIFY_OK;
-}
-
-static struct notifier_block tp_oom_nb = { .notifier_call = tp_oom_notify };
-
-/* All memory in use, none to be reclaimed: an error, and no killer is called. */
-static void case_oom_mayfail(struct tp_run *run)
-{
-	struct tp_bo_args args = { .size = SZ_1M, .caching = ttm_cached, .in_system = true };
-	struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = true };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct tp_bo *out[8] = { }, *bo, *next;
-	bool swap = TP_HAVE_BACKUP && get_nr_swap_pages() > 4096;
-	unsigned int filled = 0, failed = 0, tries = 0;
-	int i, round, ret = 0;
-
-	if (!dev)
-		return;
-	if (IS_ENABLED(CONFIG_KASAN)) {
-		/* The shadow and the stacks that it keeps take the last pages first. */
-		tp_skip(run, "needs a kernel without KASAN");
-		tp_dev_free(run, dev);
-		return;
-	}
-	dev->shrink_off = true;
-	for (i = 0; i < ARRAY_SIZE(out) && swap; i++) {
-		out[i] = tp_fault_new(run, dev, &(struct tp_bo_args){
-			.size = SZ_256K, .caching = ttm_cached });
-		if (!out[i])
-			goto out;
-		tp_bo_lock(out[i]);
-		tp_eq(run, tp_bo_backup(&out[i]->base, NULL, false, true, true), out[i]->nr,
-		      "pages backed up");
-		tp_bo_unlock(out[i]);
-	}
-	tp_wait_writeback();
-	for (i = 0; i < totalram_pages() / 256 + 8; i++)
-		if (!tp_bo_new(dev, &args, NULL))
-			break;
-	for (i = 0; i < ARRAY_SIZE(tp_ballast); i++)
-		tp_ballast[i] = alloc_page(GFP_KERNEL | __GFP_NORETRY);
-	atomic_set(&tp_oom_own, 0);
-	atomic_set(&tp_oom_other, 0);
-	tp_oom_task = current;
-	register_oom_notifier(&tp_oom_nb);
-
-	list_for_each_entry(bo, &dev->bos, link) {
-		if (bo->nr != 256)
-			continue;
-		tp_bo_lock(bo);
-		ret = tp_bo_populate(bo, &ctx);
-		tp_bo_unlock(bo);
-		/* Once is enough to know, and what was set aside lasts for once. */
-		if (ret || atomic_read(&tp_oom_own))
-			break;
-		filled++;
-	}
-	tp_eq(run, ret, -ENOMEM, "populate when all memory is in use");
-	tp_eq(run, atomic_read(&tp_oom_own), 0, "calls of the OOM killer by populate");
-	for (round = 0; round < 6 && !atomic_read(&tp_oom_own); round++) {
-		for (i = 0; i < ARRAY_SIZE(out) && out[i]; i++) {
-			tp_bo_lock(out[i]);
-			ret = tp_bo_populate(out[i], &ctx);
-			if (ret) {
-				failed++;
-				tp_eq(run, ret, -ENOMEM, "restore when all memory is in use");
-			}
-			tp_bo_unlock(out[i]);
-		}
-	}
-	tp_eq(run, atomic_read(&tp_oom_own), 0, "calls of the OOM killer by restore");
-	/* Nor does a backup, which needs memory before it gives any. */
-	list_for_each_entry(bo, &dev->bos, link) {
-		long got;
-
-		if (atomic_read(&tp_oom_own))
-			break;
-		if (!swap || bo->nr != 256 || !ttm_tt_is_populated(bo->base.ttm))
-			continue;
-		tp_bo_lock(bo);
-		got = tp_bo_backup(&bo->base, NULL, false, false, true);
-		tp_bo_unlock(bo);
-		tp_check(run, got == -EBUSY || got > 0, "backup when all memory is in use: %ld",
-			 got);
-		if (++tries == 6)
-			break;
-	}
-	tp_eq(run, atomic_read(&tp_oom_own), 0, "calls of the OOM killer by backup");
-	unregister_oom_notifier(&tp_oom_nb);
-	list_for_each_entry_safe(bo, next, &dev->bos, link)
-		if (bo->nr == 256)
-			tp_bo_put(bo);
-	for (i = 0; i < ARRAY_SIZE(tp_ballast); i++) {
-		if (tp_ballast[i])
-			__free_page(tp_ballast[i]);
-		tp_ballast[i] = NULL;
-	}
-	tp_metric(run, "objects", filled);
-	tp_metric(run, "restores_failed", failed);
-	tp_metric(run, "oom_by_others", atomic_read(&tp_oom_other));
-	for (i = 0; i < ARRAY_SIZE(out) && out[i]; i++) {
-		tp_bo_lock(out[i]);
-		tp_fault_in(run, out[i], "restore when there is memory again");
-		tp_bo_unlock(out[i]);
-	}
-out:
-	for (i = 0; i < ARRAY_SIZE(out); i++)
-		tp_bo_put(out[i]);
-	tp_dev_free(run, dev);
-}
-
 /*
  * Suspected from reading: cached pages staged for a later change of attributes
  * are changed when a page comes from a pool, but a restore that is interrupted
@@ -599,8 +471,6 @@ const struct tp_case tp_cases_oom[] = {
 	  TP_NEED_FAULT },
 	{ "oom_total", "I7,I15,I17", "no memory at all: walks end, nothing moves, no kill",
 	  case_oom_total, NF },
-	{ "oom_mayfail", "I5,I11,I17", "all memory in use: an error for who may fail, no OOM killer",
-	  case_oom_mayfail, TP_NEED_BACKUP | TP_LOUD },
 	{ "suspect_e_staged", "I12", "pages staged for WC and freed in mid-restore are cached",
 	  case_suspect_e_staged, NF | TP_HIDDEN | TP_NEED_PAT },
 	{ "dma_refused", "I6,I12", "DMA mappings refused while populating and restoring",

@@ -298,18 +298,18 @@ static void case_busy_signal(struct tp_run *run)
 		if (IS_ERR(task))
 			break;
 		get_task_struct(task);
-		wait_for_completion(&w.started);
+		tp_wait_done(&w.started);
 		schedule_timeout_uninterruptible(HZ / 20);
 		send_sig(SIGUSR1, task, 1);
 		if (!k)
-			tp_check(run, wait_for_completion_timeout(&w.done, 5 * HZ),
+			tp_check(run, wait_for_completion_timeout(&w.done, 30 * HZ),
 				 "a signal did not end the wait");
 		else
 			tp_check(run, !wait_for_completion_timeout(&w.done, HZ / 10),
 				 "a signal ended a wait that may not be interrupted");
 		tp_bo_idle(bo);
 		if (k)
-			wait_for_completion(&w.done);
+			tp_wait_done(&w.done);
 		kthread_stop(task);
 		put_task_struct(task);
 		tp_bo_lock(bo);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Walks that lock in other ways, walks along bulk moves, mappings cleared. */
-#include <linux/delay.h>
 #include <linux/dma-resv.h>
 #include <linux/kthread.h>
 #include <linux/sizes.h>
@@ -76,16 +75,27 @@ out:
 struct tp_holder {
 	struct tp_bo *bo;
 	struct completion locked;
+	struct task_struct *walker;
+	bool walking, walked;
 };
 
-/* Somebody else who has an object locked for a while. */
+/* Nothing but a lock makes a walker sleep. */
+static bool tp_walker_waits(const struct tp_holder *h)
+{
+	if (READ_ONCE(h->walked))
+		return true;
+	/* Pairs with the walk: it is back from the sleep before. */
+	return smp_load_acquire(&h->walking) && !task_is_running(h->walker);
+}
+
+/* Somebody else who has an object locked, until the walk waits for it or has gone past. */
 static int tp_hold(void *data)
 {
 	struct tp_holder *h = data;
 
 	tp_bo_lock(h->bo);
 	complete(&h->locked);
-	msleep(80);
+	tp_wait_for(tp_walker_waits(h));
 	tp_bo_unlock(h->bo);
 	while (!kthread_should_stop())
 		schedule_timeout_interruptible(1);
@@ -119,20 +129,23 @@ static void case_walk_ticket(struct tp_run *run)
 			.ctx = &ctx, .trylock_only = k == 2, .ticket = &ticket,
 		};
 
-		struct tp_holder holder = { .bo = bos[1] };
+		struct tp_holder holder = { .bo = bos[1], .walker = current };
 
 		init_completion(&holder.locked);
 		task = kthread_run(tp_hold, &holder, "ttm_pressure_h");
 		if (IS_ERR(task))
 			break;
-		wait_for_completion(&holder.locked);
+		tp_wait_done(&holder.locked);
 		ww_acquire_init(&ticket, &reservation_ww_class);
 		n = 0;
+		/* Pairs with tp_walker_waits(). */
+		smp_store_release(&holder.walking, true);
 		ttm_bo_lru_for_each_reserved_guarded(&curs, ttm_manager_type(&dev->bdev, TTM_PL_TT),
 						     &arg, tbo) {
 			tp_check(run, dma_resv_is_locked(tbo->base.resv), "handed out unlocked");
 			n++;
 		}
+		WRITE_ONCE(holder.walked, true);
 		tp_check(run, !IS_ERR(tbo), "a walk ended with %ld", PTR_ERR(tbo));
 		tp_eq(run, n, k ? 2 : 3, "objects of walk %d", k);
 		tp_check(run, !arg.ticket == !k, "the ticket of walk %d", k);

@@ -48,6 +48,16 @@
 #define TP_HAVE_NATIVE_ORDER 0
 #endif
 
+/*
+ * 7.2: an object with page attributes and without pages can be shrunk; before, it
+ * ends in an oops unless the driver asks ttm_bo_shrink_suitable().
+ */
+#if TP_KERNEL >= 7002
+#define TP_EMPTY_UNCACHED 1
+#else
+#define TP_EMPTY_UNCACHED 0
+#endif
+
 /* 7.3: ttm_bo_vmap() refuses an object without pages of its own. */
 #if TP_KERNEL >= 7003
 #define TP_SG_VMAP_REFUSED 1
@@ -180,6 +190,15 @@ static inline unsigned int tp_fail_left(void)
 	return current->fail_nth;
 #else
 	return 0;
+#endif
+}
+
+static inline bool tp_is_failing(void)
+{
+#ifdef CONFIG_FAULT_INJECTION
+	return current->make_it_fail;
+#else
+	return false;
 #endif
 }
 

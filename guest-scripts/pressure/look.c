@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What can be looked at: counters, pools, page attributes, DMA mappings. */
 #include <linux/cpumask.h>
-#include <linux/delay.h>
 #include <linux/dma-map-ops.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -226,13 +225,12 @@ void tp_counters_read(struct tp_counters *c)
 	c->known = tp_known_pages();
 }
 
+unsigned long tp_patience = 20 * HZ;
+
 /* A page freed under writeback keeps its swap entry until reclaim comes by. */
 void tp_wait_writeback(void)
 {
-	int i;
-
-	for (i = 0; i < 100 && tp_node_stat(NR_WRITEBACK) > 0; i++)
-		msleep(20);
+	tp_wait_for(tp_node_stat(NR_WRITEBACK) <= 0);
 }
 
 /* Who reads the result has files open as well, and the kernel counts in batches. */
@@ -240,25 +238,28 @@ void tp_wait_writeback(void)
 /* Page tables, stacks, what processors keep for themselves. */
 #define TP_KNOWN_SLACK	512
 
+/* Entries of pages that reclaim has yet to look at are no leak. */
+#define TP_SWAP_SLACK	32
+
+static bool tp_all_back(struct tp_run *run, struct tp_counters *c)
+{
+	flush_delayed_fput();
+	tp_counters_read(c);
+	c->files = tp_open_files();
+	return c->gpu_active == run->start.gpu_active &&
+	       c->gpu_reclaim == run->start.gpu_reclaim &&
+	       run->start.known - c->known <= TP_KNOWN_SLACK &&
+	       c->files <= run->start.files + TP_FILES_SLACK &&
+	       (!run->quiet || (c->shmem <= run->start.shmem &&
+				c->swap_free + TP_SWAP_SLACK >= run->start.swap_free));
+}
+
 /* Files are put with a delay: wait for what is allowed to be late. */
 void tp_leak_check(struct tp_run *run)
 {
 	struct tp_counters c;
-	int i;
 
-	for (i = 0; i < 40; i++) {
-		flush_delayed_fput();
-		tp_counters_read(&c);
-		c.files = tp_open_files();
-		if (c.gpu_active == run->start.gpu_active &&
-		    c.gpu_reclaim == run->start.gpu_reclaim &&
-		    run->start.known - c.known <= TP_KNOWN_SLACK &&
-		    c.files <= run->start.files + TP_FILES_SLACK &&
-		    c.shmem <= run->start.shmem &&
-		    c.swap_free >= run->start.swap_free)
-			break;
-		msleep(25);
-	}
+	tp_wait_for(tp_all_back(run, &c));
 	tp_eq(run, c.gpu_active, run->start.gpu_active, "afterwards: GPUActive in pages");
 	tp_eq(run, c.gpu_reclaim, run->start.gpu_reclaim, "afterwards: GPUReclaim in pages");
 	tp_eq(run, c.bo_count, run->start.bo_count, "afterwards: objects of TTM");
@@ -274,8 +275,7 @@ void tp_leak_check(struct tp_run *run)
 		if (c.shmem > run->start.shmem)
 			tp_bug(run, "afterwards: shmem grew from %ld to %ld pages",
 			       run->start.shmem, c.shmem);
-		/* Entries of pages that reclaim has yet to look at are no leak. */
-		if (c.swap_free + 32 < run->start.swap_free)
+		if (c.swap_free + TP_SWAP_SLACK < run->start.swap_free)
 			tp_bug(run, "afterwards: swap free fell from %ld to %ld pages",
 			       run->start.swap_free, c.swap_free);
 	} else {

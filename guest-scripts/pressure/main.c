@@ -15,9 +15,9 @@
 #include "pressure.h"
 
 static const struct tp_case * const tp_tables[] = {
-	tp_cases_backup, tp_cases_fault, tp_cases_oom, tp_cases_room, tp_cases_free, tp_cases_shrink,
-	tp_cases_lru, tp_cases_pool, tp_cases_contract, tp_cases_load,
-	tp_cases_misc, tp_cases_map, tp_cases_walk,
+	tp_cases_backup, tp_cases_fault, tp_cases_oom, tp_cases_full, tp_cases_room,
+	tp_cases_free, tp_cases_shrink, tp_cases_empty, tp_cases_lru, tp_cases_pool,
+	tp_cases_contract, tp_cases_load, tp_cases_misc, tp_cases_map, tp_cases_walk,
 };
 
 struct tp_stats tp_stats;
@@ -177,6 +177,7 @@ static const struct tp_key tp_keys[] = {
 	TP_KEY("touch", K_ENUM, touch, 0, 0, "seq,random,none"),
 	TP_KEY("writeback", K_ENUM, writeback, 0, 0, "auto,always,never"),
 	TP_KEY("verify", K_ENUM, verify, 0, 0, "full,head,none"),
+	TP_KEY("fail", K_INT, fail, 0, 1, NULL),
 };
 
 static void tp_keys_say(const char *what)

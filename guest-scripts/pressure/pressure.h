@@ -3,8 +3,12 @@
 #define TTM_PRESSURE_H
 
 #include <linux/atomic.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/jiffies.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/notifier.h>
 #include <linux/shrinker.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
@@ -50,6 +54,7 @@ struct tp_knobs {
 	int touch;
 	int writeback;
 	int verify;
+	int fail;
 };
 
 /* Global counters that must be back where they were when a case has ended. */
@@ -230,6 +235,28 @@ struct device *tp_parent(void);
 #define __FILE_NAME__ kbasename(__FILE__)
 #endif
 
+/*
+ * For what comes about in its own time: whether it did. A guest on a busy host is
+ * slow, so nobody gives up early; but where that was in vain once it is a bug that
+ * other cases will meet as well, and they give up soon.
+ */
+extern unsigned long tp_patience;
+#define tp_wait_for(cond) ({						\
+	unsigned long _end = jiffies + tp_patience;			\
+	bool _ok;							\
+	while (!(_ok = !!(cond)) && time_before(jiffies, _end))		\
+		msleep(20);						\
+	if (!_ok)							\
+		tp_patience = HZ;					\
+	_ok; })
+
+/* For work that may take minutes; the task must not look as if it hung. */
+static inline void tp_wait_done(struct completion *done)
+{
+	while (!wait_for_completion_timeout(done, HZ))
+		;
+}
+
 /* device.c */
 struct tp_dev *tp_dev_new(struct tp_run *run, const struct tp_dev_args *args);
 void tp_dev_free(struct tp_run *run, struct tp_dev *dev);
@@ -330,6 +357,22 @@ void tp_shrinker_del(struct tp_dev *dev);
 unsigned long tp_trigger_count(struct tp_dev *dev, gfp_t gfp);
 void tp_trigger_scan(struct tp_dev *dev, struct tp_scan *s);
 
+/* guard.c */
+struct tp_guard {
+	struct notifier_block nb;
+	struct task_struct *task;	/* who may not call the OOM killer */
+	struct list_head pages;
+	unsigned long left, portion, set_aside;
+	spinlock_t lock;
+	atomic_t own, others;		/* calls of the OOM killer */
+};
+
+void tp_guard_start(struct tp_guard *g, unsigned long portion);
+void tp_guard_set_aside(struct tp_guard *g);
+void tp_guard_end(struct tp_guard *g);
+bool tp_guard_take(struct tp_guard *g);
+bool tp_guard_used(struct tp_guard *g, unsigned int eighths);
+
 /* case_fault.c, for case_oom.c as well */
 const char *tp_fault_how(char *buf, size_t len, const struct tp_bo_args *a, u32 n);
 struct tp_bo *tp_fault_new(struct tp_run *run, struct tp_dev *dev,
@@ -342,6 +385,6 @@ extern const struct tp_case tp_cases_backup[], tp_cases_fault[], tp_cases_free[]
 extern const struct tp_case tp_cases_shrink[], tp_cases_lru[], tp_cases_pool[];
 extern const struct tp_case tp_cases_contract[], tp_cases_load[], tp_cases_misc[];
 extern const struct tp_case tp_cases_map[], tp_cases_walk[], tp_cases_oom[];
-extern const struct tp_case tp_cases_room[];
+extern const struct tp_case tp_cases_full[], tp_cases_room[], tp_cases_empty[];
 
 #endif

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The state of an object, of all objects together, and of pages let go. */
-#include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
@@ -276,20 +275,21 @@ static void tp_sum(struct tp_run *run, struct tp_sums *s)
 	s->c.dma_mapped -= run->start.dma_mapped;
 }
 
+static bool tp_settled(const struct tp_sums *s)
+{
+	return s->restoring || (s->c.gpu_active == s->real &&
+				(!s->pools || s->c.gpu_reclaim == s->pooled));
+}
+
 /* The counters say what the page arrays say, when nobody else is at work. */
 void tp_balance(struct tp_run *run, const char *when)
 {
 	struct tp_sums s;
-	int i;
 
 	tp_sum(run, &s);
 	/* After real pressure reclaim may still be going through the pools. */
-	for (i = 0; i < 50 && !run->quiet; i++) {
-		if (s.c.gpu_active == s.real && s.c.gpu_reclaim == s.pooled)
-			break;
-		msleep(20);
-		tp_sum(run, &s);
-	}
+	if (!run->quiet && TP_HAVE_GPU_STATS)
+		tp_wait_for((tp_sum(run, &s), tp_settled(&s)));
 	if (run->dev->args.dma_alloc)
 		return;
 	if (TP_HAVE_GPU_STATS && !s.restoring)

@@ -52,6 +52,7 @@ class Bench:
     module_tree: Path | None = None  # what the guest gets as /lib/modules, where it is not the build's own
     stop_at_first: bool = False  # a suite may end at its first red case
     stop: threading.Event | None = None  # set when the user ends the command
+    slowness: float = 1.0  # of the kernel's profile
     crowd: float = 1.0  # how many times slower a guest may get when others start beside it
 
 
@@ -87,12 +88,13 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
             run=_AROUND_SUITES_SECONDS + sum(suite.deadline + _AROUND_SUITES_SECONDS for suite in suites),
             silence=_SILENCE_SECONDS,
             suites=tuple((suite.name, suite.deadline + _AROUND_SUITES_SECONDS) for suite in suites),
-        ).scaled(bench.crowd)
+        ).scaled(bench.crowd * bench.slowness)
         try:
             for image, size in images:
                 make_swap_image(image, size)
             shown = _shown(bench.progress)
-            result = boot(launch, place / "console.log", limits, shown, REFERENCE_READY_SECONDS, bench.stop)
+            expected = REFERENCE_READY_SECONDS * bench.slowness
+            result = boot(launch, place / "console.log", limits, shown, expected, bench.stop)
         finally:
             for image, _ in images:
                 image.unlink(missing_ok=True)  # their content is the guest's memory, of no use afterwards

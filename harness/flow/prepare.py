@@ -6,7 +6,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.checkout import data_directory
@@ -70,13 +70,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What the boots of a command share. `modules`: suite -> the directory with its own modules."""
+    """What the boots of a command share. `modules`: suite -> the directory with its own modules; `slowness` is the
+    profile's.
+    """
 
     tree: Tree
     build: Build
     root: Path
     accel: Accel
     modules: Mapping[str, Path]
+    slowness: float = 1.0
 
 
 class Stopwatch:
@@ -117,7 +120,7 @@ def prepare(
     watch.lap("root")
     settled = accel.settle(request.machine.accel, layout, lambda: _probe_kvm(build, root, progress))
     watch.lap("accelerator")
-    return Ready(tree, build, root, settled, modules)
+    return Ready(tree, build, root, settled, modules, profile.slowness)
 
 
 def tree_of(request: Request, layout: Layout, progress: Progress) -> Tree:
@@ -151,7 +154,7 @@ def profile_of(request: Request) -> Profile:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"the fragment {path} cannot be read: {error}") from error
     name = "+".join((profile.name, *(fragment.name for fragment in own)))
-    return compose(name, (*profile.fragments, *own))
+    return replace(compose(name, (*profile.fragments, *own)), slowness=profile.slowness)
 
 
 def _require_symbols(suites: tuple[Suite, ...], build: Build) -> None:

@@ -211,6 +211,7 @@ class _Boots:
             progress=Lane(self._board, planned.number),
             modules=ready.modules,
             stop=self._stop,
+            slowness=ready.slowness,
             crowd=self._crowd,
         )
         try:

@@ -155,6 +155,7 @@ class ProfileEntry:
     name: str
     about: str
     fragments: tuple[str, ...]
+    slowness: float = 1.0
 
 
 def parse_profiles(text: str) -> tuple[ProfileEntry, ...]:
@@ -167,7 +168,7 @@ def parse_profiles(text: str) -> tuple[ProfileEntry, ...]:
 
 
 def _profile_entry(name: str, table: object) -> ProfileEntry:
-    cure = 'a profile is [NAME] with about = "one line" and fragments = ["base", ...]'
+    cure = 'a profile is [NAME] with about = "one line", fragments = ["base", ...] and, if need be, slowness = 6.0'
     if not isinstance(table, dict):
         raise UserError(f"{PROFILES_FILE}: {name} is not a table", hint=cure)
     about, fragments = table.get("about"), table.get("fragments")
@@ -175,9 +176,12 @@ def _profile_entry(name: str, table: object) -> ProfileEntry:
         raise UserError(f"{PROFILES_FILE}: profile {name} has no text `about`", hint=cure)
     if not isinstance(fragments, list) or not fragments or not all(isinstance(part, str) for part in fragments):
         raise UserError(f"{PROFILES_FILE}: profile {name} has no list `fragments` of names", hint=cure)
-    if extra := sorted(set(table) - {"about", "fragments"}):
+    if extra := sorted(set(table) - {"about", "fragments", "slowness"}):
         raise UserError(f"{PROFILES_FILE}: profile {name} has an unknown key {extra[0]!r}", hint=cure)
-    return ProfileEntry(name, about, tuple(fragments))
+    slowness = table.get("slowness", 1.0)
+    if not isinstance(slowness, int | float) or not 1.0 <= slowness <= 100.0:
+        raise UserError(f"{PROFILES_FILE}: slowness of profile {name} is no number from 1.0 to 100.0", hint=cure)
+    return ProfileEntry(name, about, tuple(fragments), float(slowness))
 
 
 def read_profiles(configs_dir: Path) -> tuple[ProfileEntry, ...]:
@@ -193,7 +197,8 @@ def read_profile(name: str, configs_dir: Path) -> Profile:
             f"there is no profile {name!r} in {configs_dir / PROFILES_FILE}",
             hint=f"the profiles are {', '.join(sorted(entries))}",
         )
-    return compose(name, [_read_fragment(part, name, configs_dir) for part in entries[name].fragments])
+    profile = compose(name, [_read_fragment(part, name, configs_dir) for part in entries[name].fragments])
+    return replace(profile, slowness=entries[name].slowness)
 
 
 def _read_fragment(fragment: str, profile: str, configs_dir: Path) -> Fragment:

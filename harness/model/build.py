@@ -35,10 +35,13 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A named list of fragments on top of allnoconfig."""
+    """A named list of fragments on top of allnoconfig. `slowness`: how many times slower than the profile lean its
+    kernels boot and run; the limits of a guest are longer by so much.
+    """
 
     name: str
     fragments: tuple[Fragment, ...]
+    slowness: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

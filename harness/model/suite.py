@@ -77,12 +77,14 @@ class KnobForm(StrEnum):
     SIZE = "size"  # bytes, with K, M or G
     SHARE = "share"  # a size, or a percentage of free RAM: 200%
     CHOICE = "choice"
+    CHANCE = "chance"  # a whole percentage: 1%
 
 
 @dataclass(frozen=True, slots=True)
 class KnobSpec:
     """A parameter that a suite takes. `least` and `most` bound integers (as they are), sizes (in bytes) and
-    percentages of a share.
+    percentages. It means nothing without the knob `needs`; `cases` are globs of those that take it, where these are
+    fewer than the suite's `knob_cases`.
     """
 
     name: str
@@ -91,6 +93,8 @@ class KnobSpec:
     least: int = 0
     most: int = 0
     choices: tuple[str, ...] = ()
+    needs: str = ""
+    cases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ from harness.model.units import format_size, parse_size
 
 def check_knobs(knobs: Iterable[Knob], suites: Sequence[Suite]) -> None:
     """UserError names the knob, what is wrong with it, and the ones that there are."""
-    specs = {spec.name: spec for suite in suites for spec in suite.knobs}
+    specs = _specs(suites)
+    knobs = tuple(knobs)
+    given = {knob.name for knob in knobs}
     seen: set[str] = set()
     for knob in knobs:
         spec = specs.get(knob.name)
@@ -25,14 +27,30 @@ def check_knobs(knobs: Iterable[Knob], suites: Sequence[Suite]) -> None:
         seen.add(knob.name)
         if not _fits(spec, knob.value):
             raise UserError(f"the knob {knob.name} cannot be {knob.value!r}", hint=f"{spec.name}: {_form(spec)}")
+        if spec.needs and spec.needs not in given:
+            needed = specs[spec.needs]
+            raise UserError(
+                f"the knob {knob.name} means nothing without {needed.name}", hint=f"{needed.name}: {_form(needed)}"
+            )
 
 
 def check_knob_cases(knobs: Sequence[Knob], cases: Sequence[str], suites: Sequence[Suite]) -> None:
-    """UserError when knobs are given but none of the chosen cases takes any: they would change nothing."""
-    takers = [glob for suite in suites for glob in suite.knob_cases]
-    if not knobs or not cases or any(_meet(case, taker) for case in cases for taker in takers):
+    """UserError when a knob is given that none of the chosen cases takes: it would change nothing."""
+    if not cases:
         return
-    raise UserError(f"none of the cases {', '.join(cases)} takes knobs", hint=f"those that do: {', '.join(takers)}")
+    specs = _specs(suites)
+    every = tuple(glob for suite in suites for glob in suite.knob_cases)
+    for knob in knobs:
+        takers = specs[knob.name].cases or every
+        if not any(_meet(case, taker) for case in cases for taker in takers):
+            raise UserError(
+                f"none of the cases {', '.join(cases)} takes the knob {knob.name}",
+                hint=f"those that do: {', '.join(takers)}",
+            )
+
+
+def _specs(suites: Sequence[Suite]) -> dict[str, KnobSpec]:
+    return {spec.name: spec for suite in suites for spec in suite.knobs}
 
 
 def _meet(one: str, other: str) -> bool:
@@ -45,7 +63,9 @@ def _fits(spec: KnobSpec, value: str) -> bool:
         return value in spec.choices
     if spec.form is KnobForm.INTEGER:
         return value.isascii() and value.isdigit() and spec.least <= int(value) <= spec.most
-    if spec.form is KnobForm.SHARE and value.endswith("%"):
+    if spec.form is KnobForm.CHANCE and not value.endswith("%"):
+        return False
+    if spec.form in (KnobForm.SHARE, KnobForm.CHANCE) and value.endswith("%"):
         number = value[:-1]
         return number.isascii() and number.isdigit() and spec.least <= int(number) <= spec.most
     try:
@@ -62,6 +82,8 @@ def _form(spec: KnobSpec) -> str:
         return f"{', '.join(spec.choices)} ({spec.meaning})"
     if spec.form is KnobForm.INTEGER:
         return f"{spec.least} to {spec.most} ({spec.meaning})"
+    if spec.form is KnobForm.CHANCE:
+        return f"{spec.least}% to {spec.most}% ({spec.meaning})"
     if spec.form is KnobForm.SHARE:
         return f"{spec.least}% to {spec.most}% of free RAM, or a size ({spec.meaning})"
     return f"{format_size(spec.least)} to {format_size(spec.most)} ({spec.meaning})"

@@ -23,6 +23,21 @@ def _percent(name: str, meaning: str) -> KnobSpec:
     return KnobSpec(name, KnobForm.INTEGER, meaning, 0, 100)
 
 
+# The cases whose tasks ask for failures; hog_beside only holds objects.
+_LOAD = ("forward_progress", "pressure_*", "noswap_purge")
+
+
+def _failures(name: str, of: str) -> tuple[KnobSpec, ...]:
+    """A fault attribute of the kernel, for the tasks of the load alone."""
+    return (
+        KnobSpec(name, KnobForm.CHANCE, f"chance that {of} of the load fails", 1, 100, cases=_LOAD),
+        KnobSpec(
+            f"{name}_interval", KnobForm.INTEGER, "only each N-th can fail", 1, 1_000_000, needs=name, cases=_LOAD
+        ),
+        KnobSpec(f"{name}_times", KnobForm.INTEGER, "how often at most", 1, 1_000_000, needs=name, cases=_LOAD),
+    )
+
+
 KNOBS = (
     KnobSpec("bo", KnobForm.SIZE, "size of an object", 4 * KIB, 64 * MIB),
     KnobSpec("total", KnobForm.SHARE, "all objects together", 1, 400),
@@ -46,8 +61,18 @@ KNOBS = (
     ),
     KnobSpec("touch", KnobForm.CHOICE, "order of access", choices=("seq", "random", "none")),
     KnobSpec("writeback", KnobForm.CHOICE, "when the shrinker writes back", choices=("auto", "always", "never")),
-    _percent("backup_fault", "chance of ttm/backup_fault_inject in the cases of load"),
-    KnobSpec("backup_fault_times", KnobForm.INTEGER, "how often at most; without it no limit", 1, 1_000_000),
+    replace(_percent("backup_fault", "chance of ttm/backup_fault_inject in the cases of load"), cases=_LOAD),
+    KnobSpec(
+        "backup_fault_times",
+        KnobForm.INTEGER,
+        "how often at most; without it no limit",
+        1,
+        1_000_000,
+        needs="backup_fault",
+        cases=_LOAD,
+    ),
+    *_failures("failslab", "an allocation from a slab"),
+    *_failures("fail_page_alloc", "an allocation of pages"),
     KnobSpec("verify", KnobForm.CHOICE, "how much of the content is checked", choices=("full", "head", "none")),
 )
 
@@ -58,8 +83,9 @@ SUITE = Suite(
     arguments=(),
     symbols=("DRM_TTM", "DEBUG_FS", "SWAP"),
     requirements=(
-        Requirement("pressure.*", 85, since=(7, 2), swap=True),
+        Requirement("pressure.*", 88, since=(7, 2), swap=True),
         Requirement("pressure.*", 60, since=_MERGED, swap=True),
+        Requirement("pressure.*", 40, since=(7, 2), swap=False),
         Requirement("pressure.*", 35, since=_MERGED, swap=False),
         Requirement("pressure.*", 3, before=_MERGED),
     ),
@@ -83,14 +109,12 @@ SUITE = Suite(
     ),
     bad_disk=True,
     selectable=True,
-    knob_cases=("forward_progress", "pressure_*", "noswap_purge", "hog_beside"),
+    knob_cases=(*_LOAD, "hog_beside"),
     may_skip=(
         MaySkip("*", r"ttm_bo_shrink", "there is nothing to test before the series was merged", before=_MERGED),
         MaySkip("*", r"GPUActive in vmstat", "the counters came with 2232ba9c7931", before=(7, 1)),
         MaySkip("*", r"backup at native order", "the order is native since a3fdf74ffa59", before=(7, 2)),
-        MaySkip(
-            "pressure.oom_mayfail", r"without KASAN", "in the profile debug the checks take the last pages first"
-        ),
+        MaySkip("pressure.free_slabs", r"without KASAN", "its quarantine grows; kmemleak looks in the profile debug"),
         MaySkip("pressure.backup_large", r"needs more RAM", "its object has to leave room for two blocks of 4 MiB"),
         MaySkip("pressure.kmemleak", r"DEBUG_KMEMLEAK", "leaks are looked for in the profile debug"),
         MaySkip(
@@ -122,6 +146,7 @@ _KNOWN_BUGS = (
     _bug(
         "f_dma_alloc", r"GPUActive in pages: expected 0, got -\d+", "pools of the DMA API drive GPUActive below zero"
     ),
+    _bug("g_refused", r"the list it is on: expected 0, got -2", "purged and refused once, it is seen by no walk"),
     _bug(
         "bulk_empty", r"the list it is on: expected 1, got -2", "an object in an empty bulk move is seen by no walk"
     ),
@@ -131,7 +156,7 @@ FINDINGS = replace(
     SUITE,
     name="pressure-findings",
     title="bugs that the pressure suite showed in merged kernels, each expected to fail",
-    requirements=(Requirement("pressure.suspect_*", 9, since=(7, 2)),),
+    requirements=(Requirement("pressure.suspect_*", 10, since=(7, 2)),),
     cases=("suspect_*",),
     deadline=120.0,
     # What they leave behind (pages with wrong attributes, counters below zero) is why they have a boot of their own.

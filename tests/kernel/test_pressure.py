@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -26,7 +27,16 @@ CAUGHT = (
 NEUTRAL = "76-neutral-suitable-early-return"
 
 
-@pytest.mark.parametrize(("swap", "least"), [("disk:1G", 85), ("none", 35)])
+def figures_of(report: dict[str, Any], case: str) -> list[dict[str, float]]:
+    """What each boot's case printed."""
+    return [
+        {metric["name"]: metric["value"] for metric in one["metrics"]}
+        for one in report["cases"]
+        if one["name"] == f"pressure.{case}"
+    ]
+
+
+@pytest.mark.parametrize(("swap", "least"), [("disk:1G", 92), ("none", 42)])
 def test_an_unbroken_kernel_is_green(swap: str, least: int) -> None:
     report = ttm_harness("run", "--suite", "pressure", "--swap", swap)
     assert report["verdict"] == "good", report["reasons"]
@@ -37,6 +47,31 @@ def test_an_unbroken_kernel_is_green(swap: str, least: int) -> None:
     if swap != "none":
         assert metrics["stat.backed_up"] > 100_000
         assert metrics["pswpout"] > 10_000
+
+
+def test_all_memory_in_use_kills_nobody() -> None:
+    """Two machines side by side; who else runs out of memory meanwhile is given some."""
+    report = ttm_harness("run", "--suite", "pressure", "--case", "oom_mayfail", "--repeat", "2", "--seed", "100")
+    assert report["verdict"] == "good", report["reasons"]
+    assert executed(report, "pressure") == 2
+    for run in report["runs"]:
+        assert {metric["name"]: metric["value"] for metric in run["metrics"]}["oom_kill"] == 0
+    for figures in figures_of(report, "oom_mayfail"):
+        assert 150 < figures["objects"] < 256
+        assert figures["restores_failed"] > 0
+        assert figures["backups"] > 0
+
+
+@pytest.mark.parametrize("attribute", ["failslab", "fail_page_alloc"])
+def test_allocations_of_the_load_fail_by_chance(attribute: str) -> None:
+    asked = f"{attribute}=20%,{attribute}_interval=2,{attribute}_times=40,total=60%"
+    report = ttm_harness("run", "--suite", "pressure", "--case", "pressure_wc", "--knob", asked, "--seed", "7")
+    assert report["verdict"] == "good", report["reasons"]
+    (figures,) = figures_of(report, "pressure_wc")
+    assert figures[f"{attribute}_percent"] == 20
+    assert figures[f"{attribute}_interval"] == 2
+    assert 0 < figures[f"{attribute}_failures"] <= 40
+    assert figures["objects"] > 0
 
 
 def test_the_plot_is_drawn() -> None:

@@ -128,6 +128,9 @@ def test_ranges_that_meet_contradict() -> None:
         ('[a]\nabout = "x"\nfragments = []', "no list `fragments`"),
         ('[a]\nabout = "x"\nfragments = [1]', "no list `fragments`"),
         ('[a]\nabout = "x"\nfragments = ["b"]\nmore = 1', "unknown key 'more'"),
+        ('[a]\nabout = "x"\nfragments = ["b"]\nslowness = 0.5', "slowness of profile a"),
+        ('[a]\nabout = "x"\nfragments = ["b"]\nslowness = "6"', "slowness of profile a"),
+        ('[a]\nabout = "x"\nfragments = ["b"]\nslowness = inf', "slowness of profile a"),
     ],
 )
 def test_a_wrong_profile_file_is_explained(text: str, said: str) -> None:
@@ -162,6 +165,8 @@ def test_the_project_s_own_profiles_are_sound() -> None:
         used |= {fragment.name for fragment in profile.fragments}
         for version in ((6, 12, 0), (6, 15, 0), (7, 3, 0)):
             assert len(all_asks(for_version(profile, version)[0])) > 50
+    assert read_profile("lean", folder).slowness == 1.0
+    assert read_profile("debug", folder).slowness > 1.0
     assert used == {path.stem for path in folder.glob("*.config")}, "a fragment that no profile uses"
 
 

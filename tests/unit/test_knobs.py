@@ -14,7 +14,20 @@ SUITES = (ttm_kunit.SUITE, pressure.SUITE)
 
 
 @pytest.mark.parametrize(
-    "text", ["bo=1M", "bo=4K", "bo=64M", "total=200%", "total=100M", "caching=wc", "dma=1", "threads=16", "busy=0"]
+    "text",
+    [
+        "bo=1M",
+        "bo=4K",
+        "bo=64M",
+        "total=200%",
+        "total=100M",
+        "caching=wc",
+        "dma=1",
+        "threads=16",
+        "busy=0",
+        "failslab=1%",
+        "fail_page_alloc=100%",
+    ],
 )
 def test_what_fits(text: str) -> None:
     name, _, value = text.partition("=")
@@ -26,6 +39,7 @@ def test_what_fits(text: str) -> None:
     [
         *("bo=1K", "bo=65M", "bo=big", "total=401%", "total=0%", "total=%", "total=0", "total=-5%"),
         *("caching=wt", "caching=WC", "dma=2", "dma=-1", "dma=", "threads=0", "threads=17", "busy=101", "busy=٣"),
+        *("failslab=1", "failslab=0%", "failslab=101%", "failslab=0.5%", "failslab=%", "failslab=-1%", "failslab=١%"),
     ],
 )
 def test_what_does_not_fit(text: str) -> None:
@@ -60,5 +74,28 @@ def test_knobs_for_cases_that_take_them(cases: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("cases", [("walk_once",), ("content_*", "resume_each")])
 def test_knobs_that_would_change_nothing(cases: tuple[str, ...]) -> None:
     check_knob_cases((), cases, SUITES)
-    with pytest.raises(UserError, match="takes knobs"):
+    with pytest.raises(UserError, match="takes the knob bo"):
         check_knob_cases((Knob("bo", "1M"),), cases, SUITES)
+
+
+FAILURES = (Knob("failslab", "1%"), Knob("failslab_interval", "10"), Knob("failslab_times", "5"))
+
+
+def test_failures_by_chance() -> None:
+    check_knobs(FAILURES, SUITES)
+    check_knobs((Knob("fail_page_alloc_times", "5"), Knob("fail_page_alloc", "1%")), SUITES)
+    check_knob_cases(FAILURES, ("pressure_wc",), SUITES)
+
+
+@pytest.mark.parametrize("text", ["failslab_times=1", "failslab_interval=2", "backup_fault_times=3"])
+def test_how_often_is_nothing_without_a_chance(text: str) -> None:
+    name, _, value = text.partition("=")
+    with pytest.raises(UserError, match=f"{name} means nothing without"):
+        check_knobs((Knob(name, value), Knob("fail_page_alloc", "1%")), SUITES)
+
+
+@pytest.mark.parametrize("knob", [FAILURES[0], Knob("fail_page_alloc", "1%"), Knob("backup_fault", "5")])
+def test_failures_are_for_the_cases_of_load(knob: Knob) -> None:
+    check_knob_cases((Knob("bo", "1M"),), ("hog_beside",), SUITES)
+    with pytest.raises(UserError, match=f"takes the knob {knob.name}"):
+        check_knob_cases((knob,), ("hog_beside",), SUITES)
