@@ -26,7 +26,7 @@ def require(
     A requirement that some cases met by skipping turns these into NOT_RUN: a skip of what was required is no skip.
     `swap` says whether the machine has some.
     """
-    known = [one for one in suite.expected_failures if one.holds_for(version)]
+    known = [one for one in suite.expected_failures if one.on_kernel(version)]
     judged = [_expected(case, known) for case in cases if case.suite == suite.name]
     if suite.may_skip is not None:
         allowed = [one for one in suite.may_skip if one.holds_for(version, swap)]

@@ -7,46 +7,51 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OnKernels:
+    """Something that holds on kernels in [since, before)."""
+
+    since: tuple[int, int] = (0, 0)
+    before: tuple[int, int] = (9999, 0)
+
+    def on_kernel(self, version: tuple[int, int, int]) -> bool:
+        return self.since <= version[:2] < self.before
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OnMachines(_OnKernels):
+    """With `swap` only on machines that have swap (True) or have none (False)."""
+
+    swap: bool | None = None
+
+    def holds_for(self, version: tuple[int, int, int], swap: bool) -> bool:
+        return self.on_kernel(version) and self.swap in (None, swap)
+
+
 @dataclass(frozen=True, slots=True)
-class Requirement:
-    """What must have been executed for the suite to count, on kernels in [since, before).
+class Requirement(_OnMachines):
+    """What must have been executed for the suite to count.
 
     `case` is a glob over `SUITE.CASE` names as KTAP nests them (`ttm_pool.*`); at least `least` distinct cases
-    that match must have been executed. SKIP does not count. With `swap` it holds only on machines that have swap
-    (True) or have none (False).
+    that match must have been executed. SKIP does not count.
     """
 
     case: str
     least: int
-    since: tuple[int, int] = (0, 0)
-    before: tuple[int, int] = (9999, 0)
-    swap: bool | None = None
-
-    def holds_for(self, version: tuple[int, int, int], swap: bool) -> bool:
-        return self.since <= version[:2] < self.before and self.swap in (None, swap)
 
 
 @dataclass(frozen=True, slots=True)
-class MaySkip:
-    """A skip that is no gap: case a glob, `reason` a regular expression over what the case said.
-
-    Holds for kernels in [since, before), and with `swap` only on machines that have swap (True) or have none (False).
-    """
+class MaySkip(_OnMachines):
+    """A skip that is no gap: case a glob, `reason` a regular expression over what the case said."""
 
     case: str
     reason: str
     why: str
-    since: tuple[int, int] = (0, 0)
-    before: tuple[int, int] = (9999, 0)
-    swap: bool | None = None
-
-    def holds_for(self, version: tuple[int, int, int], swap: bool) -> bool:
-        return self.since <= version[:2] < self.before and self.swap in (None, swap)
 
 
 @dataclass(frozen=True, slots=True)
-class ExpectedFailure:
-    """A case that fails on kernels in [since, before) because of a known bug of theirs; `reason` names it.
+class ExpectedFailure(_OnKernels):
+    """A case that fails because of a known bug of the kernel; `reason` names it.
 
     Only a FAIL whose message matches `message` (a regular expression) is taken for it; a crash never is.
     """
@@ -54,11 +59,6 @@ class ExpectedFailure:
     case: str
     message: str
     reason: str
-    since: tuple[int, int] = (0, 0)
-    before: tuple[int, int] = (9999, 0)
-
-    def holds_for(self, version: tuple[int, int, int]) -> bool:
-        return self.since <= version[:2] < self.before
 
 
 @dataclass(frozen=True, slots=True)
