@@ -36,6 +36,7 @@ SEED_LOG = "seed.log"  # what make said when the objects were made, in the objec
 _MOST_CHANGES = 200
 _MOST_READ = 2000
 _MOST_LOOKED_AT = 8
+_NEAR = 10  # files that differ: no other build would save much
 _ROOTS = re.compile(
     r"(?:block|crypto|drivers|fs|init|io_uring|ipc|kernel|lib|mm|net|security|sound|virt"
     r"|include/(?:drm|kunit|linux|net|trace|uapi/drm|uapi/linux))/.*"
@@ -72,7 +73,9 @@ class Difference:
 
 
 def find_seed(tree: Tree, profile: str, compiler: str, layout: Layout) -> Seed | None:
-    """The build of the profile with this compiler whose tree is nearest to this one; None where none is near."""
+    """The build of the profile with this compiler whose tree is nearest to this one, or near enough; None where none
+    is.
+    """
     best: Seed | None = None
     for build in islice(_others(tree, profile, compiler, layout), _MOST_LOOKED_AT):
         difference = compare_trees(build.tree.path, tree.path)
@@ -80,6 +83,8 @@ def find_seed(tree: Tree, profile: str, compiler: str, layout: Layout) -> Seed |
             continue
         if best is None or len(difference.changed) < len(best.changed):
             best = Seed(build, difference.changed)
+        if best is not None and len(best.changed) <= _NEAR:
+            break
     return best
 
 

@@ -170,8 +170,8 @@ def test_the_nearest_build_is_found(old: Path, new: Path, scratch_layout: Layout
     assert find_seed(wanted, "lean", "gcc 12", scratch_layout) is None
     far = tmp_path / "far"
     subprocess.run(["cp", "-al", str(old), str(far)], check=True)
-    write(far / "mm/b.c", "B")
-    write(far / "include/linux/b.h", "B")
+    for number in range(20):
+        write(far / f"mm/more{number}.c", "B")
     write(new / "mm/a.c", "A")
     make_build(scratch_layout, far, "f" * 64)
     near = make_build(scratch_layout, old)
