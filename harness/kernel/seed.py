@@ -5,7 +5,9 @@ Patch k+1 of a series differs from patch k in a few files. make would find that 
 trees and objects are older and younger than each other in any order. So the trees are compared (they share the files
 that are equal, apply.py), and of a copy of the other build's objects those go that were made of anything that
 differs, by the dependencies that kbuild itself wrote beside each object (`.NAME.o.cmd`, scripts/basic/fixdep.c).
-Kconfig files and Makefiles need no look: make reads them every time, and compares the command of every object.
+Rules of Makefiles know more (a table that a script makes of a header, fs/smb/client): for these the files that differ
+must be younger than all of the objects, so that make sees them, too. Kconfig files and Makefiles need no look: make
+reads them every time, and compares the command of every object.
 
 What is not known so exactly makes the whole seed unfit, and everything is compiled: generated headers and their
 sources (arch/), tools and scripts, linker scripts, and a header that comes or goes where another one has its name,
@@ -33,6 +35,7 @@ from harness.store.files import fresh_directory
 from harness.store.layout import Layout
 
 SEED_LOG = "seed.log"  # what make said when the objects were made, in the object directory that has a copy of them
+_LAST = ("Module.symvers", "vmlinux", "modules.order", "arch/x86/boot/bzImage")  # what make makes at the end
 _MOST_CHANGES = 200
 _MOST_READ = 2000
 _MOST_LOOKED_AT = 8
@@ -79,7 +82,7 @@ def find_seed(tree: Tree, profile: str, compiler: str, layout: Layout) -> Seed |
     best: Seed | None = None
     for build in islice(_others(tree, profile, compiler, layout), _MOST_LOOKED_AT):
         difference = compare_trees(build.tree.path, tree.path)
-        if difference is None or not difference.fit:
+        if difference is None or not difference.fit or not _younger(tree.path, difference.changed, build.objects):
             continue
         if best is None or len(difference.changed) < len(best.changed):
             best = Seed(build, difference.changed)
@@ -94,6 +97,12 @@ def _others(tree: Tree, profile: str, compiler: str, layout: Layout) -> Iterator
         same = (build.profile, build.compiler, build.tree.version) == wanted
         if same and build.tree.id != tree.id and build.tree.path.is_dir():
             yield build
+
+
+def _younger(tree: Path, changed: Collection[str], objects: Path) -> bool:
+    """Whether all of the files that are there changed after the last object was made."""
+    made = max((objects / name).stat().st_mtime_ns for name in _LAST if (objects / name).exists())
+    return all((tree / path).lstat().st_mtime_ns > made for path in changed if os.path.lexists(tree / path))
 
 
 def _builds(layout: Layout) -> Iterator[Build]:

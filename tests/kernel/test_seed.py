@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,7 +42,7 @@ EDITS = {
     ),
     "drivers/gpu/drm/ttm/Makefile": ("ttm-y := ttm_tt.o", "ttm-y := ttm_nothing.o ttm_tt.o"),
 }
-ADDED = {"drivers/gpu/drm/ttm/ttm_nothing.c": "// SPDX-License-Identifier: GPL-2.0-only\nint ttm_nothing;\n"}
+ADDED = {"drivers/gpu/drm/ttm/ttm_nothing.c": "// SPDX-License-Identifier: GPL-2.0-only\nint ttm_nothing = %d;\n"}
 
 
 def forget(tree: Tree, layout: Layout) -> None:
@@ -61,14 +62,17 @@ def base(layout: Layout) -> Build:
 
 @pytest.fixture(scope="module")
 def patched(base: Build, layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+    # Another number each time: the tree must be younger than the objects, wherever these come from.
+    added = {path: text % (time.time_ns() % 10**9) for path, text in ADDED.items()}
     mbox = tmp_path_factory.mktemp("mail") / "one.mbox"
-    mbox.write_text(patch_mail(base.tree.path, EDITS, ADDED))
+    mbox.write_text(patch_mail(base.tree.path, EDITS, added))
     work = Work(layout, Deadline(SECONDS), Quiet())
     series = resolve_series(SeriesSpec.parse(f"mbox:{mbox}"), work, Means())
     tree = apply_series(base.tree, series, None, layout, Deadline(SECONDS))
     forget(tree, layout)
     yield tree
     forget(tree, layout)
+    shutil.rmtree(tree.path.parent)
 
 
 def content(build: Build, tmp_path: Path) -> dict[str, str]:

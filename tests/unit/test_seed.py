@@ -172,9 +172,9 @@ def test_the_nearest_build_is_found(old: Path, new: Path, scratch_layout: Layout
     subprocess.run(["cp", "-al", str(old), str(far)], check=True)
     for number in range(20):
         write(far / f"mm/more{number}.c", "B")
-    write(new / "mm/a.c", "A")
     make_build(scratch_layout, far, "f" * 64)
     near = make_build(scratch_layout, old)
+    write(new / "mm/a.c", "A")
     found = find_seed(wanted, "lean", "gcc 12", scratch_layout)
     assert found is not None
     assert found == Seed(near, frozenset({"mm/a.c"}))
@@ -184,6 +184,9 @@ def test_the_nearest_build_is_found(old: Path, new: Path, scratch_layout: Layout
         find_seed(replace(wanted, version="7.3.5"), "lean", "gcc 12", scratch_layout),
     ):
         assert other is None
+    os.utime(new / "mm/a.c", (1000, 1000))  # older than the objects: make would not look at it
+    assert find_seed(wanted, "lean", "gcc 12", scratch_layout) is None
+    os.utime(new / "mm/a.c")
     # Builds that are broken, or whose objects or tree are gone, are passed over.
     (near.path / "build.json").write_text("{")
     found = find_seed(wanted, "lean", "gcc 12", scratch_layout)
