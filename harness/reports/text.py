@@ -133,9 +133,7 @@ def _print_run(run: Run, report: Report, directory: Path, console: Console) -> N
     told = (*([str(run.leg)] if report.base is not None else []), *([run.group] if run.group else []))
     words = f"[bold]{escape(', '.join(told))}[/]: " if told else ""
     kept = f"   [dim]kept from {run.kept_from}[/]" if run.kept_from else ""
-    console.print(
-        f"guest    {words}{run.cell.machine.ram >> 20}M RAM, {reached_words(run)}, seed {run.cell.seed}{kept}"
-    )
+    console.print(f"guest    {words}{reached_words(run)}, seed {run.cell.seed}{kept}")
     if run.ending is not Ending.FINISHED:
         console.print(f"ending   [bold red]{run.ending}[/] in {escape(run.phase)}")
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))

@@ -186,3 +186,11 @@ def test_cleaned_text_is_xml(text: str) -> None:
     case = Case("s", "n", Outcome.FAIL, message=text, diagnostics=(text,), run="001-x")
     ElementTree.fromstring(to_junit(replace(REPORT, cases=(case,))))
     assert clean(clean(text)) == clean(text)
+
+
+def test_a_guest_is_said_once() -> None:
+    out = io.StringIO()
+    print_report(REPORT, Path("/runs/x"), out)
+    [line] = [line for line in out.getvalue().splitlines() if line.startswith("guest")]
+    assert line.count("M RAM") == 1
+    assert line.endswith(f"seed {REPORT.runs[0].cell.seed}")
