@@ -194,7 +194,7 @@ def plant(seed: Seed, tree: Tree, place: Path, deadline: Deadline) -> bool:
             moves = ((source.parent, place), (seed.build.tree.path, tree.path))
             _move_log(objects, moves)
             _move_tools(objects, moves)
-            _remove_dependents(objects, seed.changed)
+            remove_dependents(objects, seed.changed)
     except (CommandFailed, InfraError):
         return False
     return True
@@ -226,7 +226,7 @@ def _move_tools(objects: Path, moves: _Moves) -> None:
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def _remove_dependents(objects: Path, changed: Collection[str]) -> None:
+def remove_dependents(objects: Path, changed: Collection[str]) -> None:
     """Removes what was made of any of these files. InfraError when the records do not know what must be known."""
     if not changed:
         return
