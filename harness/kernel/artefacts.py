@@ -17,6 +17,8 @@ from harness.model.build import Ask, Config, Profile
 from harness.model.errors import CommandFailed, InfraError
 from harness.proc import Deadline
 
+_COMPRESSED = (".gz", ".bz2", ".lzma", ".xz", ".lzo", ".lz4", ".zst")
+_COMPRESSED = (".gz", ".bz2", ".lzma", ".xz", ".lzo", ".lz4", ".zst")
 IMAGE = "arch/x86/boot/bzImage"
 _RELEASE = "include/config/kernel.release"
 _OBJECT_RULE = re.compile(r"^obj-\$\(CONFIG_([A-Za-z0-9_]+)\)\s*[:+]?=\s*(.*)$", re.MULTILINE)
@@ -30,6 +32,7 @@ def collect(make: Make, config: Config, into: Path, deadline: Deadline) -> str:
     release = _require(make, _RELEASE).read_text("utf-8").strip()
     # A copy, not a link: a later make in the object directory rewrites its files in place.
     shutil.copyfile(_require(make, IMAGE), into / "bzImage")
+    _require_payload(make, into / "bzImage")
     shutil.copyfile(_require(make, "System.map"), into / "System.map")
     (into / "config").write_text(config.text, "utf-8")
     _install_modules(make, into / "modules", deadline)
@@ -45,6 +48,17 @@ def collect(make: Make, config: Config, into: Path, deadline: Deadline) -> str:
     for link in ("build", "source"):  # they point out of the directory, to places the guest has not
         (modules / link).unlink(missing_ok=True)
     return release
+
+
+def _require_payload(make: Make, image: Path) -> None:
+    """The image holds the kernel that was linked: an .incbin is the one thing that no record of kbuild's tells of."""
+    content = image.read_bytes()
+    for payload in (make.objects / IMAGE).parent.glob("compressed/vmlinux.bin.*"):
+        if payload.suffix in _COMPRESSED and payload.read_bytes() not in content:
+            raise InfraError(
+                f"the image of {make.objects} does not hold the kernel that was linked, {payload.name}",
+                hint=f"rm -r {make.place}, and run again",
+            )
 
 
 def _require(make: Make, name: str) -> Path:

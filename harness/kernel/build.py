@@ -67,8 +67,11 @@ def obtain(
         return found
     require_tools()
     _require_x86()
-    lock = layout.locks / f"build-{identity[:16]}"
-    with locked(lock, deadline, lambda: progress.step("waiting for another ttm-harness that builds the same kernel")):
+    with locked(
+        _lock(identity, layout),
+        deadline,
+        lambda: progress.step("waiting for another ttm-harness that builds the same kernel"),
+    ):
         if (found := _find(identity, tree, layout)) is not None:
             return found
         job = _Job(identity, tree, profile, compiler, layout, jobs or os.cpu_count() or 1)
@@ -78,6 +81,10 @@ def obtain(
 def last_seconds(profile: str, layout: Layout) -> float:
     """What the newest build of the profile took, in seconds; 0 where none was made."""
     return _last_size(profile, layout)[1]
+
+
+def _lock(identity: str, layout: Layout) -> Path:
+    return layout.locks / f"build-{identity[:16]}"
 
 
 def _require_x86() -> None:
@@ -120,6 +127,10 @@ class _Job:
     layout: Layout
     jobs: int
 
+    def is_like(self, other: Build) -> bool:
+        """Whether the other build is what this harness would make of its tree with the same profile and compiler."""
+        return build_id(other.tree, self.profile, self.compiler) == other.id
+
     @property
     def make(self) -> Make:
         return Make(_places(self.identity, self.layout)[1], find_cache(self.layout.root))
@@ -151,13 +162,16 @@ def _make(job: _Job, deadline: Deadline, progress: Progress) -> Build:
 
 def _begin(job: _Job, deadline: Deadline, progress: Progress) -> None:
     """Takes what another build has made already, unless something was made for this one before."""
+    if job.seed_log.is_file():
+        # Cut off, perhaps in the middle of a link: the seed's own record would call what is half there finished.
+        shutil.rmtree(job.make.place)
     if job.make.place.exists():
         return
-    seed = find_seed(job.tree, job.profile.name, job.compiler, job.layout)
+    seed = find_seed(job.tree, job.profile.name, job.is_like, job.layout)
     if seed is not None:
         files = "1 file differs" if len(seed.changed) == 1 else f"{len(seed.changed)} files differ"
         progress.step(f"taking the objects of a kernel from which {files}")
-        plant(seed, job.tree, job.make.place, deadline)
+        plant(seed, job.tree, job.make.place, _lock(seed.build.id, job.layout), deadline)
 
 
 def _compile(job: _Job, deadline: Deadline, progress: Progress) -> tuple[int, float]:
@@ -212,8 +226,8 @@ class _Watch:
 
 def _last_size(profile: str, layout: Layout) -> tuple[int, float]:
     """Steps and seconds of the newest build of the profile, else a guess and 0."""
-    records = [path / _RECORD for path in layout.builds.iterdir() if (path / _RECORD).is_file()]
-    for record in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
+    records = [(path / _RECORD, _age(path / _RECORD)) for path in layout.builds.iterdir()]
+    for record, _ in sorted(records, key=lambda pair: pair[1]):
         try:
             build = from_json(Build, record.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, StoreCorrupt):
@@ -221,6 +235,13 @@ def _last_size(profile: str, layout: Layout) -> tuple[int, float]:
         if build.profile == profile and build.steps and not build.seeded:
             return build.steps, build.seconds
     return _USUAL_STEPS.get(profile, _OTHER_STEPS), 0.0
+
+
+def _age(path: Path) -> float:
+    try:
+        return -path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _log_lines(log: Path) -> list[str]:

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import filecmp
 import os
+import posixpath
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,14 +29,15 @@ from harness.kernel.buildlog import step_of
 from harness.kernel.make import OBJECTS
 from harness.model.build import Build
 from harness.model.codec import from_json
-from harness.model.errors import CommandFailed, InfraError, StoreCorrupt
+from harness.model.errors import InfraError, StoreCorrupt
 from harness.model.tree import Tree
 from harness.proc import Deadline, run
-from harness.store.files import fresh_directory
+from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
 
 SEED_LOG = "seed.log"  # what make said when the objects were made, in the object directory that has a copy of them
 _LAST = ("Module.symvers", "vmlinux", "modules.order", "arch/x86/boot/bzImage")  # what make makes at the end
+_ROUNDABOUT = re.compile(rb"[^\s()]*[^./\s]/\.\./[^\s()]*")
 _MOST_CHANGES = 200
 _MOST_READ = 2000
 _MOST_LOOKED_AT = 8
@@ -46,6 +48,11 @@ _ROOTS = re.compile(
 )
 _NAMES = re.compile(r"[^.].*\.[ch]|Kconfig.*|Makefile|Kbuild")
 _WITHOUT_EFFECT = re.compile(r"Documentation/.*\.(?:rst|txt|yaml)|MAINTAINERS|CREDITS|\.mailmap")
+# Headers that scripts make others of, with no record of it (lib/Makefile, security/apparmor/Makefile, …).
+_READ_BY_SCRIPTS = re.compile(
+    r"include/linux/(?:oid_registry|socket|net)\.h|include/uapi/linux/(?:capability|input-event-codes)\.h|fs/smb/.*\.h"
+)
+_RECIPE = re.compile(r"\t.*\$|.*\bcmd|.*\$\(call ")
 _LEFT_BEHIND = ("module-*.log", "install.log", "config.log", "gate.log", "seconds", SEED_LOG)
 
 
@@ -64,6 +71,7 @@ class Difference:
     changed: frozenset[str]
     alone: frozenset[str]
     headers: frozenset[str]  # names of those that are in both
+    recipes: bool = False  # a Makefile has other commands: kbuild keeps those of its own, and not all of these
 
     @property
     def fit(self) -> bool:
@@ -71,19 +79,24 @@ class Difference:
         telling = [path for path in self.changed if not _WITHOUT_EFFECT.fullmatch(path)]
         if not all(_ROOTS.fullmatch(path) and _NAMES.fullmatch(path.rpartition("/")[2]) for path in telling):
             return False
+        if self.recipes or any(_READ_BY_SCRIPTS.fullmatch(path) for path in telling):
+            return False
         lone = [path.rpartition("/")[2] for path in self.alone if path.endswith(".h")]
         return not any(name in self.headers for name in lone) and len(set(lone)) == len(lone)
 
 
-def find_seed(tree: Tree, profile: str, compiler: str, layout: Layout) -> Seed | None:
-    """The build of the profile with this compiler whose tree is nearest to this one, or near enough; None where none
-    is.
+def find_seed(tree: Tree, profile: str, like: Callable[[Build], bool], layout: Layout) -> Seed | None:
+    """The build of the profile whose tree is nearest to this one, or near enough; None where none is. Only one that
+    is `like` what would be built of its tree now: by this compiler, with these asks, named in this way.
     """
     best: Seed | None = None
-    for build in islice(_others(tree, profile, compiler, layout), _MOST_LOOKED_AT):
-        difference = compare_trees(build.tree.path, tree.path)
-        if difference is None or not difference.fit or not _younger(tree.path, difference.changed, build.objects):
-            continue
+    for build in islice(_others(tree, profile, like, layout), _MOST_LOOKED_AT):
+        try:
+            difference = compare_trees(build.tree.path, tree.path)
+            if difference is None or not difference.fit or not _younger(tree.path, difference.changed, build.objects):
+                continue
+        except OSError:
+            continue  # it, or its tree, has just been pruned
         if best is None or len(difference.changed) < len(best.changed):
             best = Seed(build, difference.changed)
         if best is not None and len(best.changed) <= _NEAR:
@@ -91,11 +104,10 @@ def find_seed(tree: Tree, profile: str, compiler: str, layout: Layout) -> Seed |
     return best
 
 
-def _others(tree: Tree, profile: str, compiler: str, layout: Layout) -> Iterator[Build]:
-    wanted = (profile, compiler, tree.version)
+def _others(tree: Tree, profile: str, like: Callable[[Build], bool], layout: Layout) -> Iterator[Build]:
     for build in _builds(layout):
-        same = (build.profile, build.compiler, build.tree.version) == wanted
-        if same and build.tree.id != tree.id and build.tree.path.is_dir():
+        same = (build.profile, build.tree.version) == (profile, tree.version)
+        if same and build.tree.id != tree.id and build.tree.path.is_dir() and like(build):
             yield build
 
 
@@ -108,13 +120,20 @@ def _younger(tree: Path, changed: Collection[str], objects: Path) -> bool:
 def _builds(layout: Layout) -> Iterator[Build]:
     """Finished builds of the store whose objects are there, those first that were used last."""
     records = [path / "build.json" for path in layout.builds.iterdir() if (path / "build.json").is_file()]
-    for record in sorted(records, key=lambda path: path.parent.stat().st_mtime, reverse=True):
+    for record in sorted(records, key=lambda path: _used(path.parent), reverse=True):
         try:
             build = from_json(Build, record.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, StoreCorrupt):
             continue
         if (build.objects / "Module.symvers").is_file() and (build.objects / "build.log").is_file():
             yield build
+
+
+def _used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def compare_trees(old: Path, new: Path) -> Difference | None:
@@ -152,7 +171,15 @@ def compare_trees(old: Path, new: Path) -> Difference | None:
                 headers.add(name)
             if len(changed) > _MOST_CHANGES or apart > _MOST_READ:
                 return None
-    return Difference(frozenset(changed), frozenset(alone), frozenset(headers))
+    makefiles = [path for path in changed if path.rpartition("/")[2] in ("Makefile", "Kbuild")]
+    recipes = any(_recipes(old / path) != _recipes(new / path) for path in makefiles)
+    return Difference(frozenset(changed), frozenset(alone), frozenset(headers), recipes)
+
+
+def _recipes(makefile: Path) -> list[str]:
+    if not makefile.is_file():
+        return []
+    return [line for line in makefile.read_text("utf-8", "replace").splitlines() if _RECIPE.match(line)]
 
 
 def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
@@ -177,15 +204,15 @@ def _same(old: Path, new: Path) -> bool:
     return old.is_file() and new.is_file() and filecmp.cmp(old, new, shallow=False)
 
 
-def plant(seed: Seed, tree: Tree, place: Path, deadline: Deadline) -> bool:
+def plant(seed: Seed, tree: Tree, place: Path, lock: Path, deadline: Deadline) -> bool:
     """Makes `place` for the tree, which must not be there, with what is still right of the seed's objects.
 
-    False, and no place, when that cannot be done (no space, the other build has just been pruned, or its records are
-    not as expected): all is compiled then.
+    `lock` is that of the other build. False, and no place, when that cannot be done (no space, the other build is
+    being made again or removed, or its records are not as expected): all is compiled then.
     """
     source = seed.build.objects
     try:
-        with fresh_directory(place) as work:
+        with locked(lock, Deadline(0)), fresh_directory(place) as work:
             objects = work / OBJECTS
             run(("cp", "-a", "--reflink=auto", "--", str(source), str(objects)), deadline=deadline, tethered=True)
             for pattern in _LEFT_BEHIND:
@@ -195,7 +222,7 @@ def plant(seed: Seed, tree: Tree, place: Path, deadline: Deadline) -> bool:
             _move_log(objects, moves)
             _move_tools(objects, moves)
             remove_dependents(objects, seed.changed)
-    except (CommandFailed, InfraError):
+    except InfraError:
         return False
     return True
 
@@ -226,17 +253,27 @@ def _move_tools(objects: Path, moves: _Moves) -> None:
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
+def names_any(record: bytes, named: re.Pattern[bytes], paths: Collection[bytes]) -> bool:
+    """Whether a record of dependencies names one of these files, also as `mm/../kernel/x.h`: gcc writes a name as it
+    was included.
+    """
+    if named.search(record):
+        return True
+    return any(posixpath.normpath(word) in paths for word in _ROUNDABOUT.findall(record))
+
+
 def remove_dependents(objects: Path, changed: Collection[str]) -> None:
     """Removes what was made of any of these files. InfraError when the records do not know what must be known."""
     if not changed:
         return
-    named = re.compile(b"|".join(re.escape(f"../{path}".encode()) for path in sorted(changed)))
+    paths = {f"../{path}".encode() for path in changed}
+    named = re.compile(b"|".join(re.escape(path) for path in sorted(paths)))
     for folder, _, names in os.walk(objects):
         for name in names:
             if not (name.startswith(".") and name.endswith(".cmd")):
                 continue
             record = Path(folder, name)
-            if named.search(record.read_bytes()):
+            if names_any(record.read_bytes(), named, paths):
                 record.with_name(name[1 : -len(".cmd")]).unlink(missing_ok=True)
                 record.unlink()
     for path in changed:

@@ -68,7 +68,9 @@ def test_one_patch_over_make_and_a_boot(base: Build, layout: Layout, tmp_path: P
     mail.write_text(patch_mail(base.tree.path, change))
     # A developer's own: a built tree, a change in it.
     own = tmp_path / "own"
-    assert plant(Seed(base, frozenset()), replace(base.tree, path=own), own, Deadline(SECONDS))
+    assert plant(
+        Seed(base, frozenset()), replace(base.tree, path=own), own, layout.locks / "bench", Deadline(SECONDS)
+    )
     subprocess.run(["cp", "-al", f"{base.tree.path}/.", f"{own}/"], check=True)
     shutil.copy(base.config_path, own / OBJECTS / ".config")
     home = {"HOME": str(tmp_path), "CCACHE_DISABLE": "1"}

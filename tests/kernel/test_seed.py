@@ -89,7 +89,7 @@ def content(build: Build, tmp_path: Path) -> dict[str, str]:
 def test_it_is_the_kernel_that_is_compiled_from_nothing(
     base: Build, patched: Tree, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seed = find_seed(patched, "lean", base.compiler, layout)
+    seed = find_seed(patched, "lean", lambda build: build.id == base.id, layout)
     assert seed is not None
     assert seed.changed == {*EDITS, *ADDED}
     quick = obtain(patched, PROFILE, layout, Deadline(SECONDS), Quiet())

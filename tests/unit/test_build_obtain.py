@@ -403,10 +403,10 @@ def test_a_place_leads_to_the_tree_that_it_is_for(tmp_path: Path) -> None:
         for name in (*names, ".config", ".git"):
             (tree / name).mkdir()
     prepare_place(place, one)
-    assert sorted(path.name for path in place.iterdir()) == ["Makefile", "mm", "objects", "old"]
+    assert sorted(path.name for path in place.iterdir()) == ["Makefile", "headers", "mm", "objects", "old"]
     (place / "objects" / "made.o").touch()
     prepare_place(place, two)
-    assert sorted(path.name for path in place.iterdir()) == ["Makefile", "mm", "new", "objects"]
+    assert sorted(path.name for path in place.iterdir()) == ["Makefile", "headers", "mm", "new", "objects"]
     assert (place / "mm").readlink() == two / "mm"
     assert (place / "objects" / "made.o").exists() and not (place / "objects").is_symlink()
     assert sorted(path.name for path in one.iterdir()) == [".config", ".git", "Makefile", "mm", "old"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -11,11 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel.seed import SEED_LOG, Difference, Seed, compare_trees, find_seed, plant, steps_left, whole_log
+from harness.kernel.seed import (
+    SEED_LOG,
+    Difference,
+    Seed,
+    compare_trees,
+    find_seed,
+    names_any,
+    plant,
+    steps_left,
+    whole_log,
+)
 from harness.model.build import Build
 from harness.model.codec import to_json
 from harness.model.tree import Tree
 from harness.proc import Deadline
+from harness.store.files import locked
 from harness.store.layout import Layout
 
 FILES = {
@@ -26,6 +38,10 @@ FILES = {
     "include/linux/b.h": "h",
     "arch/x86/mm/init.c": "x",
 }
+
+
+def anyone(_: Build) -> bool:
+    return True
 
 
 def make_tree(root: Path) -> Path:
@@ -121,6 +137,9 @@ def test_trees_that_share_nothing_are_not_read_to_the_end(tmp_path: Path) -> Non
         ("lib/raid6/unroll.awk", False),
         ("mm/.hidden.c", False),
         ("rust/kernel/a.h", False),
+        ("include/linux/oid_registry.h", False),
+        ("include/linux/netdevice.h", True),
+        ("fs/smb/client/nterr.h", False),
     ],
 )
 def test_only_changes_whose_reach_is_known_are_fit(path: str, fit: bool) -> None:
@@ -165,9 +184,15 @@ def make_build(layout: Layout, tree: Path, name: str = "a" * 64) -> Build:
     return build
 
 
+def take(build: Build, changed: set[str], layout: Layout, tree: Tree | None = None) -> bool:
+    """The build's objects for a tree in which these files are others."""
+    place, lock = layout.objects / "place", layout.locks / "build-a"
+    return plant(Seed(build, frozenset(changed)), tree or build.tree, place, lock, Deadline(30))
+
+
 def test_the_nearest_build_is_found(old: Path, new: Path, scratch_layout: Layout, tmp_path: Path) -> None:
     wanted = Tree("2" * 64, "7.3.4", "o", new, "s")
-    assert find_seed(wanted, "lean", "gcc 12", scratch_layout) is None
+    assert find_seed(wanted, "lean", anyone, scratch_layout) is None
     far = tmp_path / "far"
     subprocess.run(["cp", "-al", str(old), str(far)], check=True)
     for number in range(20):
@@ -175,31 +200,31 @@ def test_the_nearest_build_is_found(old: Path, new: Path, scratch_layout: Layout
     make_build(scratch_layout, far, "f" * 64)
     near = make_build(scratch_layout, old)
     write(new / "mm/a.c", "A")
-    found = find_seed(wanted, "lean", "gcc 12", scratch_layout)
+    found = find_seed(wanted, "lean", anyone, scratch_layout)
     assert found is not None
     assert found == Seed(near, frozenset({"mm/a.c"}))
     for other in (
-        find_seed(wanted, "debug", "gcc 12", scratch_layout),
-        find_seed(wanted, "lean", "gcc 13", scratch_layout),
-        find_seed(replace(wanted, version="7.3.5"), "lean", "gcc 12", scratch_layout),
+        find_seed(wanted, "debug", anyone, scratch_layout),
+        find_seed(wanted, "lean", lambda build: build.id == "0" * 64, scratch_layout),
+        find_seed(replace(wanted, version="7.3.5"), "lean", anyone, scratch_layout),
     ):
         assert other is None
     os.utime(new / "mm/a.c", (1000, 1000))  # older than the objects: make would not look at it
-    assert find_seed(wanted, "lean", "gcc 12", scratch_layout) is None
+    assert find_seed(wanted, "lean", anyone, scratch_layout) is None
     os.utime(new / "mm/a.c")
     # Builds that are broken, or whose objects or tree are gone, are passed over.
     (near.path / "build.json").write_text("{")
-    found = find_seed(wanted, "lean", "gcc 12", scratch_layout)
+    found = find_seed(wanted, "lean", anyone, scratch_layout)
     assert found is not None and found.build.id == "f" * 64
     shutil.rmtree(far)
-    assert find_seed(wanted, "lean", "gcc 12", scratch_layout) is None
+    assert find_seed(wanted, "lean", anyone, scratch_layout) is None
 
 
 def test_what_was_made_of_a_changed_file_is_left_out(old: Path, scratch_layout: Layout) -> None:
     build = make_build(scratch_layout, old)
     place = scratch_layout.objects / "place"
     new = replace(build.tree, path=scratch_layout.root / "new")
-    assert plant(Seed(build, frozenset({"include/linux/a.h"})), new, place, Deadline(30))
+    assert take(build, {"include/linux/a.h"}, scratch_layout, new)
     objects = place / "objects"
     assert not (objects / "mm/a.o").exists() and not (objects / "mm/.a.o.cmd").exists()
     assert (objects / "mm/b.o").stat().st_mtime_ns == (build.objects / "mm/b.o").stat().st_mtime_ns
@@ -216,21 +241,56 @@ def test_records_that_do_not_know_a_source_are_not_believed(old: Path, scratch_l
     record = build.objects / "mm/.b.o.cmd"
     record.write_text(record.read_text().replace("../mm/b.c", "/elsewhere/mm/b.c"))
     place = scratch_layout.objects / "place"
-    assert not plant(Seed(build, frozenset({"mm/b.c"})), build.tree, place, Deadline(30))
+    assert not take(build, {"mm/b.c"}, scratch_layout)
     assert not place.exists()
+
+
+def test_a_build_that_is_being_made_again_is_no_seed(old: Path, scratch_layout: Layout) -> None:
+    build, place = make_build(scratch_layout, old), scratch_layout.objects / "place"
+    lock = scratch_layout.locks / "build-a"
+    with locked(lock, Deadline(5)):
+        assert not take(build, set(), scratch_layout)
+    assert not place.exists()
+
+
+@pytest.mark.parametrize(
+    ("record", "path", "named"),
+    [
+        ("../mm/a.c \\", "mm/a.c", True),
+        ("../mm/b.c \\", "mm/a.c", False),
+        ("../kernel/sched/../workqueue_internal.h \\", "kernel/workqueue_internal.h", True),
+        ("../drivers/gpu/drm/xe/compat-i915-headers/../../i915/i915_reg.h", "drivers/gpu/drm/i915/i915_reg.h", True),
+        ("$(wildcard ../block/partitions/../blk.h)", "block/blk.h", True),
+        ("../drivers/gpu/drm/ttm/tests/../ttm_pool_internal.h", "drivers/gpu/drm/ttm/ttm_pool.h", False),
+    ],
+)
+def test_a_record_names_a_file_in_more_than_one_way(record: str, path: str, named: bool) -> None:
+    paths = {f"../{path}".encode()}
+    assert names_any(record.encode(), re.compile(b"|".join(map(re.escape, paths))), paths) is named
+
+
+def test_other_recipes_are_not_in_any_record(old: Path, new: Path) -> None:
+    makefile = "obj-y += a.o b.o\n$(obj)/x.h: $(src)/x.rules\n\t$(call cmd,x)\ncmd_x = gen $< $@\n"
+    write(old / "mm/Makefile", makefile)
+    write(new / "mm/Makefile", makefile.replace("a.o", "a.o c.o"))
+    assert difference(old, new).fit
+    write(new / "mm/Makefile", makefile.replace("gen $<", "gen -v $<"))
+    assert not difference(old, new).fit
+    (new / "mm/Makefile").unlink()
+    assert not difference(old, new).fit
 
 
 def test_a_build_that_is_pruned_meanwhile_is_no_seed(old: Path, scratch_layout: Layout) -> None:
     build = make_build(scratch_layout, old)
     shutil.rmtree(build.objects)
-    assert not plant(Seed(build, frozenset({"mm/b.c"})), build.tree, scratch_layout.objects / "place", Deadline(30))
+    assert not take(build, {"mm/b.c"}, scratch_layout)
     assert not list(scratch_layout.objects.glob("place*"))
 
 
 def test_the_log_is_as_if_all_had_been_compiled(old: Path, scratch_layout: Layout) -> None:
     build = make_build(scratch_layout, old)
     place = scratch_layout.objects / "place"
-    assert plant(Seed(build, frozenset({"mm/a.c"})), build.tree, place, Deadline(30))
+    assert take(build, {"mm/a.c"}, scratch_layout)
     said = (place / "objects" / SEED_LOG).read_text().split("\n")
     now = ["+ make", "  CC      mm/a.o", "../mm/a.c:1:1: warning: new a [-Wa]"]
     (place / "objects/mm/a.o").touch()
