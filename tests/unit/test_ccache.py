@@ -31,7 +31,7 @@ def compile_in(make: Make, source: str) -> tuple[bytes, bool]:
     log, out = make.place / "ccache.log", make.place / "out.o"
     log.unlink(missing_ok=True)
     env = {**os.environ, **make.environment, "CCACHE_LOGFILE": str(log), "CCACHE_SLOPPINESS": "include_file_ctime"}
-    argv = ["ccache", "gcc", "-Ifirst", "-Isecond", "-c", source, "-o", str(out)]
+    argv = ["ccache", "gcc", "-Ifirst", "-Isecond", "-Wp,-MMD,out.d", "-c", source, "-o", str(out)]
     subprocess.run(argv, cwd=make.place, env=env, check=True)
     return out.read_bytes(), "cache_hit" in log.read_text() or "cache hit" in log.read_text()
 
