@@ -7,15 +7,16 @@
 
 #define TP_ROUNDS	6	/* until nobody else came in between */
 #define TP_FULL_NR	256	/* pages of an object that fills */
-#define TP_REFUSALS	6	/* are enough */
+#define TP_TRIES	300	/* to restore */
+#define TP_STEP		4	/* pages; less than swap reads at once */
 
 struct tp_full {
 	struct tp_run *run;
 	struct tp_dev *dev;
-	struct tp_bo *out[24];	/* backed up before */
+	struct tp_bo *out[12];	/* backed up before */
 	struct tp_guard guard;
 	int refused;		/* what populate() said, if anything */
-	long filled, restores, restores_failed, backups, others;
+	long filled, restores, restores_failed, restored, backups, others;
 };
 
 static bool tp_full_own(struct tp_full *f)
@@ -52,7 +53,7 @@ static void tp_full_out(struct tp_full *f)
 }
 
 /* The end of the memory, as populate() says it; 0 when others stood in the way. */
-static int tp_full_fill(struct tp_full *f, unsigned int eighths)
+static int tp_full_fill(struct tp_full *f)
 {
 	struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = true };
 	struct tp_bo *bo;
@@ -68,31 +69,40 @@ static int tp_full_fill(struct tp_full *f, unsigned int eighths)
 		}
 		tp_bo_unlock(bo);
 		/* One call of the killer is enough to know. */
-		if (ret || tp_full_own(f) || tp_guard_used(&f->guard, eighths))
+		if (ret || tp_full_own(f) || tp_guard_used(&f->guard, 4))
 			break;
 	}
 	return ret;
 }
 
+/*
+ * A few pages more each time, until there is enough: it comes to where there is one
+ * for the object and none for what is read from swap.
+ */
 static void tp_full_restore(struct tp_full *f)
 {
 	struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = true };
-	int i, ret;
+	int i = 0, tries, ret;
 
-	for (i = 0; i < ARRAY_SIZE(f->out) && f->restores_failed < TP_REFUSALS; i++) {
-		/* What others have let go meanwhile is taken first. */
-		tp_full_fill(f, 6);
+	/* What others, or an object that did not fit, have let go meanwhile. */
+	while (tp_guard_take(&f->guard))
+		;
+	for (tries = 0; tries < TP_TRIES && i < ARRAY_SIZE(f->out); tries++) {
 		if (tp_full_own(f) || tp_guard_used(&f->guard, 6))
 			return;
 		tp_bo_lock(f->out[i]);
 		ret = tp_bo_populate(f->out[i], &ctx);
 		tp_bo_unlock(f->out[i]);
 		f->restores++;
-		if (ret) {
-			f->restores_failed++;
-			tp_eq(f->run, ret, -ENOMEM, "restore when all memory is in use");
+		if (!ret) {
+			i++;
+			continue;
 		}
+		f->restores_failed++;
+		tp_eq(f->run, ret, -ENOMEM, "restore when all memory is in use");
+		tp_guard_give(&f->guard, TP_STEP);
 	}
+	f->restored += i;
 }
 
 /* Nor does a backup, which needs memory before it gives any. */
@@ -117,7 +127,7 @@ static void tp_full_backup(struct tp_full *f)
 	}
 }
 
-/* Fills all memory and lets it go again: whether each was refused some meanwhile. */
+/* Fills all memory and lets it go again: whether it came to the end, and a little back. */
 static bool tp_full_round(struct tp_full *f)
 {
 	struct tp_bo_args args = {
@@ -135,7 +145,7 @@ static bool tp_full_round(struct tp_full *f)
 	tp_guard_start(&f->guard, 0);
 	tp_guard_set_aside(&f->guard);
 	f->filled = 0;
-	ret = tp_full_fill(f, 4);
+	ret = tp_full_fill(f);
 	f->refused |= ret;
 	if (ret || !tp_guard_used(&f->guard, 4))
 		tp_eq(f->run, ret, -ENOMEM, "populate when all memory is in use");
@@ -153,7 +163,7 @@ static bool tp_full_round(struct tp_full *f)
 			tp_bo_put(bo);
 	tp_guard_end(&f->guard);
 	f->others += atomic_read(&f->guard.others);
-	return ret && (!swap || f->restores_failed);
+	return ret && (!swap || (f->restores_failed && f->restored));
 }
 
 /* An error for who may fail, and no killer is called. */
@@ -180,6 +190,7 @@ static void case_oom_mayfail(struct tp_run *run)
 	tp_metric(run, "objects", f->filled);
 	tp_metric(run, "restores", f->restores);
 	tp_metric(run, "restores_failed", f->restores_failed);
+	tp_metric(run, "restored", f->restored);
 	tp_metric(run, "backups", f->backups);
 	tp_metric(run, "oom_by_others", f->others);
 	for (i = 0; i < ARRAY_SIZE(f->out) && f->out[i]; i++) {

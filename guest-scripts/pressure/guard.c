@@ -14,7 +14,7 @@
 #define TP_PORTIONS	8
 
 /* Gives that many pages back, or all there are. */
-static unsigned long tp_guard_give(struct tp_guard *g, unsigned long nr)
+unsigned long tp_guard_give(struct tp_guard *g, unsigned long nr)
 {
 	struct page *p, *next;
 	unsigned long given = 0;

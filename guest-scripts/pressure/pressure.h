@@ -371,6 +371,7 @@ void tp_guard_start(struct tp_guard *g, unsigned long portion);
 void tp_guard_set_aside(struct tp_guard *g);
 void tp_guard_end(struct tp_guard *g);
 bool tp_guard_take(struct tp_guard *g);
+unsigned long tp_guard_give(struct tp_guard *g, unsigned long nr);
 bool tp_guard_used(struct tp_guard *g, unsigned int eighths);
 
 /* case_fault.c, for case_oom.c as well */

@@ -312,8 +312,7 @@ void tp_balance(struct tp_run *run, const char *when)
 struct tp_wit {
 	pgoff_t nr;
 	u32 id;
-	struct tp_dev *dev;
-	struct tp_bo *bo;
+	bool dma_alloc;		/* of the device, which may be gone by then */
 	struct page **pages;
 	bool *head;
 };
@@ -327,7 +326,7 @@ struct tp_wit *tp_witness(struct tp_run *run, struct tp_bo *bo)
 	if (!w)
 		goto err;
 	w->id = bo->id;
-	w->dev = bo->dev;
+	w->dma_alloc = bo->dev->args.dma_alloc;
 	w->pages = kvcalloc(tt->num_pages, sizeof(*w->pages), GFP_KERNEL);
 	w->head = kvcalloc(tt->num_pages, sizeof(*w->head), GFP_KERNEL);
 	if (!w->pages || !w->head)
@@ -346,7 +345,6 @@ struct tp_wit *tp_witness(struct tp_run *run, struct tp_bo *bo)
 			next += 1UL << tp_order(bo->dev, p);
 		}
 	}
-	w->bo = bo;
 	bo->wit = w;
 	return w;
 err:
@@ -391,7 +389,7 @@ static void tp_wit_look(struct tp_run *run, struct tp_wit *w, int attr, int refs
 			return;
 		if (!tp_attr_is(run, p, attr, when, w->id, i))
 			return;
-		if (w->head[i] && tp_have_dma_ops() && !w->dev->args.dma_alloc &&
+		if (w->head[i] && tp_have_dma_ops() && !w->dma_alloc &&
 		    !tp_eq(run, tp_dma_live(page_to_pfn(p)), 0,
 			   "%s: object %u, former page %lu is still DMA-mapped", when, w->id, i))
 			return;

@@ -22,6 +22,7 @@ CAUGHT = (
     "41-backup-leaves-gpuactive",
     "54-shrink-stays-on-lru",
     "57-alloc-ignores-retry-mayfail",
+    "58-readback-may-oom",
     "69-purge-ignores-busy",
 )
 NEUTRAL = "76-neutral-suitable-early-return"

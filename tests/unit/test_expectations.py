@@ -14,6 +14,7 @@ from harness.model.result import Case, Event, Span
 from harness.model.suite import ExpectedFailure, MaySkip, Requirement, Suite
 from harness.model.swap import SwapFacts
 from harness.model.units import GIB, MIB
+from harness.suites import pressure
 
 SUITE = Suite(
     name="s",
@@ -128,6 +129,20 @@ def test_only_a_known_failure_is_expected(
     name: str, message: str, version: tuple[int, int, int], before: Outcome, after: Outcome
 ) -> None:
     assert outcomes(require(KNOWN, version, (Case("s", name, before, message=message),))) == [after]
+
+
+@pytest.mark.parametrize(
+    ("message", "version", "after"),
+    [
+        ("unreferenced objects: 88 from ttm_pool_type_init", V73, Outcome.XFAIL),
+        ("unreferenced objects: 88 from ttm_pool_type_init, 1 from ttm_tt_create", V73, Outcome.FAIL),
+        ("unreferenced objects: 9 from ttm_tt_create, 1 from ttm_pool_type_init", V73, Outcome.FAIL),
+        ("unreferenced objects: 88 from ttm_pool_type_init", (7, 4, 0), Outcome.FAIL),
+    ],
+)
+def test_the_leak_that_is_known_hides_no_other(message: str, version: tuple[int, int, int], after: Outcome) -> None:
+    case = Case("pressure", "pressure.kmemleak", Outcome.FAIL, message=message)
+    assert require(pressure.SUITE, version, (case,))[0].outcome is after
 
 
 def test_a_case_executed_twice_counts_once() -> None:
