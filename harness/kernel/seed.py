@@ -37,7 +37,7 @@ from harness.store.layout import Layout
 
 SEED_LOG = "seed.log"  # what make said when the objects were made, in the object directory that has a copy of them
 _LAST = ("Module.symvers", "vmlinux", "modules.order", "arch/x86/boot/bzImage")  # what make makes at the end
-_ROUNDABOUT = re.compile(rb"[^\s()]*[^./\s]/\.\./[^\s()]*")
+_SEPARATORS = frozenset(b" \t\n()\\")
 _MOST_CHANGES = 200
 _MOST_READ = 2000
 _MOST_LOOKED_AT = 8
@@ -257,9 +257,20 @@ def names_any(record: bytes, named: re.Pattern[bytes], paths: Collection[bytes])
     """Whether a record of dependencies names one of these files, also as `mm/../kernel/x.h`: gcc writes a name as it
     was included.
     """
-    if named.search(record):
-        return True
-    return any(posixpath.normpath(word) in paths for word in _ROUNDABOUT.findall(record))
+    return bool(named.search(record)) or any(posixpath.normpath(word) in paths for word in _roundabout(record))
+
+
+def _roundabout(record: bytes) -> Iterator[bytes]:
+    """The words with `/../` in them. By hand: a regular expression took 15 s for a kernel."""
+    at = record.find(b"/../")
+    while at >= 0:
+        begin, end = at, at
+        while begin > 0 and record[begin - 1] not in _SEPARATORS:
+            begin -= 1
+        while end < len(record) and record[end] not in _SEPARATORS:
+            end += 1
+        yield record[begin:end]
+        at = record.find(b"/../", end)
 
 
 def remove_dependents(objects: Path, changed: Collection[str]) -> None:
