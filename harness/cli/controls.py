@@ -13,7 +13,7 @@ from harness.checkout import data_directory
 from harness.cli import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.flow.boots import Bench
-from harness.flow.controls import Noticed, Tried, read_controls, try_controls
+from harness.flow.controls import FOLDERS, Noticed, Tried, read_controls, try_controls
 from harness.flow.prepare import DEFAULT_PROFILE, Request, Stopwatch, prepare
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.outcome import Standing
@@ -27,6 +27,7 @@ from harness.suites.registry import suite_named
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[GLOB]…")
+@click.option("--suite", "suite_name", default="pressure", show_default=True, type=click.Choice(tuple(FOLDERS)))
 @click.option("--source", default="debian", show_default=True, help="The unbroken kernel.")
 @click.option("--ram", default="256M", show_default=True)
 @click.option("--swap", default="disk:1G", show_default=True)
@@ -34,16 +35,25 @@ from harness.suites.registry import suite_named
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**32 - 1))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @speaks_plainly
-def controls(names: tuple[str, ...], source: str, ram: str, swap: str, accel: str, seed: int, as_json: bool) -> None:
-    """Put each bug of patches/controls/ttm into TTM and see whether the suite `pressure` turns red.
+def controls(
+    names: tuple[str, ...],
+    suite_name: str,
+    source: str,
+    ram: str,
+    swap: str,
+    accel: str,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Put each bug of patches/controls into the kernel and see whether the suite that looks for it turns red.
 
     \b
     Exit status: 0 every control was caught and the neutral ones stayed green; 1 one was missed;
     3 of one nothing can be said.
     """
     layout = Layout.from_environment()
-    chosen = read_controls(data_directory("patches") / "controls" / "ttm", names)
-    suite = suite_named("pressure")
+    chosen = read_controls(data_directory("patches") / "controls" / FOLDERS[suite_name], names)
+    suite = suite_named(suite_name)
     machine = Machine(parse_size(ram, "--ram"), Swap.parse(swap), accel=Accel(accel))
     request = Request(SourceSpec.parse(source), DEFAULT_PROFILE, machine, (suite.name,))
     progress = TerminalProgress()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The controls: bugs put into TTM on purpose, to see which of them the pressure suite notices.
+"""The controls: bugs put into the kernel on purpose, to see which of them a suite notices.
 
-Only ttm.ko is built again for a control, from a copy of the tree's drivers/gpu/drm/ttm, against the unbroken build;
-the guest then finds it in the place of the real one.
+Only one module is built again for a control, from a copy of the tree's driver, against the unbroken build; the guest
+then finds it in the place of the real one. For a suite that brings its own copy of a driver the bug goes into that.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from harness.checkout import data_directory
 from harness.flow.boots import Bench, boot_cell
 from harness.flow.readout import CellResult
 from harness.kernel.module import build_module
+from harness.kernel.overlay import build_overlay
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.errors import CommandFailed, FindingError, InfraError, StoreCorrupt, UserError
@@ -30,6 +32,8 @@ from harness.proc import Deadline, run
 from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
 
+# The folder of patches/controls/ with the bugs for a suite.
+FOLDERS = {"pressure": "ttm", "xe-fake": "xe"}
 _DRIVER = Path("drivers/gpu/drm/ttm")
 _BUILD_SECONDS = 600.0
 _PATCH_SECONDS = 30.0
@@ -113,6 +117,12 @@ def broken_modules(control: Control, build: Build, layout: Layout) -> Path:
     return final
 
 
+def broken_overlay(control: Control, folder: str, build: Build, layout: Layout) -> Path:
+    """The directory with the modules of an overlay on a driver that carries the control; made once."""
+    source = data_directory("guest-scripts") / folder
+    return build_overlay(build, source, layout, Deadline(_BUILD_SECONDS), lambda tree: _apply(control, tree, build))
+
+
 def _make_broken(control: Control, build: Build, layout: Layout, final: Path) -> None:
     with fresh_directory(final) as work:
         source = work / "source"
@@ -171,12 +181,17 @@ def _try(
     control: Control, suite: Suite, machine: Machine, bench: Bench, layout: Layout, seed: int, number: int
 ) -> Tried:
     try:
-        broken = broken_modules(control, bench.build, layout)
+        if suite.needs_overlay is not None:
+            broken = broken_overlay(control, suite.needs_overlay, bench.build, layout)
+            place = replace(bench, modules={**bench.modules, suite.name: broken})
+        else:
+            broken = broken_modules(control, bench.build, layout)
+            place = replace(bench, module_tree=broken / "modules")
     except FindingError as error:
         return Tried(control, Noticed.CANNOT_TELL, (), (error.message,), 0.0, "")
     build = replace(bench.build, id=hashlib.sha256(f"{bench.build.id}{broken.name}".encode()).hexdigest())
     cell = Cell(build.id, machine, (suite.name,), seed)
-    place = replace(bench, build=build, module_tree=broken / "modules", stop_at_first=not control.neutral)
+    place = replace(place, build=build, stop_at_first=not control.neutral)
     began = time.monotonic()
     return _noticed(control, boot_cell(cell, (suite,), place, number), time.monotonic() - began)
 

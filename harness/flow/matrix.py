@@ -169,7 +169,7 @@ class _Inputs:
 
     def key(self, cell: Cell, suites: Sequence[Suite]) -> str:
         """64 hex digits: while they are the same, there is no reason to boot again."""
-        modules = [self._module(suite.needs_module) for suite in suites if suite.needs_module is not None]
+        modules = [self._module(suite.brings) for suite in suites if suite.brings is not None]
         words = (cell.id, *self._common, *map(repr, suites), *modules)
         return hashlib.sha256("\0".join(words).encode()).hexdigest()
 

@@ -23,6 +23,7 @@ from harness.inputs.shelf import Work
 from harness.kernel.build import obtain
 from harness.kernel.fragments import compose, parse_fragment, read_profile
 from harness.kernel.module import build_module
+from harness.kernel.overlay import build_overlay
 from harness.model.build import Build, Profile
 from harness.model.cell import Cell, Knob
 from harness.model.errors import InfraError, UserError
@@ -108,19 +109,23 @@ def prepare(
     build = obtain(tree, profile, layout, Deadline(_BUILD_SECONDS), progress, request.jobs)
     watch.lap("build")
     _require_symbols(suites, build)
-    modules = {
-        suite.name: build_module(
-            build, data_directory("guest-scripts") / suite.needs_module, layout, Deadline(_MODULE_SECONDS)
-        )
-        for suite in suites
-        if suite.needs_module is not None
-    }
+    modules = {suite.name: made for suite in suites if (made := _own_modules(suite, build, layout)) is not None}
     watch.lap("modules")
     root = guest_root(layout, Deadline(_ROOT_SECONDS))
     watch.lap("root")
     settled = accel.settle(request.machine.accel, layout, lambda: _probe_kvm(build, root, progress))
     watch.lap("accelerator")
     return Ready(tree, build, root, settled, modules, profile.slowness)
+
+
+def _own_modules(suite: Suite, build: Build, layout: Layout) -> Path | None:
+    """The directory with the modules that the suite brings along."""
+    scripts, deadline = data_directory("guest-scripts"), Deadline(_MODULE_SECONDS)
+    if suite.needs_module is not None:
+        return build_module(build, scripts / suite.needs_module, layout, deadline)
+    if suite.needs_overlay is not None:
+        return build_overlay(build, scripts / suite.needs_overlay, layout, deadline)
+    return None
 
 
 def tree_of(request: Request, layout: Layout, progress: Progress) -> Tree:

@@ -56,7 +56,8 @@ def _may_skip(case: Case, allowed: Iterable[MaySkip]) -> bool:
 
 
 def _apply(requirement: Requirement, suite: Suite, cases: list[Case]) -> list[Case]:
-    matching = [case for case in cases if fnmatch.fnmatchcase(case.name, requirement.case)]
+    globs = (requirement.case, f"{requirement.case}.*")  # a case, or one with parameters
+    matching = [case for case in cases if any(fnmatch.fnmatchcase(case.name, glob) for glob in globs)]
     executed = len({case.name for case in matching if case.outcome.executed})
     if executed >= requirement.least:
         return cases

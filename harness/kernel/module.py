@@ -24,6 +24,8 @@ def build_module(build: Build, source_dir: Path, layout: Layout, deadline: Deadl
     Raises UserError when it has no Kbuild or Makefile, BuildFailed on the first error or warning (a warning in a
     module that is loaded into the kernel under test is an error), InfraError when no module came of it.
     """
+    if not any((source_dir / name).is_file() for name in ("Kbuild", "Makefile")):
+        raise UserError(f"{source_dir} has no Kbuild and no Makefile, so no module can be made of it")
     sources = _sources(source_dir)
     key = hash_words("module", build.id, *(word for path, digest in sources for word in (path, digest)))[:16]
     final = layout.objects / f"module-{key}"
@@ -50,8 +52,6 @@ def _modules(directory: Path) -> list[Path]:
 
 def _sources(directory: Path) -> list[tuple[str, str]]:
     """The files that are sources, relative to the directory, with hashes of their content."""
-    if not any((directory / name).is_file() for name in ("Kbuild", "Makefile")):
-        raise UserError(f"{directory} has no Kbuild and no Makefile, so no module can be made of it")
     found = []
     for path in sorted(directory.rglob("*")):
         relative = path.relative_to(directory)

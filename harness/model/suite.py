@@ -102,9 +102,10 @@ class Suite:
     """`script` is the runner's name in guest-scripts/; `arguments` are passed to it.
 
     `symbols` are Kconfig symbols of which the suite needs each as y or m. `deadline` is in seconds on a machine
-    that runs at the speed of TCG on one laptop core; the flow scales it. `needs_module` is a folder of guest-scripts/
-    with the sources of kernel modules, built against the kernel under test. `sample_ms` is the interval at which the
-    guest's memory is sampled into a time series; 0 leaves it out. `bad_disk` asks for a disk whose writes fail.
+    that runs at the speed of TCG on one laptop core; the flow scales it. `needs_module` is a folder of guest-
+    scripts/ with the sources of kernel modules, built against the kernel under test; `needs_overlay` is one with
+    files that are laid over a copy of a driver of the tree. `sample_ms` is the interval at which the guest's memory
+    is sampled into a time series; 0 leaves it out. `bad_disk` asks for a disk whose writes fail.
     With `may_skip` every skip that it does not list is a gap; None leaves skips to the requirements.
     A `selectable` suite can run a part of its cases; `cases` are the globs of those it runs when nobody chooses.
     `knob_cases` are globs of the cases that take knobs.
@@ -121,6 +122,7 @@ class Suite:
     profile: str
     expected_splats: tuple[ExpectedSplat, ...] = ()
     needs_module: str | None = None
+    needs_overlay: str | None = None
     knobs: tuple[KnobSpec, ...] = ()
     sample_ms: int = 0
     bad_disk: bool = False
@@ -129,3 +131,8 @@ class Suite:
     knob_cases: tuple[str, ...] = ()
     expected_failures: tuple[ExpectedFailure, ...] = ()
     cases: tuple[str, ...] = ()
+
+    @property
+    def brings(self) -> str | None:
+        """The folder of guest-scripts/ of which modules are made for the suite."""
+        return self.needs_module or self.needs_overlay

@@ -7,11 +7,20 @@ from dataclasses import replace
 
 from harness.model.errors import UserError
 from harness.model.suite import Requirement, Suite
-from harness.suites import kunit_self, pressure, ttm_kunit, xe_kunit, xe_live
+from harness.suites import kunit_self, pressure, ttm_kunit, xe_fake, xe_kunit, xe_live
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
-    for suite in (ttm_kunit.SUITE, xe_kunit.SUITE, pressure.SUITE, pressure.FINDINGS, xe_live.SUITE, kunit_self.SUITE)
+    for suite in (
+        ttm_kunit.SUITE,
+        xe_kunit.SUITE,
+        pressure.SUITE,
+        pressure.FINDINGS,
+        xe_fake.SUITE,
+        xe_fake.FINDINGS,
+        xe_live.SUITE,
+        kunit_self.SUITE,
+    )
 }
 
 QUICK = ("ttm-kunit", "xe-kunit", "pressure")

@@ -61,6 +61,12 @@ def test_a_required_case_that_skips_is_not_run() -> None:
     assert judged[1].message == "required, but skipped without a reason"
 
 
+def test_a_case_with_parameters_is_executed_by_any_of_them() -> None:
+    suite = replace(SUITE, requirements=(Requirement("a.one", 1), Requirement("a.two", 1)))
+    judged = require(suite, V73, tuple(Case("s", name, Outcome.PASS) for name in ("a.one.tgl", "a.twofold.tgl")))
+    assert [one.name for one in judged if one.outcome is Outcome.NOT_RUN] == ["a.two"]
+
+
 def test_a_skip_beside_enough_executed_cases_stays_a_skip() -> None:
     extra = Case("s", "a.z", Outcome.SKIP)
     assert outcomes(require(SUITE, V73, (*GOOD, extra))) == [Outcome.PASS, Outcome.PASS, Outcome.SKIP]

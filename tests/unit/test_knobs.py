@@ -7,7 +7,7 @@ import pytest
 
 from harness.model.cell import Knob
 from harness.model.errors import UserError
-from harness.suites import pressure, ttm_kunit
+from harness.suites import pressure, ttm_kunit, xe_fake
 from harness.suites.knobs import check_knob_cases, check_knobs
 
 SUITES = (ttm_kunit.SUITE, pressure.SUITE)
@@ -76,6 +76,19 @@ def test_knobs_that_would_change_nothing(cases: tuple[str, ...]) -> None:
     check_knob_cases((), cases, SUITES)
     with pytest.raises(UserError, match="takes the knob bo"):
         check_knob_cases((Knob("bo", "1M"),), cases, SUITES)
+
+
+@pytest.mark.parametrize("device", xe_fake.DEVICES)
+def test_fake_devices(device: str) -> None:
+    check_knobs((Knob("device", device),), (xe_fake.SUITE,))
+    check_knob_cases((Knob("device", device),), ("content",), (xe_fake.SUITE,))
+
+
+@pytest.mark.parametrize("device", ["", "adl", "TGL", "tgl,dg1", "none"])
+def test_a_device_that_is_not_there_lists_those_that_are(device: str) -> None:
+    with pytest.raises(UserError, match="device") as refusal:
+        check_knobs((Knob("device", device),), (xe_fake.SUITE,))
+    assert "lnl-suspend" in (refusal.value.hint or "")
 
 
 FAILURES = (Knob("failslab", "1%"), Knob("failslab_interval", "10"), Knob("failslab_times", "5"))

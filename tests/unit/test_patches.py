@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow.controls import read_controls
+from harness.flow.controls import FOLDERS, read_controls
 from harness.model.errors import StoreCorrupt, UserError
-from harness.suites.pressure import FINDINGS
+from harness.suites import pressure, xe_fake
+from harness.suites.registry import SUITES
 
 PATCHES = Path(__file__).parents[2] / "patches"
 TTM = PATCHES / "controls" / "ttm"
+XE = PATCHES / "controls" / "xe"
 CLASSES = {"content", "leak", "attributes", "contract", "accounting", "walk", "oom", "state"}
 CONTROLS = read_controls(TTM)
+XE_CONTROLS = read_controls(XE)
 
 
 def context_runs(text: str) -> list[int]:
@@ -31,8 +34,26 @@ def context_runs(text: str) -> list[int]:
     return [*runs, length]
 
 
-def test_every_patch_is_described_and_every_description_has_a_patch() -> None:
-    assert [control.patch.name for control in CONTROLS] == sorted(path.name for path in TTM.glob("*.patch"))
+@pytest.mark.parametrize("folder", [TTM, XE], ids=lambda path: path.name)
+def test_every_patch_is_described_and_every_description_has_a_patch(folder: Path) -> None:
+    described = [control.patch.name for control in read_controls(folder)]
+    assert described == sorted(path.name for path in folder.glob("*.patch"))
+
+
+def test_each_suite_with_controls_has_a_folder_of_them() -> None:
+    assert {PATCHES / "controls" / folder for folder in FOLDERS.values()} == {TTM, XE}
+    assert set(FOLDERS) <= set(SUITES)
+
+
+def test_the_controls_of_xe_break_known_invariants_in_its_shrinker() -> None:
+    assert {one.kind for one in XE_CONTROLS} <= CLASSES
+    assert sum(not one.neutral for one in XE_CONTROLS) >= 30
+    assert sum(one.neutral for one in XE_CONTROLS) == 2
+    for one in XE_CONTROLS:
+        assert set(one.breaks) <= {f"I{number}" for number in range(1, 21)}
+        assert bool(one.breaks) != one.neutral
+        changed = re.findall(r"^\+\+\+ b/(\S+)$", one.patch.read_text(), re.MULTILINE)
+        assert set(changed) <= {"drivers/gpu/drm/xe/xe_bo.c", "drivers/gpu/drm/xe/xe_shrinker.c"}
 
 
 def test_all_classes_are_there_and_something_is_neutral() -> None:
@@ -43,11 +64,12 @@ def test_all_classes_are_there_and_something_is_neutral() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*TTM.glob("*.patch"), *(PATCHES / "findings").glob("*.patch")], ids=lambda p: p.name
+    "path", [*TTM.glob("*.patch"), *XE.glob("*.patch"), *(PATCHES / "findings").glob("*.patch")], ids=lambda p: p.name
 )
 def test_a_patch_is_short_and_carries_little_context(path: Path) -> None:
     text = path.read_text()
-    assert re.match(r"From: ttm-harness \w+ <\w+@ttm-harness\.invalid>\nSubject: \[(CONTROL|PATCH)\] drm/ttm", text)
+    head = r"From: ttm-harness \w+ <\w+@ttm-harness\.invalid>\nSubject: \[(CONTROL|PATCH)\] drm/(ttm|xe)"
+    assert re.match(head, text)
     assert max(context_runs(text)) <= 4  # two behind one change, two before the next
     changed = [line for line in text.split("---\n", 1)[1].splitlines() if re.match(r"[-+](?![-+]{2} )", line)]
     assert 1 <= len(changed) <= 24
@@ -71,9 +93,10 @@ def test_a_broken_list_is_said_to_be_corrupt(tmp_path: Path, text: str) -> None:
 
 def test_findings_name_cases_that_are_expected_to_fail_and_patches_that_are_there() -> None:
     findings = tomllib.loads((PATCHES / "findings" / "findings.toml").read_text())["finding"]
-    expected = {one.case.removeprefix("pressure.") for one in FINDINGS.expected_failures}
-    named = {case for finding in findings for case in finding["cases"] if "7.3.4" in finding["kernels"]}
-    assert named == expected
+    for suite in (pressure.FINDINGS, xe_fake.FINDINGS, xe_fake.SUITE):
+        expected = {one.case.split(".")[1].rstrip("*") for one in suite.expected_failures}
+        own = [one for one in findings if one.get("suite", "pressure-findings") == suite.name]
+        assert {case for one in own for case in one["cases"] if "7.3.4" in one["kernels"]} == expected
     for finding in findings:
         assert finding["seen"]
         assert finding["known"]

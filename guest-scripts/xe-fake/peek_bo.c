@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Included at the end of xe_bo.c, to which struct xe_ttm_tt is private. */
+
+#include "fake/fake.h"
+
+bool fake_tt_purgeable(const struct ttm_tt *tt)
+{
+	return container_of(tt, struct xe_ttm_tt, ttm)->purgeable;
+}
+
+bool fake_tt_mapped(const struct ttm_tt *tt)
+{
+	return container_of(tt, struct xe_ttm_tt, ttm)->sg;
+}
+
+int fake_validate_tt(struct xe_bo *bo, bool interruptible)
+{
+	struct ttm_operation_ctx ctx = { .interruptible = interruptible };
+
+	return ttm_bo_validate(&bo->ttm, &tt_placement, &ctx);
+}
+
+#ifdef FAKE_UPSTREAM_SHRINK
+void fake_upstream_shrink(struct xe_device *xe)
+{
+	shrink_test_run_device(xe);
+}
+#endif

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The project's own files laid over a copy of one of the tree's drivers: built out of tree, loaded in its place.
+
+What is tested is the tree's own driver, a patched one too. A folder with an `overlay.toml` says where its files go,
+which lines are added to the driver's, and which words of the driver they lean on; the tree is never written to.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.kernel.module import build_module
+from harness.model.build import Build
+from harness.model.errors import InfraError, StoreCorrupt
+from harness.proc import Deadline
+from harness.store.layout import Layout
+
+DESCRIPTION = "overlay.toml"
+FEATURES = "features.h"  # made: our files include it
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Lines added at the end of a file of the driver; `needs` are words that must be in it before."""
+
+    file: str
+    needs: tuple[str, ...]
+    append: str
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A macro that FEATURES defines when a file of the tree has these words."""
+
+    define: str
+    file: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """`driver` is relative to the tree, `folder` to the driver; `since` and `why`: the first version it is for."""
+
+    source: Path
+    driver: str
+    folder: str
+    since: str
+    why: str
+    hooks: tuple[Hook, ...]
+    features: tuple[Feature, ...]
+
+
+def read_overlay(source: Path) -> Overlay:
+    """The description of the folder; StoreCorrupt when it cannot be one."""
+    path = source / DESCRIPTION
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Overlay(
+            source=source,
+            driver=_word(table, "driver"),
+            folder=_word(table, "folder"),
+            since=_word(table, "since"),
+            why=_word(table, "why"),
+            hooks=tuple(
+                Hook(_word(one, "file"), tuple(map(str, one["needs"])), _word(one, "append")) for one in table["hook"]
+            ),
+            features=tuple(
+                Feature(_word(one, "define"), _word(one, "file"), _word(one, "words"))
+                for one in table.get("feature", ())
+            ),
+        )
+    except (OSError, KeyError, TypeError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StoreCorrupt(f"{path} is not the description of an overlay: {error}") from error
+
+
+def _word(table: dict[str, object], key: str) -> str:
+    value = table[key]
+    if not isinstance(value, str):
+        raise TypeError(f"{key} is no text")
+    return value
+
+
+def lay_over(overlay: Overlay, tree: Path, version: str, copy: Path) -> None:
+    """Adds files and lines to `copy`, a copy of the tree's driver.
+
+    Raises InfraError, naming file and words, when the driver is not there or no longer what the lines lean on.
+    """
+    _require_version(overlay, version)
+    for hook in overlay.hooks:
+        _append(overlay, hook, version, copy / hook.file)
+    target = copy / overlay.folder
+    if target.exists():
+        raise InfraError(f"Linux {version} has a {overlay.driver}/{overlay.folder} of its own; ours would hide it")
+    target.mkdir()
+    for path in sorted(overlay.source.glob("*.[ch]")):
+        shutil.copyfile(path, target / path.name)
+    # A file, not flags for the compiler: those would have the whole driver compiled anew.
+    defines = [f"#define {one.define} 1" for one in overlay.features if one.words in _text(tree / one.file)]
+    (target / FEATURES).write_text("\n".join(("/* What the tree has. */", *defines, "")), encoding="utf-8")
+
+
+def build_overlay(
+    build: Build,
+    source: Path,
+    layout: Layout,
+    deadline: Deadline,
+    change: Callable[[Path], None] | None = None,
+) -> Path:
+    """The directory with the .ko files of the tree's driver and our files in it; made once for the same content.
+
+    `change` may alter the copy of the driver before ours are laid over it: it gets a directory in which the driver
+    lies at its path in the tree.
+    """
+    overlay = read_overlay(source)
+    _require_version(overlay, build.tree.version)
+    driver = build.tree.path / overlay.driver
+    if not driver.is_dir():
+        raise InfraError(f"Linux {build.tree.version} has no {overlay.driver}, which {source.name} is laid over")
+    with tempfile.TemporaryDirectory(prefix=f"{source.name}.part-", dir=layout.objects) as scratch:
+        copy = Path(scratch) / overlay.driver
+        shutil.copytree(driver, copy)
+        if change is not None:
+            change(Path(scratch))
+        lay_over(overlay, build.tree.path, build.tree.version, copy)
+        return build_module(build, copy, layout, deadline)
+
+
+def _require_version(overlay: Overlay, version: str) -> None:
+    if _numbers(version) < _numbers(overlay.since):
+        raise InfraError(
+            f"Linux {version} is too old for {overlay.source.name}: {overlay.why}",
+            hint=f"a source of {overlay.since} or later has it",
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The first two numbers of a version: 7.3.4 -> (7, 3)."""
+    return tuple(int("".join(filter(str.isdigit, part)) or 0) for part in version.split(".")[:2])
+
+
+def _append(overlay: Overlay, hook: Hook, version: str, path: Path) -> None:
+    text = _text(path)
+    missing = next((words for words in hook.needs if words not in text), None)
+    if missing is not None:
+        what = (
+            f"no {missing!r} in {overlay.driver}/{hook.file}"
+            if path.is_file()
+            else f"no {overlay.driver}/{hook.file}"
+        )
+        raise InfraError(
+            f"{overlay.source.name} cannot be laid over Linux {version}: there is {what}",
+            hint=f"its files lean on that; {overlay.source.name}/{DESCRIPTION} says on what else",
+        )
+    _add_line(path, hook.append)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def _add_line(path: Path, line: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"\n{line.strip()}\n")

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""xe's own shrinker on fake devices: the driver's real memory management under real pressure, with no Intel GPU.
+
+The cases are in guest-scripts/xe-fake, compiled into a copy of the tree's driver that is loaded in its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.model.suite import ExpectedFailure, KnobForm, KnobSpec, MaySkip, Requirement, Suite
+
+_MERGED = (6, 15)
+
+DEVICES = ("tgl", "tgl-wc", "dg1", "bmg", "lnl", "lnl-suspend", "nvl", "all")
+
+KNOBS = (
+    KnobSpec("device", KnobForm.CHOICE, "the fake devices; without it tgl, dg1 and lnl-suspend", choices=DEVICES),
+)
+
+
+def _bug(case: str, message: str, what: str) -> ExpectedFailure:
+    """Seen on 7.3.4 and nowhere promised for later; a kernel from 7.4 on has to show it anew."""
+    return ExpectedFailure(f"xe_fake.{case}*", message, f"known: {what}", since=(7, 2), before=(7, 4))
+
+
+# patches/findings/README.md has the whole of each.
+SUITE = Suite(
+    name="xe-fake",
+    title="xe's shrinker on fake devices, under memory pressure",
+    script="suite-xe-fake",
+    arguments=(),
+    symbols=("KUNIT", "DRM_XE", "DRM_XE_KUNIT_TEST", "PM", "SWAP"),
+    requirements=(
+        Requirement("xe_fake.*", 25, since=_MERGED, swap=True),
+        Requirement("xe_fake.*", 10, since=_MERGED, swap=False),
+    ),
+    shares_boot=False,
+    deadline=900.0,
+    profile="lean",
+    needs_overlay="xe-fake",
+    knobs=KNOBS,
+    sample_ms=500,
+    selectable=True,
+    knob_cases=("*",),
+    may_skip=(
+        MaySkip("*", r"needs swap space", "the machine was asked to have none", swap=False),
+        MaySkip("*", r"needs xe_bo_willneed_get_locked", "mappings are counted since 7.3", before=(7, 3)),
+        MaySkip("*", r"needs shrink_test_run_device", "the tree has no such test"),
+    ),
+    expected_failures=(
+        _bug(
+            "upstream", r"Bo in incorrect memory type: 0", "the test finds an object that kswapd was faster to shrink"
+        ),
+    ),
+)
+
+
+_WALK = "the first object that may not be purged, or not be moved, ends the walk over all that come after it"
+
+_KNOWN_BUGS = (
+    _bug("suspect_purge_behind", r"backed_up_too_soon == 0UL", _WALK),
+    _bug("suspect_noswap_behind", r"purged == 8U", _WALK),
+    _bug("suspect_nofs_behind", r"purged == 8U", _WALK),
+    _bug("suspect_validating_first", r"fake_populated\(obj\) == populated", _WALK),
+    _bug(
+        "suspect_dontneed_backed_up",
+        r"got_shrinkable == shrinkable",
+        "DONTNEED said of what is backed up is forgotten",
+    ),
+)
+
+FINDINGS = replace(
+    SUITE,
+    name="xe-fake-findings",
+    title="bugs that xe's shrinker showed on fake devices in merged kernels, each expected to fail",
+    requirements=(
+        Requirement("xe_fake.suspect_*", 5, since=(7, 2), swap=True),
+        Requirement("xe_fake.suspect_*", 2, since=(7, 2), swap=False),
+    ),
+    cases=("suspect_*",),
+    deadline=180.0,
+    expected_failures=_KNOWN_BUGS,
+)

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""xe's shrinker on fake devices: green on a real kernel, red where a bug is put in, and its known bugs known."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from harness.model.outcome import Outcome
+from tests.kernel.test_run import RUN_SECONDS, executed, ttm_harness
+
+
+@pytest.mark.parametrize(("swap", "least"), [("disk:1G", 90), ("none", 30)])
+def test_an_unbroken_driver_is_green(swap: str, least: int) -> None:
+    report = ttm_harness("run", "--suite", "xe-fake", "--swap", swap)
+    assert report["verdict"] == "good", report["reasons"]
+    assert executed(report, "xe-fake") >= least
+    metrics = {metric["name"]: metric["value"] for metric in report["runs"][0]["metrics"]}
+    assert metrics["oom_kill"] == 0
+
+
+def test_one_device_by_its_knob() -> None:
+    report = ttm_harness("run", "--suite", "xe-fake", "--knob", "device=nvl", "--case", "asleep_*,content")
+    assert report["verdict"] == "good", report["reasons"]
+    names = {case["name"] for case in report["cases"] if case["suite"] == "xe-fake"}
+    assert {"xe_fake.content.nvl", "xe_fake.asleep_direct.nvl"} <= names
+    assert not any(name.startswith("xe_fake.") and not name.endswith(".nvl") for name in names)
+
+
+def test_known_bugs_fail_as_they_are_known_to() -> None:
+    report = ttm_harness("run", "--suite", "xe-fake-findings")
+    assert report["verdict"] == "good", report["reasons"]
+    outcomes = [case["outcome"] for case in report["cases"] if ".suspect_" in case["name"]]
+    assert outcomes.count(str(Outcome.XFAIL)) >= 10
+
+
+def test_a_control_is_caught_and_a_neutral_one_is_not() -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "harness", "controls", "--suite", "xe-fake", "--json"),
+            *("03-every-pin-counts", "38-neutral-pages-once"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=3 * RUN_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    caught, neutral = json.loads(done.stdout)["controls"]
+    assert caught["noticed"] == "caught"
+    assert caught["cases"][0].startswith("xe_fake.counts.")
+    assert neutral["noticed"] == "green"
+
+
+def test_the_base_without_the_shrinker_is_told_why() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", "--suite", "xe-fake", "--source", "debian:6.12"],
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "too old for xe-fake" in done.stderr
+    assert "6.15" in done.stderr
