@@ -10,7 +10,7 @@ from harness.flow.gate import gate_request
 from harness.flow.matrix import kernel_of, kernels_wanted
 from harness.flow.prepare import Ready, Request, Stopwatch, prepare, series_of
 from harness.judge.gate import builds, with_failed_build
-from harness.model.errors import BuildFailed, UserError
+from harness.model.errors import BuildFailed, ConfigUnmet, ModuleFailed, UserError
 from harness.model.gate import Gate
 from harness.model.progress import Board
 from harness.store.layout import Layout
@@ -45,11 +45,13 @@ def prepare_all(requests: Sequence[Request], layout: Layout, board: Board, watch
 def prepare_gated(requests: Sequence[Request], layout: Layout, board: Board, watch: Stopwatch) -> Candidates:
     """Every patch through the gate, then every kernel of which the gate does not say that it cannot be built.
 
-    Raises BuildFailed when a kernel without the series does not build: then nothing can be said about the series.
+    Raises BuildFailed or ConfigUnmet when a kernel without the series cannot be made, and ModuleFailed: then nothing
+    can be said about the series.
     """
     gates = _gates(requests, layout, board)
     watch.lap("gate")
     ready: dict[Request, Ready] = {}
+    failed: dict[Request, str] = {}
     for kernel, suites in kernels_wanted(requests).items():
         whole = _whole(kernel)
         if whole in gates and not builds(gates[whole], kernel.upto):
@@ -57,11 +59,17 @@ def prepare_gated(requests: Sequence[Request], layout: Layout, board: Board, wat
             continue
         try:
             ready[kernel] = prepare(kernel, suites, layout, board, watch)
-        except BuildFailed as error:
+        except ModuleFailed:
+            raise
+        except (BuildFailed, ConfigUnmet) as error:
             if whole not in gates:
                 raise
-            gates[whole] = with_failed_build(gates[whole], kernel.upto, error.message)
+            failed[kernel] = error.message
             board.step(f"no kernel with {_patches(kernel)}: it does not build")
+    for kernel, message in failed.items():
+        whole = _whole(kernel)
+        built = _with_a_patch_less(kernel, len(gates[whole].patches)) in ready
+        gates[whole] = with_failed_build(gates[whole], kernel.upto, message, built)
     left = tuple(request for request in requests if kernel_of(request) in ready)
     return Candidates(left, ready, tuple(gates.values()))
 
@@ -74,6 +82,12 @@ def _gates(requests: Sequence[Request], layout: Layout, board: Board) -> dict[Re
 
 def _whole(kernel: Request) -> Request:
     return replace(kernel, upto=None)
+
+
+def _with_a_patch_less(kernel: Request, count: int) -> Request:
+    """The kernel before the last patch of this one, of a series with `count` patches; the base before the first."""
+    number = (kernel.upto or count) - 1
+    return replace(kernel, upto=number) if number else replace(kernel, series=None, upto=None)
 
 
 def _patches(kernel: Request) -> str:

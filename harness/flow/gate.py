@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from os import cpu_count
 from pathlib import Path
 
@@ -20,18 +21,25 @@ from harness.judge.flips import flips_of
 from harness.judge.gate import (
     applies_check,
     build_check,
+    built_of,
     checkpatch_check,
     documented_of,
+    failed_build_check,
     flips_check,
     has_address,
     judged,
     kernel_doc_check,
     mail_of,
     missing_name,
+    new_names,
     objects_check,
     provider_of,
+    renamed,
+    renamed_warnings,
     sources_of,
+    unbuilt_check,
     warnings_check,
+    whole_check,
 )
 from harness.kernel.build import obtain
 from harness.kernel.checkers import CheckerMissing, checkpatch, kernel_doc
@@ -50,6 +58,14 @@ from harness.store.layout import Layout
 
 _SECONDS = 6 * 3600.0
 _NOTHING = Compiled()
+
+
+class Depth(Enum):
+    """How closely to look."""
+
+    TOUCHED = auto()  # the objects that a patch touches
+    NEEDED = auto()  # and the whole kernel, where a patch touches none
+    WHOLE = auto()  # all whole kernels, and other configs
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +92,7 @@ class _Means:
     progress: Progress
     deadline: Deadline
     jobs: int | None
-    whole: bool  # builds, and other configs
+    depth: Depth
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +105,23 @@ class _Step:
     sources: tuple[str, ...]
 
     @property
-    def known(self) -> tuple[str, ...]:
-        """Those that the tree before has, too."""
-        return tuple(name for name in self.sources if (self.before.path / name).is_file())
+    def lone(self) -> bool:
+        """Whether it takes a whole kernel to see what the patch does."""
+        return not self.sources and bool(built_of(self.patch))
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Old name -> new name."""
+        return new_names(self.patch)
+
+    def before_of(self, files: Iterable[str]) -> tuple[str, ...]:
+        """The files by the names that they have in the tree before."""
+        old = {new: name for name, new in self.names.items()}
+        return tuple(old.get(name, name) for name in files)
+
+    def known(self, files: Iterable[str]) -> tuple[str, ...]:
+        """Those of them that the tree before has, by the names that they have there."""
+        return tuple(name for name in self.before_of(files) if (self.before.path / name).is_file())
 
 
 def gate(request: GateRequest, layout: Layout, progress: Progress) -> Gate:
@@ -102,36 +132,37 @@ def gate(request: GateRequest, layout: Layout, progress: Progress) -> Gate:
     work = Work(layout, deadline, progress)
     series = resolve_series(request.series, work, Means(partial=True, mirror=request.mirror))
     profile = read_profile(request.profile, data_directory("kernel-configs"))
-    return gate_series(_Candidate(base, series, profile, not request.only_touched, request.jobs), layout, progress)
+    depth = Depth.TOUCHED if request.only_touched else Depth.WHOLE
+    return gate_series(Candidate(base, series, profile, depth, request.jobs), layout, progress)
 
 
 def gate_request(request: Request, layout: Layout, progress: Progress) -> Gate:
     """The gate for a run with a series, without what the run does itself: the builds of base and tip."""
     base = tree_of(replace(request, series=None), layout, progress)
     series = series_of(request, layout, progress)
-    return gate_series(_Candidate(base, series, profile_of(request), False, request.jobs), layout, progress)
+    return gate_series(Candidate(base, series, profile_of(request), Depth.NEEDED, request.jobs), layout, progress)
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A tree, a series for it, and how closely to look; `whole` builds, and tries other configs."""
+class Candidate:
+    """A tree, a series for it, and how closely to look."""
 
     base: Tree
     series: Series
     profile: Profile
-    whole: bool
+    depth: Depth
     jobs: int | None
 
 
-def gate_series(candidate: _Candidate, layout: Layout, progress: Progress) -> Gate:
+def gate_series(candidate: Candidate, layout: Layout, progress: Progress) -> Gate:
     """The gate on a tree and a series that are there already."""
     deadline = Deadline(_SECONDS)
-    base, series, whole = candidate.base, candidate.series, candidate.whole
+    base, series, depth = candidate.base, candidate.series, candidate.depth
     shop = Workshop(base, candidate.profile, layout, candidate.jobs or cpu_count() or 1, _touched(series))
-    means = _Means(base, series, candidate.profile, shop, layout, progress, deadline, candidate.jobs, whole)
+    means = _Means(base, series, candidate.profile, shop, layout, progress, deadline, candidate.jobs, depth)
     leave = Leave(fuzz=FUZZ_LIMIT, progress=progress)
     reports = check_series(base, series, None, deadline, leave)
-    built = _whole(means, base) if whole else None
+    built = _whole(means, base) if depth is Depth.WHOLE else None
     patches: list[PatchGate] = []
     before = base
     with locked(shop.lock, deadline, lambda: progress.step("waiting for another gate on the same kernel")):
@@ -145,10 +176,8 @@ def gate_series(candidate: _Candidate, layout: Layout, progress: Progress) -> Ga
                 break
             sources = tuple(name for name in sources_of(patch, series) if (tree.path / name).is_file())
             step = _Step(patch, before, tree, sources)
-            checks = [applies_check(report), *_checks(means, step)]
-            if built is not None:
-                check, built = _build(means, step, built, checks)
-                checks.append(check)
+            checks, built = _checks(means, step, built)
+            checks.insert(0, applies_check(report))
             patches.append(_gated(patch, checks))
             before = tree
     return judged(series, base.origin, patches)
@@ -168,26 +197,57 @@ def _refused(error: ApplyFailed) -> GateCheck:
     return GateCheck("applies", Mark.BAD, error.message, conflict)
 
 
-def _checks(means: _Means, step: _Step) -> list[GateCheck]:
-    """All checks but the whole build."""
+def _checks(means: _Means, step: _Step, built: Build | None) -> tuple[list[GateCheck], Build | None]:
+    """All checks of a patch that applies, and the kernel that was built last: `built`, or one with this patch."""
     checks = [_timed(lambda: _checkpatch(means, step)), _timed(lambda: _kernel_doc(means, step))]
     began = time.monotonic()
-    try:
-        if any(Path(name).name.startswith("Kconfig") for name in step.patch.paths):
-            means.shop.configure(step.tree, means.deadline)
-        before, after = _compile(means, step)
-    except (BuildFailed, ConfigUnmet) as error:
-        bad = GateCheck("objects", Mark.BAD, error.message, seconds=time.monotonic() - began)
-        return [*checks, bad, GateCheck("warnings", Mark.NOT_RUN, "there is no config to compile with")]
+    refused = _configure(means, step)
+    if refused is not None:
+        unconfigured = GateCheck("warnings", Mark.NOT_RUN, "there is no config to compile with")
+        return [*checks, replace(refused, seconds=time.monotonic() - began), unconfigured], built
+    if step.lone:
+        more, built = _lone(means, step, built)
+        return [*checks, *more], built
+    before, after = _compile(means, step)
     after = after or _NOTHING
     objects = objects_check(before, after, means.series, step.patch)
-    checks.append(replace(objects, seconds=time.monotonic() - began))
-    checks.append(warnings_check(before, after))
-    if means.whole and objects.mark is Mark.OK:
+    checks += [replace(objects, seconds=time.monotonic() - began), warnings_check(before, after)]
+    if means.depth is not Depth.WHOLE:
+        return checks, built
+    if objects.mark is Mark.OK:
         checks.append(_timed(lambda: _flips(means, step)))
-    elif means.whole:
+    else:
         checks.append(GateCheck("configs", Mark.NOT_RUN, "the objects do not compile in the profile's own config"))
-    return checks
+    if objects.mark is Mark.BAD:
+        return [*checks, GateCheck("build", Mark.NOT_RUN, "its objects do not compile")], built
+    build, built = _build(means, step, built)
+    return [*checks, build], built
+
+
+def _lone(means: _Means, step: _Step, built: Build | None) -> tuple[list[GateCheck], Build | None]:
+    """The checks of objects and build for a patch that has no objects of its own: the whole kernel's."""
+    if means.depth is Depth.TOUCHED:
+        return [unbuilt_check(built_of(step.patch))], built
+    build, built = _build(means, step, built)
+    made = built is not None and built.tree.id == step.tree.id
+    return [whole_check(build, made), *([build] if made else [])], built
+
+
+def _configure(means: _Means, step: _Step) -> GateCheck | None:
+    """Makes the config anew where the patch may change it; the objects check of a patch that leaves none."""
+    if not any(Path(name).name.startswith("Kconfig") for name in step.patch.paths):
+        return None
+    try:
+        means.shop.configure(step.tree, means.deadline)
+    except (BuildFailed, ConfigUnmet) as error:
+        try:
+            means.shop.configure(step.before, means.deadline)
+        except (BuildFailed, ConfigUnmet):
+            return GateCheck(
+                "objects", Mark.NOT_RUN, f"there was no config before this patch either: {error.message}"
+            )
+        return GateCheck("objects", Mark.BAD, error.message)
+    return None
 
 
 def _timed(check: Callable[[], GateCheck]) -> GateCheck:
@@ -205,24 +265,27 @@ def _checkpatch(means: _Means, step: _Step) -> GateCheck:
 
 def _kernel_doc(means: _Means, step: _Step) -> GateCheck:
     files = documented_of(step.patch)
-    old = [name for name in files if (step.before.path / name).is_file()]
+    old = step.known(files)
     try:
         after = kernel_doc(means.base, step.tree, files, means.deadline) if files else ""
         before = kernel_doc(means.base, step.before, old, means.deadline) if old and after else ""
     except CheckerMissing as error:
         return GateCheck("kernel-doc", Mark.NOT_RUN, str(error))
-    return kernel_doc_check(before, after)
+    return kernel_doc_check(before, after, step.names)
 
 
 def _compile(means: _Means, step: _Step, flip: Flip | None = None) -> tuple[Compiled, Compiled | None]:
-    """The objects before the patch and with it. What is clean with it needs no look at what was before."""
+    """The objects before the patch and with it. What is clean with it needs no look at what was before; what is
+    broken does, also when it is new: what broke it may be older.
+    """
     if not step.sources:
         return _NOTHING, _NOTHING
     after = means.shop.compile(step.tree, step.sources, means.deadline, flip)
-    if after is None or after.clean or not step.known:
+    if after is None or after.clean:
         return _NOTHING, after
-    before = means.shop.compile(step.before, step.known, means.deadline, flip)
-    return before or _NOTHING, after
+    names = step.before_of(step.sources) if after.errors else step.known(step.sources)
+    before = means.shop.compile(step.before, names, means.deadline, flip) if names else None
+    return renamed(before or _NOTHING, step.names), after
 
 
 def _flips(means: _Means, step: _Step) -> GateCheck:
@@ -238,18 +301,31 @@ def _flips(means: _Means, step: _Step) -> GateCheck:
     return flips_check(tried)
 
 
-def _build(means: _Means, step: _Step, before: Build, checks: Sequence[GateCheck]) -> tuple[GateCheck, Build]:
-    """The whole kernel with its modules, up to modpost; ccache makes it a matter of what changed."""
-    if any(check.name == "objects" and check.mark is Mark.BAD for check in checks):
-        return GateCheck("build", Mark.NOT_RUN, "its objects do not compile"), before
+def _build(means: _Means, step: _Step, built: Build | None) -> tuple[GateCheck, Build | None]:
+    """The whole kernel with its modules, up to modpost; it begins with the objects of one that is nearly the same."""
     began = time.monotonic()
+    before = _built_before(means, step, built)
     try:
         build = _whole(means, step.tree)
     except (BuildFailed, ConfigUnmet) as error:
         needs = provider_of(missing_name(error.message), means.series, step.patch)
-        message = f"{error.message}{'; ' + needs if needs else ''}"
-        return GateCheck("build", Mark.BAD, message, seconds=time.monotonic() - began), before
-    return replace(build_check(before.warnings, build.warnings), seconds=time.monotonic() - began), build
+        check = failed_build_check(f"{error.message}{'; ' + needs if needs else ''}", before is not None)
+        return replace(check, seconds=time.monotonic() - began), built
+    last = before or built or build  # where the kernel before does not build, one without some patches more
+    check = build_check(renamed_warnings(last.warnings, step.names), build.warnings)
+    return replace(check, seconds=time.monotonic() - began), build
+
+
+def _built_before(means: _Means, step: _Step, built: Build | None) -> Build | None:
+    """The kernel without the patch; None where it does not build."""
+    if built is not None and built.tree.id == step.before.id:
+        return built
+    if means.depth is Depth.WHOLE:
+        return None  # it was tried
+    try:
+        return _whole(means, step.before)
+    except (BuildFailed, ConfigUnmet):
+        return None
 
 
 def _whole(means: _Means, tree: Tree) -> Build:

@@ -8,7 +8,7 @@ mends still is (nobody can bisect across it).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.model.build import CompilerWarning
@@ -20,6 +20,10 @@ _SHOWN = 20
 _COMPLAINT = re.compile(r"^[^:]*:(?P<line>\d*):? ?(?P<grade>ERROR|WARNING|CHECK): ?(?P<text>.*)$")
 _DOC_NEW = re.compile(r"^(?:Warning|Error): (?P<file>[^:\s]+):\d+ (?P<text>.*)$")
 _DOC_OLD = re.compile(r"^(?P<file>[^:\s]+):\d+: (?:warning|error): (?P<text>.*)$")
+_NOT_BUILT = re.compile(
+    r"(?:Documentation|LICENSES)/.*|MAINTAINERS|CREDITS|COPYING|README|(?:.*/)?\.(?:mailmap|gitignore|editorconfig)"
+    r"|\.clang-format|\.get_maintainer\.ignore|.*\.rst"
+)
 # Of gcc, clang and modpost; the quotes around names differ.
 _MISSING = (
     re.compile(r"fatal error: (?P<name>\S+): No such file"),
@@ -39,6 +43,11 @@ def sources_of(patch: Patch, series: Series) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def built_of(patch: Patch) -> tuple[str, ...]:
+    """The files of a patch that can change what is built: all but documents and the like."""
+    return tuple(path for path in patch.paths if not _NOT_BUILT.fullmatch(path))
+
+
 def documented_of(patch: Patch) -> tuple[str, ...]:
     """The files in which kernel-doc looks for comments."""
     return tuple(name for name in _left(patch) if name.endswith((".c", ".h")))
@@ -46,6 +55,26 @@ def documented_of(patch: Patch) -> tuple[str, ...]:
 
 def _left(patch: Patch) -> list[str]:
     return [one.path for one in patch.files if one.kind is not ChangeKind.DELETED]
+
+
+def new_names(patch: Patch) -> dict[str, str]:
+    """The old name of each file that the patch renames -> its new one."""
+    return {one.old_path: one.path for one in patch.files if one.kind is ChangeKind.RENAMED}
+
+
+def renamed(before: Compiled, names: Mapping[str, str]) -> Compiled:
+    """What was before a patch, with the names that its files have after it."""
+    return replace(
+        before,
+        built=tuple(names.get(name, name) for name in before.built),
+        absent=tuple(names.get(name, name) for name in before.absent),
+        errors=tuple((names.get(name, name), text) for name, text in before.errors),
+        warnings=renamed_warnings(before.warnings, names),
+    )
+
+
+def renamed_warnings(before: Iterable[CompilerWarning], names: Mapping[str, str]) -> tuple[CompilerWarning, ...]:
+    return tuple(replace(one, file=names.get(one.file, one.file)) for one in before)
 
 
 def mail_of(patch: Patch) -> str:
@@ -86,19 +115,19 @@ def checkpatch_check(said: str) -> GateCheck:
     return GateCheck("checkpatch", Mark.OK)
 
 
-def kernel_doc_check(before: str, after: str) -> GateCheck:
-    """Complaints about comments that were not there before the patch."""
-    known = set(_complaints(before))
-    fresh = [one for one in _complaints(after) if one not in known]
+def kernel_doc_check(before: str, after: str, names: Mapping[str, str] | None = None) -> GateCheck:
+    """Complaints about comments that were not there before the patch, which gave files new `names`."""
+    known = set(_complaints(before, names or {}))
+    fresh = [one for one in _complaints(after, {}) if one not in known]
     if fresh:
         return GateCheck("kernel-doc", Mark.BAD, f"{len(fresh)} new, the first: {fresh[0]}", tuple(fresh[:_SHOWN]))
     return GateCheck("kernel-doc", Mark.OK)
 
 
-def _complaints(said: str) -> list[str]:
+def _complaints(said: str, names: Mapping[str, str]) -> list[str]:
     """`file: text` of either form: `Warning: FILE:LINE text` since 6.16, `FILE:LINE: warning: text` before."""
     found = (match for line in said.splitlines() if (match := _DOC_NEW.match(line) or _DOC_OLD.match(line)))
-    return list(dict.fromkeys(f"{match['file']}: {match['text']}" for match in found))
+    return list(dict.fromkeys(f"{names.get(match['file'], match['file'])}: {match['text']}" for match in found))
 
 
 def objects_check(before: Compiled, after: Compiled, series: Series, patch: Patch) -> GateCheck:
@@ -113,8 +142,24 @@ def objects_check(before: Compiled, after: Compiled, series: Series, patch: Patc
     if after.absent:
         return GateCheck("objects", Mark.NOT_RUN, f"the config does not build {', '.join(after.absent[:3])}")
     if not after.built:
-        return GateCheck("objects", Mark.OK, "no .c file is touched")
+        return GateCheck("objects", Mark.OK, "nothing that is built is touched")
     return GateCheck("objects", Mark.OK, f"{len(after.built)} compiled")
+
+
+def whole_check(build: GateCheck, made: bool) -> GateCheck:
+    """The objects of a patch without a .c file: those of the whole kernel, by its build's check."""
+    if not made:
+        return replace(build, name="objects")
+    return GateCheck("objects", Mark.OK, "no .c file is touched, and the whole kernel builds")
+
+
+def unbuilt_check(files: Sequence[str]) -> GateCheck:
+    """The objects of such a patch where the whole kernel is not to be built."""
+    return GateCheck(
+        "objects",
+        Mark.NOT_RUN,
+        f"of {', '.join(files[:3])} there is no object of its own: without --only the whole kernel is built",
+    )
 
 
 def new_errors(before: Compiled, after: Compiled) -> tuple[tuple[str, str], ...]:
@@ -136,18 +181,24 @@ def warnings_check(before: Compiled, after: Compiled) -> GateCheck:
 def flips_check(tried: Sequence[tuple[str, Compiled | None, Compiled]]) -> GateCheck:
     """Other configs: their names, what came out (None where Kconfig forbids the config), and what did before.
 
-    Errors and warnings that the config before the patch did not have speak against the patch.
+    Errors and warnings that the config before the patch did not have speak against the patch. A config in which
+    nothing was compiled says nothing.
     """
     bad, details, done = [], [], []
     for name, after, before in tried:
         if after is None:
             details.append(f"{name}: Kconfig does not let it be")
             continue
-        done.append(name)
+        if after.built:
+            done.append(name)
+        else:
+            details.append(f"{name}: not built there")
         bad += [f"{name}: {text}" for _, text in new_errors(before, after)]
         bad += [f"{name}: {line}" for line in _lines(_new_warnings(before.warnings, after.warnings))]
     if bad:
         return GateCheck("configs", Mark.BAD, bad[0], tuple((*bad, *details)[:_SHOWN]))
+    if tried and not done:
+        return GateCheck("configs", Mark.NOT_RUN, "nothing was compiled in any other config", tuple(details))
     return GateCheck("configs", Mark.OK, ", ".join(done) or "none is implied", tuple(details))
 
 
@@ -157,6 +208,13 @@ def build_check(before: Iterable[CompilerWarning], after: Sequence[CompilerWarni
     if fresh:
         return GateCheck("build", Mark.BAD, _count(fresh), _lines(fresh))
     return GateCheck("build", Mark.OK)
+
+
+def failed_build_check(error: str, before: bool) -> GateCheck:
+    """A whole kernel that does not build; with `before` the one without the patch does."""
+    if before:
+        return GateCheck("build", Mark.BAD, error)
+    return GateCheck("build", Mark.NOT_RUN, f"neither does it build without this patch: {error}")
 
 
 def missing_name(error: str) -> str:
@@ -212,9 +270,15 @@ def builds(gate: Gate, upto: int | None) -> bool:
     return not any(check.name == "objects" and check.mark is Mark.BAD for check in checks)
 
 
-def with_failed_build(gate: Gate, upto: int | None, message: str) -> Gate:
-    """The gate when the kernel with the first `upto` patches turned out not to build."""
+def with_failed_build(gate: Gate, upto: int | None, message: str, before: bool) -> Gate:
+    """The gate when the kernel with the first `upto` patches turned out not to build.
+
+    With `before` the one with a patch less was built, so that the last of them is at fault; else any may be.
+    """
     number = len(gate.patches) if upto is None else upto
+    if not before:
+        reason = f"with patches 1 to {number} it does not build: {message}"
+        return replace(gate, verdict=Standing.BAD, reasons=(*gate.reasons, reason))
     patch = gate.patches[number - 1]
     check = GateCheck("build", Mark.BAD, message)
     patch = replace(patch, checks=(*(one for one in patch.checks if one.name != check.name), check))

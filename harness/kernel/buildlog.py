@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -19,6 +19,8 @@ _MODPOST = re.compile(r"WARNING: modpost: (?P<text>\S.*)")
 _FUNCTION = re.compile(r"(?P<file>[^\s:]+): In function .*:")
 _NOTE = re.compile(_PLACE + r" note: in expansion of macro .*")
 _OFFSET = re.compile(r"\+0x[0-9a-f]+")
+_FAILED = re.compile(r"make(?:\[[0-9]+\])?: \*\*\* \[(?:\S+: )?(?P<target>[^\]]+)\] Error [0-9]+")
+_UNREADABLE = re.compile(r"(?P<file>[^\s:]+):(?P<line>[0-9]+): (?P<text>\*\*\* \S.*)")  # a Makefile, says make
 
 # In the order of how exactly they say what is wrong; each is looked for in the whole log before the next.
 _OTHER_ERRORS = (
@@ -107,6 +109,52 @@ def _parse_warning(line: str, paths: Paths) -> CompilerWarning | None:
         file, text = (first, rest) if rest and " " not in first else (first.split()[-1], match["text"])
         return CompilerWarning(paths.shorten(file), 0, _OFFSET.sub("", text))
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """What a make that went on as far as it could (-k) said. `errors`: target -> its first error, in make's order;
+    `rest`: the lines that are not of targets that failed.
+    """
+
+    errors: dict[str, str]
+    rest: tuple[str, ...]
+
+
+def parse_failures(lines: Sequence[str], paths: Paths) -> Failures:
+    """make puts what a target said between the line of its step and the line that says that it failed."""
+    errors: dict[str, str] = {}
+    rest: list[str] = []
+    step = 0  # where in `rest` the last step begins
+    for line in lines:
+        if match := _UNREADABLE.fullmatch(line):
+            errors.setdefault(paths.shorten(match["file"]), paths.shorten_all(line.removeprefix("../")))
+        elif match := _FAILED.match(line):
+            target = paths.shorten(match["target"])
+            errors.setdefault(target, first_error(rest[step:], paths) or line)
+            if step < len(rest) and (step_of(rest[step]) or "").endswith(f" {target}"):
+                del rest[step:]
+            step = len(rest)
+            continue
+        elif step_of(line) is not None:
+            # Of one target are both, the compiler's step and that of the checker behind it.
+            step = len(rest)
+        rest.append(line)
+    return Failures(errors, tuple(rest))
+
+
+def parse_checked(lines: Iterable[str], paths: Paths) -> tuple[CompilerWarning, ...]:
+    """What sparse calls an error: make goes on after it, so it is a warning, whose text says `error: `."""
+    found: dict[tuple[str, str], CompilerWarning] = {}
+    checked = False
+    for line in lines:
+        if (step := step_of(line)) is not None:
+            checked = step.startswith("CHECK ")
+        elif checked and (match := _ERROR.fullmatch(line)):
+            file = paths.shorten(match["file"])
+            warning = CompilerWarning(file, int(match["where"].partition(":")[0]), match["text"])
+            found.setdefault((file, warning.text), warning)
+    return tuple(found.values())
 
 
 def first_error(lines: Iterable[str], paths: Paths) -> str | None:

@@ -32,8 +32,8 @@ def resolve_config(
 ) -> Config:
     """Leaves the profile's .config in the object directory of `place` (make.py) and returns it.
 
-    Raises UserError for a symbol that the tree has not, ConfigUnmet when an ask did not come out, BuildFailed when
-    the tree's Kconfig files are broken, UserError when the tree was configured inside.
+    Raises ConfigUnmet for a symbol that the tree has not or an ask that did not come out, BuildFailed when the tree's
+    Kconfig files are broken, UserError when the tree was configured inside.
     """
     fitting, dropped = for_version(profile, tree.version_tuple)
     asks = all_asks(fitting)

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.kernel.buildlog import Paths, first_error, parse_warnings
 from harness.kernel.make import Make, find_cache, hash_words, prepare_place
 from harness.model.build import Build
-from harness.model.errors import BuildFailed, CommandFailed, InfraError, UserError
+from harness.model.errors import CommandFailed, InfraError, ModuleFailed, UserError
 from harness.proc import Deadline
 from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
@@ -21,7 +21,7 @@ _PRODUCTS = ("*.o", "*.ko", "*.mod", "*.mod.c", ".*", "Module.symvers", "modules
 def build_module(build: Build, source_dir: Path, layout: Layout, deadline: Deadline) -> Path:
     """The directory that holds the .ko files made of `source_dir` for that build; `source_dir` is not written to.
 
-    Raises UserError when it has no Kbuild or Makefile, BuildFailed on the first error or warning (a warning in a
+    Raises UserError when it has no Kbuild or Makefile, ModuleFailed on the first error or warning (a warning in a
     module that is loaded into the kernel under test is an error), InfraError when no module came of it.
     """
     if not any((source_dir / name).is_file() for name in ("Kbuild", "Makefile")):
@@ -80,10 +80,10 @@ def _compile(
         said = first_error(lines, paths)
         if said is None or error.status < 0:
             raise
-        raise BuildFailed(f"the module in {source_dir} does not build: {said}", log=log) from error
+        raise ModuleFailed(f"the module in {source_dir} does not build: {said}", log=log) from error
     if warnings := parse_warnings(lines, paths):
         first = warnings[0]
-        raise BuildFailed(
+        raise ModuleFailed(
             f"the module in {source_dir} has warnings: {first.file}:{first.line}: {first.text}", log=log
         )
     made = sorted(scratch.rglob("*.ko"))

@@ -2,20 +2,25 @@
 """Single objects of a tree, compiled in a place that is kept: what a patch touches, without the rest of the kernel.
 
 The place belongs to a base tree and a profile. Which tree its objects are of changes from call to call, and make
-goes by time; so the objects in question are removed before they are asked for, and nothing older is believed.
-ccache gives back those that did not change.
+goes by time. So the place knows whose objects it has: before another tree's are made, all goes that was made of
+files that differ (seed.py), or all, where that cannot be told (what is made without a record, such as a header of a
+table of Xe's). The objects in question go in any case, to be told what the compiler says of them; ccache gives back
+those that did not change.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from harness.kernel.buildlog import Paths, first_error, host_trouble, parse_warnings
+from harness.kernel.buildlog import Paths, host_trouble, parse_checked, parse_failures, parse_warnings
 from harness.kernel.fragments import all_asks, for_version
 from harness.kernel.kconfig import parse_config, resolve_config
 from harness.kernel.make import VARIABLES, Make, find_cache, hash_words, prepare_place
+from harness.kernel.seed import Difference, compare_trees, remove_dependents
 from harness.model.build import Ask, CompilerWarning, Profile
 from harness.model.errors import CommandFailed, InfraError
 from harness.model.gate import Compiled, Flip
@@ -24,17 +29,22 @@ from harness.proc import Deadline, find_tool
 from harness.store.files import write_atomically
 from harness.store.layout import Layout
 
-_NO_RULE = re.compile(r"No rule to make target '(?:\S*/)?(?P<name>[^/']+\.o)'")
-_FAILED = re.compile(r"make\[\d+\]: \*\*\* \[\S+: (?P<target>\S+\.o)\] Error \d+")
+_NO_RULE = re.compile(r"make(?:\[\d+\])?: \*\*\* No rule to make target '(?P<name>[^']+\.o)'")
 _NO_SPARSE = "sparse is not available or not up to date"
+_KEPT = "base.config"
 _STAMP = "configured"  # for which tree and profile `base.config` is
+_SEEN = "seen"  # id and path of the tree of which all objects are
 
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """What make said of each object that failed, and of all."""
+    """What make said: target -> its first error; the objects that it has no rule for; what stopped it before it came
+    to the others, '' when nothing did.
+    """
 
     errors: dict[str, str]
+    unknown: frozenset[str]
+    stopped: str
     warnings: tuple[CompilerWarning, ...]
     unchecked: str
 
@@ -57,6 +67,7 @@ class Workshop:
         self._key = key
         self._jobs = jobs
         self._config = ""
+        self._differences: dict[frozenset[str], Difference | None] = {}
         self._checker = ("C=2",) if find_tool("sparse") is not None else ()
         self.lock = layout.locks / f"gate-{key}"
 
@@ -70,11 +81,12 @@ class Workshop:
         make = self._make()
         fitting, _ = for_version(self._profile, tree.version_tuple)
         wanted = hash_words(tree.id, *VARIABLES, *(ask.config_line for ask in all_asks(fitting)))
-        kept, stamp = make.objects / "base.config", make.objects / _STAMP
+        kept, stamp = make.objects / _KEPT, make.objects / _STAMP
         if kept.is_file() and stamp.is_file() and stamp.read_text("ascii") == wanted:
             self._config = kept.read_text("utf-8")
         else:
             stamp.unlink(missing_ok=True)
+            self._enter(make, tree)
             self._config = resolve_config(tree, self._profile, make.place, deadline, cache=make.cache).text
             write_atomically(kept, self._config)
             write_atomically(stamp, wanted)
@@ -85,9 +97,11 @@ class Workshop:
     ) -> Compiled | None:
         """The .c files of the tree compiled with W=1, in the config that was made last.
 
-        With a `flip` in that config changed so; None when Kconfig does not let the change be.
+        With a `flip` in that config changed so; None when Kconfig does not let the change be. What stops make before
+        it comes to a file (a header that its own programs include, a Makefile) is the error of that file.
         """
         make = self._make(flip)
+        self._enter(make, tree)
         prepare_place(make.place, self._base.path, tree.path, self._moving)
         if not self._settle(make, flip, deadline):
             return None
@@ -96,14 +110,20 @@ class Workshop:
             (make.objects / target).unlink(missing_ok=True)
         words = flip.words if flip is not None else ()
         said = self._run(make, tree, (*words, "W=1", *self._checker, f"-j{self._jobs}", "-k", *targets), deadline)
-        errors = {targets[target]: text for target, text in said.errors.items() if target in targets}
-        built = tuple(
-            source for target, source in targets.items() if (make.objects / target).is_file() and source not in errors
-        )
+        built, absent, errors = [], [], []
+        for target, source in targets.items():
+            if target in said.errors:
+                errors.append((source, said.errors[target]))
+            elif (make.objects / target).is_file():
+                built.append(source)
+            elif said.stopped and target not in said.unknown:
+                errors.append((source, said.stopped))
+            else:
+                absent.append(source)
         return Compiled(
-            built=built,
-            absent=tuple(source for source in sources if source not in built and source not in errors),
-            errors=tuple(errors.items()),
+            built=tuple(built),
+            absent=tuple(absent),
+            errors=tuple(errors),
             warnings=said.warnings,
             unchecked=said.unchecked,
         )
@@ -111,6 +131,35 @@ class Workshop:
     def _make(self, flip: Flip | None = None) -> Make:
         elsewhere = f"-{flip.name}" if flip is not None and flip.words else ""
         return Make(self._layout.objects / f"gate-{self._key}{elsewhere}", find_cache(self._layout.root))
+
+    def _enter(self, make: Make, tree: Tree) -> None:
+        """Leaves no file in the place that is not as make would make it of this tree."""
+        make.objects.mkdir(parents=True, exist_ok=True)
+        seen, now = make.objects / _SEEN, f"{tree.id}\n{tree.path}"
+        last = seen.read_text("utf-8") if seen.is_file() else ""
+        if last == now:
+            return
+        # Gone while it is not true: who is killed here leaves a place that is made anew.
+        seen.unlink(missing_ok=True)
+        if not self._follow(make.objects, last.partition("\n")[2], tree):
+            _empty(make.objects)
+        write_atomically(seen, now)
+
+    def _follow(self, objects: Path, last: str, tree: Tree) -> bool:
+        """Removes what was made of files that differ from the last tree's, unless that cannot be told."""
+        pair = frozenset((last, str(tree.path)))
+        if len(pair) < 2 or not Path(last).is_dir():
+            return False
+        try:
+            if pair not in self._differences:
+                self._differences[pair] = compare_trees(Path(last), tree.path)
+            difference = self._differences[pair]
+            if difference is None or not difference.fit:
+                return False
+            remove_dependents(objects, difference.changed)
+        except (InfraError, OSError):  # the other tree has just been pruned, say
+            return False
+        return True
 
     def _settle(self, make: Make, flip: Flip | None, deadline: Deadline) -> bool:
         """Writes the .config; with a flip lets Kconfig make it whole, and says whether the flip is still in it."""
@@ -136,7 +185,7 @@ class Workshop:
         log = make.objects / "gate.log"
         log.unlink(missing_ok=True)
         paths = Paths((str(make.objects), str(make.place), str(tree.path)))
-        errors: dict[str, str] = {}
+        failed = ""
         try:
             make.run(*words, deadline=deadline, log=log, on_line=lines.append)
         except CommandFailed as error:
@@ -144,28 +193,28 @@ class Workshop:
                 raise
             if trouble := host_trouble(lines):
                 raise InfraError(f"the gate cannot compile: {trouble}", log=log) from error
-            errors = errors_by_target(lines, paths)
-            if not errors and not any(_NO_RULE.search(line) for line in lines):
-                raise InfraError(
-                    f"make failed before it came to what the patch touches: {first_error(lines, paths)}", log=log
-                ) from error
+            failed = error.message
+        failures = parse_failures(lines, paths)
+        unknown = frozenset(match["name"] for line in lines if (match := _NO_RULE.match(line)))
+        others = (text for target, text in failures.errors.items() if target not in words)
+        stopped = failed and next(others, failed)
+        warnings = (*parse_warnings(lines, paths), *parse_checked(failures.rest, paths))
         unchecked = "" if self._checker else "no sparse is installed"
         if any(_NO_SPARSE in line for line in lines):
             unchecked = "sparse is too old for this tree"
-        return _Said(errors, parse_warnings(lines, paths), unchecked)
+        return _Said(failures.errors, unknown, stopped, warnings, unchecked)
+
+
+def _empty(objects: Path) -> None:
+    """Removes all but what `configure` keeps."""
+    for path in objects.iterdir():
+        if path.name in (_KEPT, _STAMP):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _is_of(line: str, symbol: str) -> bool:
     return line.startswith(f"CONFIG_{symbol}=") or line == f"# CONFIG_{symbol} is not set"
-
-
-def errors_by_target(lines: Sequence[str], paths: Paths) -> dict[str, str]:
-    """Object -> its first error. make puts what a target said right before the line that says that it failed."""
-    found: dict[str, str] = {}
-    began = 0
-    for number, line in enumerate(lines):
-        if match := _FAILED.match(line):
-            target = paths.shorten(match["target"])
-            found[target] = first_error(lines[began:number], paths) or line
-            began = number + 1
-    return found

@@ -18,7 +18,7 @@ from harness.kernel.make import Make
 from harness.kernel.symbols import Definition, names_in, read_depends
 from harness.model.build import Ask, Unmet
 from harness.model.codec import from_json
-from harness.model.errors import InfraError, StoreCorrupt, UserError
+from harness.model.errors import ConfigUnmet, InfraError, StoreCorrupt
 from harness.model.tree import Tree
 from harness.proc import Deadline, run
 
@@ -104,10 +104,10 @@ class Accounts:
 
 
 def refuse_unknown(asks: tuple[Ask, ...], definitions: Mapping[str, object], tree: Tree) -> None:
-    """UserError names every asked symbol that no Kconfig file of the tree defines, with the nearest that are."""
+    """ConfigUnmet names every asked symbol that no Kconfig file of the tree defines, with the nearest that are."""
     unknown = [ask for ask in asks if ask.symbol not in definitions]
     if unknown:
-        raise UserError(
+        raise ConfigUnmet(
             f"no Kconfig file of {tree.origin} defines "
             + _some(tuple(_unknown_text(ask, tuple(definitions)) for ask in unknown)),
             hint=f"correct the name; if {tree.version} has no such symbol, say so with `# since X.Y:` above the line",

@@ -33,11 +33,15 @@ class FindingError(HarnessError):
 
 
 class ConfigUnmet(UserError):
-    """Symbols asked for did not come out of olddefconfig; the message names each and why."""
+    """Symbols asked for are unknown, or did not come out of olddefconfig; the message names each and why."""
 
 
 class BuildFailed(FindingError):
     """make failed; the message carries the first compiler error with its file and line."""
+
+
+class ModuleFailed(BuildFailed):
+    """A module of the harness's own does not build for the kernel under test: no word about a patch."""
 
 
 class InfraError(HarnessError):

@@ -27,6 +27,7 @@ from harness.store.usage import Contents, Freed, contents_of
 _LOCK_SECONDS = 600.0
 _HELD = "a process works in it"
 _BUILD = re.compile(r"[0-9a-f]{16}")
+_GATE = re.compile(r"(?P<lock>gate-[0-9a-f]{16})-.+")  # another compiler or architecture, under the same lock
 # What is made before a run directory is there (source, build, modules): used by it, but touched before it began.
 _BEFORE_A_RUN = timedelta(days=1)
 
@@ -163,8 +164,16 @@ def _unused(layout: Layout, limit: datetime, now: datetime) -> Iterator[_Doomed]
             continue
         what = Remains.BUILD if name in builds else Remains.OBJECTS
         orphan = ", of a build that was never finished" if what is Remains.OBJECTS and _BUILD.fullmatch(name) else ""
-        lock = layout.locks / (f"build-{name}" if _BUILD.fullmatch(name) else name)
+        lock = layout.locks / _lock_of(name)
         yield _Doomed(what, paths, f"not used for {_days(now - used)}{orphan}", contents_of(*paths), lock)
+
+
+def _lock_of(name: str) -> str:
+    """What those hold who work in the place of that name."""
+    if _BUILD.fullmatch(name):
+        return f"build-{name}"
+    gate = _GATE.fullmatch(name)
+    return gate["lock"] if gate else name
 
 
 def _directories(place: Path) -> list[Path]:

@@ -84,6 +84,29 @@ def test_a_patch_alone_misses_what_another_brings(tmp_path: Path) -> None:
     assert "not whole: 1 of 2 missing" in str(found["reasons"])
 
 
+def test_a_patch_that_stops_make_before_any_object_is_bad(tmp_path: Path, layout: Layout) -> None:
+    tree = resolve(SourceSpec.parse("debian"), layout, Deadline(SECONDS), Quiet())
+    mail = tmp_path / "bad.mbox"
+    line, include = "struct page {\n", "#include <linux/debugfs.h>\n"
+    edits = {
+        "include/linux/mm_types.h": (line, f"struct nowhere nowhere;\n{line}"),
+        "drivers/gpu/drm/ttm/ttm_tt.c": (include, f"{include}#include <linux/list.h>\n"),
+    }
+    mail.write_text(patch_mail(tree.path, edits))
+    found = gate(f"mbox:{mail}", "--source", "debian", status=1)
+    assert found["first_bad"] == 1
+    assert "objects bad: include/linux/mm_types.h:" in str(found["reasons"])
+
+
+def test_a_header_that_no_file_of_the_series_uses_is_not_good_without_a_build(tmp_path: Path, layout: Layout) -> None:
+    tree = resolve(SourceSpec.parse("debian"), layout, Deadline(SECONDS), Quiet())
+    mail = tmp_path / "header.mbox"
+    line = "#define _TTM_TT_H_\n"
+    mail.write_text(patch_mail(tree.path, {"include/drm/ttm/ttm_tt.h": (line, f"{line}struct nowhere;\n")}))
+    found = gate(f"mbox:{mail}", "--source", "debian", status=3)
+    assert "without --only" in str(found["reasons"])
+
+
 @pytest.fixture(scope="module")
 def shop(layout: Layout) -> Workshop:
     tree = resolve(SourceSpec.parse("debian"), layout, Deadline(SECONDS), Quiet())

@@ -9,7 +9,7 @@ import pytest
 
 from harness.kernel.module import build_module
 from harness.model.build import Build
-from harness.model.errors import BuildFailed, CommandFailed, InfraError, UserError
+from harness.model.errors import CommandFailed, InfraError, ModuleFailed, UserError
 from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.layout import Layout
@@ -78,10 +78,10 @@ def test_a_module_is_made_once(
     [
         (
             'echo "$PWD/load.c:3:1: error: odd [-Werror=unused]"; exit 2',
-            BuildFailed,
+            ModuleFailed,
             r"build: load\.c:3:1: error: odd",
         ),
-        ('echo "WARNING: modpost: load.o: section mismatch"', BuildFailed, r"warnings: load\.o:0: section mismatch"),
+        ('echo "WARNING: modpost: load.o: section mismatch"', ModuleFailed, r"warnings: load\.o:0: section mismatch"),
         ("echo nothing; exit 2", CommandFailed, "nothing"),
     ],
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -19,6 +20,7 @@ from harness.judge.gate import (
     applies_check,
     build_check,
     builds,
+    built_of,
     checkpatch_check,
     documented_of,
     flips_check,
@@ -26,14 +28,15 @@ from harness.judge.gate import (
     kernel_doc_check,
     mail_of,
     missing_name,
+    new_names,
     objects_check,
     provider_of,
+    renamed,
     sources_of,
     warnings_check,
     with_failed_build,
 )
-from harness.kernel.buildlog import Paths
-from harness.kernel.objects import errors_by_target
+from harness.kernel.buildlog import Failures, Paths, parse_checked, parse_failures
 from harness.model.build import CompilerWarning
 from harness.model.codec import to_json
 from harness.model.gate import Compiled, Gate, GateCheck, Mark, PatchGate
@@ -80,6 +83,14 @@ def test_the_files_whose_objects_are_looked_at() -> None:
     assert documented_of(B) == ("drivers/b.c", "include/new.h")
 
 
+def test_what_can_change_a_kernel() -> None:
+    documents = ("Documentation/gpu/a.rst", "MAINTAINERS", "drivers/.gitignore", ".mailmap", "tools/a/README.rst")
+    others = ("include/new.h", "arch/x86/entry/entry_64.S", "drivers/xe.rules", "Makefile", "drivers/Kconfig")
+    assert built_of(patch(1, *map(changed, (*documents, *others)))) == others
+    gone = patch(1, changed("drivers/a.c", ChangeKind.DELETED))
+    assert built_of(gone) == ("drivers/a.c",)
+
+
 def test_an_error_is_of_the_patch_that_brings_it() -> None:
     good = Compiled(built=("drivers/a.c",))
     assert objects_check(Compiled(), good, ALL, A).mark is Mark.OK
@@ -99,7 +110,7 @@ def test_an_object_that_the_config_has_not_is_not_good() -> None:
     check = objects_check(Compiled(), Compiled(absent=("drivers/a.c",)), ALL, A)
     assert check.mark is Mark.NOT_RUN
     assert "drivers/a.c" in check.message
-    assert objects_check(Compiled(), Compiled(), ALL, A).message == "no .c file is touched"
+    assert objects_check(Compiled(), Compiled(), ALL, A).message == "nothing that is built is touched"
 
 
 def test_warnings_are_told_by_their_text_and_not_by_their_line() -> None:
@@ -122,10 +133,19 @@ def test_other_configs() -> None:
     check = flips_check([("SHMEM=n", good, Compiled()), ("i386", broken("drivers/a.c"), good)])
     assert check.mark is Mark.BAD
     assert check.message.startswith("i386: drivers/a.c:1:1: error")
-    assert flips_check([("i386", broken("drivers/a.c"), broken("drivers/a.c"))]).mark is Mark.OK
-    refused = flips_check([("SHMEM=n", None, Compiled())])
-    assert refused.mark is Mark.OK
+    refused = flips_check([("SHMEM=n", None, Compiled()), ("i386", good, Compiled())])
+    assert (refused.mark, refused.message) == (Mark.OK, "i386")
     assert refused.details == ("SHMEM=n: Kconfig does not let it be",)
+
+
+def test_a_config_in_which_nothing_is_compiled_says_nothing() -> None:
+    good = Compiled(built=("drivers/a.c",))
+    absent = Compiled(absent=("drivers/a.c",))
+    check = flips_check([("SHMEM=n", absent, absent), ("i386", broken("drivers/a.c"), broken("drivers/a.c"))])
+    assert (check.mark, check.details) == (Mark.NOT_RUN, ("SHMEM=n: not built there", "i386: not built there"))
+    assert flips_check([("SHMEM=n", None, Compiled())]).mark is Mark.NOT_RUN
+    some = flips_check([("SHMEM=n", absent, absent), ("i386", good, Compiled())])
+    assert (some.mark, some.message, some.details) == (Mark.OK, "i386", ("SHMEM=n: not built there",))
 
 
 def test_configs_that_a_patch_implies() -> None:
@@ -169,6 +189,30 @@ def test_kernel_doc_in_both_forms() -> None:
         assert kernel_doc_check("", said).mark is Mark.BAD
         assert kernel_doc_check(said.replace(":1", ":2"), said).mark is Mark.OK
     assert kernel_doc_check(new, "").mark is Mark.OK
+
+
+def test_what_a_renamed_file_had_before_is_not_new() -> None:
+    moved = FileChange("drivers/new.c", ChangeKind.RENAMED, 0, 0, old_path="drivers/old.c")
+    copied = FileChange("drivers/copy.c", ChangeKind.COPIED, 0, 0, old_path="drivers/b.c")
+    names = new_names(patch(1, moved, copied, changed("drivers/a.c")))
+    assert names == {"drivers/old.c": "drivers/new.c"}
+    old = Compiled(
+        built=("drivers/old.c",),
+        errors=(("drivers/old.c", "no"),),
+        warnings=(warning("unused x", 5, "drivers/old.c"), warning("unused y")),
+    )
+    new = Compiled(
+        errors=(("drivers/new.c", "no"),),
+        warnings=(warning("unused x", 9, "drivers/new.c"), warning("unused y")),
+    )
+    before = renamed(old, names)
+    assert before.built == ("drivers/new.c",)
+    assert objects_check(before, new, ALL, A).mark is Mark.NOT_RUN
+    assert warnings_check(before, replace(new, errors=())).mark is Mark.OK
+    assert warnings_check(old, new).mark is Mark.BAD
+    said = "Warning: drivers/{}.c:11 struct member 'q' not described in 'z'\n"
+    assert kernel_doc_check(said.format("old"), said.format("new"), names).mark is Mark.OK
+    assert kernel_doc_check(said.format("old"), said.format("new")).mark is Mark.BAD
 
 
 def test_fuzz_is_said_aloud() -> None:
@@ -238,14 +282,22 @@ def test_a_kernel_that_the_gate_knows_not_to_compile_is_not_built() -> None:
 def test_a_kernel_that_does_not_link_is_a_finding_of_its_patch() -> None:
     gate = verdict(*(gated(number, Mark.OK, Mark.OK) for number in (1, 2, 3)))
     assert gate.verdict is Standing.GOOD
-    bad = with_failed_build(gate, 2, "undefined reference to `x'")
+    bad = with_failed_build(gate, 2, "undefined reference to `x'", True)
     assert (bad.verdict, bad.first_bad) == (Standing.BAD, 2)
     assert bad.patches[1].bad and not bad.patches[0].bad and not bad.patches[2].bad
     assert "patch 2/3: build bad: undefined reference to `x'" in bad.reasons
-    both = with_failed_build(bad, None, "no")
+    both = with_failed_build(bad, None, "no", True)
     assert both.first_bad == 2 and both.patches[2].bad
-    assert with_failed_build(bad, 2, "again").patches[1].checks[-1].message == "again"
-    assert sum(check.name == "build" for check in with_failed_build(bad, 2, "again").patches[1].checks) == 1
+    again = with_failed_build(bad, 2, "again", True)
+    assert again.patches[1].checks[-1].message == "again"
+    assert sum(check.name == "build" for check in again.patches[1].checks) == 1
+
+
+def test_a_kernel_that_does_not_link_blames_no_patch_when_the_one_before_was_not_built() -> None:
+    gate = verdict(*(gated(number, Mark.OK, Mark.OK) for number in (1, 2, 3)))
+    found = with_failed_build(gate, None, "undefined reference to `x'", False)
+    assert (found.verdict, found.first_bad, found.patches) == (Standing.BAD, 0, gate.patches)
+    assert found.reasons[-1] == "with patches 1 to 3 it does not build: undefined reference to `x'"
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -258,10 +310,14 @@ def test_what_is_printed_and_written_is_whole(count: int) -> None:
     assert all(f"do [{number}]" in out.getvalue() for number in range(1, count + 1))
 
 
+def failures(*lines: str) -> Failures:
+    return parse_failures(lines, Paths(("/src/kernel/o",)))
+
+
 def test_errors_by_target_of_a_make_that_went_on() -> None:
     lines = (DATA / "two-objects-without-a-header" / "input.log").read_text().splitlines()
-    found = errors_by_target(lines, Paths(("/src/kernel/o",)))
-    assert found == {
+    found = failures(*lines).errors
+    assert {target: text for target, text in found.items() if target.endswith(".o")} == {
         "drivers/gpu/drm/ttm/ttm_pool.o": (
             "drivers/gpu/drm/ttm/ttm_pool.c:44:10: fatal error: drm/ttm/ttm_backup.h: No such file or directory"
         ),
@@ -271,10 +327,48 @@ def test_errors_by_target_of_a_make_that_went_on() -> None:
     }
 
 
+def test_what_sparse_calls_an_error_is_a_warning_and_not_that_of_the_next_object() -> None:
+    told = failures(
+        "  CC [M]  drivers/a.o",
+        "  CHECK   ../drivers/a.c",
+        "../drivers/a.c:5:37: error: incompatible types in comparison expression (different address spaces):",
+        "../drivers/a.c:5:37:    void [noderef] __user *",
+        "  CC [M]  drivers/b.o",
+        "../drivers/b.c:7:1: error: expected ';'",
+        "make[3]: *** [../scripts/Makefile.build:290: drivers/b.o] Error 1",
+        "make[3]: Target 'drivers/b.o' not remade because of errors.",
+        "make[2]: *** [/src/kernel/Makefile:2255: drivers] Error 2",
+    )
+    assert told.errors["drivers/b.o"] == "drivers/b.c:7:1: error: expected ';'"
+    text = "error: incompatible types in comparison expression (different address spaces):"
+    assert parse_checked(told.rest, Paths(())) == (CompilerWarning("drivers/a.c", 5, text),)
+
+
+def test_what_stops_make_before_it_comes_to_any_object() -> None:
+    prepare = failures(
+        "  CC      arch/x86/kernel/asm-offsets.s",
+        "In file included from ../include/linux/mm.h:27,",
+        "../include/linux/mm_types.h:40:1: error: unknown type name 'nonsense'",
+        "make[2]: *** [../scripts/Makefile.build:182: arch/x86/kernel/asm-offsets.s] Error 1",
+        "make[1]: *** [/src/kernel/Makefile:1311: prepare0] Error 2",
+    )
+    first = next(iter(prepare.errors.items()))
+    assert first == (
+        "arch/x86/kernel/asm-offsets.s",
+        "include/linux/mm_types.h:40:1: error: unknown type name 'nonsense'",
+    )
+    assert parse_checked(prepare.rest, Paths(())) == ()
+    makefile = failures(
+        "../drivers/gpu/drm/ttm/Makefile:5: *** missing separator.  Stop.",
+        "make[4]: *** [../scripts/Makefile.build:556: drivers/gpu/drm/ttm] Error 2",
+    )
+    assert next(iter(makefile.errors.values())) == "drivers/gpu/drm/ttm/Makefile:5: *** missing separator.  Stop."
+
+
 @given(st.lists(st.text(max_size=60), max_size=20))
 def test_hostile_output_is_only_text(lines: Sequence[str]) -> None:
     said = "\n".join(lines)
     checkpatch_check(said)
     kernel_doc_check(said, said)
     missing_name(said)
-    errors_by_target(lines, Paths(("/o",)))
+    parse_checked(parse_failures(lines, Paths(("/o",))).rest, Paths(("/o",)))

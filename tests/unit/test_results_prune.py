@@ -156,6 +156,17 @@ def test_a_build_that_somebody_makes_stays(built: Layout) -> None:
     assert (built.objects / ("2" * 16)).is_dir()
 
 
+def test_the_places_of_a_gate_at_work_stay_with_all_its_compilers(scratch_layout: Layout) -> None:
+    gate = f"gate-{'a' * 16}"
+    places = [gate, f"{gate}-clang", f"{gate}-i386"]
+    for name in places:
+        make(scratch_layout.objects / name, 90)
+    with locked(scratch_layout.locks / gate, Deadline(5)):
+        found = prune(scratch_layout, Limits(unused=30 * DAY), NOON)
+    assert (found.removals, [one.name for one in found.kept]) == ((), places)
+    assert names(prune(scratch_layout, Limits(unused=30 * DAY), NOON)) == places
+
+
 def test_a_run_of_weeks_keeps_what_it_began_with(built: Layout) -> None:
     with held_again(keep(built, 100)):
         assert survey(built, Limits(unused=30 * DAY), NOON).removals == ()
