@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from harness.kernel.make import find_cache
 from harness.model.build import Build
 from harness.store.layout import Layout
 
@@ -36,8 +37,9 @@ def test_ten_kills_at_random_moments(tiny: Build, layout: Layout, tmp_path: Path
     (store / "sources").mkdir(parents=True)
     place = next(path for path in layout.sources.iterdir() if tiny.tree.path.is_relative_to(path))
     subprocess.run(["cp", "-al", str(place), str(store / "sources" / place.name)], check=True)
-    for name in ("downloads", "ccache"):
-        subprocess.run(["cp", "-a", str(layout.root / name), str(store / name)], check=False)
+    subprocess.run(["cp", "-a", str(layout.downloads), str(store / layout.downloads.name)], check=True)
+    if (cache := find_cache(layout.root)) is not None:
+        subprocess.run(["cp", "-a", str(cache), str(store / cache.name)], check=True)
     argv = [sys.executable, "-m", "harness", *RUN]
     env = {**os.environ, "TTM_HARNESS_STORE": str(store)}
     chance = random.Random(20261120)
