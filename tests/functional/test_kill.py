@@ -37,9 +37,9 @@ def test_ten_kills_at_random_moments(tiny: Build, layout: Layout, tmp_path: Path
     (store / "sources").mkdir(parents=True)
     place = next(path for path in layout.sources.iterdir() if tiny.tree.path.is_relative_to(path))
     subprocess.run(["cp", "-al", str(place), str(store / "sources" / place.name)], check=True)
-    subprocess.run(["cp", "-a", str(layout.downloads), str(store / layout.downloads.name)], check=True)
-    if (cache := find_cache(layout.root)) is not None:
-        subprocess.run(["cp", "-a", str(cache), str(store / cache.name)], check=True)
+    for path in (layout.downloads, find_cache(layout.root)):
+        if path is not None and path.is_dir():
+            subprocess.run(["cp", "-a", str(path), str(store / path.name)], check=True)
     argv = [sys.executable, "-m", "harness", *RUN]
     env = {**os.environ, "TTM_HARNESS_STORE": str(store)}
     chance = random.Random(20261120)
