@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A kernel that began with the objects of another one is, to the byte, the kernel that is compiled from nothing.
+"""A kernel that began with the objects of another one is, to the byte, the kernel that is compiled from nothing: all
+of its code and data.
 
 The patch changes a structure in a header that hundreds of objects are made of, a file, and a Makefile: an object that
 should have been made again and was not would have the old layout.
@@ -8,6 +9,7 @@ should have been made again and was not would have the old layout.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -76,14 +78,27 @@ def patched(base: Build, layout: Layout, tmp_path_factory: pytest.TempPathFactor
 
 
 def content(build: Build, tmp_path: Path) -> dict[str, str]:
-    """The hash of the image and of every module without its line tables, which name directories."""
-    found = {"bzImage": hashlib.sha256(build.image.read_bytes()).hexdigest()}
+    """The hash of vmlinux and of every module without what names directories: line tables, and build IDs, which ld
+    makes of these, too (in vmlinux also that of the vDSO).
+    """
+    vdso = list(build.objects.glob("arch/x86/entry/vdso/**/vdso*.so.dbg"))
+    assert vdso
     bare = tmp_path / "bare"
-    for module in sorted(build.modules.rglob("*.ko")):
-        run(("strip", "-g", "-o", str(bare), "--", str(module)), deadline=Deadline(60))
-        found[module.name] = hashlib.sha256(bare.read_bytes()).hexdigest()
-    assert {"ttm.ko", "xe.ko"} <= found.keys()
+    found = {}
+    for path in (build.objects / "vmlinux", *sorted(build.modules.rglob("*.ko"))):
+        run(("objcopy", "-g", "--", str(path), str(bare)), deadline=Deadline(60))
+        code = bare.read_bytes()
+        for named in (path, *vdso):
+            code = code.replace(gnu_build_id(named), b"")
+        found[path.name] = hashlib.sha256(code).hexdigest()
+    assert {"vmlinux", "ttm.ko", "xe.ko"} <= found.keys()
     return found
+
+
+def gnu_build_id(path: Path) -> bytes:
+    said = re.search(r"Build ID: ([0-9a-f]{40})", run(("readelf", "-n", "--", str(path)), deadline=Deadline(60)).output)
+    assert said is not None, path
+    return bytes.fromhex(said.group(1))
 
 
 def test_it_is_the_kernel_that_is_compiled_from_nothing(
