@@ -348,6 +348,7 @@ static void case_suspect_e_again(struct tp_run *run)
 	struct tp_bo_args two = { .size = SZ_8K, .caching = ttm_uncached };
 	struct tp_dev *dev = tp_dev_new(run, NULL);
 	struct tp_bo *bo, *other;
+	struct tp_wit *w = NULL;
 
 	if (!dev)
 		return;
@@ -364,12 +365,15 @@ static void case_suspect_e_again(struct tp_run *run)
 		tp_eq(run, tp_bo_populate(bo, &ctx), -EINTR, "interrupted again");
 		tp_fail_nth(0);
 		tp_eq(run, tp_bo_populate(bo, &ctx), 0, "resumed restore");
+		w = tp_witness(run, bo);
+		bo->wit = NULL;
 	}
 	if (bo) {
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
 	tp_dev_free(run, dev);
+	tp_wit_drop(w);
 }
 
 /* Without interruptible nothing may come back with -EINTR. */

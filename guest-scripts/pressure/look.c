@@ -313,6 +313,13 @@ int tp_page_attr(struct page *p)
 #endif
 }
 
+void tp_set_wb(struct page *p)
+{
+#ifdef CONFIG_X86_64
+	set_pages_wb(p, 1);
+#endif
+}
+
 const char *tp_attr_name(int attr)
 {
 	static const char * const names[] = { "WB", "WC", "UC", "odd", "unknown" };

@@ -290,6 +290,7 @@ int tp_debugfs_show(const char *path, char *buf, size_t len);
 int tp_sysfs_write(const char *path, const char *text);
 enum { TP_ATTR_WB, TP_ATTR_WC, TP_ATTR_UC, TP_ATTR_ODD, TP_ATTR_UNKNOWN };
 int tp_page_attr(struct page *p);
+void tp_set_wb(struct page *p);
 const char *tp_attr_name(int attr);
 int tp_want_attr(enum ttm_caching caching);
 bool tp_attr_is(struct tp_run *run, struct page *p, int want, const char *when, u32 id,

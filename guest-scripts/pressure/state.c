@@ -449,12 +449,35 @@ void tp_wit_given(struct tp_run *run, struct tp_wit *w, enum ttm_caching caching
 	}
 }
 
+/*
+ * A page that is the witness's alone goes to the system with this: what a bug
+ * that has been seen left in its attributes must not be the next case's.
+ */
+static void tp_wit_mend(struct tp_wit *w)
+{
+	bool mine = false;
+	pgoff_t i;
+
+	for (i = 0; i < w->nr; i++) {
+		int attr;
+
+		if (w->head[i])
+			mine = tp_wit_mine(w, i);
+		if (!mine)
+			continue;
+		attr = tp_page_attr(w->pages[i]);
+		if (attr != TP_ATTR_WB && attr != TP_ATTR_UNKNOWN)
+			tp_set_wb(w->pages[i]);
+	}
+}
+
 void tp_wit_drop(struct tp_wit *w)
 {
 	pgoff_t i;
 
 	if (!w)
 		return;
+	tp_wit_mend(w);
 	for (i = 0; i < w->nr; i++)
 		if (w->head[i])
 			put_page(w->pages[i]);
