@@ -96,7 +96,9 @@ def content(build: Build, tmp_path: Path) -> dict[str, str]:
 
 
 def gnu_build_id(path: Path) -> bytes:
-    said = re.search(r"Build ID: ([0-9a-f]{40})", run(("readelf", "-n", "--", str(path)), deadline=Deadline(60)).output)
+    said = re.search(
+        r"Build ID: ([0-9a-f]{40})", run(("readelf", "-n", "--", str(path)), deadline=Deadline(60)).output
+    )
     assert said is not None, path
     return bytes.fromhex(said.group(1))
 
