@@ -80,8 +80,12 @@ static void pressure_purge(struct kunit *test, unsigned int ahead)
 {
 	struct fake *fake = fake_of(test);
 	unsigned int unneeded = objects_for(70), needed = objects_for(45);
+	bool wakes = fake->kind->sleep == FAKE_SLEEPS_FLUSHES;
 	struct fake_object *obj;
 
+	/* A device that must be awake for any purge may be so too late. */
+	if (wakes)
+		fake_wake(fake);
 	fake_make_many(fake, ahead, SZ_2M);
 	while (unneeded--) {
 		fake_make_many(fake, 1, SZ_2M);
@@ -96,6 +100,8 @@ static void pressure_purge(struct kunit *test, unsigned int ahead)
 	KUNIT_EXPECT_GT_MSG(test, fake_seen.purged, 0UL, "pages purged");
 	KUNIT_EXPECT_EQ_MSG(test, fake_seen.backed_up, 0UL, "pages backed up with no swap");
 	KUNIT_EXPECT_EQ_MSG(test, fake_seen.alloc_failed, 0UL, "allocations that failed");
+	if (wakes)
+		fake_let_sleep(fake);
 }
 
 void fake_case_pressure_purge(struct kunit *test)
@@ -134,8 +140,7 @@ void fake_case_pressure_nofs(struct kunit *test)
 	struct fake_object *obj;
 	LIST_HEAD(pages);
 
-	/* A device that must be awake for any purge may be so too late. */
-	fake_wake(fake);
+	fake_wake(fake); /* as in pressure_purge */
 	while (n--) {
 		fake_make_many(fake, 1, SZ_2M);
 		obj = list_last_entry(&fake->objects, struct fake_object, link);
