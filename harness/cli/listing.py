@@ -11,6 +11,7 @@ from harness.flow.foresee import BootAhead, Foreseen, KernelAhead
 from harness.model.machine import Accel
 from harness.model.units import format_seconds
 from harness.reports.columns import columns
+from harness.reports.text import left_out_words
 
 LIST_SCHEMA = "ttm-harness/list/1"
 _NO_PAST_RUN = "no past run"
@@ -22,6 +23,7 @@ def print_list(foreseen: Foreseen) -> None:
         f"kernel   {kernel.version} {kernel.profile}  {kernel.build_id[:12]}  {_build_word(kernel)}"
         for kernel in foreseen.kernels
     ]
+    lines += left_out_words(foreseen.left_out)
     rows: list[tuple[str, ...]] = [("boot", "cell", "leg", "machine", "suites", "cases", "seed", "time")]
     rows += [_row(boot) for boot in foreseen.boots]
     kept = sum(bool(boot.kept) for boot in foreseen.boots)
@@ -68,6 +70,7 @@ def list_json(foreseen: Foreseen) -> str:
             }
             for boot in foreseen.boots
         ],
+        "left_out": [{"suite": one.suite, "version": one.version, "why": one.why} for one in foreseen.left_out],
         "seconds": foreseen.seconds,
         "unknown": foreseen.unknown,
     }

@@ -54,10 +54,10 @@ _MANY_BOOTS = 500
     type=click.Path(path_type=Path),
     help="Your own Kconfig fragment, on top of the profile.",
 )
-@click.option("--suite", "suites", help="Suites, with commas.  [default: ttm-kunit,xe-kunit,pressure]")
+@click.option("--suite", "suites", help="Suites, with commas.  [default: ttm-kunit,xe-kunit,pressure,xe-fake]")
 @click.option("--repeat", type=click.IntRange(1, 10_000), help="Boots of each cell.  [default: 1]")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the first boot; a plan has its own, or 1.")
-@click.option("--case", "cases", default="", metavar="GLOB[,…]", help="Only these cases of the suite pressure.")
+@click.option("--case", "cases", default="", metavar="GLOB[,…]", help="Only these cases; not of the kunit suites.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE[,…]", help="Parameters of the suites.")
 @click.option("--known", multiple=True, metavar="FILE", help="Known issues, which do not count; `shipped`: our own.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.flow.history import read_history
 from harness.flow.host import cores
 from harness.flow.matrix import Kernel, check_machines, kernels_wanted, plan_boots
-from harness.flow.prepare import Request, profile_of, tree_of
+from harness.flow.prepare import Request, profile_of, too_old_for, tree_of
 from harness.flow.record import Planned
 from harness.flow.run import tools
 from harness.flow.tokens import VCPUS_PER_CORE
@@ -18,6 +18,7 @@ from harness.kernel.build import build_id, find, last_seconds
 from harness.kernel.make import compiler_version
 from harness.model.machine import Accel
 from harness.model.progress import Progress
+from harness.model.result import LeftOut
 from harness.proc import Deadline
 from harness.store.layout import Layout
 
@@ -50,6 +51,7 @@ class Foreseen:
     kernels: tuple[KernelAhead, ...]
     boots: tuple[BootAhead, ...]
     side_by_side: int
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def unknown(self) -> int:
@@ -74,18 +76,22 @@ def foresee(
     check_machines(requests)
     compiler = compiler_version(Deadline(_TOOL_SECONDS))
     ahead, kernels = [], {}
-    for place, request in enumerate(kernels_wanted(requests)):
+    left_out: list[LeftOut] = []
+    for place, (request, suites) in enumerate(kernels_wanted(requests).items()):
         tree, profile = tree_of(request, layout, progress), profile_of(request)
         identity = build_id(tree, profile, compiler)
         settled = accel.foreseen(request.machine.accel, layout)
         built = find(tree, profile, layout, Deadline(_TOOL_SECONDS)) is not None
         seconds = 0.0 if built else last_seconds(profile.name, layout) or None
         ahead.append(KernelAhead(tree.version, tree.origin, profile.name, identity, settled, seconds))
-        kernels[request] = Kernel(place, identity, profile.name, settled)
+        without = tuple(too_old_for(suites, tree.version, identity)) if request.as_they_fit else ()
+        left_out += without
+        names = frozenset(one.suite for one in without)
+        kernels[request] = Kernel(place, identity, profile.name, settled, names)
     history = read_history(layout)
     boots = []
     for planned in plan_boots(requests, kernels, tools()):
         kept = None if fresh else history.result(planned)
         boots.append(BootAhead(planned, kept.run.name if kept else "", history.expected(planned)))
     most = max(1, int(cores() * VCPUS_PER_CORE))
-    return Foreseen(tuple(ahead), tuple(boots), min(parallel or most, most))
+    return Foreseen(tuple(ahead), tuple(boots), min(parallel or most, most), tuple(left_out))

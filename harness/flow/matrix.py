@@ -29,12 +29,15 @@ from harness.suites.registry import narrowed, suite_named
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """What of a kernel decides the cells: `place` in the record's list, `build_id`, profile, the accelerator."""
+    """What of a kernel decides the cells: `place` in the record's list, `build_id`, profile, the accelerator, and the
+    names of the suites that it does without.
+    """
 
     place: int
     build_id: str
     profile: str
     accel: Accel
+    left_out: frozenset[str] = frozenset()
 
 
 def chosen_suites(request: Request) -> tuple[Suite, ...]:
@@ -74,6 +77,7 @@ def kernel_of(request: Request) -> Request:
         upto=request.upto,
         mirror=request.mirror,
         jobs=request.jobs,
+        as_they_fit=request.as_they_fit,
     )
 
 
@@ -115,16 +119,15 @@ def count_boots(requests: Sequence[Request]) -> int:
 def plan_boots(requests: Sequence[Request], kernels: Mapping[Request, Kernel], tools: str) -> tuple[Planned, ...]:
     """Every boot, the legs in turn: what changes on the host meanwhile changes for both.
 
-    `tools` names QEMU and vng with their versions. Every request has its seed.
+    `tools` names QEMU and vng with their versions. Every request has its seed. UserError when no suite is left.
     """
     if not requests:
         return ()
     labels = group_labels(requests)
     inputs = _Inputs(tools)
     found = []
-    for number, (turn, index, group, leg) in enumerate(_order(requests), 1):
+    for number, (turn, index, group, leg, kernel) in enumerate(_order(requests, kernels), 1):
         request = requests[index]
-        kernel = kernels[kernel_of(legs_of(request)[leg])]
         cell = Cell(
             build_id=kernel.build_id,
             machine=replace(request.machine, accel=kernel.accel),
@@ -135,16 +138,23 @@ def plan_boots(requests: Sequence[Request], kernels: Mapping[Request, Kernel], t
         )
         key, shape = inputs.key(cell, group), shape_of(cell, kernel.profile)
         found.append(Planned(number, leg, labels[index], cell, key, shape, kernel.place, index))
+    if not any(one.leg is Leg.TIP for one in found):
+        names = ", ".join(dict.fromkeys(name for request in requests for name in request.suites))
+        raise UserError(f"none of the suites can be had on this kernel: {names}", hint="a newer --source")
     return tuple(found)
 
 
-def _order(requests: Sequence[Request]) -> Iterator[tuple[int, int, tuple[Suite, ...], Leg]]:
+def _order(
+    requests: Sequence[Request], kernels: Mapping[Request, Kernel]
+) -> Iterator[tuple[int, int, tuple[Suite, ...], Leg, Kernel]]:
     for turn in range(max(request.repeat for request in requests)):
         for index, request in enumerate(requests):
             if turn < request.repeat:
                 for group in share_boots(chosen_suites(request)):
-                    for leg in legs_of(request):
-                        yield turn, index, group, leg
+                    for leg, one in legs_of(request).items():
+                        kernel = kernels[kernel_of(one)]
+                        if left := tuple(suite for suite in group if suite.name not in kernel.left_out):
+                            yield turn, index, left, leg, kernel
 
 
 def share_boots(suites: tuple[Suite, ...]) -> list[tuple[Suite, ...]]:

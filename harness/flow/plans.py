@@ -61,7 +61,7 @@ def requests_of(plan: PlanText, said: Axes, extras: Extras) -> tuple[Request, ..
 
 def plain_request(said: Axes, extras: Extras) -> tuple[Request, ...]:
     """The requests of a command without a plan: one, unless an option was given more than once. No seed is chosen."""
-    return tuple(dict.fromkeys(_product(PlanText("the command line", "", Axes()), said, extras)))
+    return tuple(dict.fromkeys(_product(PlanText("the command line", "", Axes()), said, extras, not said.suites)))
 
 
 def _expand(plan: PlanText, said: Axes, extras: Extras, above: tuple[str, ...]) -> Iterator[Request]:
@@ -76,7 +76,8 @@ def _expand(plan: PlanText, said: Axes, extras: Extras, above: tuple[str, ...]) 
         products = (Axes(),)
     for axes in products:
         merged = _over(_over(plan.top, axes), said)
-        everything += _product(plan, merged if merged.seeds else replace(merged, seeds=(FIRST_SEED,)), extras)
+        merged = merged if merged.seeds else replace(merged, seeds=(FIRST_SEED,))
+        everything += _product(plan, merged, extras, not said.suites)
     used: set[int] = set()
     for request in everything:
         left = _without(request, plan.exclude, used)
@@ -107,7 +108,7 @@ def _over(below: Axes, above: Axes) -> Axes:
     return replace(merged, repeat=()) if above.seeds and not above.repeat else merged
 
 
-def _product(plan: PlanText, axes: Axes, extras: Extras) -> Iterator[Request]:
+def _product(plan: PlanText, axes: Axes, extras: Extras, as_they_fit: bool) -> Iterator[Request]:
     """Every combination of the axes, the last one turning fastest."""
     series = tuple(one.series for one in axes.series) or (None,)
     profiles = tuple(one.name for one in axes.profile) or (DEFAULT_PROFILE,)
@@ -132,6 +133,7 @@ def _product(plan: PlanText, axes: Axes, extras: Extras) -> Iterator[Request]:
             series=one,
             mirror=extras.mirror,
             jobs=extras.jobs,
+            as_they_fit=as_they_fit,
         )
 
 

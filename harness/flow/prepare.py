@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,13 +23,13 @@ from harness.inputs.shelf import Work
 from harness.kernel.build import obtain
 from harness.kernel.fragments import compose, parse_fragment, read_profile
 from harness.kernel.module import build_module
-from harness.kernel.overlay import build_overlay
+from harness.kernel.overlay import build_overlay, read_overlay, require_version
 from harness.model.build import Build, Profile
 from harness.model.cell import Cell, Knob
-from harness.model.errors import InfraError, UserError
+from harness.model.errors import InfraError, ModuleFailed, SuiteUnfit, UserError
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.progress import Progress
-from harness.model.result import Stage
+from harness.model.result import LeftOut, Stage
 from harness.model.series import Series, SeriesSpec
 from harness.model.suite import Suite
 from harness.model.tree import SourceSpec, Tree
@@ -50,7 +50,8 @@ class Request:
 
     `cases` are globs for the suites that can run a part of theirs. With a `series` the source without it is the
     base, unless another one is named; `upto` takes only so many of its patches. `mirror` is a directory of mboxes to
-    ask instead of lore.
+    ask instead of lore. Suites that were not named by a person (`as_they_fit`) are left out of a kernel that cannot
+    have them.
     """
 
     source: SourceSpec
@@ -67,12 +68,13 @@ class Request:
     upto: int | None = None
     mirror: Path | None = None
     jobs: int | None = None
+    as_they_fit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
     """What the boots of a command share. `modules`: suite -> the directory with its own modules; `slowness` is the
-    profile's.
+    profile's; `left_out` are the suites that cannot be had on this kernel.
     """
 
     tree: Tree
@@ -81,6 +83,7 @@ class Ready:
     accel: Accel
     modules: Mapping[str, Path]
     slowness: float = 1.0
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class Stopwatch:
@@ -109,13 +112,25 @@ def prepare(
     build = obtain(tree, profile, layout, Deadline(_BUILD_SECONDS), progress, request.jobs)
     watch.lap("build")
     _require_symbols(suites, build)
-    modules = {suite.name: made for suite in suites if (made := _own_modules(suite, build, layout)) is not None}
+    modules, left_out = {}, []
+    for suite in suites:
+        try:
+            made = _own_modules(suite, build, layout)
+        except (SuiteUnfit, ModuleFailed) as error:
+            if not request.as_they_fit:
+                raise
+            too_old = isinstance(error, SuiteUnfit) and error.too_old
+            left_out.append(LeftOut(suite.name, tree.version, build.id, error.message, counts=not too_old))
+            progress.step(f"without the suite {suite.name}: {error.message}")
+            continue
+        if made is not None:
+            modules[suite.name] = made
     watch.lap("modules")
     root = guest_root(layout, Deadline(_ROOT_SECONDS))
     watch.lap("root")
     settled = accel.settle(request.machine.accel, layout, lambda: _probe_kvm(build, root, progress))
     watch.lap("accelerator")
-    return Ready(tree, build, root, settled, modules, profile.slowness)
+    return Ready(tree, build, root, settled, modules, profile.slowness, tuple(left_out))
 
 
 def _own_modules(suite: Suite, build: Build, layout: Layout) -> Path | None:
@@ -126,6 +141,16 @@ def _own_modules(suite: Suite, build: Build, layout: Layout) -> Path | None:
     if suite.needs_overlay is not None:
         return build_overlay(build, scripts / suite.needs_overlay, layout, deadline)
     return None
+
+
+def too_old_for(suites: Iterable[Suite], version: str, build_id: str) -> Iterator[LeftOut]:
+    """The suites that are about what a kernel of this version has not got yet."""
+    for suite in suites:
+        if suite.needs_overlay is not None:
+            try:
+                require_version(read_overlay(data_directory("guest-scripts") / suite.needs_overlay), version)
+            except SuiteUnfit as error:
+                yield LeftOut(suite.name, version, build_id, error.message, counts=False)
 
 
 def tree_of(request: Request, layout: Layout, progress: Progress) -> Tree:

@@ -23,7 +23,7 @@ from harness.model.errors import StoreCorrupt, UserError
 from harness.model.gate import Gate
 from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.outcome import Standing
-from harness.model.result import REPORT_SCHEMA, Provenance, Report, Run, Stage
+from harness.model.result import REPORT_SCHEMA, LeftOut, Provenance, Report, Run, Stage
 from harness.store.files import write_atomically
 from harness.store.journal import Entry, Step, read_journal
 from harness.store.runs import RECORD_FILE as RECORD_FILE
@@ -58,7 +58,7 @@ class Record:
     """A run: the plan's name (empty for none), what was asked for with every seed drawn, kernels, boots in order.
 
     `gates` is what the gate said of each series beforehand; `known` are the known issues as they were on the day it
-    began.
+    began, `left_out` which suites some kernel does without.
     """
 
     plan: str
@@ -67,6 +67,7 @@ class Record:
     cells: tuple[Planned, ...]
     gates: tuple[Gate, ...] = ()
     known: KnownIssues = NOTHING_KNOWN
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def save_record(directory: Path, record: Record) -> None:
@@ -169,6 +170,9 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
     for gate in record.gates:
         reasons = (*(f"the gate: {reason}" for reason in gate.reasons), *reasons)
         verdict = overall((verdict, gate.verdict))
+    if gaps := [one for one in record.left_out if one.counts]:
+        reasons = (*(f"without the suite {one.suite} on {one.version}: {one.why}" for one in gaps), *reasons)
+        verdict = Standing.CANNOT_TELL if verdict is Standing.GOOD else verdict
     if missing := len(record.cells) - len(made):
         reasons = (f"the run was interrupted: {missing} boots were not made", *reasons)
         verdict = Standing.CANNOT_TELL if verdict is Standing.GOOD else verdict
@@ -193,6 +197,7 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
         metric_changes=contrast.metrics,
         known=excused.uses,
         gates=record.gates,
+        left_out=record.left_out,
     )
 
 

@@ -85,7 +85,8 @@ def execute(
         found = Candidates(requests, prepare_all(requests, layout, board, watch))
     cells = plan_boots(found.requests, _kernels(found.ready), tools())
     kernels = tuple(_provenance(one) for one in found.ready.values())
-    record = Record(manner.plan, found.requests, kernels, cells, found.gates, manner.known)
+    left_out = tuple(left for one in found.ready.values() for left in one.left_out)
+    record = Record(manner.plan, found.requests, kernels, cells, found.gates, manner.known, left_out)
     history = History() if manner.fresh else read_history(layout)
     with run_directory(layout) as directory:
         save_record(directory, record)
@@ -123,7 +124,9 @@ def _unfinished(layout: Layout) -> Path:
 
 def _kernels(ready: Mapping[Request, Ready]) -> dict[Request, Kernel]:
     return {
-        request: Kernel(place, one.build.id, one.build.profile, one.accel)
+        request: Kernel(
+            place, one.build.id, one.build.profile, one.accel, frozenset(left.suite for left in one.left_out)
+        )
         for place, (request, one) in enumerate(ready.items())
     }
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness.kernel.module import build_module
 from harness.model.build import Build
-from harness.model.errors import InfraError, StoreCorrupt
+from harness.model.errors import StoreCorrupt, SuiteUnfit
 from harness.proc import Deadline
 from harness.store.layout import Layout
 
@@ -88,14 +88,14 @@ def _word(table: dict[str, object], key: str) -> str:
 def lay_over(overlay: Overlay, tree: Path, version: str, copy: Path) -> None:
     """Adds files and lines to `copy`, a copy of the tree's driver.
 
-    Raises InfraError, naming file and words, when the driver is not there or no longer what the lines lean on.
+    Raises SuiteUnfit, naming file and words, when the driver is not there or no longer what the lines lean on.
     """
-    _require_version(overlay, version)
+    require_version(overlay, version)
     for hook in overlay.hooks:
         _append(overlay, hook, version, copy / hook.file)
     target = copy / overlay.folder
     if target.exists():
-        raise InfraError(f"Linux {version} has a {overlay.driver}/{overlay.folder} of its own; ours would hide it")
+        raise SuiteUnfit(f"Linux {version} has a {overlay.driver}/{overlay.folder} of its own; ours would hide it")
     target.mkdir()
     for path in sorted(overlay.source.glob("*.[ch]")):
         shutil.copyfile(path, target / path.name)
@@ -117,10 +117,10 @@ def build_overlay(
     lies at its path in the tree.
     """
     overlay = read_overlay(source)
-    _require_version(overlay, build.tree.version)
+    require_version(overlay, build.tree.version)
     driver = build.tree.path / overlay.driver
     if not driver.is_dir():
-        raise InfraError(f"Linux {build.tree.version} has no {overlay.driver}, which {source.name} is laid over")
+        raise SuiteUnfit(f"Linux {build.tree.version} has no {overlay.driver}, which {source.name} is laid over")
     with tempfile.TemporaryDirectory(prefix=f"{source.name}.part-", dir=layout.objects) as scratch:
         copy = Path(scratch) / overlay.driver
         shutil.copytree(driver, copy)
@@ -130,10 +130,12 @@ def build_overlay(
         return build_module(build, copy, layout, deadline)
 
 
-def _require_version(overlay: Overlay, version: str) -> None:
+def require_version(overlay: Overlay, version: str) -> None:
+    """SuiteUnfit, for its age, for a kernel of before what the overlay is about."""
     if _numbers(version) < _numbers(overlay.since):
-        raise InfraError(
+        raise SuiteUnfit(
             f"Linux {version} is too old for {overlay.source.name}: {overlay.why}",
+            too_old=True,
             hint=f"a source of {overlay.since} or later has it",
         )
 
@@ -152,7 +154,7 @@ def _append(overlay: Overlay, hook: Hook, version: str, path: Path) -> None:
             if path.is_file()
             else f"no {overlay.driver}/{hook.file}"
         )
-        raise InfraError(
+        raise SuiteUnfit(
             f"{overlay.source.name} cannot be laid over Linux {version}: there is {what}",
             hint=f"its files lean on that; {overlay.source.name}/{DESCRIPTION} says on what else",
         )

@@ -68,6 +68,14 @@ class CommandFailed(InfraError):
         super().__init__(f"{argv[0]} {how}{last}", hint=hint, log=log)
 
 
+class SuiteUnfit(InfraError):
+    """A suite cannot be had on this kernel. `too_old`: the kernel is of before what the suite is about."""
+
+    def __init__(self, message: str, *, too_old: bool = False, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.too_old = too_old
+
+
 class DeadlineExceeded(InfraError):
     """A wait reached its limit."""
 

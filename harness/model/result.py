@@ -124,13 +124,26 @@ class Provenance:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A suite that was not run on a kernel, as nobody asked for it by its name. `counts`: it should have been there,
+    so nothing good can be said; else the kernel is older than what the suite is about.
+    """
+
+    suite: str
+    version: str
+    build_id: str
+    why: str
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All runs of one command and the verdict over them. Its JSON form is described by reports/schema/.
 
     With a base, `base` is where its kernel came from, `comparisons` has every case of either side, `event_changes`
     every event, `metric_changes` every figure that differs. With several machines `machines` has a row for each; with
     several kernels on trial `kernels` has all, by their `build_id`. `known` says what became of each known issue,
-    `gates` what the gate said of each series, patch by patch.
+    `gates` what the gate said of each series, patch by patch, `left_out` which suites some kernel did without.
     """
 
     schema: str
@@ -151,6 +164,7 @@ class Report:
     metric_changes: MetricComparison | None = None
     known: tuple[KnownUse, ...] = ()
     gates: tuple[Gate, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from harness.reports.changes import (
 )
 from harness.reports.gate import gate_table
 from harness.reports.junit import clean
-from harness.reports.text import machine_rows_words, origin_words, reached_words
+from harness.reports.text import left_out_words, machine_rows_words, origin_words, reached_words
 
 _MOST_ROWS = 1000
 _MOST_CASES = 400
@@ -99,6 +99,7 @@ def report_html(report: Report, directory: Path, plots: Mapping[str, str] | None
         "report.html",
         report=report,
         origins=_origins(report),
+        left_out=left_out_words(report.left_out),
         again=[str(directory / run.directory / "reproduce.sh") for run in shown],
         table=machine_rows_words(report.machines) if report.machines else [],
         bad=bad,

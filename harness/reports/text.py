@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -15,7 +15,7 @@ from rich.table import Table
 from harness.model.compare import Cost, Leg, MachineRow
 from harness.model.machine import GuestFacts, Machine
 from harness.model.outcome import Ending, Outcome, Standing
-from harness.model.result import Case, Provenance, Report, Run
+from harness.model.result import Case, LeftOut, Provenance, Report, Run
 from harness.model.swap import SwapKind
 from harness.model.units import MIB, format_seconds, format_size
 from harness.reports.changes import STYLE, print_changes, print_known
@@ -38,6 +38,8 @@ def print_report(report: Report, directory: Path, file: IO[str], *, color: bool 
     _print_provenance("kernel", report.provenance, console)
     for other in _others(report):
         _print_provenance("also", other, console)
+    for line in left_out_words(report.left_out):
+        console.print(escape(line))
     for gate in report.gates:
         print_gate(gate, file, word="the gate", color=color)
         console.print()
@@ -59,6 +61,11 @@ def print_report(report: Report, directory: Path, file: IO[str], *, color: bool 
         console.print(f"  {escape(reason)}")
     style = STYLE[report.verdict]
     console.print(f"verdict: [{style}]{report.verdict}[/]   [dim]{escape(str(directory))}[/]")
+
+
+def left_out_words(left_out: Iterable[LeftOut]) -> list[str]:
+    """A line for each suite that a kernel is too old for; those that should be there are reasons of the verdict."""
+    return [f"without  {one.suite}: {one.why}" for one in left_out if not one.counts]
 
 
 def _others(report: Report) -> list[Provenance]:

@@ -23,7 +23,7 @@ SUITES: dict[str, Suite] = {
     )
 }
 
-QUICK = ("ttm-kunit", "xe-kunit", "pressure")
+QUICK = ("ttm-kunit", "xe-kunit", "pressure", "xe-fake")
 
 
 def suite_named(name: str) -> Suite:

@@ -6,10 +6,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from harness.flow.matrix import chosen_suites, kernel_of
+from harness.flow.planfile import Axes, SuiteName
+from harness.flow.plans import Extras, plain_request
+from harness.flow.prepare import Stopwatch, prepare
+from harness.kernel.overlay import Overlay, read_overlay
+from harness.model.errors import SuiteUnfit
 from harness.model.outcome import Outcome
+from harness.store.layout import Layout
+from tests.functional.conftest import Quiet
 from tests.kernel.test_run import RUN_SECONDS, executed, ttm_harness
 
 
@@ -66,3 +76,38 @@ def test_the_base_without_the_shrinker_is_told_why() -> None:
     assert done.returncode == 3, done.stderr
     assert "too old for xe-fake" in done.stderr
     assert "6.15" in done.stderr
+
+
+def test_a_plan_leaves_it_out_of_a_kernel_without_the_shrinker(tmp_path: Path) -> None:
+    plan = tmp_path / "both.toml"
+    plan.write_text("suites = ['ttm-kunit', 'xe-fake']\nsource = 'debian:6.12'\n")
+    ahead = ttm_harness("run", str(plan), "--list")
+    assert [boot["suites"] for boot in ahead["boots"]] == [["ttm-kunit"]]
+    assert [one["suite"] for one in ahead["left_out"]] == ["xe-fake"]
+    report = ttm_harness("run", str(plan))
+    assert report["verdict"] == "good", report["reasons"]
+    (left_out,) = report["left_out"]
+    assert (left_out["suite"], left_out["counts"]) == ("xe-fake", False)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_driver_that_it_no_longer_fits_is_no_green(
+    named: bool, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_another_time(source: Path) -> Overlay:
+        overlay = read_overlay(source)
+        hook = replace(overlay.hooks[0], needs=("a_word_that_is_gone(",))
+        return replace(overlay, hooks=(hook, *overlay.hooks[1:]))
+
+    monkeypatch.setattr("harness.kernel.overlay.read_overlay", of_another_time)
+    said = Axes(suites=(SuiteName("ttm-kunit"), SuiteName("xe-fake")))
+    (request,) = plain_request(said, Extras())
+    suites = chosen_suites(request)
+    kernel = replace(kernel_of(request), as_they_fit=not named)
+    if named:
+        with pytest.raises(SuiteUnfit, match="a_word_that_is_gone"):
+            prepare(kernel, suites, layout, Quiet(), Stopwatch())
+        return
+    (left_out,) = prepare(kernel, suites, layout, Quiet(), Stopwatch()).left_out
+    assert (left_out.suite, left_out.counts) == ("xe-fake", True)
+    assert "a_word_that_is_gone(" in left_out.why

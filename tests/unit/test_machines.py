@@ -23,7 +23,7 @@ from harness.model.compare import Change, Leg
 from harness.model.gate import GATE_SCHEMA, Gate
 from harness.model.machine import Machine
 from harness.model.outcome import Outcome, Standing
-from harness.model.result import Case, Event, Metric, Report, Span, Stage
+from harness.model.result import Case, Event, LeftOut, Metric, Report, Span, Stage
 from harness.model.units import MIB
 from harness.reports.columns import columns
 from harness.reports.junit import to_junit
@@ -57,10 +57,16 @@ def booted(number: int, leg: Leg, group: str, outcome: Outcome) -> tuple[Planned
     return planned, CellResult(run, (case,), ())
 
 
-def report_on(*outcomes: tuple[Leg, str, Outcome], missing: int = 0, gates: tuple[Gate, ...] = ()) -> Report:
+def report_on(
+    *outcomes: tuple[Leg, str, Outcome],
+    missing: int = 0,
+    gates: tuple[Gate, ...] = (),
+    left_out: tuple[LeftOut, ...] = (),
+) -> Report:
     boots = [booted(number, *one) for number, one in enumerate(outcomes, 1)]
     requests = plain_request(Axes(seeds=(1,)), Extras())
     record = Record("mine.toml", requests, (FACTS, TIP), tuple(planned for planned, _ in boots), gates)
+    record = replace(record, left_out=left_out)
     results = {planned.number: result for planned, result in boots[: len(boots) - missing]}
     return assemble("20261121T000000-abcdef", record, results)
 
@@ -97,6 +103,17 @@ def test_a_missing_boot_is_no_green() -> None:
     report = report_on(*FIXED_SMALL, missing=1)
     assert report.verdict is Standing.CANNOT_TELL
     assert "1 boots were not made" in report.reasons[0]
+
+
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_suite_that_should_have_been_there_leaves_no_green(counts: bool) -> None:
+    gone = LeftOut("xe-fake", "7.4.0", "a" * 64, "xe_bo.c has no 'shrink('", counts)
+    report = report_on(*FIXED_SMALL, left_out=(gone,))
+    assert report.verdict is (Standing.CANNOT_TELL if counts else Standing.GOOD)
+    assert (report.reasons[:1] == ("without the suite xe-fake on 7.4.0: xe_bo.c has no 'shrink('",)) is counts
+    out = io.StringIO()
+    print_report(report, Path("/runs/x"), out)
+    assert out.getvalue().count("xe_bo.c has no 'shrink('") == 1
 
 
 @pytest.mark.parametrize("gate", Standing)

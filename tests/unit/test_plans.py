@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.flow.matrix import Kernel, check_machines, count_boots, group_labels, kernels_wanted, plan_boots
-from harness.flow.planfile import MACHINE_KEYS, Axes, MachineAxes, parse_plan
+from harness.flow.planfile import MACHINE_KEYS, Axes, MachineAxes, SuiteName, parse_plan
 from harness.flow.plans import Extras, load_plan, plain_request, requests_of, shipped_plans
-from harness.flow.prepare import Request
+from harness.flow.prepare import Request, too_old_for
 from harness.model.compare import Leg
 from harness.model.errors import UserError
-from harness.model.machine import Accel, Machine, Swap
+from harness.model.machine import Accel, Machine
 from harness.model.tree import SourceSpec
 from harness.model.units import GIB, MIB
+from harness.suites.registry import QUICK, suite_named
 
 
 def requests(text: str, said: Axes | None = None) -> tuple[Request, ...]:
@@ -120,24 +121,14 @@ def test_plans_include_plans(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("include = ['quick', 'b.toml']\n")
     (tmp_path / "b.toml").write_text("suites = ['xe-kunit']\n")
     found = requests_of(load_plan(str(tmp_path / "a.toml")), Axes(), Extras())
-    assert [one.suites for one in found] == [("ttm-kunit", "xe-kunit", "pressure"), ("xe-kunit",)]
+    assert [one.suites for one in found] == [QUICK, ("xe-kunit",)]
     (tmp_path / "b.toml").write_text("include = ['a.toml']\n")
     with pytest.raises(UserError, match="includes itself"):
         requests_of(load_plan(str(tmp_path / "a.toml")), Axes(), Extras())
 
 
-def knows_zram() -> bool:
-    try:
-        Swap.parse("zram:512M")
-    except UserError:
-        return False
-    return True
-
-
 @pytest.mark.parametrize("name", ["quick", "ttm-shrinker", "nightly", "stress"])
 def test_the_shipped_plans_are_right(name: str) -> None:
-    if name in ("ttm-shrinker", "nightly") and not knows_zram():
-        pytest.skip("this harness has no zram yet")
     found = requests_of(load_plan(name), Axes(), Extras())
     assert count_boots(found) < 500
     assert load_plan(name).title
@@ -247,6 +238,39 @@ def test_no_toml_is_more_than_a_users_mistake(table: dict[str, object]) -> None:
         parse_plan("".join(f"{key} = {toml(value)}\n" for key, value in table.items()), "mine.toml")
     except UserError as error:
         assert "mine.toml" in error.message
+
+
+def test_suites_that_nobody_named_are_left_out_of_a_kernel_that_cannot_have_them() -> None:
+    (asked,) = plain_request(Axes(base=(SourceSpec.parse("debian:6.12"),), seeds=(1,)), Extras())
+    assert asked.as_they_fit
+    assert "xe-fake" in asked.suites
+    (tip, base) = sorted(kernels_wanted((asked,)), key=lambda kernel: str(kernel.source))
+    kernels = {
+        tip: Kernel(0, "a" * 64, "lean", Accel.TCG),
+        base: Kernel(1, "b" * 64, "lean", Accel.TCG, frozenset({"xe-fake"})),
+    }
+    boots = [(one.leg, one.cell.suites) for one in plan_boots((asked,), kernels, "qemu")]
+    assert (Leg.TIP, ("xe-fake",)) in boots
+    assert (Leg.BASE, ("xe-fake",)) not in boots
+    assert [suites for leg, suites in boots if leg is Leg.BASE] == [("ttm-kunit", "xe-kunit"), ("pressure",)]
+    kernels[tip] = Kernel(0, "a" * 64, "lean", Accel.TCG, frozenset(asked.suites))
+    with pytest.raises(UserError, match=r"none of the suites can be had on this kernel: .*xe-fake"):
+        plan_boots((asked,), kernels, "qemu")
+
+
+def test_suites_of_the_command_line_are_never_left_out() -> None:
+    said = Axes(suites=(SuiteName("xe-fake"),))
+    assert not any(one.as_they_fit for one in plain_request(said, Extras()))
+    assert not any(one.as_they_fit for one in requests_of(load_plan("quick"), said, Extras()))
+    assert all(one.as_they_fit for one in requests_of(load_plan("quick"), Axes(), Extras()))
+
+
+def test_what_a_kernel_is_too_old_for() -> None:
+    suites = [suite_named(name) for name in QUICK]
+    (old,) = too_old_for(suites, "6.14.9", "b" * 64)
+    assert (old.suite, old.version, old.counts) == ("xe-fake", "6.14.9", False)
+    assert "6.15" in old.why
+    assert not list(too_old_for(suites, "6.15.0", "b" * 64))
 
 
 def planned(text: str, build: str = "b" * 64) -> list[tuple[int, Leg, str, str, str]]:
