@@ -37,6 +37,7 @@ from harness.reports.plot import plot_svg
 from harness.store.files import write_atomically
 
 _CONFIG_LIMIT = 1 << 20
+_LAST_WORDS = 200  # characters of a runner's last line
 _DRAWING = threading.Lock()  # matplotlib has global settings
 _TELEMETRY_LIMIT = 64 << 20
 _CONSOLE_LIMIT = 256 << 20
@@ -83,7 +84,8 @@ def read_out(
     # The kernel kills the task that it oopsed in, be it the runner: then the crash is the news.
     crashed = {case.suite for case in cases if case.outcome is Outcome.CRASH}
     problems += [
-        f"the runner of {one.suite} could not do its work (status {one.status}, see its .log)"
+        f"the runner of {one.suite} could not do its work (status {one.status}): "
+        f"{_last_words(place / 'results' / f'{one.suite}.log')}"
         for one in result.suites
         if one.status and one.suite not in crashed
     ]
@@ -158,6 +160,15 @@ def _own_results(folder: Path) -> tuple[Case, ...]:
         if path.is_file() and not path.is_symlink():
             cases += parse_ktap_text(_read_limited(path, _CONFIG_LIMIT)[0]).cases
     return tuple(cases)
+
+
+def _last_words(log: Path) -> str:
+    """The last line that a runner said, in printable characters: a guest may have written anything."""
+    if log.is_symlink() or not log.is_file():
+        return "it has no .log"
+    said = _read_limited(log, _CONFIG_LIMIT)[0].decode("utf-8", "replace").splitlines()
+    line = next((line.strip() for line in reversed(said) if line.strip()), "its .log is empty")
+    return "".join(one if one.isprintable() else "?" for one in line[:_LAST_WORDS])
 
 
 def _read_limited(path: Path, limit: int) -> tuple[bytes, bool]:

@@ -159,9 +159,9 @@ say '---[ end trace 0000000000000000 ]---'
 
 
 def test_a_runner_that_says_it_could_not_work_is_no_evidence(run_script: Runner) -> None:
-    result = run_script(SAY + REST + "exit 1\n")
+    result = run_script(SAY + REST + "printf 'no \\033case\\n' >&2; exit 1\n")
     assert result.run.verdict is Standing.CANNOT_TELL
-    assert "could not do its work" in result.run.problems[0]
+    assert result.run.problems[0] == "the runner of script could not do its work (status 1): no ?case"
 
 
 def test_a_runner_that_the_kernel_killed_in_an_oops_is_bad(run_script: Runner) -> None:
