@@ -27,6 +27,13 @@ def gate_table(gate: Gate) -> list[list[str]]:
     return rows
 
 
+def gate_remarks(gate: Gate) -> list[str]:
+    """What was not looked at for warnings though none was found, once each: `ok` alone would say too much."""
+    checks = [check for patch in gate.patches for check in patch.checks if check.name == "warnings"]
+    said = (f"warnings: {check.message}" for check in checks if check.mark is Mark.OK and check.message)
+    return list(dict.fromkeys(said))
+
+
 def print_gate(gate: Gate, file: IO[str], *, word: str = "verdict", color: bool | None = None) -> None:
     """Writes the matrix, what is behind each mark that is not ok, and the verdict after `word`."""
     console = Console(file=file, force_terminal=color, highlight=False, soft_wrap=True)
@@ -34,6 +41,8 @@ def print_gate(gate: Gate, file: IO[str], *, word: str = "verdict", color: bool 
     console.print(f"base     {escape(gate.base)}")
     for line in columns(gate_table(gate)):
         console.print(escape(line))
+    for line in gate_remarks(gate):
+        console.print(f"  [dim]{escape(line)}[/]")
     for patch in gate.patches:
         for check in patch.checks:
             if check.mark is not Mark.OK:

@@ -36,7 +36,7 @@ from harness.reports.changes import (
     side_lines,
     worst_first,
 )
-from harness.reports.gate import gate_table
+from harness.reports.gate import gate_remarks, gate_table
 from harness.reports.junit import clean
 from harness.reports.text import left_out_words, machine_rows_words, origin_words, reached_words
 
@@ -136,6 +136,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         color=_color,
+        gate_remarks=gate_remarks,
         gate_table=gate_table,
         worst_first=worst_first,
         outcome_words=outcome_words,

@@ -42,7 +42,7 @@ from harness.model.codec import to_json
 from harness.model.gate import Compiled, Gate, GateCheck, Mark, PatchGate
 from harness.model.outcome import Standing
 from harness.model.series import ChangeKind, FileChange, HunkReport, HunkState, Patch, PatchReport, Series
-from harness.reports.gate import print_gate
+from harness.reports.gate import gate_remarks, print_gate
 
 SCHEMA = json.loads((Path(harness.reports.__file__).parent / "schema" / "gate-1.json").read_text())
 DATA = Path(__file__).parent.parent / "data" / "make"
@@ -308,6 +308,16 @@ def test_what_is_printed_and_written_is_whole(count: int) -> None:
     print_gate(gate, out)
     assert f"verdict: {gate.verdict}" in out.getvalue()
     assert all(f"do [{number}]" in out.getvalue() for number in range(1, count + 1))
+
+
+def test_what_no_checker_looked_at_is_said_once() -> None:
+    check = GateCheck("warnings", Mark.OK, "no sparse is installed")
+    gate = verdict(*(PatchGate(number, 2, "do", "0" * 40, (check,)) for number in (1, 2)))
+    out = io.StringIO()
+    print_gate(gate, out)
+    assert out.getvalue().count("  warnings: no sparse is installed") == 1
+    whole = replace(gate, patches=(replace(gate.patches[0], checks=(replace(check, message=""),)),))
+    assert gate_remarks(gate) and not gate_remarks(whole)
 
 
 def failures(*lines: str) -> Failures:
