@@ -11,10 +11,15 @@ Edit = tuple[str, str]  # what stands in the file exactly once, and what shall s
 
 
 def patch_mail(
-    tree: Path, edits: Mapping[str, Edit], added: Mapping[str, str] | None = None, number: str = "", name: str = "one"
+    tree: Path,
+    edits: Mapping[str, Edit],
+    added: Mapping[str, str] | None = None,
+    number: str = "",
+    name: str = "one",
+    context: int = 1,
 ) -> str:
-    """A mail with one patch; `number` is `2/7` or nothing. Files are as they are in the tree, so that the patches of
-    a series must not edit the same one.
+    """A mail with one patch; `number` is `2/7` or nothing, `context` in lines. Files are as they are in the tree, so
+    that the patches of a series must not edit the same one.
     """
     text = (
         f"From: Ada <ada@example.org>\nDate: Fri, 02 Jan 2026 03:04:05 +0000\nMessage-ID: <{name}@example.org>\n"
@@ -25,7 +30,8 @@ def patch_mail(
         before = (tree / path).read_text()
         assert before.count(old) == 1, path
         after = before.replace(old, new)
-        lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), f"a/{path}", f"b/{path}", n=1)
+        names = (f"a/{path}", f"b/{path}")
+        lines = difflib.unified_diff(before.splitlines(True), after.splitlines(True), *names, n=context)
         text += f"diff --git a/{path} b/{path}\n" + "".join(lines)
     for path, content in (added or {}).items():
         lines_added = content.splitlines()

@@ -55,7 +55,7 @@ def prepare_gated(requests: Sequence[Request], layout: Layout, board: Board, wat
     for kernel, suites in kernels_wanted(requests).items():
         whole = _whole(kernel)
         if whole in gates and not builds(gates[whole], kernel.upto):
-            board.step(f"no kernel with {_patches(kernel)}: its objects do not compile")
+            board.step(f"no kernel with {_patches(kernel)}: it does not apply, or does not compile")
             continue
         try:
             ready[kernel] = prepare(kernel, suites, layout, board, watch)

@@ -17,7 +17,8 @@ from harness.guest.boot import boot
 from harness.guest.liveness import Limits
 from harness.guest.root import guest_root
 from harness.inputs.resolve import resolve
-from harness.inputs.series.apply import apply_series
+from harness.inputs.series.apply import Leave, apply_series
+from harness.inputs.series.attempt import FUZZ_LIMIT
 from harness.inputs.series.resolve import Means, resolve_series
 from harness.inputs.shelf import Work
 from harness.kernel.build import obtain
@@ -162,7 +163,8 @@ def tree_of(request: Request, layout: Layout, progress: Progress) -> Tree:
     series = series_of(request, layout, progress)
     count = len(series.patches) if request.upto is None else request.upto
     progress.step(f"applying {series.label} ({count} of {len(series.patches)} patches) to {tree.version}")
-    return apply_series(tree, series, request.upto, layout, Deadline(_SOURCE_SECONDS))
+    leave = Leave(fuzz=FUZZ_LIMIT, progress=progress)  # which the gate shows, and the tree's origin
+    return apply_series(tree, series, request.upto, layout, Deadline(_SOURCE_SECONDS), leave)
 
 
 def series_of(request: Request, layout: Layout, progress: Progress) -> Series:

@@ -262,12 +262,18 @@ def judged(series: Series, base: str, patches: Sequence[PatchGate]) -> Gate:
 
 
 def builds(gate: Gate, upto: int | None) -> bool:
-    """False when the gate knows that the kernel with the first `upto` patches (None: all) cannot be built."""
+    """False when the gate knows that the kernel with the first `upto` patches (None: all) cannot be had: one of them
+    does not apply, or objects of the last one do not compile.
+    """
+    first = gate.patches if upto is None else gate.patches[:upto]
+    if any(_is_bad(patch, "applies") for patch in first):
+        return False
     number = len(gate.patches) if upto is None else upto
-    if not 0 < number <= len(gate.patches):
-        return True  # it was not looked at
-    checks = gate.patches[number - 1].checks
-    return not any(check.name == "objects" and check.mark is Mark.BAD for check in checks)
+    return not 0 < number <= len(gate.patches) or not _is_bad(gate.patches[number - 1], "objects")
+
+
+def _is_bad(patch: PatchGate, name: str) -> bool:
+    return any(check.name == name and check.mark is Mark.BAD for check in patch.checks)
 
 
 def with_failed_build(gate: Gate, upto: int | None, message: str, before: bool) -> Gate:

@@ -166,3 +166,27 @@ def test_a_series_whose_last_patch_does_not_build_is_a_finding(tmp_path: Path, l
     assert report["gates"][0]["first_bad"] == 1
     assert report["runs"] == []
     assert any("ttm_nowhere.h" in reason for reason in report["reasons"])
+
+
+def test_a_patch_with_fuzz_is_booted_and_one_that_does_not_apply_is_a_finding(tmp_path: Path, layout: Layout) -> None:
+    tree = resolve(SourceSpec.parse("debian"), layout, Deadline(SECONDS), Quiet())
+    after = "#include <linux/debugfs.h>\n"
+    tt, pool = "drivers/gpu/drm/ttm/ttm_tt.c", "drivers/gpu/drm/ttm/ttm_pool.c"
+    fuzzy = patch_mail(tree.path, {tt: (after, f"{after}#include <linux/list.h>\n")}, number="1/2", context=3)
+    last = next(line for line in reversed(fuzzy.splitlines(True)) if line.startswith(" "))
+    lost = patch_mail(tree.path, {pool: (after, f"{after}#include <linux/list.h>\n")}, number="2/2", name="two")
+    mail = tmp_path / "fuzzy.mbox"
+    mail.write_text(
+        "From x Thu Jan  1 00:00:00 1970\n"
+        + fuzzy.replace(last, " what stood here once\n")
+        + "\nFrom x Thu Jan  1 00:00:00 1970\n"
+        + "".join(" long gone\n" if line.startswith(" ") else line for line in lost.splitlines(True))
+    )
+    words = ("--source", "debian", "--series", f"mbox:{mail}", "--suite", "ttm-kunit", "--every")
+    report = ttm_harness("run", *words, status=1)
+    (gate,) = report["gates"]
+    first = [patch["checks"][0] for patch in gate["patches"]]
+    assert [(one["name"], one["mark"]) for one in first] == [("applies", "warn"), ("applies", "bad")]
+    assert gate["first_bad"] == 2
+    assert [(run["leg"], run["verdict"]) for run in report["runs"]] == [("base", "good"), ("tip", "good")]
+    assert "not all of them without fuzz" in report["provenance"]["tree_origin"]

@@ -270,13 +270,19 @@ def test_the_verdict() -> None:
 
 def test_a_kernel_that_the_gate_knows_not_to_compile_is_not_built() -> None:
     names = ("applies", "objects")
-    marks = ((Mark.OK, Mark.OK), (Mark.OK, Mark.BAD), (Mark.BAD, Mark.OK))
+    marks = ((Mark.OK, Mark.OK), (Mark.OK, Mark.BAD), (Mark.WARN, Mark.OK))
     both = [tuple(map(GateCheck, names, pair)) for pair in marks]
     patches = [PatchGate(number, 3, "s", "0" * 40, checks) for number, checks in enumerate(both, 1)]
     gate = verdict(*patches)
     assert [builds(gate, upto) for upto in (1, 2, 3, None)] == [True, False, True, True]
     assert not builds(verdict(*patches[:2]), None)
     assert builds(verdict(), None)  # nothing is known of it
+
+
+def test_no_kernel_comes_after_a_patch_that_does_not_apply() -> None:
+    refused = PatchGate(2, 3, "do", "0" * 40, (GateCheck("applies", Mark.BAD),))
+    gate = verdict(gated(1, Mark.OK, Mark.OK), refused)  # the gate ends there
+    assert [builds(gate, upto) for upto in (1, 2, 3, None)] == [True, False, False, False]
 
 
 def test_a_kernel_that_does_not_link_is_a_finding_of_its_patch() -> None:

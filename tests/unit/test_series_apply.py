@@ -162,7 +162,7 @@ def test_fuzz_is_told_and_only_taken_when_allowed(tree: Tree, scratch_layout: La
     with pytest.raises(ApplyFailed) as raised:
         apply_series(tree, one(FUZZY), None, scratch_layout, deadline())
     assert "hunk 1 of drivers/a.c (line 17 of t.mbox) fits only with fuzz 1" in raised.value.message
-    assert "allow fuzz 1" in str(raised.value.hint)
+    assert "git am refuses it" in str(raised.value.hint)
     assert raised.value.report is not None
     assert raised.value.report.fuzzy
     assert "other_a12" in raised.value.report.conflict
@@ -172,6 +172,26 @@ def test_fuzz_is_told_and_only_taken_when_allowed(tree: Tree, scratch_layout: La
         apply_series(tree, one(FUZZY), None, scratch_layout, deadline())
     with pytest.raises(UserError, match="fuzz 9"):
         apply_series(tree, one(FUZZY), None, scratch_layout, deadline(), Leave(fuzz=9))
+
+
+@pytest.mark.parametrize(
+    ("lines", "applies"),
+    [
+        (" int line_a9;\n int line_a10;\n+int new;\n int line_a11;\n int other;\n", True),  # three are still compared
+        (" int line_a10;\n+int new;\n int other;\n", False),  # none: it would be put anywhere
+        (" int other;\n+int new;\n int another;\n", False),
+        (" int other;\n-int line_a10;\n+int new;\n int another;\n", True),  # the line that goes is compared
+        (" int other;\n+int new;\n int another;\n int line_a11;\n int line_a12;\n", False),
+    ],
+)
+def test_a_hunk_that_fuzz_would_put_anywhere_finds_no_place(tree: Tree, lines: str, applies: bool) -> None:
+    if find_tool("patch") is None:
+        pytest.skip("GNU patch is not installed")
+    old, new = (sum(line[0] in (" ", sign) for line in lines.splitlines()) for sign in "-+")
+    head = plain_diff().partition("@@")[0]
+    (report,) = check_series(tree, one(f"{head}@@ -10,{old} +10,{new} @@\n{lines}"), None, deadline(), Leave(fuzz=2))
+    assert report.applies is applies
+    assert (report.hunks[0].state is HunkState.FUZZ) is applies, report
 
 
 def test_a_conflict_is_shown_beside_the_trees_text(repo: Repo, tree: Tree, scratch_layout: Layout) -> None:

@@ -80,11 +80,15 @@ def apply_series(
     validate_series(series, allow_programs=leave.programs)
     numbers = ", ".join(str(patch.position) for patch in patches) if series.missing else f"1 to {len(patches)}"
     spec = f"{tree.spec} + {series.label} {patches[-1].position}/{series.total}"
-    origin = f"{tree.origin}, with patches {numbers} of {series.total} of {series.label} (series {series.id})"
+    origins = {
+        fuzz: f"{tree.origin}, with patches {numbers} of {series.total} of {series.label}"
+        f"{', not all of them without fuzz' if fuzz else ''} (series {series.id})"
+        for fuzz in (False, True)
+    }
     work = Work(layout, deadline, leave.progress)
     for fuzz in (False, True) if leave.fuzz else (False,):
         if found := find(layout, _place(tree, patches, fuzz), spec):
-            return replace(found, origin=origin)
+            return replace(found, origin=origins[fuzz])
     validate_for_tree(tree, patches)
     with tempfile.TemporaryDirectory(prefix="room.part-", dir=layout.sources) as directory:
         room = Room(Path(directory))
@@ -93,8 +97,8 @@ def apply_series(
         if not reports[-1].applies:
             raise _does_not_apply(tree, patches[len(reports) - 1], reports[-1])
         fuzzy = any(report.fuzzy for report in reports)
-        arrival = Arrival(_place(tree, patches, fuzzy), spec, origin)
-        return replace(land(work, arrival, _Filler(tree, patches, room, work).fill), origin=origin)
+        arrival = Arrival(_place(tree, patches, fuzzy), spec, origins[fuzzy])
+        return replace(land(work, arrival, _Filler(tree, patches, room, work).fill), origin=origins[fuzzy])
 
 
 def check_series(
@@ -124,7 +128,8 @@ def _place(tree: Tree, patches: Sequence[Patch], fuzzy: bool) -> Place:
     Not by patch-ids alone, which do not see blanks: a Makefile does. And only by the patches that are applied,
     so that two revisions which begin alike share their first trees.
     """
-    sha = hashlib.sha256(f"series tree 1\0{tree.id}\0{len(patches)}\0{fuzzy}".encode())
+    kind = "with fuzz 2" if fuzzy else "1"  # counted up where the same patches come to make another tree
+    sha = hashlib.sha256(f"series tree {kind}\0{tree.id}\0{len(patches)}\0{fuzzy}".encode())
     for patch in patches:
         sha.update(f"\0{patch.patch_id}\0{len(patch.diff)}\0{patch.diff}".encode("utf-8", "replace"))
     return Place("patched", sha.hexdigest())
@@ -136,7 +141,7 @@ def _does_not_apply(tree: Tree, patch: Patch, report: PatchReport) -> ApplyFaile
     if report.already:
         hint = "name an older source, or drop the patch"
     elif report.fuzzy:
-        hint = f"look at the place, and allow fuzz {max(hunk.fuzz for hunk in report.hunks)} if it is right"
+        hint = "look at the place; git am refuses it, so rebase the series"
     else:
         hint = "ttm-harness series base looks for the source that it was made for; or rebase the series"
     return ApplyFailed(message, report, hint=hint)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.inputs.series.conflict import show_conflict
-from harness.inputs.series.diff import Diff, FileDiff, read_diff
+from harness.inputs.series.diff import Diff, FileDiff, Hunk, read_diff
 from harness.model.errors import InfraError, UserError
 from harness.model.series import ChangeKind, HunkReport, HunkState, Patch, PatchReport
 from harness.proc import Completed, Deadline, find_tool, run
@@ -155,11 +155,25 @@ def _hunks(patch: Patch, diff: Diff, output: str) -> tuple[HunkReport, ...]:
     lines = {change.path: change.hunk_lines for change in patch.files}
     for file, words in zip(diff.files, said, strict=False):
         where = lines.get(file.change.path, ())
-        for number in range(1, len(file.hunks) + 1):
+        for number, hunk in enumerate(file.hunks, 1):
             state, offset, fuzz = words.get(number, (HunkState.CLEAN, 0, 0))
+            if state is HunkState.FUZZ and not _looked_for(hunk, fuzz):
+                state, offset, fuzz = HunkState.FAILED, 0, 0
             at = where[number - 1] if number <= len(where) else 0
             found.append(HunkReport(file.change.path, number, at, state, offset, fuzz))
     return tuple(found)
+
+
+def _looked_for(hunk: Hunk, fuzz: int) -> int:
+    """How many lines of the file GNU patch still compares with so much fuzz: with none, any place would do.
+
+    It leaves lines out at the end that has more context first (its src/patch.c, locate_hunk()).
+    """
+    before = next((number for number, line in enumerate(hunk.lines) if not line.startswith(" ")), len(hunk.lines))
+    after = next((number for number, line in enumerate(reversed(hunk.lines)) if not line.startswith(" ")), 0)
+    most = max(before, after)
+    dropped = sum(max(0, context - max(0, most - fuzz)) for context in (before, after))
+    return sum(line[:1] in (" ", "-") for line in hunk.lines) - dropped
 
 
 def _explain(room: Room, patch: Patch, diff: Diff, output: str, deadline: Deadline) -> PatchReport:
