@@ -23,7 +23,7 @@ from harness.model.contrast import CompareOutput
 from harness.model.gate import Mark
 from harness.model.known import KnownState
 from harness.model.outcome import Outcome, Standing
-from harness.model.result import Case, Event, Provenance, Report, Run
+from harness.model.result import Case, Event, Report, Run
 from harness.model.units import format_seconds
 from harness.reports.changes import (
     CALLED,
@@ -38,7 +38,7 @@ from harness.reports.changes import (
 )
 from harness.reports.gate import gate_remarks, gate_table
 from harness.reports.junit import clean
-from harness.reports.text import left_out_words, machine_rows_words, origin_words, reached_words
+from harness.reports.text import left_out_words, machine_rows_words, origin_words, origins, reached_words
 
 _MOST_ROWS = 1000
 _MOST_CASES = 400
@@ -98,7 +98,7 @@ def report_html(report: Report, directory: Path, plots: Mapping[str, str] | None
     return _render(
         "report.html",
         report=report,
-        origins=_origins(report),
+        origins=origins(report),
         left_out=left_out_words(report.left_out),
         again=[str(directory / run.directory / "reproduce.sh") for run in shown],
         table=machine_rows_words(report.machines) if report.machines else [],
@@ -168,13 +168,6 @@ def _color(value: StrEnum) -> str:
     if value in _PLAIN:
         return "dim"
     return "good" if value in _GOOD else "bad" if value in _BAD else "doubt"
-
-
-def _origins(report: Report) -> list[tuple[str, Provenance]]:
-    rows = [("base", report.base)] if report.base is not None else []
-    rows.append(("kernel", report.provenance))
-    told = {one.build_id for _, one in rows}
-    return rows + [("also", one) for one in report.kernels if one.build_id not in told]
 
 
 def _said(events: Iterable[Event]) -> list[_Said]:

@@ -33,11 +33,8 @@ _SHOWN_REASONS = 30
 def print_report(report: Report, directory: Path, file: IO[str], *, color: bool | None = None) -> None:
     """Writes the report; plain when `file` is not a terminal, unless `color` says otherwise."""
     console = Console(file=file, force_terminal=color, highlight=False, soft_wrap=True)
-    if report.base is not None:
-        _print_provenance("base", report.base, console)
-    _print_provenance("kernel", report.provenance, console)
-    for other in _others(report):
-        _print_provenance("also", other, console)
+    for word, where in origins(report):
+        _print_provenance(word, where, console)
     for line in left_out_words(report.left_out):
         console.print(escape(line))
     for gate in report.gates:
@@ -68,10 +65,14 @@ def left_out_words(left_out: Iterable[LeftOut]) -> list[str]:
     return [f"without  {one.suite}: {one.why}" for one in left_out if not one.counts]
 
 
-def _others(report: Report) -> list[Provenance]:
-    """The kernels beside the first one and the first base."""
-    told = {report.provenance.build_id, report.base.build_id if report.base is not None else ""}
-    return [one for one in report.kernels if one.build_id not in told]
+def origins(report: Report) -> list[tuple[str, Provenance]]:
+    """The kernels, each once, and what each is. Where no patched one could be booted, only the base is there."""
+    if report.gates and not report.runs:
+        return [("base", report.provenance)]
+    rows = [("base", report.base)] if report.base is not None else []
+    rows.append(("kernel", report.provenance))
+    told = {one.build_id for _, one in rows}
+    return rows + [("also", one) for one in report.kernels if one.build_id not in told]
 
 
 def _worth_showing(report: Report) -> list[Run]:

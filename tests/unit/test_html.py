@@ -21,6 +21,7 @@ from harness.model.known import KnownState, KnownUse
 from harness.model.outcome import Outcome, Standing
 from harness.model.result import Report
 from harness.reports.html import compare_html, report_html
+from harness.reports.text import origins
 from tests.unit.compare_support import OOM, SPLAT, booted, case, report, side
 from tests.unit.test_reports import REPORT
 
@@ -136,6 +137,12 @@ def test_a_page_has_the_gate() -> None:
     ):
         assert said in words, said
     assert "The gate" not in page(REPORT).words
+
+
+def test_the_base_of_a_series_that_could_not_be_booted_is_called_the_base() -> None:
+    alone = replace(REPORT, gates=(gate_of("x"),), runs=(), cases=(), events=())
+    assert [word for word, _ in origins(alone)] == ["base"]
+    assert [word for word, _ in origins(REPORT)] == ["kernel"]
 
 
 def test_hostile_words_are_shown_and_do_nothing() -> None:
