@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -27,6 +27,7 @@ _HOUSEKEEPING = re.compile(
 # a figure of the case, as suite-pressure prints them (figures.py)
 _FIGURE = re.compile(r"# [\w.-]+: [a-z]\w*=-?\d+(?:\.\d+)?")
 _LONGEST_MESSAGE = 400
+_NUMBERED = re.compile(r"(?<![^.])\?\d+\Z")  # what ktap.py calls a result that never came
 _SATISFIED = (Outcome.PASS, Outcome.XFAIL, Outcome.SKIP)
 _BAD = (Outcome.FAIL, Outcome.CRASH, Outcome.TIMEOUT, Outcome.INCOMPLETE)
 
@@ -51,7 +52,11 @@ def cases(
 
 
 def attach(
-    log: KtapLog, suite: str, events: Sequence[Event] = (), expected: Sequence[ExpectedSplat] = ()
+    log: KtapLog,
+    suite: str,
+    events: Sequence[Event] = (),
+    expected: Sequence[ExpectedSplat] = (),
+    begun: Sequence[tuple[int, str]] = (),
 ) -> Attached:
     """Like cases(), and with what became of each event.
 
@@ -59,8 +64,12 @@ def attach(
     of it, a WARN if not; a note (an OOM kill, a failed allocation) is kept and changes nothing. Kernels from 7.1
     on suppress the warnings that a kunit case declares, so that there is no mark of them in a log; older ones
     print them bare: only the suite's list (`expected`) can tell these from others.
+    A case that has no result has no name but a number; with `begun`, the lines at which a runner said which case it
+    begins, it has its own, and is compared with what it was elsewhere.
     """
     flat = list(_flatten(log))
+    taken = {leaf.name for leaf in flat}
+    flat = [_called(leaf, begun, taken) for leaf in flat]
     owners = _owners(flat, events)
     mine: dict[int, list[Event]] = {}
     settled: list[Event] = []
@@ -87,6 +96,16 @@ def _flatten(log: KtapLog) -> Iterator[_Leaf]:
     for document in log.documents:
         for node in document.children:
             yield from _leaves(node, "")
+
+
+def _called(leaf: _Leaf, begun: Sequence[tuple[int, str]], taken: Collection[str]) -> _Leaf:
+    """A leaf that was started and never ended, by the name under which it was started last."""
+    span = leaf.node.span
+    if not leaf.node.missing or span is None or _NUMBERED.search(leaf.name) is None:
+        return leaf
+    names = [name for number, name in begun if span.first <= number <= span.last]
+    name = _NUMBERED.sub(names[-1], leaf.name) if names else leaf.name
+    return leaf if name in taken else replace(leaf, name=name)
 
 
 def _leaves(node: Node, path: str) -> Iterator[_Leaf]:

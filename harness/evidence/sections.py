@@ -2,7 +2,8 @@
 """The console of a guest, cut at the markers that guest-scripts/init writes to /dev/kmsg. Pure.
 
 Accepted form: `ttm-harness: suite NAME begin` and `ttm-harness: suite NAME end STATUS`. A suite whose end never
-came owns everything to the end of the log: what a dying kernel printed belongs to what it was doing.
+came owns everything to the end of the log: what a dying kernel printed belongs to what it was doing. Runners that
+start one case after another write `ttm-harness: case SUITE NAME` ahead of each.
 """
 
 from __future__ import annotations
@@ -13,6 +14,13 @@ from collections.abc import Iterable
 from harness.evidence.lines import Line
 
 _MARKER = re.compile(r"\s*ttm-harness: suite ([\w.-]+) (begin|end)\b")
+_CASE = re.compile(r"\s*ttm-harness: case ([\w.-]+) ([\w.-]+)\s*")
+
+
+def cases_begun(lines: Iterable[Line], suite: str) -> tuple[tuple[int, str], ...]:
+    """The line numbers at which the suite's runner began a case, and its name."""
+    found = ((line.number, _CASE.fullmatch(line.text)) for line in lines)
+    return tuple((number, match[2]) for number, match in found if match is not None and match[1] == suite)
 
 
 def suite_sections(lines: Iterable[Line]) -> dict[str, tuple[Line, ...]]:

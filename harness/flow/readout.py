@@ -15,7 +15,7 @@ from harness.evidence.kunit_state import kunit_state
 from harness.evidence.lines import Line, decode
 from harness.evidence.oom_class import read_ooms
 from harness.evidence.parse import parse_ktap_text
-from harness.evidence.sections import suite_sections
+from harness.evidence.sections import cases_begun, suite_sections
 from harness.evidence.splats import Severity, find_events, severity
 from harness.evidence.stall import stall_events, suspects
 from harness.evidence.telemetry import metrics as telemetry_metrics
@@ -72,7 +72,9 @@ def read_out(
     for suite in suites:
         section = sections.get(suite.name, ())
         log = parse_ktap(section)
-        mine = attach(log, suite.name, _within(events, section), suite.expected_splats)
+        # suite-kunit begins modules, not cases.
+        begun = cases_begun(section, suite.name) if suite.script != "suite-kunit" else ()
+        mine = attach(log, suite.name, _within(events, section), suite.expected_splats, begun)
         settled.update((event.span, event) for event in mine.events)
         judged = require(suite, build.tree.version_tuple, mine.cases, swap=cell.machine.swap.size > 0)
         doubts += [f"{suite.name}: {error}" for error in log.errors]

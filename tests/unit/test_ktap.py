@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.evidence.cases import cases
+from harness.evidence.cases import attach, cases
 from harness.evidence.ktap import DEEPEST, KtapLog, Node, parse
 from harness.evidence.kunit_state import kunit_state
 from harness.evidence.lines import LONGEST, decode
 from harness.evidence.parse import ParseResult, parse_ktap_text
+from harness.evidence.sections import cases_begun
 from harness.evidence.splats import find_events
 from harness.model.outcome import Outcome
 from harness.model.result import Case
@@ -477,3 +478,23 @@ def _update() -> None:
 
 if __name__ == "__main__" and "--update" in sys.argv:
     _update()
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("ttm-harness: case mine b\n", "s.b"),
+        ("ttm-harness: case mine a\nttm-harness: case mine b\n", "s.b"),
+        ("ttm-harness: case other b\n", "s.?2"),
+        ("ttm-harness: case mine b and more\n", "s.?2"),
+        ("ttm-harness: case mine a\n", "s.?2"),  # of that there is a result
+        ("", "s.?2"),
+    ],
+)
+def test_a_case_that_began_and_never_ended_has_the_name_it_was_begun_with(said: str, name: str) -> None:
+    text = f"KTAP version 1\n1..1\n  KTAP version 1\n  # Subtest: s\n  1..4\n  ok 1 a\n{said}boom\n"
+    lines = list(decode(text.encode()))
+    found = attach(parse(lines), "mine", begun=cases_begun(lines, "mine")).cases
+    # The others were never begun, so nobody knows which they are.
+    assert [case.name for case in found] == ["s.a", name, "s.?3", "s.?4"]
+    assert found[1].outcome is Outcome.INCOMPLETE
