@@ -188,32 +188,41 @@ static void tp_resume(struct tp_run *run, struct tp_dev *dev, struct tp_bo *bo, 
 	tp_fault_in(run, bo, how);
 }
 
+/*
+ * An object goes out, comes back interrupted at page @first (0: at one drawn),
+ * and is gone: the device for the next one.
+ */
+static struct tp_dev *tp_resume_one(struct tp_run *run, struct tp_dev *dev,
+				    const struct tp_bo_args *args, u32 first, bool again)
+{
+	struct tp_bo *bo = tp_fault_new(run, dev, args);
+
+	if (!bo)
+		return dev;
+	if (tp_fault_out(run, bo))
+		tp_resume(run, dev, bo, first ?: 1 + tp_rand(run, bo->nr), again);
+	tp_bo_unlock(bo);
+	tp_bo_put(bo);
+	return tp_dev_again(run, dev, args->caching);
+}
+
 static void case_resume_each(struct tp_run *run)
 {
 	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct tp_bo *bo;
 	u32 n;
 	int k;
 
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	for (k = 0; k < 4 && dev && !run->failed; k++) {
+	for (k = 0; k < 4; k++) {
 		struct tp_bo_args args = {
 			.size = 19 * SZ_4K, .caching = k & 1 ? ttm_write_combined : ttm_cached,
 			.dma = k >= 2,
 		};
 
-		for (n = 1; n <= 19 && dev && !run->failed; n++) {
-			bo = tp_fault_new(run, dev, &args);
-			if (!bo)
-				break;
-			if (tp_fault_out(run, bo))
-				tp_resume(run, dev, bo, n, false);
-			tp_bo_unlock(bo);
-			tp_bo_put(bo);
-			dev = tp_dev_again(run, dev, args.caching);
-		}
+		for (n = 1; n <= 19 && dev && !run->failed; n++)
+			dev = tp_resume_one(run, dev, &args, n, false);
 	}
 	tp_dev_free(run, dev);
 }
@@ -222,7 +231,6 @@ static void case_resume_many(struct tp_run *run)
 {
 	static const u64 sizes[] = { 7 * SZ_4K, SZ_256K + 3 * SZ_4K, SZ_1M };
 	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct tp_bo *bo;
 	int k;
 
 	if (!dev)
@@ -233,14 +241,7 @@ static void case_resume_many(struct tp_run *run)
 			.size = sizes[k % 3], .caching = k / 3 % 3, .dma = k >= 9,
 		};
 
-		bo = tp_fault_new(run, dev, &args);
-		if (!bo)
-			break;
-		if (tp_fault_out(run, bo))
-			tp_resume(run, dev, bo, 1 + tp_rand(run, bo->nr), true);
-		tp_bo_unlock(bo);
-		tp_bo_put(bo);
-		dev = tp_dev_again(run, dev, args.caching);
+		dev = tp_resume_one(run, dev, &args, 0, true);
 	}
 	tp_dev_free(run, dev);
 }
@@ -250,7 +251,6 @@ static void case_resume_last(struct tp_run *run)
 {
 	static const u64 sizes[] = { SZ_4K, SZ_8K, SZ_64K, SZ_1M, SZ_1M + SZ_8K };
 	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct tp_bo *bo;
 	int k;
 
 	if (!dev)
@@ -261,14 +261,7 @@ static void case_resume_last(struct tp_run *run)
 			.size = sizes[k % 5], .caching = k / 5 % 3, .dma = k >= 15,
 		};
 
-		bo = tp_fault_new(run, dev, &args);
-		if (!bo)
-			break;
-		if (tp_fault_out(run, bo))
-			tp_resume(run, dev, bo, bo->nr, false);
-		tp_bo_unlock(bo);
-		tp_bo_put(bo);
-		dev = tp_dev_again(run, dev, args.caching);
+		dev = tp_resume_one(run, dev, &args, args.size >> PAGE_SHIFT, false);
 	}
 	tp_dev_free(run, dev);
 }

@@ -241,24 +241,24 @@ static void expect_validating(struct fake *fake, struct fake_vm *vm)
 	fake_verify_all(fake);
 }
 
-void fake_case_bound_validating(struct kunit *test)
+static void validating_the(struct kunit *test, unsigned int nth)
 {
 	struct fake *fake = fake_of(test);
 	struct fake_vm *vm = fake_vm_create(fake);
 
 	fake_make_many(fake, 5, SZ_256K);
-	fake_vm_bind(vm, fake_nth(fake, 4));
+	fake_vm_bind(vm, fake_nth(fake, nth));
 	expect_validating(fake, vm);
+}
+
+void fake_case_bound_validating(struct kunit *test)
+{
+	validating_the(test, 4);
 }
 
 void fake_case_suspect_validating_first(struct kunit *test)
 {
-	struct fake *fake = fake_of(test);
-	struct fake_vm *vm = fake_vm_create(fake);
-
-	fake_make_many(fake, 5, SZ_256K);
-	fake_vm_bind(vm, fake_nth(fake, 0));
-	expect_validating(fake, vm);
+	validating_the(test, 0);
 }
 
 void fake_case_evict(struct kunit *test)
