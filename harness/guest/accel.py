@@ -2,7 +2,8 @@
 """KVM or TCG. A /dev/kvm proves nothing: on some hosts it opens, answers its version and hangs every guest.
 
 So KVM is believed only after a bounded boot under it reached `ready`; the answer is kept for this host's kernel,
-QEMU and device, and asked again when any of them changes.
+QEMU and device, and asked again when any of them changes. A no is asked again after a week: the host may only have
+been busy.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from harness.store.layout import Layout
 
 KVM_DEVICE = Path("/dev/kvm")
 PROBE_SECONDS = 20.0
+_NO_HOLDS_SECONDS = 7 * 86400.0
 
 
 def settle(asked: Accel, layout: Layout, probe: Callable[[], bool]) -> Accel:
@@ -56,10 +59,12 @@ def foreseen(asked: Accel, layout: Layout) -> Accel:
 
 
 def remembered(layout: Layout) -> bool | None:
-    """What an earlier probe on this very host found; None when there was none."""
+    """What an earlier probe on this very host found; None when there was none, or a no that is old."""
     try:
         facts = json.loads(layout.host_file.read_text())
         answer = facts["kvm"][_host_key()]
+        if answer is False and time.time() - layout.host_file.stat().st_mtime > _NO_HOLDS_SECONDS:
+            return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return answer if isinstance(answer, bool) else None
