@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Whether KVM is believed: once a guest got ready under it, and for as long as the host is the same.
 
-The boots are faked here, as a host has either a KVM that works or one that does not; a real one is probed by every run
-(tests/functional).
+The boots are faked here, as a host has either a KVM that works or one that does not; tests/functional asks the real
+one.
 """
 
 from __future__ import annotations
