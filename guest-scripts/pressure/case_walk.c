@@ -38,7 +38,9 @@ static void case_walk_resv(struct tp_run *run)
 		return;
 	dev->shrink_off = true;
 	bos[0] = tp_filled(run, dev, &plain);
-	if (!bos[0])
+	/* Filled under its own lock, which may not be taken under another's. */
+	bos[3] = tp_filled(run, dev, &plain);
+	if (!bos[0] || !bos[3])
 		goto out;
 	tp_bo_lock(bos[0]);
 	for (i = 1; i < 3; i++) {
@@ -46,7 +48,6 @@ static void case_walk_resv(struct tp_run *run)
 
 		bos[i] = tp_filled(run, dev, &args);
 	}
-	bos[3] = tp_filled(run, dev, &plain);
 	for (allow = 0; allow < 2; allow++) {
 		struct ttm_operation_ctx ctx = {
 			.resv = bos[0]->base.base.resv, .allow_res_evict = allow,
