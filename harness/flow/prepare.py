@@ -116,7 +116,7 @@ def prepare(
     modules, left_out = {}, []
     for suite in suites:
         try:
-            made = _own_modules(suite, build, layout)
+            made = _own_modules(suite, build, layout, progress)
         except (SuiteUnfit, ModuleFailed) as error:
             if not request.as_they_fit:
                 raise
@@ -134,13 +134,13 @@ def prepare(
     return Ready(tree, build, root, settled, modules, profile.slowness, tuple(left_out))
 
 
-def _own_modules(suite: Suite, build: Build, layout: Layout) -> Path | None:
+def _own_modules(suite: Suite, build: Build, layout: Layout, progress: Progress) -> Path | None:
     """The directory with the modules that the suite brings along."""
     scripts, deadline = data_directory("guest-scripts"), Deadline(_MODULE_SECONDS)
     if suite.needs_module is not None:
-        return build_module(build, scripts / suite.needs_module, layout, deadline)
+        return build_module(build, scripts / suite.needs_module, layout, deadline, progress)
     if suite.needs_overlay is not None:
-        return build_overlay(build, scripts / suite.needs_overlay, layout, deadline)
+        return build_overlay(build, scripts / suite.needs_overlay, layout, deadline, progress=progress)
     return None
 
 

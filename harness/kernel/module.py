@@ -11,6 +11,7 @@ from harness.kernel.buildlog import Paths, first_error, parse_warnings
 from harness.kernel.make import Make, find_cache, hash_words, prepare_place
 from harness.model.build import Build
 from harness.model.errors import CommandFailed, InfraError, ModuleFailed, UserError
+from harness.model.progress import Progress
 from harness.proc import Deadline
 from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
@@ -18,8 +19,12 @@ from harness.store.layout import Layout
 _PRODUCTS = ("*.o", "*.ko", "*.mod", "*.mod.c", ".*", "Module.symvers", "modules.order")
 
 
-def build_module(build: Build, source_dir: Path, layout: Layout, deadline: Deadline) -> Path:
+def build_module(
+    build: Build, source_dir: Path, layout: Layout, deadline: Deadline, progress: Progress | None = None
+) -> Path:
     """The directory that holds the .ko files made of `source_dir` for that build; `source_dir` is not written to.
+
+    `progress` is told when they have to be compiled.
 
     Raises UserError when it has no Kbuild or Makefile, ModuleFailed on the first error or warning (a warning in a
     module that is loaded into the kernel under test is an error), InfraError when no module came of it.
@@ -36,6 +41,8 @@ def build_module(build: Build, source_dir: Path, layout: Layout, deadline: Deadl
         if _modules(final):
             return final
         shutil.rmtree(final, ignore_errors=True)
+        if progress is not None:
+            progress.step(f"building {source_dir.name} ({len(sources)} files) as modules for {build.tree.version}")
         with fresh_directory(final) as work:
             _compile(build, source_dir, tuple(path for path, _ in sources), work, layout, deadline)
     return final

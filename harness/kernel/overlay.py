@@ -17,6 +17,7 @@ from pathlib import Path
 from harness.kernel.module import build_module
 from harness.model.build import Build
 from harness.model.errors import StoreCorrupt, SuiteUnfit
+from harness.model.progress import Progress
 from harness.proc import Deadline
 from harness.store.layout import Layout
 
@@ -110,6 +111,7 @@ def build_overlay(
     layout: Layout,
     deadline: Deadline,
     change: Callable[[Path], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """The directory with the .ko files of the tree's driver and our files in it; made once for the same content.
 
@@ -127,7 +129,7 @@ def build_overlay(
         if change is not None:
             change(Path(scratch))
         lay_over(overlay, build.tree.path, build.tree.version, copy)
-        return build_module(build, copy, layout, deadline)
+        return build_module(build, copy, layout, deadline, progress)
 
 
 def require_version(overlay: Overlay, version: str) -> None:
