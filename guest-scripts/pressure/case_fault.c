@@ -366,6 +366,7 @@ static void case_suspect_e_again(struct tp_run *run)
 		tp_bo_put(bo);
 	}
 	tp_dev_free(run, dev);
+	tp_wit_mend(w);
 	tp_wit_drop(w);
 }
 

@@ -451,6 +451,7 @@ static void case_suspect_e_staged(struct tp_run *run)
 			w ? tp_wit_nr(w) : 0);
 	tp_bo_put(bo);
 	tp_wit_given(run, w, ttm_write_combined, "freed with pages staged");
+	tp_wit_mend(w);
 	tp_wit_drop(w);
 out:
 	tp_dev_free(run, dev);

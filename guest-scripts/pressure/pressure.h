@@ -327,6 +327,7 @@ void tp_wit_freed(struct tp_run *run, struct tp_wit *w, const char *when);
 void tp_wit_pooled(struct tp_run *run, struct tp_wit *w, int attr, const char *when);
 void tp_wit_given(struct tp_run *run, struct tp_wit *w, enum ttm_caching caching,
 		  const char *when);
+void tp_wit_mend(struct tp_wit *w);
 void tp_wit_drop(struct tp_wit *w);
 pgoff_t tp_wit_nr(struct tp_wit *w);
 bool tp_wit_mine(struct tp_wit *w, pgoff_t i);

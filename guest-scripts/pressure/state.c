@@ -450,14 +450,16 @@ void tp_wit_given(struct tp_run *run, struct tp_wit *w, enum ttm_caching caching
 }
 
 /*
- * A page that is the witness's alone goes to the system with this: what a bug
- * that has been seen left in its attributes must not be the next case's.
+ * Pages that are the witness's alone are cached again: what a known bug left in
+ * their attributes must not be the next case's when they go to the system.
  */
-static void tp_wit_mend(struct tp_wit *w)
+void tp_wit_mend(struct tp_wit *w)
 {
 	bool mine = false;
 	pgoff_t i;
 
+	if (!w)
+		return;
 	for (i = 0; i < w->nr; i++) {
 		int attr;
 
@@ -477,7 +479,6 @@ void tp_wit_drop(struct tp_wit *w)
 
 	if (!w)
 		return;
-	tp_wit_mend(w);
 	for (i = 0; i < w->nr; i++)
 		if (w->head[i])
 			put_page(w->pages[i]);

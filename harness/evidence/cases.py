@@ -27,7 +27,7 @@ _HOUSEKEEPING = re.compile(
 # a figure of the case, as suite-pressure prints them (figures.py)
 _FIGURE = re.compile(r"# [\w.-]+: [a-z]\w*=-?\d+(?:\.\d+)?")
 _LONGEST_MESSAGE = 400
-_NUMBERED = re.compile(r"(?<![^.])\?\d+\Z")  # what ktap.py calls a result that never came
+_NUMBERED = re.compile(r"\?\d+")  # what ktap.py calls a result that never came
 _SATISFIED = (Outcome.PASS, Outcome.XFAIL, Outcome.SKIP)
 _BAD = (Outcome.FAIL, Outcome.CRASH, Outcome.TIMEOUT, Outcome.INCOMPLETE)
 
@@ -65,11 +65,12 @@ def attach(
     on suppress the warnings that a kunit case declares, so that there is no mark of them in a log; older ones
     print them bare: only the suite's list (`expected`) can tell these from others.
     A case that has no result has no name but a number; with `begun`, the lines at which a runner said which case it
-    begins, it has its own, and is compared with what it was elsewhere.
+    begins, it has its own, and is compared with what it was elsewhere. That is so for a runner that prints one
+    document with its suite's name for all of its cases; others print a header for each.
     """
     flat = list(_flatten(log))
     taken = {leaf.name for leaf in flat}
-    flat = [_called(leaf, begun, taken) for leaf in flat]
+    flat = [_called(leaf, suite, begun, taken) for leaf in flat]
     owners = _owners(flat, events)
     mine: dict[int, list[Event]] = {}
     settled: list[Event] = []
@@ -98,13 +99,14 @@ def _flatten(log: KtapLog) -> Iterator[_Leaf]:
             yield from _leaves(node, "")
 
 
-def _called(leaf: _Leaf, begun: Sequence[tuple[int, str]], taken: Collection[str]) -> _Leaf:
+def _called(leaf: _Leaf, suite: str, begun: Sequence[tuple[int, str]], taken: Collection[str]) -> _Leaf:
     """A leaf that was started and never ended, by the name under which it was started last."""
     span = leaf.node.span
-    if not leaf.node.missing or span is None or _NUMBERED.search(leaf.name) is None:
+    head, _, number = leaf.name.rpartition(".")
+    if not leaf.node.missing or span is None or head != suite or not _NUMBERED.fullmatch(number):
         return leaf
-    names = [name for number, name in begun if span.first <= number <= span.last]
-    name = _NUMBERED.sub(names[-1], leaf.name) if names else leaf.name
+    names = [name for line, name in begun if span.first <= line <= span.last]
+    name = f"{head}.{names[-1]}" if names else leaf.name
     return leaf if name in taken else replace(leaf, name=name)
 
 

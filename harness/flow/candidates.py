@@ -45,8 +45,8 @@ def prepare_all(requests: Sequence[Request], layout: Layout, board: Board, watch
 def prepare_gated(requests: Sequence[Request], layout: Layout, board: Board, watch: Stopwatch) -> Candidates:
     """Every patch through the gate, then every kernel of which the gate does not say that it cannot be built.
 
-    Raises BuildFailed or ConfigUnmet when a kernel without the series cannot be made, and ModuleFailed: then nothing
-    can be said about the series.
+    Raises BuildFailed or ConfigUnmet when a kernel without the series cannot be made, and ModuleFailed for a suite
+    that --suite names: then nothing can be said about the series.
     """
     gates = _gates(requests, layout, board)
     watch.lap("gate")

@@ -14,7 +14,7 @@ from harness.model.cell import Knob
 from harness.model.errors import UserError
 from harness.model.machine import Machine
 from harness.model.tree import SourceSpec
-from harness.suites.registry import QUICK
+from harness.suites.registry import QUICK, suite_named
 
 SHIPPED = Path(__file__).resolve().parent.parent / "plans"
 DEFAULT_SOURCE = "debian"
@@ -54,6 +54,10 @@ def load_plan(word: str, beside: Path | None = None) -> PlanText:
 def requests_of(plan: PlanText, said: Axes, extras: Extras) -> tuple[Request, ...]:
     """The plan's requests, each once; what was `said` on the command line stands in place of the plan's own words."""
     found = list(dict.fromkeys(_expand(plan, said, extras, ())))
+    if said.cases and not said.suites and len({one.suites for one in found}) > 1:
+        raise UserError(
+            f"{plan.name} has several suites, so --case must say of which", hint="--suite NAME --case GLOB"
+        )
     if not found:
         raise UserError(f"{plan.name} leaves no cell over", hint="look at its [[exclude]]")
     return tuple(found)
@@ -76,6 +80,8 @@ def _expand(plan: PlanText, said: Axes, extras: Extras, above: tuple[str, ...]) 
         products = (Axes(),)
     for axes in products:
         merged = _over(_over(plan.top, axes), said)
+        if said.suites:
+            merged = replace(merged, knobs=_knobs_for(merged, said))
         merged = merged if merged.seeds else replace(merged, seeds=(FIRST_SEED,))
         everything += _product(plan, merged, extras, not said.suites)
     used: set[int] = set()
@@ -88,6 +94,13 @@ def _expand(plan: PlanText, said: Axes, extras: Extras, above: tuple[str, ...]) 
         raise UserError(
             f"{plan.name}: exclude[{unused[0] + 1}] leaves out nothing", hint="no cell of the plan has these values"
         )
+
+
+def _knobs_for(merged: Axes, said: Axes) -> KnobAxes:
+    """Without the plan's knobs that are not for the suites that stand in place of its own."""
+    known = {knob.name for suite in merged.suites for knob in suite_named(suite.name).knobs}
+    known |= {name for name, _ in said.knobs.axes}
+    return KnobAxes(tuple((name, values) for name, values in merged.knobs.axes if name in known))
 
 
 def _over(below: Axes, above: Axes) -> Axes:

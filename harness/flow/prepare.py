@@ -51,8 +51,8 @@ class Request:
 
     `cases` are globs for the suites that can run a part of theirs. With a `series` the source without it is the
     base, unless another one is named; `upto` takes only so many of its patches. `mirror` is a directory of mboxes to
-    ask instead of lore. Suites that were not named by a person (`as_they_fit`) are left out of a kernel that cannot
-    have them.
+    ask instead of lore. With `as_they_fit` suites are left out of a kernel that cannot have them: those that a plan
+    names, or nobody, and not --suite.
     """
 
     source: SourceSpec
@@ -70,6 +70,13 @@ class Request:
     mirror: Path | None = None
     jobs: int | None = None
     as_they_fit: bool = False
+
+
+def base_of(request: Request) -> Request | None:
+    """The request for the base leg: the named base, or the source without the series; None without either."""
+    if request.base is not None:
+        return replace(request, source=request.base, series=None, upto=None)
+    return replace(request, series=None, upto=None) if request.series is not None else None
 
 
 @dataclass(frozen=True, slots=True)

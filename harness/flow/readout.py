@@ -38,6 +38,7 @@ from harness.store.files import write_atomically
 
 _CONFIG_LIMIT = 1 << 20
 _LAST_WORDS = 200  # characters of a runner's last line
+_END_OF_LOG = 1 << 16
 _DRAWING = threading.Lock()  # matplotlib has global settings
 _TELEMETRY_LIMIT = 64 << 20
 _CONSOLE_LIMIT = 256 << 20
@@ -72,8 +73,7 @@ def read_out(
     for suite in suites:
         section = sections.get(suite.name, ())
         log = parse_ktap(section)
-        # suite-kunit begins modules, not cases.
-        begun = cases_begun(section, suite.name) if suite.script != "suite-kunit" else ()
+        begun = cases_begun(section, suite.name)
         mine = attach(log, suite.name, _within(events, section), suite.expected_splats, begun)
         settled.update((event.span, event) for event in mine.events)
         judged = require(suite, build.tree.version_tuple, mine.cases, swap=cell.machine.swap.size > 0)
@@ -89,7 +89,7 @@ def read_out(
         f"the runner of {one.suite} could not do its work (status {one.status}): "
         f"{_last_words(place / 'results' / f'{one.suite}.log')}"
         for one in result.suites
-        if one.status and one.suite not in crashed
+        if one.status and one.suite not in crashed and one.suite in cell.suites
     ]
     events = tuple(settled.get(event.span, event) for event in events)
     loud = _loud(events, cases)
@@ -168,7 +168,9 @@ def _last_words(log: Path) -> str:
     """The last line that a runner said, in printable characters: a guest may have written anything."""
     if log.is_symlink() or not log.is_file():
         return "it has no .log"
-    said = _read_limited(log, _CONFIG_LIMIT)[0].decode("utf-8", "replace").splitlines()
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _END_OF_LOG))
+        said = file.read(_END_OF_LOG).decode("utf-8", "replace").splitlines()
     line = next((line.strip() for line in reversed(said) if line.strip()), "its .log is empty")
     return "".join(one if one.isprintable() else "?" for one in line[:_LAST_WORDS])
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.flow.contrast import Contrast, contrasted, without_known
-from harness.flow.prepare import Request
+from harness.flow.prepare import Request, base_of
 from harness.flow.readout import CellResult
 from harness.judge.compare import standing_against_base
 from harness.judge.expectations import overall
@@ -149,7 +149,7 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
     excused = judged(record, made)
     runs, cases, events = excused.runs, excused.cases, excused.events
     groups = {one.id: one.group for one in runs}
-    based = {one.group for one in record.cells if one.leg is Leg.BASE}
+    based = {one.group for one in record.cells if one.leg is Leg.BASE or _has_base(record, one)}
     verdict = _standing(runs, Leg.TIP)
     reasons = tuple(f"{one.id}: {reason}" for one in runs for reason in one.reasons)
     reasons = (*reasons, *(one.sentence for one in excused.uses if one.counts_again))
@@ -188,7 +188,7 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
         cases=cases,
         events=events,
         stages=stages,
-        base=kernels[Leg.BASE][0] if based else None,
+        base=_base_of(record, kernels) if based else None,
         comparisons=contrast.cases,
         machines=machine_rows(runs, cases, contrast.cases) if len({one.group for one in record.cells}) > 1 else (),
         kernels=record.kernels if several else (),
@@ -199,6 +199,17 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
         gates=record.gates,
         left_out=record.left_out,
     )
+
+
+def _has_base(record: Record, planned: Planned) -> bool:
+    """Whether a base was asked for; suites that it is too old for have no boot there."""
+    return planned.request < len(record.requests) and base_of(record.requests[planned.request]) is not None
+
+
+def _base_of(record: Record, kernels: Mapping[Leg, Sequence[Provenance]]) -> Provenance | None:
+    tips = {one.build_id for one in kernels[Leg.TIP]}
+    others = (one for one in record.kernels if one.build_id not in tips)
+    return next(iter(kernels[Leg.BASE]), None) or next(others, None)
 
 
 def judged(record: Record, results: Sequence[CellResult]) -> Excused:

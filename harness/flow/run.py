@@ -41,6 +41,7 @@ from harness.flow.record import (
 )
 from harness.flow.schedule import Task, side_by_side
 from harness.flow.tokens import VCPUS_PER_CORE, Claim, Tokens
+from harness.model.compare import Leg
 from harness.model.errors import StoreCorrupt, UserError
 from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.progress import Board, Lane
@@ -85,7 +86,14 @@ def execute(
         found = Candidates(requests, prepare_all(requests, layout, board, watch))
     cells = plan_boots(found.requests, _kernels(found.ready), tools())
     kernels = tuple(_provenance(one) for one in found.ready.values())
-    left_out = tuple(left for one in found.ready.values() for left in one.left_out)
+    left_out = tuple(dict.fromkeys(left for one in found.ready.values() for left in one.left_out))
+    if found.requests and not any(one.leg is Leg.TIP for one in cells):
+        cells = ()  # nothing to compare a base with
+        if not any(one.counts for one in left_out):
+            raise UserError(
+                "the kernel is too old for all of the suites",
+                hint=f"a newer --source: {'; '.join(one.why for one in left_out)}",
+            )
     record = Record(manner.plan, found.requests, kernels, cells, found.gates, manner.known, left_out)
     history = History() if manner.fresh else read_history(layout)
     with run_directory(layout) as directory:

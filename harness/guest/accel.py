@@ -24,6 +24,7 @@ from harness.store.layout import Layout
 KVM_DEVICE = Path("/dev/kvm")
 PROBE_SECONDS = 20.0
 _NO_HOLDS_SECONDS = 7 * 86400.0
+_BEGAN = time.time()  # a no that holds now does so to the end: the two sides of a comparison must not differ in it
 
 
 def settle(asked: Accel, layout: Layout, probe: Callable[[], bool]) -> Accel:
@@ -63,7 +64,7 @@ def remembered(layout: Layout) -> bool | None:
     try:
         facts = json.loads(layout.host_file.read_text())
         answer = facts["kvm"][_host_key()]
-        if answer is False and time.time() - layout.host_file.stat().st_mtime > _NO_HOLDS_SECONDS:
+        if answer is False and _BEGAN - layout.host_file.stat().st_mtime > _NO_HOLDS_SECONDS:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None

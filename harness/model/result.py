@@ -125,8 +125,8 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A suite that was not run on a kernel, as nobody asked for it by its name. `counts`: it should have been there,
-    so nothing good can be said; else the kernel is older than what the suite is about.
+    """A suite that was not run on a kernel, as --suite did not ask for it. `counts`: it should have been there, so
+    nothing good can be said; else the kernel is older than what the suite is about.
     """
 
     suite: str

@@ -483,18 +483,26 @@ if __name__ == "__main__" and "--update" in sys.argv:
 @pytest.mark.parametrize(
     ("said", "name"),
     [
-        ("ttm-harness: case mine b\n", "s.b"),
-        ("ttm-harness: case mine a\nttm-harness: case mine b\n", "s.b"),
-        ("ttm-harness: case other b\n", "s.?2"),
-        ("ttm-harness: case mine b and more\n", "s.?2"),
-        ("ttm-harness: case mine a\n", "s.?2"),  # of that there is a result
-        ("", "s.?2"),
+        ("ttm-harness: case mine b\n", "mine.b"),
+        ("ttm-harness: case mine a\nttm-harness: case mine b\n", "mine.b"),
+        ("ttm-harness: case other b\n", "mine.?2"),
+        ("ttm-harness: case mine b and more\n", "mine.?2"),
+        ("ttm-harness: case mine a\n", "mine.?2"),  # of that there is a result
+        ("", "mine.?2"),
     ],
 )
 def test_a_case_that_began_and_never_ended_has_the_name_it_was_begun_with(said: str, name: str) -> None:
-    text = f"KTAP version 1\n1..1\n  KTAP version 1\n  # Subtest: s\n  1..4\n  ok 1 a\n{said}boom\n"
+    text = f"KTAP version 1\n1..1\n  KTAP version 1\n  # Subtest: mine\n  1..4\n  ok 1 a\n{said}boom\n"
     lines = list(decode(text.encode()))
     found = attach(parse(lines), "mine", begun=cases_begun(lines, "mine")).cases
     # The others were never begun, so nobody knows which they are.
-    assert [case.name for case in found] == ["s.a", name, "s.?3", "s.?4"]
+    assert [case.name for case in found] == ["mine.a", name, "mine.?3", "mine.?4"]
     assert found[1].outcome is Outcome.INCOMPLETE
+
+
+def test_a_runner_with_a_header_for_each_case_names_no_other_case_by_its_next_marker() -> None:
+    head = "KTAP version 1\n1..1\n  KTAP version 1\n  # Subtest: mine_kunit\n  1..1\n"
+    text = f"{head}ttm-harness: case mine b\n{head}  ok 1 b\nok 1 mine_kunit\n"
+    lines = list(decode(text.encode()))
+    found = attach(parse(lines), "mine", begun=cases_begun(lines, "mine")).cases
+    assert [case.name for case in found] == ["mine_kunit.?1", "mine_kunit.b"]

@@ -24,6 +24,7 @@ from harness.model.gate import GATE_SCHEMA, Gate
 from harness.model.machine import Machine
 from harness.model.outcome import Outcome, Standing
 from harness.model.result import Case, Event, LeftOut, Metric, Report, Span, Stage
+from harness.model.tree import SourceSpec
 from harness.model.units import MIB
 from harness.reports.columns import columns
 from harness.reports.junit import to_junit
@@ -114,6 +115,30 @@ def test_a_suite_that_should_have_been_there_leaves_no_green(counts: bool) -> No
     out = io.StringIO()
     print_report(report, Path("/runs/x"), out)
     assert out.getvalue().count("xe_bo.c has no 'shrink('") == 1
+
+
+@pytest.mark.parametrize("outcome", [Outcome.PASS, Outcome.FAIL])
+def test_a_suite_that_the_base_is_too_old_for_cannot_be_compared(outcome: Outcome) -> None:
+    (request,) = plain_request(Axes(seeds=(1,), base=(SourceSpec.parse("debian:6.12"),)), Extras())
+    planned, result = booted(1, Leg.TIP, SMALL, outcome)
+    gone = LeftOut("pressure", "6.12.9", FACTS.build_id, "too old", counts=False)
+    record = Record("mine.toml", (request,), (FACTS, TIP), (planned,), left_out=(gone,))
+    report = assemble("20261121T000000-abcdef", record, {1: result})
+    assert report.verdict is Standing.CANNOT_TELL  # whether good or bad: nothing is known of the base
+    assert (report.base, report.provenance) == (FACTS, TIP)
+
+
+def test_a_suite_that_only_the_new_kernel_has_is_judged_beside_what_was_compared() -> None:
+    requests = plain_request(Axes(seeds=(1,), base=(SourceSpec.parse("debian:6.12"),)), Extras())
+    for outcome, verdict in ((Outcome.PASS, Standing.GOOD), (Outcome.FAIL, Standing.CANNOT_TELL)):
+        boots = [
+            booted(1, Leg.BASE, SMALL, Outcome.PASS),
+            booted(2, Leg.TIP, SMALL, Outcome.PASS),
+            booted(3, Leg.TIP, LARGE, outcome),
+        ]
+        record = Record("mine.toml", requests, (FACTS, TIP), tuple(planned for planned, _ in boots))
+        report = assemble("20261121T000000-abcdef", record, {planned.number: result for planned, result in boots})
+        assert report.verdict is verdict
 
 
 @pytest.mark.parametrize("gate", Standing)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.flow.matrix import Kernel, check_machines, count_boots, group_labels, kernels_wanted, plan_boots
-from harness.flow.planfile import MACHINE_KEYS, Axes, MachineAxes, SuiteName, parse_plan
+from harness.flow.planfile import MACHINE_KEYS, Axes, Glob, MachineAxes, SuiteName, parse_plan
 from harness.flow.plans import Extras, load_plan, plain_request, requests_of, shipped_plans
 from harness.flow.prepare import Request, too_old_for
 from harness.model.compare import Leg
@@ -253,9 +254,6 @@ def test_suites_that_nobody_named_are_left_out_of_a_kernel_that_cannot_have_them
     assert (Leg.TIP, ("xe-fake",)) in boots
     assert (Leg.BASE, ("xe-fake",)) not in boots
     assert [suites for leg, suites in boots if leg is Leg.BASE] == [("ttm-kunit", "xe-kunit"), ("pressure",)]
-    kernels[tip] = Kernel(0, "a" * 64, "lean", Accel.TCG, frozenset(asked.suites))
-    with pytest.raises(UserError, match=r"none of the suites can be had on this kernel: .*xe-fake"):
-        plan_boots((asked,), kernels, "qemu")
 
 
 def test_suites_of_the_command_line_are_never_left_out() -> None:
@@ -263,6 +261,21 @@ def test_suites_of_the_command_line_are_never_left_out() -> None:
     assert not any(one.as_they_fit for one in plain_request(said, Extras()))
     assert not any(one.as_they_fit for one in requests_of(load_plan("quick"), said, Extras()))
     assert all(one.as_they_fit for one in requests_of(load_plan("quick"), Axes(), Extras()))
+
+
+@pytest.mark.parametrize("name", ["quick", "ttm-shrinker", "nightly", "stress"])
+def test_other_suites_in_a_shipped_plan_leave_out_knobs_that_are_not_theirs(name: str) -> None:
+    for suite in ("pressure", "xe-fake", "ttm-kunit"):
+        found = requests_of(load_plan(name), Axes(suites=(SuiteName(suite),), cases=()), Extras())
+        if name != "stress" or suite == "pressure":  # its cases are pressure's
+            assert all(knob.name in {one.name for one in suite_named(suite).knobs} for r in found for knob in r.knobs)
+
+
+def test_cases_of_a_plan_with_several_suites_want_a_suite() -> None:
+    said = Axes(cases=(Glob("hog_beside"),))
+    with pytest.raises(UserError, match="several suites"):
+        requests_of(load_plan("ttm-shrinker"), said, Extras())
+    assert requests_of(load_plan("ttm-shrinker"), replace(said, suites=(SuiteName("pressure"),)), Extras())
 
 
 def test_what_a_kernel_is_too_old_for() -> None:

@@ -181,6 +181,7 @@ def test_fuzz_is_told_and_only_taken_when_allowed(tree: Tree, scratch_layout: La
         (" int line_a10;\n+int new;\n int other;\n", False),  # none: it would be put anywhere
         (" int other;\n+int new;\n int another;\n", False),
         (" int other;\n-int line_a10;\n+int new;\n int another;\n", True),  # the line that goes is compared
+        (" int other;\n+int new;\n int another;\n\\ No newline at end of file\n", False),
         (" int other;\n+int new;\n int another;\n int line_a11;\n int line_a12;\n", False),
     ],
 )

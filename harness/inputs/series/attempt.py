@@ -169,11 +169,12 @@ def _looked_for(hunk: Hunk, fuzz: int) -> int:
 
     It leaves lines out at the end that has more context first (its src/patch.c, locate_hunk()).
     """
-    before = next((number for number, line in enumerate(hunk.lines) if not line.startswith(" ")), len(hunk.lines))
-    after = next((number for number, line in enumerate(reversed(hunk.lines)) if not line.startswith(" ")), 0)
+    lines = [line for line in hunk.lines if not line.startswith("\\")]  # `\ No newline at end of file`
+    before = next((number for number, line in enumerate(lines) if not line.startswith(" ")), len(lines))
+    after = next((number for number, line in enumerate(reversed(lines)) if not line.startswith(" ")), 0)
     most = max(before, after)
     dropped = sum(max(0, context - max(0, most - fuzz)) for context in (before, after))
-    return sum(line[:1] in (" ", "-") for line in hunk.lines) - dropped
+    return sum(line[:1] in (" ", "-") for line in lines) - dropped
 
 
 def _explain(room: Room, patch: Patch, diff: Diff, output: str, deadline: Deadline) -> PatchReport:
