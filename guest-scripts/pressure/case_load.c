@@ -178,14 +178,10 @@ static bool tp_load_intr(struct tp_run *run, const struct tp_plan *plan)
 	return run->k.interrupt >= 0 ? run->k.interrupt : plan->interruptible;
 }
 
-/*
- * Whether that answer says that an allocation failed. Where it was that of a page
- * table, for attributes, set_pages_array_*() turns -ENOMEM into -EINVAL.
- */
+/* Whether that answer says that an allocation failed, perhaps as it was made to. */
 static bool tp_load_refused(struct tp_load *l, enum ttm_caching caching, int ret)
 {
-	return ret == -ENOMEM ||
-	       (ret == -EINVAL && caching != ttm_cached && tp_load_faulty(l));
+	return ret == -ENOMEM || (tp_load_faulty(l) && tp_no_memory(ret, caching));
 }
 
 /* Whether that answer of populate() is one to be asked again after. */

@@ -44,7 +44,8 @@ static void case_oom_populate(struct tp_run *run)
 			tp_fail_nth(0);
 			if (ret) {
 				failed++;
-				tp_eq(run, ret, -ENOMEM, "populate out of memory at %u", n);
+				tp_check(run, tp_no_memory(ret, args.caching),
+					 "populate out of memory at %u: got %d", n, ret);
 				tp_check(run, !ttm_tt_is_populated(bo->base.ttm),
 					 "populated after failure at %u", n);
 				tp_balance(run, "populate failed");
@@ -204,9 +205,10 @@ static void case_oom_restore(struct tp_run *run)
 				tp_fail_nth(0);
 				if (!ret)
 					break;
-				enomem += ret == -ENOMEM;
+				enomem += tp_no_memory(ret, args.caching);
 				eintr += ret == -EINTR;
-				tp_check(run, ret == -ENOMEM || (ret == -EINTR && ctx.interruptible),
+				tp_check(run, tp_no_memory(ret, args.caching) ||
+					 (ret == -EINTR && ctx.interruptible),
 					 "%s: restore: got %d", how, ret);
 				tp_midrestore(run, bo, how);
 				tp_balance(run, how);

@@ -289,6 +289,16 @@ bool tp_pool_orders(unsigned long *wc, unsigned long *uc, unsigned long *sum);
 int tp_debugfs_show(const char *path, char *buf, size_t len);
 int tp_sysfs_write(const char *path, const char *text);
 enum { TP_ATTR_WB, TP_ATTR_WC, TP_ATTR_UC, TP_ATTR_ODD, TP_ATTR_UNKNOWN };
+
+/*
+ * Whether an allocation failed. Where it was that of a page table, for attributes,
+ * set_pages_array_*() turns -ENOMEM into -EINVAL.
+ */
+static inline bool tp_no_memory(int ret, enum ttm_caching caching)
+{
+	return ret == -ENOMEM || (ret == -EINVAL && caching != ttm_cached);
+}
+
 int tp_page_attr(struct page *p);
 void tp_set_wb(struct page *p);
 const char *tp_attr_name(int attr);
