@@ -66,9 +66,9 @@ def left_out_words(left_out: Iterable[LeftOut]) -> list[str]:
 
 
 def origins(report: Report) -> list[tuple[str, Provenance]]:
-    """The kernels, each once, and what each is. Where no patched one could be booted, only bases are there."""
-    if report.gates and not report.runs and report.base is None:
-        return [("base", one) for one in report.kernels or (report.provenance,)]
+    """The kernels, each once, and what each is. Where none was booted nobody knows more than that they were built."""
+    if not report.runs and report.base is None:
+        return [("built", one) for one in report.kernels or (report.provenance,)]
     rows = [("base", report.base)] if report.base is not None else []
     rows.append(("kernel", report.provenance))
     told = {one.build_id for _, one in rows}

@@ -139,9 +139,11 @@ def test_a_page_has_the_gate() -> None:
     assert "The gate" not in page(REPORT).words
 
 
-def test_the_base_of_a_series_that_could_not_be_booted_is_called_the_base() -> None:
+def test_a_kernel_that_was_not_booted_is_not_called_the_one_on_trial() -> None:
     alone = replace(REPORT, gates=(gate_of("x"),), runs=(), cases=(), events=())
-    assert [word for word, _ in origins(alone)] == ["base"]
+    assert [word for word, _ in origins(alone)] == ["built"]
+    several = replace(alone, kernels=(alone.provenance, replace(alone.provenance, build_id="c" * 64)))
+    assert [word for word, _ in origins(several)] == ["built", "built"]
     assert [word for word, _ in origins(REPORT)] == ["kernel"]
 
 
