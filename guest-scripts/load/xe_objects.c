@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Processes with buffer objects of xe, through its own ioctls:
- *   xe_objects NODE wb|wc MIB OBJECT_KIB PROCESSES SEED [kill]
+ *   xe_objects NODE wb|wc MIB OBJECT_KIB PROCESSES SEED [kill|purged]
  * Each process creates, maps and fills its share of MIB, waits for the others to
  * have done so, then reads all of it back word by word, twice, with objects of
  * its own that come and go meanwhile.
  * With "kill" every second one is killed at a point of its work that the seed
  * says; it must leave nothing behind.
+ * With "purged" each process fills its objects, makes one more as the sign of it,
+ * and looks at them until they are gone: before that they hold what was written,
+ * afterwards there is SIGBUS.
  * One line per finding on standard error; status 0 when there is none.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -55,6 +59,7 @@ static uint16_t caching;
 static size_t size, count;
 static uint64_t seed;
 static unsigned long processes;
+static int purged;		/* the objects will be */
 static size_t *progress;	/* objects filled or read, for all to see */
 static size_t *done;		/* those of this process */
 
@@ -91,17 +96,22 @@ static uint64_t word(size_t object, size_t i)
 	return (seed * 977 + object) * 0x9e3779b97f4a7c15u ^ i * 0xd1342543de82ef95u;
 }
 
-static void create(int fd, struct object *object, size_t number)
+static uint32_t make(int fd, size_t number)
 {
 	struct gem_create gem = {
 		.size = size, .placement = SYSTEM_MEMORY, .cpu_caching = caching,
 	};
-	struct gem_mmap_offset map = { 0 };
 
 	call(fd, GEM_CREATE, &gem, "create", number);
-	map.handle = gem.handle;
+	return gem.handle;
+}
+
+static void create(int fd, struct object *object, size_t number)
+{
+	struct gem_mmap_offset map = { .handle = make(fd, number) };
+
 	call(fd, GEM_MMAP_OFFSET, &map, "mmap offset", number);
-	object->handle = gem.handle;
+	object->handle = map.handle;
 	object->words = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, map.offset);
 	if (object->words == MAP_FAILED)
 		fail("mmap", number);
@@ -146,6 +156,34 @@ static void wait_for_all(void)
 			usleep(1000);
 }
 
+static sigjmp_buf gone;
+
+static void on_sigbus(int signal)
+{
+	(void)signal;
+	siglongjmp(gone, 1);
+}
+
+static int is_gone(const struct object *object, size_t number)
+{
+	if (sigsetjmp(gone, 1))
+		return 1;
+	verify(object, number);
+	return 0;
+}
+
+static void see_them_go(const struct object *objects, int fd)
+{
+	size_t i;
+
+	signal(SIGBUS, on_sigbus);
+	make(fd, count);	/* not mapped: from now on all may be purged */
+	for (i = 0; i < count; i++)
+		while (!is_gone(&objects[i], i))
+			usleep(10000);
+	leave(0);
+}
+
 static void work(void)
 {
 	struct object *objects = calloc(count, sizeof(*objects)), other;
@@ -160,6 +198,8 @@ static void work(void)
 		fill(&objects[i], i);
 		__atomic_add_fetch(done, 1, __ATOMIC_RELAXED);
 	}
+	if (purged)
+		see_them_go(objects, fd);
 	wait_for_all();
 	for (round = 0; round < 2; round++) {
 		for (i = 0; i < count; i++) {
@@ -211,7 +251,7 @@ int main(int argc, char **argv)
 	pid_t *children;
 
 	if (argc < 7) {
-		fprintf(stderr, "xe_objects: NODE wb|wc MIB OBJECT_KIB PROCESSES SEED [kill]\n");
+		fprintf(stderr, "xe_objects: NODE wb|wc MIB OBJECT_KIB PROCESSES SEED [kill|purged]\n");
 		return 2;
 	}
 	node = argv[1];
@@ -220,7 +260,8 @@ int main(int argc, char **argv)
 	size = strtoul(argv[4], NULL, 0) << 10;
 	processes = strtoul(argv[5], NULL, 0);
 	seed = strtoull(argv[6], NULL, 0);
-	kills = argc > 7;
+	kills = argc > 7 && !strcmp(argv[7], "kill");
+	purged = argc > 7 && !strcmp(argv[7], "purged");
 	children = calloc(processes, sizeof(*children));
 	progress = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (progress == MAP_FAILED || processes > 4096 / sizeof(*progress))

@@ -3,6 +3,8 @@
 
 #include <linux/kthread.h>
 #include <linux/mm.h>
+#include <linux/notifier.h>
+#include <linux/oom.h>
 #include <linux/prandom.h>
 #include <linux/sched/mm.h>
 
@@ -154,6 +156,101 @@ void fake_case_pressure_nofs(struct kunit *test)
 	fake_expect_counts(fake, "others took pages");
 	fake_verify_settled(fake);
 	fake_let_sleep(fake);
+}
+
+/* Pages for whoever is about to call the OOM killer, so that nobody is killed. */
+struct guard {
+	struct notifier_block nb;
+	struct task_struct *task;
+	struct list_head pages;
+	unsigned long left, own;	/* pages, calls by a populate of the task */
+	spinlock_t lock;
+};
+
+#define GUARD_PAGES 4096UL
+#define GUARD_PORTION 512UL
+
+static unsigned long guard_give(struct guard *guard, unsigned long n)
+{
+	struct page *page, *next;
+	unsigned long given = 0;
+	LIST_HEAD(pages);
+
+	spin_lock(&guard->lock);
+	for (; given < n && !list_empty(&guard->pages); given++)
+		list_move(guard->pages.next, &pages);
+	guard->left -= given;
+	spin_unlock(&guard->lock);
+	list_for_each_entry_safe(page, next, &pages, lru)
+		__free_page(page);
+	return given;
+}
+
+/* In the task that found no memory. */
+static int guard_called(struct notifier_block *nb, unsigned long action, void *freed)
+{
+	struct guard *guard = container_of(nb, struct guard, nb);
+
+	if (current == guard->task && READ_ONCE(fake_populating) == current)
+		guard->own++;
+	*(unsigned long *)freed += guard_give(guard, GUARD_PORTION);
+	return NOTIFY_OK;
+}
+
+static void guard_start(struct guard *guard)
+{
+	struct page *page;
+
+	*guard = (struct guard){ .task = current };
+	INIT_LIST_HEAD(&guard->pages);
+	spin_lock_init(&guard->lock);
+	for (; guard->left < GUARD_PAGES; guard->left++) {
+		page = alloc_page(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+		if (!page)
+			break;
+		list_add(&page->lru, &guard->pages);
+	}
+	guard->nb.notifier_call = guard_called;
+	register_oom_notifier(&guard->nb);
+}
+
+static void guard_end(struct guard *guard)
+{
+	unregister_oom_notifier(&guard->nb);
+	guard_give(guard, ULONG_MAX);
+}
+
+/* Until one cannot be made, or others want too much of the memory for that. */
+static struct fake_object *make_until(struct fake *fake, struct guard *guard)
+{
+	struct fake_object *obj;
+
+	do {
+		obj = fake_try_make(fake, SZ_2M);
+	} while (!IS_ERR(obj) && READ_ONCE(guard->left) > GUARD_PAGES / 4);
+	return obj;
+}
+
+void fake_case_create_fails(struct kunit *test)
+{
+	struct fake *fake = fake_of(test);
+	struct fake_object *obj;
+	struct guard guard;
+	unsigned int round;
+
+	for (round = 0, obj = NULL; round < 8 && !IS_ERR(obj); round++) {
+		guard_start(&guard);
+		obj = make_until(fake, &guard);
+		guard_end(&guard);
+		/* With page attributes there are page tables to be had, too, at any price. */
+		if (fake->kind->caching == DRM_XE_GEM_CPU_CACHING_WB)
+			KUNIT_EXPECT_EQ_MSG(test, guard.own, 0UL,
+					    "calls of the OOM killer by a creation");
+		fake_expect_counts(fake, "no memory left");
+		fake_drop_all(fake);
+	}
+	KUNIT_EXPECT_EQ_MSG(test, PTR_ERR_OR_ZERO(obj), -ENOMEM, "a creation without memory");
+	KUNIT_EXPECT_EQ_MSG(test, fake_seen.backed_up, 0UL, "pages backed up with no swap");
 }
 
 static int scan_always(void *arg)

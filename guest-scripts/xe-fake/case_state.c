@@ -37,6 +37,41 @@ void fake_case_pinned(struct kunit *test)
 	fake_verify_all(fake);
 }
 
+/* What is said of a pinned object holds when it is unpinned. */
+void fake_case_pinned_advice(struct kunit *test)
+{
+	static const enum xe_madv_purgeable_state before[] = {
+		XE_MADV_PURGEABLE_DONTNEED, XE_MADV_PURGEABLE_WILLNEED,
+	};
+	struct fake *fake = fake_of(test);
+	struct fake_object *obj;
+	unsigned int i;
+	bool needed;
+
+	fake_make_many(fake, 8, SZ_256K);
+	list_for_each_entry(obj, &fake->objects, link) {
+		needed = obj->id >= 4;
+		for (i = 0; i < ARRAY_SIZE(before); i++)
+			if (obj->id >> i & 1)
+				fake_advise(obj, before[i]);
+		fake_pin(fake, obj);
+		fake_advise(obj, needed ? XE_MADV_PURGEABLE_WILLNEED :
+			    XE_MADV_PURGEABLE_DONTNEED);
+		fake_expect_counts(fake, "one pinned");
+		fake_unpin(obj);
+	}
+	fake_expect_pages(fake, 4 * fake_pages(fake_nth(fake, 0)),
+			  4 * fake_pages(fake_nth(fake, 0)), "advised while pinned");
+	fake_scan_all(fake, false);
+	list_for_each_entry(obj, &fake->objects, link) {
+		fake_expect_state(fake, obj, false, true);
+		KUNIT_EXPECT_EQ_MSG(test, fake_purged(obj), obj->id < 4, "object %u", obj->id);
+	}
+	fake_note_purged(fake);
+	fake_restore_all(fake);
+	fake_verify_all(fake);
+}
+
 /* After that a fence signals by itself: who waits in vain does not wait for ever. */
 #define AT_MOST_MS 5000
 
@@ -189,6 +224,33 @@ void fake_case_bound(struct kunit *test)
 	fake_note_purged(fake);
 	fake_restore_all(fake);
 	fake_verify_all(fake);
+}
+
+void fake_case_bound_twice(struct kunit *test)
+{
+	struct fake *fake = fake_of(test);
+	struct fake_vm *vm = fake_vm_create(fake), *other = fake_vm_create_another(fake);
+	struct fake_object *obj;
+
+	fake_make_many(fake, 4, SZ_256K);
+	list_for_each_entry(obj, &fake->objects, link) {
+		fake_vm_bind(obj->id % 2 ? vm : other, obj);
+		fake_vm_bind(obj->id % 2 ? other : vm, obj);
+		if (obj->id < 2)
+			fake_advise(obj, XE_MADV_PURGEABLE_DONTNEED);
+	}
+	fake_scan_all(fake, false);
+	list_for_each_entry(obj, &fake->objects, link) {
+		fake_expect_state(fake, obj, false, true);
+		KUNIT_EXPECT_TRUE_MSG(test, fake_vm_told(vm, obj) && fake_vm_told(other, obj),
+				      "not both VMs were told that object %u goes", obj->id);
+	}
+	fake_note_purged(fake);
+	fake_restore_all(fake);
+	fake_verify_all(fake);
+	list_for_each_entry(obj, &fake->objects, link)
+		fake_vm_unbind(other, obj);
+	fake_vm_destroy(other);
 }
 
 void fake_case_private(struct kunit *test)

@@ -6,9 +6,13 @@
 
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
+#include <linux/delay.h>
 #include <linux/mm.h>
+#include <linux/workqueue.h>
 
 #include "fake.h"
+
+#define PROCESSES 4U
 
 /* In MiB: a share of all memory, however much of it is free at the moment. */
 static unsigned long share_mib(unsigned int percent)
@@ -19,7 +23,8 @@ static unsigned long share_mib(unsigned int percent)
 	return (si.totalram >> (20 - PAGE_SHIFT)) * percent / 100;
 }
 
-static void run(struct fake *fake, unsigned int percent, const char *ahead, const char *behind)
+/* The command for that many MiB in objects of 1 MiB; user space can open the device. */
+static char *user(struct fake *fake, unsigned long mib, const char *ahead, const char *behind)
 {
 	struct drm_device *drm = &fake->xe->drm;
 	char *command;
@@ -28,11 +33,18 @@ static void run(struct fake *fake, unsigned int percent, const char *ahead, cons
 	KUNIT_ASSERT_EQ(fake->test, drm_dev_register(drm, 0), 0);
 	fake->registered = true;
 	command = kasprintf(GFP_KERNEL,
-			    "%s/tools/xe_objects /dev/dri/renderD%d %s %lu 1024 4 %llu %s",
+			    "%s/tools/xe_objects 2>/dev/kmsg /dev/dri/renderD%d %s %lu 1024 %u %llu %s",
 			    ahead, drm->render->index,
 			    fake->kind->caching == DRM_XE_GEM_CPU_CACHING_WC ? "wc" : "wb",
-			    share_mib(percent), fake_seed, behind);
+			    mib, PROCESSES, fake_seed, behind);
 	KUNIT_ASSERT_NOT_NULL(fake->test, command);
+	return command;
+}
+
+static void run(struct fake *fake, unsigned int percent, const char *ahead, const char *behind)
+{
+	char *command = user(fake, share_mib(percent), ahead, behind);
+
 	fake_sh(fake->test, command);
 	kfree(command);
 	KUNIT_EXPECT_GT_MSG(fake->test, fake_seen.backed_up, 0UL, "pages backed up");
@@ -57,4 +69,71 @@ void fake_case_uapi_killed(struct kunit *test)
 void fake_case_uapi_hog(struct kunit *test)
 {
 	run(fake_of(test), 80, HOG HOG_HAS_STARTED, "; status=$?; kill $!; wait; exit $status");
+}
+
+struct beside {
+	struct work_struct work;
+	char *command;
+	int ret;
+	bool ended;
+};
+
+static void run_beside(struct work_struct *work)
+{
+	struct beside *beside = container_of(work, struct beside, work);
+
+	beside->ret = fake_sh_status(beside->command);
+	WRITE_ONCE(beside->ended, true);
+}
+
+/* The objects of all processes that have the device open; advice for each, where it is asked for. */
+static unsigned int objects_of_users(struct fake *fake, bool dontneed)
+{
+	struct drm_device *drm = &fake->xe->drm;
+	struct fake_object obj = {};
+	struct drm_gem_object *gem;
+	struct drm_file *file;
+	unsigned int n = 0;
+	int handle;
+
+	mutex_lock(&drm->filelist_mutex);
+	list_for_each_entry(file, &drm->filelist, lhead) {
+		/* They only wait here: nobody takes a handle away. */
+		idr_for_each_entry(&file->object_idr, gem, handle) {
+			n++;
+			obj.bo = gem_to_xe_bo(gem);
+			if (dontneed)
+				fake_advise(&obj, XE_MADV_PURGEABLE_DONTNEED);
+		}
+	}
+	mutex_unlock(&drm->filelist_mutex);
+	return n;
+}
+
+/* Each process has one object more than it maps, when it has filled these. */
+#define EACH 3U
+#define AT_MOST_MS 120000
+
+void fake_case_uapi_purged(struct kunit *test)
+{
+	struct fake *fake = fake_of(test);
+	struct beside *beside = kunit_kzalloc(test, sizeof(*beside), GFP_KERNEL);
+	unsigned int all = PROCESSES * (EACH + 1), ms, n = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, beside);
+	beside->command = user(fake, PROCESSES * EACH, "", "purged");
+	INIT_WORK(&beside->work, run_beside);
+	schedule_work(&beside->work);
+	for (ms = 0; ms < AT_MOST_MS && !READ_ONCE(beside->ended) && n < all; ms += 10) {
+		usleep_range(10000, 20000);
+		n = objects_of_users(fake, false);
+	}
+	KUNIT_EXPECT_EQ_MSG(test, n, all, "objects of the processes");
+	objects_of_users(fake, true);
+	fake_scan_all(fake, false);
+	flush_work(&beside->work);
+	kfree(beside->command);
+	KUNIT_EXPECT_EQ_MSG(test, beside->ret, 0, "status of the processes");
+	KUNIT_EXPECT_GE_MSG(test, fake_seen.purged, (unsigned long)all << (20 - PAGE_SHIFT),
+			    "pages purged");
 }

@@ -109,12 +109,18 @@ void fake_let_sleep(struct fake *fake)
 	pm_runtime_put_autosuspend(fake->xe->drm.dev);
 }
 
-/* For what only user space can do, such as writing to debugfs. */
-void fake_sh(struct kunit *test, const char *command)
+/* For what only user space can do, such as writing to debugfs: its status, as of wait(). */
+int fake_sh_status(const char *command)
 {
 	char *argv[] = { "/bin/sh", "-c", (char *)command, NULL };
 	char *envp[] = { "PATH=/bin:/sbin:/usr/bin:/usr/sbin", NULL };
-	int ret = call_usermodehelper(argv[0], argv, envp, UMH_WAIT_PROC);
+
+	return call_usermodehelper(argv[0], argv, envp, UMH_WAIT_PROC);
+}
+
+void fake_sh(struct kunit *test, const char *command)
+{
+	int ret = fake_sh_status(command);
 
 	KUNIT_ASSERT_EQ_MSG(test, ret, 0, "sh -c '%s'", command);
 }
@@ -206,6 +212,12 @@ static void fake_expect_rules(struct kunit *test)
 			    "the copy engine of a suspended device was used");
 	KUNIT_EXPECT_EQ_MSG(test, fake_seen.ccs_lost, 0UL,
 			    "objects whose compression metadata was lost");
+	KUNIT_EXPECT_EQ_MSG(test, fake_seen.unmapped, 0UL,
+			    "objects made resident without DMA addresses");
+	KUNIT_EXPECT_EQ_MSG(test, fake_seen.mappings, 0L,
+			    "tables mapped for DMA with no object left");
+	KUNIT_EXPECT_EQ_MSG(test, fake_seen.tables, 0L,
+			    "tables of DMA addresses with no object left");
 }
 
 void fake_exit(struct kunit *test)

@@ -16,6 +16,9 @@ void fake_expect_state(struct fake *fake, struct fake_object *obj, bool populate
 	if (!populated)
 		KUNIT_EXPECT_FALSE_MSG(fake->test, fake_tt_mapped(obj->bo->ttm.ttm),
 				       "object %u is mapped for DMA without pages", obj->id);
+	else
+		KUNIT_EXPECT_TRUE_MSG(fake->test, fake_tt_mapped_right(obj->bo->ttm.ttm),
+				      "object %u: DMA addresses of other pages", obj->id);
 	fake_unlock(obj);
 }
 

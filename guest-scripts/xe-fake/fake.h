@@ -72,6 +72,8 @@ struct fake_seen {
 	unsigned long suspends, resumes, direct_resumes;	/* calls */
 	unsigned long overscans;	/* objects tried after enough was scanned */
 	unsigned long bad_return;	/* calls that broke the contract */
+	long tables, mappings;		/* of DMA addresses, there at the moment */
+	unsigned long unmapped;		/* objects in the TT domain without them */
 };
 
 extern struct fake_seen fake_seen;
@@ -79,6 +81,7 @@ extern unsigned long long fake_seed;
 extern unsigned int fake_copy_ms;
 extern int fake_copy_error;
 extern bool fake_slow_workers;
+extern struct task_struct *fake_populating;
 extern void (*fake_on_wait)(void *arg);
 extern void *fake_on_wait_arg;
 
@@ -93,9 +96,11 @@ bool fake_asleep(struct fake *fake);
 void fake_wait_asleep(struct fake *fake);
 void fake_wake(struct fake *fake);
 void fake_let_sleep(struct fake *fake);
+int fake_sh_status(const char *command);
 void fake_sh(struct kunit *test, const char *command);
 
 /* object.c */
+struct fake_object *fake_try_make(struct fake *fake, size_t size);
 struct fake_object *fake_make(struct fake *fake, size_t size);
 void fake_make_many(struct fake *fake, unsigned int n, size_t size);
 void fake_drop(struct fake *fake, struct fake_object *obj);
@@ -134,6 +139,7 @@ void fake_fence_later(struct dma_fence *fence, unsigned int ms);
 
 /* vm.c */
 struct fake_vm *fake_vm_create(struct fake *fake);
+struct fake_vm *fake_vm_create_another(struct fake *fake);
 void fake_vm_destroy(struct fake_vm *vm);
 void fake_vm_bind(struct fake_vm *vm, struct fake_object *obj);
 void fake_vm_unbind(struct fake_vm *vm, struct fake_object *obj);
@@ -164,6 +170,7 @@ void fake_counts(struct xe_device *xe, long *shrinkable, long *purgeable);
 void fake_flush_wakeup(struct xe_device *xe);
 bool fake_tt_purgeable(const struct ttm_tt *tt);
 bool fake_tt_mapped(const struct ttm_tt *tt);
+bool fake_tt_mapped_right(const struct ttm_tt *tt);
 int fake_validate_tt(struct xe_bo *bo, bool interruptible);
 void fake_upstream_shrink(struct xe_device *xe);
 
@@ -174,11 +181,13 @@ void fake_case_content_in_place(struct kunit *test);
 void fake_case_purge(struct kunit *test);
 void fake_case_purge_first(struct kunit *test);
 void fake_case_pinned(struct kunit *test);
+void fake_case_pinned_advice(struct kunit *test);
 void fake_case_busy(struct kunit *test);
 void fake_case_busy_purge(struct kunit *test);
 void fake_case_revived(struct kunit *test);
 void fake_case_revived_late(struct kunit *test);
 void fake_case_bound(struct kunit *test);
+void fake_case_bound_twice(struct kunit *test);
 void fake_case_private(struct kunit *test);
 void fake_case_bound_validating(struct kunit *test);
 void fake_case_evict(struct kunit *test);
@@ -194,14 +203,17 @@ void fake_case_asleep_direct(struct kunit *test);
 void fake_case_asleep_kswapd(struct kunit *test);
 void fake_case_asleep_d3cold(struct kunit *test);
 void fake_case_asleep_purge(struct kunit *test);
+void fake_case_partial(struct kunit *test);
 void fake_case_interrupted(struct kunit *test);
 void fake_case_interrupted_drop(struct kunit *test);
 void fake_case_race(struct kunit *test);
 void fake_case_pressure(struct kunit *test);
 void fake_case_pressure_purge(struct kunit *test);
 void fake_case_pressure_nofs(struct kunit *test);
+void fake_case_create_fails(struct kunit *test);
 void fake_case_upstream(struct kunit *test);
 void fake_case_uapi(struct kunit *test);
+void fake_case_uapi_purged(struct kunit *test);
 void fake_case_uapi_killed(struct kunit *test);
 void fake_case_uapi_hog(struct kunit *test);
 void fake_case_suspect_purge_behind(struct kunit *test);

@@ -6,6 +6,7 @@
 
 #include "fake.h"
 #include "migrate.h"
+#include "seen.h"
 #include "xe_vm.h"
 
 unsigned long long fake_seed = 1;
@@ -25,29 +26,39 @@ void fake_unlock(struct fake_object *obj)
 	dma_resv_unlock(obj->bo->ttm.base.resv);
 }
 
-/* There is room for it, or it can be made: a create without success is a fault. */
-struct fake_object *fake_make(struct fake *fake, size_t size)
+struct fake_object *fake_try_make(struct fake *fake, size_t size)
 {
 	struct fake_object *obj = kzalloc(sizeof(*obj), GFP_KERNEL);
 	struct xe_vm *vm = fake->private ? fake_vm_base(fake->vm) : NULL;
 	struct drm_exec *exec = vm ? XE_VALIDATION_OPT_OUT : NULL;
 	struct xe_bo *bo;
 
-	KUNIT_ASSERT_NOT_NULL(fake->test, obj);
+	if (!obj)
+		return ERR_PTR(-ENOMEM);
 	if (vm)
 		dma_resv_lock(xe_vm_resv(vm), NULL);
 	bo = xe_bo_create_user(fake->xe, vm, size, fake->kind->caching, XE_BO_FLAG_SYSTEM,
 			       exec);
 	if (vm)
 		dma_resv_unlock(xe_vm_resv(vm));
-	if (IS_ERR(bo))
+	if (IS_ERR(bo)) {
 		kfree(obj);
-	KUNIT_ASSERT_FALSE_MSG(fake->test, IS_ERR(bo), "object %u of %zu bytes: %pe",
-			       fake->made, size, bo);
+		return ERR_CAST(bo);
+	}
 	obj->bo = bo;
 	obj->id = fake->made++;
 	obj->blank = true;
 	list_add_tail(&obj->link, &fake->objects);
+	return obj;
+}
+
+/* There is room for it, or it can be made: a create without success is a fault. */
+struct fake_object *fake_make(struct fake *fake, size_t size)
+{
+	struct fake_object *obj = fake_try_make(fake, size);
+
+	KUNIT_ASSERT_FALSE_MSG(fake->test, IS_ERR(obj), "object %u of %zu bytes: %pe",
+			       fake->made, size, obj);
 	return obj;
 }
 
@@ -199,6 +210,8 @@ int fake_restore(struct fake_object *obj)
 
 	fake_lock(obj);
 	ret = fake_validate_tt(obj->bo, true);
+	if (!ret && !fake_tt_mapped(obj->bo->ttm.ttm))
+		fake_add(unmapped, 1);
 	fake_bump(obj);
 	fake_unlock(obj);
 	return ret;

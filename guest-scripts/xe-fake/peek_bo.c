@@ -13,6 +13,23 @@ bool fake_tt_mapped(const struct ttm_tt *tt)
 	return container_of(tt, struct xe_ttm_tt, ttm)->sg;
 }
 
+/* Whether the addresses are those of the pages that the object has now, in their order. */
+bool fake_tt_mapped_right(const struct ttm_tt *tt)
+{
+	const struct xe_ttm_tt *xe_tt = container_of(tt, struct xe_ttm_tt, ttm);
+	struct sg_page_iter at;
+	unsigned long i = 0;
+
+	if (!xe_tt->sg)
+		return true;
+	for_each_sgtable_page(xe_tt->sg, &at, 0) {
+		if (i >= tt->num_pages || sg_page_iter_page(&at) != tt->pages[i])
+			return false;
+		i++;
+	}
+	return i == tt->num_pages;
+}
+
 int fake_validate_tt(struct xe_bo *bo, bool interruptible)
 {
 	struct ttm_operation_ctx ctx = { .interruptible = interruptible };

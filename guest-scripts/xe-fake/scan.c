@@ -21,6 +21,10 @@
 #undef ttm_bo_wait_ctx
 #undef ttm_tt_restore
 #undef ttm_pool_alloc
+#undef sg_alloc_table_from_pages_segment
+#undef sg_free_table
+#undef dma_map_sgtable
+#undef dma_unmap_sgtable
 #undef xe_bo_shrink
 
 #define FAKE_SCANS 64
@@ -36,6 +40,7 @@ struct fake_scan {
 
 struct fake_seen fake_seen;
 DEFINE_SPINLOCK(fake_seen_lock);
+struct task_struct *fake_populating;	/* the last one to ask the pool for pages, as long as it does */
 void (*fake_on_wait)(void *arg);
 void *fake_on_wait_arg;
 
@@ -214,13 +219,50 @@ int fake_spy_restore(struct ttm_device *bdev, struct ttm_tt *tt,
 
 int fake_spy_alloc(struct ttm_pool *pool, struct ttm_tt *tt, struct ttm_operation_ctx *ctx)
 {
-	int ret = ttm_pool_alloc(pool, tt, ctx);
+	int ret;
 
+	WRITE_ONCE(fake_populating, current);
+	ret = ttm_pool_alloc(pool, tt, ctx);
+	WRITE_ONCE(fake_populating, NULL);
 	if (!ret)
 		fake_add(allocated, tt->num_pages);
 	else if (ret == -ENOMEM)
 		fake_add(alloc_failed, 1);
 	return ret;
+}
+
+/* The tables of the pages' DMA addresses: each is freed, each mapping is undone. */
+int fake_spy_sg_alloc(struct sg_table *sgt, struct page **pages, unsigned int nr,
+		      unsigned int offset, unsigned long size, unsigned int max_segment,
+		      gfp_t gfp)
+{
+	int ret = sg_alloc_table_from_pages_segment(sgt, pages, nr, offset, size, max_segment,
+						    gfp);
+
+	fake_add(tables, !ret);
+	return ret;
+}
+
+void fake_spy_sg_free(struct sg_table *sgt)
+{
+	fake_add(tables, -1);
+	sg_free_table(sgt);
+}
+
+int fake_spy_map(struct device *dev, struct sg_table *sgt, enum dma_data_direction dir,
+		 unsigned long attrs)
+{
+	int ret = dma_map_sgtable(dev, sgt, dir, attrs);
+
+	fake_add(mappings, !ret);
+	return ret;
+}
+
+void fake_spy_unmap(struct device *dev, struct sg_table *sgt, enum dma_data_direction dir,
+		    unsigned long attrs)
+{
+	fake_add(mappings, -1);
+	dma_unmap_sgtable(dev, sgt, dir, attrs);
 }
 
 /* From here on the spies count, and the scans of this device pass through us. */

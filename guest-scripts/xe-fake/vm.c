@@ -26,7 +26,8 @@ static const struct drm_gpuvm_ops fake_vm_ops = {
 	.vm_free = fake_vm_free,
 };
 
-struct fake_vm *fake_vm_create(struct fake *fake)
+/* One that the case itself unbinds from and destroys. */
+struct fake_vm *fake_vm_create_another(struct fake *fake)
 {
 	struct drm_gem_object *resv;
 	struct fake_vm *vm = kzalloc(sizeof(*vm), GFP_KERNEL);
@@ -41,8 +42,13 @@ struct fake_vm *fake_vm_create(struct fake *fake)
 	drm_gpuvm_init(&vm->base.gpuvm, "xe_fake", DRM_GPUVM_RESV_PROTECTED, &fake->xe->drm,
 		       resv, 0, SZ_1G, 0, 0, &fake_vm_ops);
 	drm_gem_object_put(resv);
-	fake->vm = vm;
 	return vm;
+}
+
+struct fake_vm *fake_vm_create(struct fake *fake)
+{
+	fake->vm = fake_vm_create_another(fake);
+	return fake->vm;
 }
 
 void fake_vm_destroy(struct fake_vm *vm)
