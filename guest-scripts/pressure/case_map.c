@@ -4,8 +4,10 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -175,8 +177,211 @@ static void case_cpu_mapping(struct tp_run *run)
 	tp_dev_free(run, dev);
 }
 
+#define TP_MAPPED 6
+
+/* An object with content, and a mapping of it; the first word of each page. */
+static struct tp_bo *tp_mapped_new(struct tp_run *run, struct tp_dev *dev, u64 *words,
+				   unsigned long *at)
+{
+	struct tp_bo_args args = { .size = TP_MAPPED * SZ_4K, .caching = ttm_cached };
+	struct tp_bo *bo = tp_bo_new(dev, &args, NULL);
+	int i;
+
+	if (!tp_check(run, bo, "no object to map"))
+		return NULL;
+	tp_bo_lock(bo);
+	tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
+	tp_bo_fill(bo, run->k.seed + 1);
+	for (i = 0; i < TP_MAPPED; i++)
+		words[i] = tp_first_word(bo->base.ttm->pages[i]);
+	tp_bo_unlock(bo);
+	*at = tp_map(run, bo);
+	if (!*at) {
+		tp_bo_put(bo);
+		return NULL;
+	}
+	return bo;
+}
+
+static void tp_mapped_free(struct tp_run *run, struct tp_bo *bo, unsigned long at)
+{
+	vm_munmap(at, bo->base.base.size);
+	tp_balance(run, "unmapped");
+	tp_bo_put(bo);
+}
+
+/* A fault whose restore is interrupted is taken again; it never ends in SIGBUS. */
+static void case_map_interrupted(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	long before = atomic64_read(&tp_stats.eintr);
+	u64 words[TP_MAPPED];
+	unsigned long at;
+	struct tp_bo *bo;
+	int n, i;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	bo = tp_mapped_new(run, dev, words, &at);
+	for (n = 1; bo && n <= TP_MAPPED && !run->failed; n++) {
+		tp_bo_lock(bo);
+		tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, true), TP_MAPPED, "pages");
+		tp_bo_unlock(bo);
+		tp_fail_nth(n);
+		for (i = 0; i < TP_MAPPED; i++)
+			tp_user_is(run, at, i, words[i], "a restore interrupted in a fault");
+		tp_fail_nth(0);
+		tp_bo_lock(bo);
+		tp_populated(run, bo, "restored by faults");
+		tp_bo_verify(run, bo, "restored by faults");
+		tp_bo_unlock(bo);
+	}
+	tp_check(run, atomic64_read(&tp_stats.eintr) - before >= TP_MAPPED,
+		 "%lld restores were interrupted", atomic64_read(&tp_stats.eintr) - before);
+	if (bo)
+		tp_mapped_free(run, bo, at);
+	tp_dev_free(run, dev);
+}
+
+struct tp_holder {
+	struct tp_bo *bo;
+	struct completion held;
+};
+
+static int tp_hold_for_a_while(void *data)
+{
+	struct tp_holder *h = data;
+
+	tp_bo_lock(h->bo);
+	complete(&h->held);
+	msleep(50);
+	tp_bo_unlock(h->bo);
+	while (!kthread_should_stop())
+		schedule_timeout_interruptible(1);
+	return 0;
+}
+
+/* Faults that wait for the lock of an object, with a signal pending, keep nothing of it. */
+static void case_map_contended(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct task_struct *task;
+	u64 words[TP_MAPPED];
+	struct tp_holder h;
+	unsigned long at;
+	int i, refs = 0;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	h.bo = tp_mapped_new(run, dev, words, &at);
+	if (h.bo)
+		refs = kref_read(&h.bo->base.kref);
+	for (i = 0; h.bo && i < TP_MAPPED && !run->failed; i++) {
+		tp_user_is(run, at, i, words[i], "mapped");
+		ttm_bo_unmap_virtual(&h.bo->base);
+		init_completion(&h.held);
+		task = kthread_run(tp_hold_for_a_while, &h, "ttm_pressure_l");
+		if (!tp_check(run, !IS_ERR(task), "no thread"))
+			break;
+		tp_wait_done(&h.held);
+		/* As if there were one: it ends waits, and nobody has to handle it. */
+		if (i & 1)
+			set_thread_flag(TIF_SIGPENDING);
+		tp_user_is(run, at, i, words[i], "a fault that waits for the lock");
+		kthread_stop(task);
+	}
+	if (h.bo) {
+		tp_eq(run, kref_read(&h.bo->base.kref), refs, "references of a mapped object");
+		tp_mapped_free(run, h.bo, at);
+	}
+	tp_dev_free(run, dev);
+}
+
+#if TP_HAVE_ACCESS
+/* By byte, across pages: populated, and backed up. */
+static void tp_access(struct tp_run *run, struct tp_bo *bo, u8 *want, u8 *got, bool out)
+{
+	const int all = bo->base.base.size;
+	const struct { int at, len; } parts[] = {
+		{ 0, all }, { SZ_4K - 100, 3 * SZ_4K }, { SZ_4K - 1, 2 }, { all - 10, 10 },
+		{ 3 * SZ_4K, SZ_4K }, { tp_rand(run, all - 1), 1 },
+	};
+	int i, k, n;
+
+	for (i = 0; i < ARRAY_SIZE(parts) && !run->failed; i++) {
+		for (k = 0; k < 2; k++) {
+			if (out) {
+				tp_bo_lock(bo);
+				tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, true),
+				      TP_MAPPED, "pages");
+				tp_bo_unlock(bo);
+			}
+			for (n = 0; k && n < parts[i].len; n++)
+				want[parts[i].at + n] ^= 0x5a + n % 7;
+			memcpy(got, want + parts[i].at, parts[i].len);
+			if (!k)
+				memset(got, 0, parts[i].len);
+			tp_eq(run, ttm_bo_access(&bo->base, parts[i].at, got, parts[i].len, k),
+			      parts[i].len, "bytes %s at %d", k ? "written" : "read", parts[i].at);
+			tp_check(run, !memcmp(got, want + parts[i].at, parts[i].len),
+				 "%d bytes %s at %d are wrong", parts[i].len,
+				 k ? "written" : "read", parts[i].at);
+		}
+	}
+	tp_eq(run, ttm_bo_access(&bo->base, 0, got, all, 0), all, "bytes of all");
+	tp_check(run, !memcmp(got, want, all), "something else was written, too");
+	tp_check(run, ttm_bo_access(&bo->base, 1, got, all, 0) < 0, "access beyond the end");
+}
+#endif
+
+static void case_access(struct tp_run *run)
+{
+#if TP_HAVE_ACCESS
+	bool swap = TP_HAVE_BACKUP && get_nr_swap_pages() > 4096;
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	const int all = TP_MAPPED * SZ_4K;
+	u8 *want = kvmalloc(2 * all, GFP_KERNEL);
+	int k, i;
+
+	if (!dev)
+		goto out;
+	dev->shrink_off = true;
+	for (k = 0; want && k < 6 && !run->failed; k++) {
+		struct tp_bo_args args = { .size = all, .caching = k % 3 };
+		struct tp_bo *bo = tp_bo_new(dev, &args, NULL);
+
+		if (!tp_check(run, bo, "no object"))
+			break;
+		tp_bo_lock(bo);
+		tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
+		tp_bo_fill(bo, run->k.seed + k);
+		for (i = 0; i < TP_MAPPED; i++) {
+			void *p = kmap_local_page(bo->base.ttm->pages[i]);
+
+			memcpy(want + i * PAGE_SIZE, p, PAGE_SIZE);
+			kunmap_local(p);
+		}
+		tp_bo_unlock(bo);
+		tp_access(run, bo, want, want + all, k >= 3 && swap);
+		tp_bo_put(bo);
+	}
+	tp_dev_free(run, dev);
+out:
+	kvfree(want);
+#else
+	tp_skip(run, "needs ttm_bo_access");
+#endif
+}
+
 const struct tp_case tp_cases_map[] = {
 	{ "cpu_mapping", "I1,I2", "mappings of a process go with the pages and come back by faults",
 	  case_cpu_mapping, 0 },
+	{ "map_interrupted", "I1,I5", "a restore interrupted in a fault is taken up again",
+	  case_map_interrupted, TP_NEED_BACKUP | TP_NEED_SWAP | TP_NEED_FAULT },
+	{ "map_contended", "I6", "faults that wait for a lock, with a signal pending",
+	  case_map_contended, 0 },
+	{ "access", "I1", "reading and writing by byte, across pages", case_access, 0 },
 	{ }
 };

@@ -286,6 +286,184 @@ static void case_gutting(struct tp_run *run)
 	tp_dev_free(run, dev);
 }
 
+/*
+ * In a group with a limit of its own: backups are charged to it, beyond the limit,
+ * too. All is back, and the charge gone, before the task goes on.
+ */
+static void case_memcg_backup(struct tp_run *run)
+{
+	struct tp_bo_args args = { .caching = ttm_cached, .size = SZ_1M };
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_bo *bos[8] = { };
+	int i;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (i = 0; i < ARRAY_SIZE(bos); i++)
+		bos[i] = tp_filled(run, dev, &args);
+	for (i = 0; i < ARRAY_SIZE(bos) && bos[i]; i++) {
+		tp_bo_lock(bos[i]);
+		tp_eq(run, tp_bo_backup(&bos[i]->base, NULL, false, false, true), bos[i]->nr,
+		      "pages backed up");
+		tp_bo_unlock(bos[i]);
+	}
+	for (i = 0; i < ARRAY_SIZE(bos) && bos[i]; i++) {
+		tp_bo_lock(bos[i]);
+		tp_eq(run, tp_bo_populate(bos[i], NULL), 0, "restore");
+		tp_bo_verify(run, bos[i], "restored");
+		tp_bo_unlock(bos[i]);
+	}
+	for (i = 0; i < ARRAY_SIZE(bos); i++)
+		tp_bo_put(bos[i]);
+	tp_dev_free(run, dev);
+}
+
+/* Backups share pages of 2 MiB: each allocation, of whatever order, has its place in them. */
+static void case_huge_backup(struct tp_run *run)
+{
+	static const u64 sizes[] = { SZ_4K, 17 * SZ_4K, 7 * SZ_64K, SZ_1M + 3 * SZ_4K, 5 * SZ_1M };
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	int i, k;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (i = 0; i < 2 * ARRAY_SIZE(sizes) && !run->failed; i++) {
+		struct tp_bo_args args = {
+			.size = sizes[i / 2], .caching = i & 1 ? ttm_write_combined : ttm_cached,
+		};
+		struct tp_bo *bo = tp_filled(run, dev, &args);
+
+		if (!bo)
+			break;
+		tp_bo_lock(bo);
+		for (k = 0; k < 2; k++) {
+			tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, true), bo->nr,
+			      "pages backed up");
+			tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "restore");
+			/* What is dropped of a large page may stay in the file, as zeroes. */
+			tp_check(run, ttm_tt_is_populated(bo->base.ttm), "not populated");
+			tp_bo_verify(run, bo, "restored");
+		}
+		tp_bo_unlock(bo);
+		tp_bo_put(bo);
+	}
+	tp_dev_free(run, dev);
+}
+
+/* By TTM's own copy, there and back; `out`: backed up when it is to go there. */
+static void tp_memcpy_moves(struct tp_run *run, struct tp_dev *dev, enum ttm_caching caching,
+			    bool out)
+{
+	struct tp_bo_args args = { .caching = caching, .size = SZ_64K + SZ_4K };
+	struct tp_bo *bo = tp_filled(run, dev, &args);
+
+	if (!bo)
+		return;
+	tp_bo_lock(bo);
+	if (out)
+		tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, true), bo->nr,
+		      "pages backed up");
+	tp_eq(run, tp_bo_validate(bo, TTM_PL_VRAM, NULL), 0, "to VRAM");
+	tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "back to TT");
+	tp_populated(run, bo, "back from VRAM");
+	tp_bo_verify(run, bo, out ? "backed up, moved by memcpy" : "moved by memcpy");
+	tp_balance(run, "back from VRAM");
+	tp_bo_unlock(bo);
+	tp_bo_put(bo);
+}
+
+static void tp_move_memcpy(struct tp_run *run, bool out)
+{
+	static const struct tp_dev_args dargs = { .vram = SZ_1M };
+	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	int k;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	dev->by_memcpy = true;
+	for (k = 0; k < 3 && !run->failed; k++)
+		tp_memcpy_moves(run, dev, k, out);
+	tp_dev_free(run, dev);
+}
+
+static void case_move_memcpy(struct tp_run *run)
+{
+	tp_move_memcpy(run, false);
+}
+
+static void case_suspect_h_memcpy(struct tp_run *run)
+{
+	tp_move_memcpy(run, true);
+}
+
+/* Pages that are given up while they are backed up come back as zeroes, too. */
+static void case_suspect_i_gutting(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct ttm_operation_ctx ctx = { };
+	struct ttm_placement none = { };
+	struct tp_bo_args args = { .caching = ttm_cached };
+	struct tp_bo *bo;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	bo = tp_filled(run, dev, &args);
+	if (bo) {
+		tp_bo_lock(bo);
+		tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, true), bo->nr, "pages");
+		tp_eq(run, ttm_bo_validate(&bo->base, &none, &ctx), 0, "gutting");
+		tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "back to TT");
+		bo->key = 0;
+		tp_bo_verify(run, bo, "gutted while backed up, to be zeroed");
+		tp_bo_unlock(bo);
+		tp_bo_put(bo);
+	}
+	tp_dev_free(run, dev);
+}
+
+/* A ghost that cannot be made, at each allocation in turn, is not counted. */
+static void case_suspect_j_ghost(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_bo_args args = { .caching = ttm_cached };
+	struct ttm_operation_ctx ctx = { };
+	struct ttm_placement none = { };
+	struct tp_counters was, is;
+	int n, ret = -ENOMEM, failed = 0;
+	struct tp_bo *bo;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (n = 1; n < 20 && ret && !run->failed; n++) {
+		bo = tp_filled(run, dev, &args);
+		if (!bo)
+			break;
+		tp_bo_lock(bo);
+		tp_bo_busy(bo);
+		tp_counters_read(&was);
+		tp_fail_nth(n);
+		ret = ttm_bo_validate(&bo->base, &none, &ctx);
+		tp_fail_nth(0);
+		tp_counters_read(&is);
+		failed += !!ret;
+		if (ret)
+			tp_eq(run, is.bo_count - was.bo_count, 0,
+			      "objects more after a ghost could not be made, at %d", n);
+		tp_bo_idle(bo);
+		tp_bo_unlock(bo);
+		tp_bo_put(bo);
+		flush_workqueue(dev->bdev.wq);
+	}
+	tp_dev_free(run, dev);
+	if (!run->failed && !failed)
+		tp_skip(run, "needs failslab armed (ignore-gfp-wait N)");
+}
+
 /* Objects of the kernel are not zeroed; all else holds for them as well. */
 static void case_kernel_objects(struct tp_run *run)
 {
@@ -465,6 +643,17 @@ const struct tp_case tp_cases_misc[] = {
 	  TP_NEED_PAT },
 	{ "imported", "I14,I16", "imported objects are never touched", case_imported, 0 },
 	{ "gutting", "I2,I6,I12", "pages given up come back as zeroes", case_gutting, TP_NEED_PAT },
+	{ "move_memcpy", "I1", "moves by ttm_bo_move_memcpy()", case_move_memcpy, TP_NEED_PAT },
+	{ "suspect_h_memcpy", "I1", "... of a backed-up object keep its content",
+	  case_suspect_h_memcpy, TP_NEED_BACKUP | TP_NEED_SWAP | TP_HIDDEN | TP_NEED_PAT },
+	{ "suspect_i_gutting", "I2", "backed-up pages that are given up come back as zeroes",
+	  case_suspect_i_gutting, TP_NEED_BACKUP | TP_NEED_SWAP | TP_HIDDEN },
+	{ "suspect_j_ghost", "I6", "a ghost that could not be made is not counted",
+	  case_suspect_j_ghost, TP_NEED_FAULT | TP_HIDDEN },
+	{ "huge_backup", "I1", "(of shmem_huge) backups in pages of 2 MiB", case_huge_backup,
+	  TP_NEED_BACKUP | TP_NEED_SWAP | TP_NEED_PAT },
+	{ "memcg_backup", "I3,I11,I17", "(of group_full) backups charged to a group that is full",
+	  case_memcg_backup, TP_NEED_BACKUP | TP_NEED_SWAP },
 	{ "kernel_objects", "I1", "objects of the kernel, out and back", case_kernel_objects, 0 },
 	{ "setup_backup", "I6", "backup files are let go", case_setup_backup, NS },
 	{ "suspect_a_wc", "I12", "nothing backed up: write-combined pages stay so",

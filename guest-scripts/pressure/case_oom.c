@@ -229,6 +229,69 @@ next:
 		tp_skip(run, TP_ARMED);
 }
 
+/* Without any memory, but for pages in the pool: reading the copies back fails. */
+static int tp_swapin(struct tp_run *run, struct tp_bo *bo)
+{
+	int ret;
+
+	tp_bo_lock(bo);
+	tp_make_fail(true);
+	ret = tp_bo_populate(bo, NULL);
+	tp_make_fail(false);
+	if (ret) {
+		tp_eq(run, ret, -ENOMEM, "swapin out of memory");
+		tp_check(run, !ttm_tt_is_populated(bo->base.ttm),
+			 "populated after a swapin that failed");
+		tp_check(run, bo->base.ttm->page_flags & TTM_TT_FLAG_SWAPPED,
+			 "a swapin that failed forgot the copy");
+		tp_balance(run, "swapin failed");
+		tp_eq(run, tp_bo_populate(bo, NULL), 0, "swapin again");
+	}
+	tp_populated(run, bo, "swapped in at last");
+	tp_bo_verify(run, bo, "swapped in at last");
+	tp_bo_unlock(bo);
+	return !!ret;
+}
+
+/*
+ * TTM's own swapin, out of memory: nothing is populated, and the copy stays what is
+ * asked for next. In a group (the script's) whose limit sends the copies to the disk.
+ */
+static void case_oom_swapin(struct tp_run *run)
+{
+	struct tp_bo_args args = {
+		.size = SZ_1M, .caching = ttm_write_combined, .watermark = true,
+	};
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct ttm_operation_ctx ctx = { };
+	struct tp_bo *bos[8] = { };
+	int i, failed = 0;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (i = 0; i < ARRAY_SIZE(bos) && !run->failed; i++) {
+		bos[i] = tp_fault_new(run, dev, &args);
+		if (!bos[i])
+			goto out;
+		tp_eq(run, ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL), bos[i]->nr,
+		      "pages swapped out");
+	}
+	/* The one whose turn it is went out first: its copy is no longer in memory. */
+	for (i = 0; i < 2 * ARRAY_SIZE(bos) && !run->failed; i++) {
+		failed += tp_swapin(run, bos[i % ARRAY_SIZE(bos)]);
+		tp_eq(run, ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL), bos[0]->nr,
+		      "pages swapped out again");
+	}
+out:
+	for (i = 0; i < ARRAY_SIZE(bos); i++)
+		tp_bo_put(bos[i]);
+	tp_dev_free(run, dev);
+	tp_metric(run, "failures", failed);
+	if (!run->failed && !failed)
+		tp_skip(run, "needs fail_page_alloc armed for the task (min-order 0)");
+}
+
 /* Moves that run out of memory on the way: the object stays, with its content. */
 static void case_oom_move(struct tp_run *run)
 {
@@ -470,6 +533,8 @@ const struct tp_case tp_cases_oom[] = {
 	  case_oom_shrink_move, NF },
 	{ "oom_restore", "I1,I5", "restore out of memory at each allocation in turn",
 	  case_oom_restore, NF },
+	{ "oom_swapin", "I1,I5", "(of swapin_fails) TTM's own swapin out of memory",
+	  case_oom_swapin, TP_NEED_SWAP | TP_NEED_FAULT | TP_NEED_PAT | TP_LOUD },
 	{ "oom_move", "I1,I6,I15", "moves out of memory at each allocation in turn", case_oom_move,
 	  TP_NEED_FAULT },
 	{ "oom_total", "I7,I15,I17", "no memory at all: walks end, nothing moves, no kill",

@@ -443,6 +443,41 @@ static void case_pool_many_orders(struct tp_run *run)
 
 #define NP TP_NEED_PAT
 
+/* Pages below 4 GiB have a limit, and a count, of their own; here every page is one. */
+static void case_dma32_limit(struct tp_run *run)
+{
+	static const char path[] = "/sys/module/ttm/parameters/dma32_pages_limit";
+	static const struct tp_dev_args dargs = { .dma32 = true };
+	struct tp_bo *keep[2] = { }, *bo;
+	struct tp_dev *dev;
+	int i, n;
+
+	if (tp_sysfs_write(path, "64")) {
+		tp_skip(run, "needs the parameter dma32_pages_limit of ttm");
+		return;
+	}
+	dev = tp_dev_new(run, &dargs);
+	if (!dev)
+		goto out;
+	for (i = 0; i < ARRAY_SIZE(keep); i++)
+		keep[i] = tp_pages(run, dev, 16, ttm_cached);
+	n = atomic_read(&dev->swap_notifies);
+	for (i = 0; i < 10 && !run->failed; i++) {
+		bo = tp_pages(run, dev, 32, i & 1 ? ttm_write_combined : ttm_cached);
+		tp_bo_put(bo);
+		tp_eq(run, atomic_read(&dev->swap_notifies) - n, 0,
+		      "swapouts at the limit of DMA32, round %d", i);
+	}
+	bo = tp_pages(run, dev, 33, ttm_cached);
+	tp_eq(run, atomic_read(&dev->swap_notifies) - n, 1, "swapouts beyond the limit of DMA32");
+	tp_bo_put(bo);
+	for (i = 0; i < ARRAY_SIZE(keep); i++)
+		tp_bo_put(keep[i]);
+	tp_dev_free(run, dev);
+out:
+	tp_sysfs_write(path, "2097152");
+}
+
 const struct tp_case tp_cases_pool[] = {
 	{ "pool_totals", "I12,I13", "freed pages lie in their pool, cleared, and come out again",
 	  case_pool_totals, NP },
@@ -454,6 +489,7 @@ const struct tp_case tp_cases_pool[] = {
 	  case_suspect_d_trigger, NP | TP_HIDDEN },
 	{ "pool_limit", "I12,I13", "page_pool_size is kept to", case_pool_limit, NP },
 	{ "pages_limit", "I14", "pages_limit is exact, whatever happened before", case_pages_limit, 0 },
+	{ "dma32_limit", "I14", "dma32_pages_limit is exact, too", case_dma32_limit, 0 },
 	{ "pages_limit_full", "I14", "over pages_limit with all pinned: it ends",
 	  case_pages_limit_full, 0 },
 	{ }

@@ -33,6 +33,13 @@
 #define TP_HAVE_GPU_STATS 0
 #endif
 
+/* 6.14: ttm_bo_access() for kernel code. */
+#if TP_KERNEL >= 6014
+#define TP_HAVE_ACCESS 1
+#else
+#define TP_HAVE_ACCESS 0
+#endif
+
 /* 6.19: allocation flags instead of two booleans; the beneficial order. */
 #if TP_KERNEL >= 6019
 #include <drm/ttm/ttm_allocation.h>

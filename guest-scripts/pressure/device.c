@@ -184,6 +184,8 @@ static int tp_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_operati
 		ttm_bo_move_null(tbo, new_mem);
 		return 0;
 	}
+	if (dev->by_memcpy)
+		return ttm_bo_move_memcpy(tbo, ctx, new_mem);
 	if (!old || from == to || (from == TTM_PL_SYSTEM && !has_data)) {
 		memset((char *)dev->vram + ((u64)new_mem->start << PAGE_SHIFT), 0,
 		       new_mem->size);
@@ -212,6 +214,19 @@ static int tp_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_operati
 	return 0;
 }
 
+/* For ttm_bo_move_memcpy(), which takes it for memory of the device where it says so. */
+static int tp_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *mem)
+{
+	struct tp_dev *dev = to_tp_dev(bdev);
+
+	if (mem->mem_type != TTM_PL_VRAM || !dev->by_memcpy)
+		return 0;
+	mem->bus.addr = (char *)dev->vram + ((u64)mem->start << PAGE_SHIFT);
+	mem->bus.is_iomem = true;
+	mem->bus.caching = ttm_cached;
+	return 0;
+}
+
 static void tp_swap_notify(struct ttm_buffer_object *tbo)
 {
 	atomic_inc(&to_tp_dev(tbo->bdev)->swap_notifies);
@@ -225,6 +240,7 @@ static const struct ttm_device_funcs tp_funcs = {
 	.eviction_valuable = ttm_bo_eviction_valuable,
 	.evict_flags = tp_evict_flags,
 	.move = tp_move,
+	.io_mem_reserve = tp_io_mem_reserve,
 	.swap_notify = tp_swap_notify,
 };
 

@@ -139,6 +139,8 @@ struct tp_dev {
 	/* Knobs of the shrinker. */
 	int writeback;
 	bool shrink_off;
+	/* Moves to and from VRAM are ttm_bo_move_memcpy()'s, and need no hop. */
+	bool by_memcpy;
 	/* The next moves that copy leave this fence behind (accelerated move). */
 	struct dma_fence *move_fence;
 	/* Times a walk of the scan came by, and the largest number for one object. */
