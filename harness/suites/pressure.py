@@ -162,7 +162,7 @@ _KNOWN_BUGS = (
     _bug(
         "f_dma_alloc", r"GPUActive in pages: expected 0, got -\d+", "pools of the DMA API drive GPUActive below zero"
     ),
-    _bug("h_memcpy", r"backed up, moved by memcpy: content of object", "ttm_bo_move_memcpy() clears what is backed up"),
+    _bug("h_memcpy", r"backed up, moved by memcpy: content of object", "ttm_bo_move_memcpy() clears what is out"),
     _bug("i_gutting", r"gutted while backed up, to be zeroed", "what is given up while it is backed up comes back"),
     _bug("j_ghost", r"objects more after a ghost could not be made", "a ghost that could not be made stays counted"),
     _bug("g_refused", r"the list it is on: expected 0, got -2", "purged and refused once, it is seen by no walk"),

@@ -15,7 +15,7 @@ _MERGED = (6, 15)
 DEVICES = ("tgl", "tgl-wc", "dg1", "bmg", "lnl", "lnl-suspend", "nvl", "all")
 
 KNOBS = (
-    KnobSpec("device", KnobForm.CHOICE, "the fake devices; without it tgl, dg1, lnl-suspend and nvl", choices=DEVICES),
+    KnobSpec("device", KnobForm.CHOICE, "the fake devices; else tgl, dg1, lnl-suspend and nvl", choices=DEVICES),
 )
 
 
