@@ -262,6 +262,12 @@ static int tp_hold_for_a_while(void *data)
 	return 0;
 }
 
+/* Up to 6.17 a fault holds the one, since then the other. */
+static int tp_refs(struct tp_bo *bo)
+{
+	return kref_read(&bo->base.kref) + kref_read(&bo->base.base.refcount);
+}
+
 /* Faults that wait for the lock of an object, with a signal pending, keep nothing of it. */
 static void case_map_contended(struct tp_run *run)
 {
@@ -277,7 +283,7 @@ static void case_map_contended(struct tp_run *run)
 	dev->shrink_off = true;
 	h.bo = tp_mapped_new(run, dev, words, &at);
 	if (h.bo)
-		refs = kref_read(&h.bo->base.kref);
+		refs = tp_refs(h.bo);
 	for (i = 0; h.bo && i < TP_MAPPED && !run->failed; i++) {
 		tp_user_is(run, at, i, words[i], "mapped");
 		ttm_bo_unmap_virtual(&h.bo->base);
@@ -293,7 +299,7 @@ static void case_map_contended(struct tp_run *run)
 		kthread_stop(task);
 	}
 	if (h.bo) {
-		tp_eq(run, kref_read(&h.bo->base.kref), refs, "references of a mapped object");
+		tp_eq(run, tp_refs(h.bo), refs, "references of a mapped object");
 		tp_mapped_free(run, h.bo, at);
 	}
 	tp_dev_free(run, dev);

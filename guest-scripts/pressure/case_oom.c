@@ -229,6 +229,52 @@ next:
 		tp_skip(run, TP_ARMED);
 }
 
+/*
+ * A block from the system, none of the next order to be had, then blocks from the pool:
+ * the attributes of the first are changed before those are taken.
+ */
+static void case_oom_pool_mix(struct tp_run *run)
+{
+	struct tp_bo_args small = { .size = 4 * SZ_4K };
+	struct tp_bo_args large = { .size = 24 * SZ_4K, .in_system = true };
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_bo *bos[8] = { }, *bo;
+	int i, k, mixed = 0;
+	long pooled;
+
+	for (k = 0; dev && k < 2 && !run->failed; k++) {
+		small.caching = k ? ttm_uncached : ttm_write_combined;
+		large.caching = small.caching;
+		dev = tp_dev_again(run, dev, small.caching);
+		if (!dev)
+			break;
+		dev->shrink_off = true;
+		for (i = 0; i < ARRAY_SIZE(bos); i++)
+			bos[i] = tp_bo_new(dev, &small, NULL);
+		for (i = 0; i < ARRAY_SIZE(bos); i++)
+			tp_bo_put(bos[i]);
+		pooled = tp_pool_total();
+		bo = tp_bo_new(dev, &large, NULL);
+		if (!tp_check(run, bo, "no object"))
+			break;
+		tp_bo_lock(bo);
+		tp_fail_nth(2);
+		tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate, with pages in the pool");
+		tp_fail_nth(0);
+		mixed += pooled - tp_pool_total();
+		tp_populated(run, bo, "of the system and of the pool");
+		bo->key = 0;
+		tp_bo_verify(run, bo, "of the system and of the pool");
+		tp_balance(run, "of the system and of the pool");
+		tp_bo_unlock(bo);
+		tp_bo_put(bo);
+	}
+	tp_dev_free(run, dev);
+	tp_metric(run, "from_pool", mixed);
+	if (!run->failed && mixed != 16)
+		tp_skip(run, TP_ARMED);
+}
+
 /* Without any memory, but for pages in the pool: reading the copies back fails. */
 static int tp_swapin(struct tp_run *run, struct tp_bo *bo)
 {
@@ -533,6 +579,8 @@ const struct tp_case tp_cases_oom[] = {
 	  case_oom_shrink_move, NF },
 	{ "oom_restore", "I1,I5", "restore out of memory at each allocation in turn",
 	  case_oom_restore, NF },
+	{ "oom_pool_mix", "I12", "blocks of the system, then of the pool, in one object",
+	  case_oom_pool_mix, TP_NEED_FAULT | TP_NEED_PAT },
 	{ "oom_swapin", "I1,I5", "(of swapin_fails) TTM's own swapin out of memory",
 	  case_oom_swapin, TP_NEED_SWAP | TP_NEED_FAULT | TP_NEED_PAT | TP_LOUD },
 	{ "oom_move", "I1,I6,I15", "moves out of memory at each allocation in turn", case_oom_move,

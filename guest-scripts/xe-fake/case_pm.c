@@ -84,3 +84,26 @@ void fake_case_asleep_purge(struct kunit *test)
 		fake_drop_all(fake);
 	}
 }
+
+/* Read by the CPU where it lay, an object has its metadata among its pages: it needs no copy. */
+void fake_case_asleep_system(struct kunit *test)
+{
+	struct fake *fake = fake_of(test);
+	unsigned long pages;
+
+	fake_make_many(fake, 4, SZ_256K);
+	fake_scan_all(fake, false);
+	fake_verify_all(fake);
+	KUNIT_EXPECT_EQ_MSG(test, fake_populated_objects(fake), 4, "objects read back");
+	pages = 4 * fake_pages(fake_nth(fake, 0));
+	fake_flush_wakeup(fake->xe);
+	fake_wait_asleep(fake);
+	/* A worker may wake it meanwhile; here it is too late for that. */
+	WRITE_ONCE(fake_slow_workers, true);
+	KUNIT_EXPECT_EQ_MSG(test, fake_scan(fake, GFP_KERNEL, pages, false, NULL), pages,
+			    "pages freed, the device asleep");
+	WRITE_ONCE(fake_slow_workers, false);
+	fake_flush_wakeup(fake->xe);
+	fake_expect_pages(fake, 0, 0, "all backed up");
+	fake_verify_all(fake);
+}

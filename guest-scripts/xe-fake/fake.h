@@ -203,6 +203,7 @@ void fake_case_asleep_direct(struct kunit *test);
 void fake_case_asleep_kswapd(struct kunit *test);
 void fake_case_asleep_d3cold(struct kunit *test);
 void fake_case_asleep_purge(struct kunit *test);
+void fake_case_asleep_system(struct kunit *test);
 void fake_case_partial(struct kunit *test);
 void fake_case_interrupted(struct kunit *test);
 void fake_case_interrupted_drop(struct kunit *test);

@@ -154,6 +154,8 @@ static const struct fake_case fake_cases[] = {
 		  "kswapd does not where that would reclaim itself"),
 	FAKE_CASE(asleep_purge, ANY, SLEEPS_COPIES,
 		  "purging wakes nobody"),
+	FAKE_CASE(asleep_system, SWAP, SLEEPS_COPIES,
+		  "what lies in system memory with its metadata goes all the same"),
 	FAKE_CASE(partial, SWAP, EVERY,
 		  "backups of which one half fails, restored and freed"),
 	FAKE_CASE(interrupted, SWAP, EVERY,
