@@ -602,6 +602,47 @@ static void case_suspect_f_dma_alloc(struct tp_run *run)
 	tp_dev_free(run, dev);
 }
 
+/*
+ * Pages of the DMA API are cached again when they have been through the pools. What the
+ * counters make of them is suspect_f_dma_alloc's; here it is set right.
+ */
+static void case_dma_alloc(struct tp_run *run)
+{
+	static const struct tp_dev_args dargs = { .dma_alloc = true };
+	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_counters was, is;
+	struct page *pages[16];
+	struct tp_bo *bo;
+	int k, i;
+
+	tp_counters_read(&was);
+	for (k = 0; dev && k < 3 && !run->failed; k++) {
+		struct tp_bo_args args = {
+			.caching = k, .dma = true, .watermark = true, .size = SZ_64K,
+		};
+
+		bo = tp_filled(run, dev, &args);
+		if (!bo)
+			break;
+		tp_bo_lock(bo);
+		for (i = 0; i < ARRAY_SIZE(pages); i++) {
+			pages[i] = bo->base.ttm->pages[i];
+			tp_attr_is(run, pages[i], tp_want_attr(k), "from the DMA API", bo->id, i);
+		}
+		tp_bo_verify(run, bo, "from the DMA API");
+		tp_bo_unlock(bo);
+		tp_bo_put(bo);
+		tp_dev_free(run, dev);
+		for (i = 0; i < ARRAY_SIZE(pages); i++)
+			tp_attr_is(run, pages[i], TP_ATTR_WB, "back from the DMA API", k, i);
+		dev = tp_dev_new(run, &dargs);
+	}
+	tp_dev_free(run, dev);
+	tp_counters_read(&is);
+	run->start.gpu_active += is.gpu_active - was.gpu_active;
+	run->start.gpu_reclaim += is.gpu_reclaim - was.gpu_reclaim;
+}
+
 /* Suspect (b): the file made for a ttm_tt that may not have one is lost. */
 static void case_suspect_b_setup(struct tp_run *run)
 {
@@ -631,6 +672,7 @@ static void case_suspect_b_setup(struct tp_run *run)
 #define case_suspect_a_dma	NULL
 #define case_suspect_b_setup	NULL
 #define case_suspect_f_dma_alloc	NULL
+#define case_dma_alloc			NULL
 #endif
 
 #define NS (TP_NEED_BACKUP | TP_NEED_SWAP)
@@ -643,6 +685,8 @@ const struct tp_case tp_cases_misc[] = {
 	  TP_NEED_PAT },
 	{ "imported", "I14,I16", "imported objects are never touched", case_imported, 0 },
 	{ "gutting", "I2,I6,I12", "pages given up come back as zeroes", case_gutting, TP_NEED_PAT },
+	{ "dma_alloc", "I1,I12", "pages of the DMA API: content, and cached at last",
+	  case_dma_alloc, TP_NEED_BACKUP | TP_NEED_PAT },
 	{ "move_memcpy", "I1", "moves by ttm_bo_move_memcpy()", case_move_memcpy, TP_NEED_PAT },
 	{ "suspect_h_memcpy", "I1", "... of a backed-up object keep its content",
 	  case_suspect_h_memcpy, TP_NEED_BACKUP | TP_NEED_SWAP | TP_HIDDEN | TP_NEED_PAT },
