@@ -37,7 +37,9 @@ def context_runs(text: str) -> list[int]:
 @pytest.mark.parametrize("folder", [TTM, XE], ids=lambda path: path.name)
 def test_every_patch_is_described_and_every_description_has_a_patch(folder: Path) -> None:
     described = [control.patch.name for control in read_controls(folder)]
-    assert described == sorted(path.name for path in folder.glob("*.patch"))
+    assert described == sorted(
+        (path.name for path in folder.glob("*.patch")), key=lambda name: int(name.split("-")[0])
+    )
 
 
 def test_each_suite_with_controls_has_a_folder_of_them() -> None:
