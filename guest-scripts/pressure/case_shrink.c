@@ -328,6 +328,46 @@ static void case_busy_signal(struct tp_run *run)
 	tp_dev_free(run, dev);
 }
 
+struct tp_relief {
+	struct delayed_work work;
+	struct tp_bo *bo;
+};
+
+static void tp_relieve(struct work_struct *work)
+{
+	tp_bo_idle(container_of(to_delayed_work(work), struct tp_relief, work)->bo);
+}
+
+/* Nobody waits for ever: TTM gives up after 15 s, and says so. */
+static void case_busy_timeout(struct tp_run *run)
+{
+	struct tp_bo_args args = { .size = 9 * SZ_4K, .caching = ttm_cached };
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct ttm_operation_ctx ctx = { };
+	struct tp_relief relief;
+	int ret;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	relief.bo = tp_filled(run, dev, &args);
+	if (!relief.bo)
+		goto out;
+	INIT_DELAYED_WORK_ONSTACK(&relief.work, tp_relieve);
+	tp_bo_lock(relief.bo);
+	tp_bo_busy(relief.bo);
+	schedule_delayed_work(&relief.work, 60 * HZ);
+	ret = ttm_bo_wait_ctx(&relief.bo->base, &ctx);
+	tp_eq(run, ret, -EBUSY, "a wait in vain");
+	tp_populated(run, relief.bo, "waited for in vain");
+	flush_delayed_work(&relief.work);
+	destroy_delayed_work_on_stack(&relief.work);
+	tp_bo_unlock(relief.bo);
+	tp_bo_put(relief.bo);
+out:
+	tp_dev_free(run, dev);
+}
+
 static void case_pinned(struct tp_run *run)
 {
 	struct tp_bo_args args = { .size = 9 * SZ_4K, .caching = ttm_cached };
@@ -639,6 +679,7 @@ const struct tp_case tp_cases_shrink[] = {
 	{ "busy_nowait", "I9,I16", "a busy object is left alone by who may not wait",
 	  case_busy_nowait, NS },
 	{ "busy_wait", "I9", "a busy object is waited for by who may", case_busy_wait, NS },
+	{ "busy_timeout", "I9", "a wait that is in vain ends, and says so", case_busy_timeout, 0 },
 	{ "busy_signal", "I5,I9", "a real signal ends a wait, if it may", case_busy_signal,
 	  NS | TP_NEED_PAT },
 	{ "pinned", "I15,I16", "a pinned object is never backed up", case_pinned, NS },

@@ -83,7 +83,7 @@ SUITE = Suite(
     arguments=(),
     symbols=("DRM_TTM", "DEBUG_FS", "SWAP"),
     requirements=(
-        Requirement("pressure.*", 97, since=(7, 2), swap=True),
+        Requirement("pressure.*", 98, since=(7, 2), swap=True),
         Requirement("pressure.*", 68, since=_MERGED, swap=True),
         Requirement("pressure.*", 44, since=(7, 2), swap=False),
         Requirement("pressure.*", 39, since=_MERGED, swap=False),
