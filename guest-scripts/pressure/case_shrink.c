@@ -663,6 +663,7 @@ out:
 #define case_busy_nowait	NULL
 #define case_busy_wait	NULL
 #define case_busy_signal	NULL
+#define case_busy_timeout	NULL
 #define case_pinned		NULL
 #define case_noswap_backup	NULL
 #define case_noswap_scan	NULL
@@ -679,7 +680,8 @@ const struct tp_case tp_cases_shrink[] = {
 	{ "busy_nowait", "I9,I16", "a busy object is left alone by who may not wait",
 	  case_busy_nowait, NS },
 	{ "busy_wait", "I9", "a busy object is waited for by who may", case_busy_wait, NS },
-	{ "busy_timeout", "I9", "a wait that is in vain ends, and says so", case_busy_timeout, 0 },
+	{ "busy_timeout", "I9", "a wait that is in vain ends, and says so", case_busy_timeout,
+	  TP_NEED_BACKUP },
 	{ "busy_signal", "I5,I9", "a real signal ends a wait, if it may", case_busy_signal,
 	  NS | TP_NEED_PAT },
 	{ "pinned", "I15,I16", "a pinned object is never backed up", case_pinned, NS },
