@@ -3,10 +3,10 @@
  * Processes with buffer objects of xe, through its own ioctls:
  *   xe_objects NODE wb|wc MIB OBJECT_KIB PROCESSES SEED [kill|purged]
  * Each process creates, maps and fills its share of MIB, waits for the others to
- * have done so, then reads all of it back word by word, twice, with objects of
- * its own that come and go meanwhile.
- * With "kill" every second one is killed at a point of its work that the seed
- * says; it must leave nothing behind.
+ * have done so, then reads all of it back word by word, with objects of its own
+ * that come and go meanwhile.
+ * With "kill" all is read twice, and every second one is killed at a point of its
+ * work that the seed says; it must leave nothing behind.
  * With "purged" each process fills its objects, makes one more as the sign of it,
  * and looks at them until they are gone: before that they hold what was written,
  * afterwards there is SIGBUS.
@@ -59,6 +59,7 @@ static uint16_t caching;
 static size_t size, count;
 static uint64_t seed;
 static unsigned long processes;
+static int rounds = 1;		/* of reading */
 static int purged;		/* the objects will be */
 static size_t *progress;	/* objects filled or read, for all to see */
 static size_t *done;		/* those of this process */
@@ -201,7 +202,7 @@ static void work(void)
 	if (purged)
 		see_them_go(objects, fd);
 	wait_for_all();
-	for (round = 0; round < 2; round++) {
+	for (round = 0; round < rounds; round++) {
 		for (i = 0; i < count; i++) {
 			verify(&objects[i], i);
 			__atomic_add_fetch(done, 1, __ATOMIC_RELAXED);
@@ -261,6 +262,7 @@ int main(int argc, char **argv)
 	processes = strtoul(argv[5], NULL, 0);
 	seed = strtoull(argv[6], NULL, 0);
 	kills = argc > 7 && !strcmp(argv[7], "kill");
+	rounds += kills;
 	purged = argc > 7 && !strcmp(argv[7], "purged");
 	children = calloc(processes, sizeof(*children));
 	progress = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -695,7 +695,7 @@ const struct tp_case tp_cases_misc[] = {
 	{ "suspect_j_ghost", "I6", "a ghost that could not be made is not counted",
 	  case_suspect_j_ghost, TP_NEED_FAULT | TP_HIDDEN },
 	{ "huge_backup", "I1", "(of shmem_huge) backups in pages of 2 MiB", case_huge_backup,
-	  TP_NEED_BACKUP | TP_NEED_SWAP | TP_NEED_PAT },
+	  TP_NEED_BACKUP | TP_NEED_SWAP | TP_NEED_PAT | TP_LOUD },
 	{ "memcg_backup", "I3,I11,I17", "(of group_full) backups charged to a group that is full",
 	  case_memcg_backup, TP_NEED_BACKUP | TP_NEED_SWAP },
 	{ "kernel_objects", "I1", "objects of the kernel, out and back", case_kernel_objects, 0 },

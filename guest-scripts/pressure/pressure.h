@@ -93,6 +93,7 @@ struct tp_run {
 	char skip[120];
 	bool finished;
 	bool leak_checked;
+	int looks;	/* at the number of open files, after the case */
 	/* Counters are compared only where nobody else moves them. */
 	bool quiet;
 };
