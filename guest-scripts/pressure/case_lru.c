@@ -516,28 +516,17 @@ out:
 }
 
 /* Everything out at once, as before hibernation. */
-struct tp_later {
-	struct delayed_work work;
-	struct tp_bo *bo;
-};
-
-static void tp_idle_later(struct work_struct *work)
-{
-	tp_bo_idle(container_of(to_delayed_work(work), struct tp_later, work)->bo);
-}
-
 static void case_hibernation(struct tp_run *run)
 {
 	struct tp_dev *dev = tp_dev_new(run, NULL);
 	struct ttm_lru_bulk_move bulk;
-	struct tp_bo *bos[12] = { }, *owner;
+	struct tp_bo *bos[12] = { }, *owner, *busy;
 	struct tp_bo_args plain = { .caching = ttm_cached, .watermark = true };
-	struct tp_later later = { };
+	struct tp_later later;
 	int i;
 
 	if (!dev)
 		return;
-	INIT_DELAYED_WORK_ONSTACK(&later.work, tp_idle_later);
 	ttm_lru_bulk_move_init(&bulk);
 	owner = tp_filled(run, dev, &plain);
 	if (!owner)
@@ -553,12 +542,12 @@ static void case_hibernation(struct tp_run *run)
 	}
 	tp_bo_unlock(owner);
 	/* Busy for a moment: that is waited for. */
-	later.bo = tp_filled(run, dev, &plain);
-	if (later.bo) {
-		tp_bo_lock(later.bo);
-		tp_bo_busy(later.bo);
-		tp_bo_unlock(later.bo);
-		schedule_delayed_work(&later.work, HZ / 5);
+	busy = tp_filled(run, dev, &plain);
+	if (busy) {
+		tp_bo_lock(busy);
+		tp_bo_busy(busy);
+		tp_bo_unlock(busy);
+		tp_later_idle(&later, busy, HZ / 5);
 	}
 #if TP_HAVE_BACKUP
 	tp_eq(run, ttm_device_prepare_hibernation(&dev->bdev), 0, "prepare for hibernation");
@@ -572,13 +561,12 @@ static void case_hibernation(struct tp_run *run)
 		tp_check(run, i < 100, "swapout does not end");
 	}
 #endif
-	flush_delayed_work(&later.work);
-	destroy_delayed_work_on_stack(&later.work);
-	if (later.bo) {
-		tp_bo_lock(later.bo);
-		tp_swapped(run, later.bo, "for hibernation, busy at first");
-		tp_bo_unlock(later.bo);
-		tp_bo_put(later.bo);
+	if (busy) {
+		tp_later_end(&later);
+		tp_bo_lock(busy);
+		tp_swapped(run, busy, "for hibernation, busy at first");
+		tp_bo_unlock(busy);
+		tp_bo_put(busy);
 	}
 	tp_bo_lock(owner);
 	tp_swapped(run, owner, "for hibernation");

@@ -425,16 +425,6 @@ static void case_suspect_i_gutting(struct tp_run *run)
 	tp_dev_free(run, dev);
 }
 
-struct tp_later {
-	struct delayed_work work;
-	struct tp_bo *bo;
-};
-
-static void tp_idle_later(struct work_struct *work)
-{
-	tp_bo_idle(container_of(to_delayed_work(work), struct tp_later, work)->bo);
-}
-
 /* A ghost that cannot be made, at each allocation in turn, is not counted. */
 static void case_suspect_j_ghost(struct tp_run *run)
 {
@@ -444,13 +434,12 @@ static void case_suspect_j_ghost(struct tp_run *run)
 	struct ttm_placement none = { };
 	struct tp_counters was, is;
 	int n, ret = -ENOMEM, failed = 0;
-	struct tp_later later = { };
+	struct tp_later later;
 	struct tp_bo *bo;
 
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	INIT_DELAYED_WORK_ONSTACK(&later.work, tp_idle_later);
 	for (n = 1; n < 20 && ret && !run->failed; n++) {
 		bo = tp_filled(run, dev, &args);
 		if (!bo)
@@ -459,8 +448,7 @@ static void case_suspect_j_ghost(struct tp_run *run)
 		tp_bo_busy(bo);
 		tp_counters_read(&was);
 		/* Where not even the fences can be copied, TTM waits for the object. */
-		later.bo = bo;
-		schedule_delayed_work(&later.work, HZ / 2);
+		tp_later_idle(&later, bo, HZ / 2);
 		tp_fail_nth(n);
 		ret = ttm_bo_validate(&bo->base, &none, &ctx);
 		tp_fail_nth(0);
@@ -469,12 +457,11 @@ static void case_suspect_j_ghost(struct tp_run *run)
 		if (ret)
 			tp_eq(run, is.bo_count - was.bo_count, 0,
 			      "objects more after a ghost could not be made, at %d", n);
-		flush_delayed_work(&later.work);
+		tp_later_end(&later);
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 		flush_workqueue(dev->bdev.wq);
 	}
-	destroy_delayed_work_on_stack(&later.work);
 	tp_dev_free(run, dev);
 	if (!run->failed && !failed)
 		tp_skip(run, "needs failslab armed (ignore-gfp-wait N)");

@@ -449,10 +449,13 @@ static void case_dma32_limit(struct tp_run *run)
 	static const char path[] = "/sys/module/ttm/parameters/dma32_pages_limit";
 	static const struct tp_dev_args dargs = { .dma32 = true };
 	struct tp_bo *keep[2] = { }, *bo;
+	long limit = tp_read_number(path);
 	struct tp_dev *dev;
+	char old[24];
 	int i, n;
 
-	if (tp_sysfs_write(path, "64")) {
+	snprintf(old, sizeof(old), "%ld", limit);
+	if (limit < 0 || tp_sysfs_write(path, "64")) {
 		tp_skip(run, "needs the parameter dma32_pages_limit of ttm");
 		return;
 	}
@@ -475,7 +478,7 @@ static void case_dma32_limit(struct tp_run *run)
 		tp_bo_put(keep[i]);
 	tp_dev_free(run, dev);
 out:
-	tp_sysfs_write(path, "2097152");
+	tp_sysfs_write(path, old);
 }
 
 const struct tp_case tp_cases_pool[] = {

@@ -5,7 +5,6 @@
 #include <linux/hrtimer.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
-#include <linux/workqueue.h>
 
 #include "pressure.h"
 
@@ -180,35 +179,18 @@ static void case_busy_nowait(struct tp_run *run)
 	tp_dev_free(run, dev);
 }
 
-struct tp_later {
-	struct delayed_work work;
-	struct dma_fence *fence;
-	struct task_struct *signal;
-};
-
-static void tp_later_fn(struct work_struct *work)
-{
-	struct tp_later *l = container_of(work, struct tp_later, work.work);
-
-	if (l->signal)
-		send_sig(SIGUSR1, l->signal, 1);
-	if (l->fence)
-		dma_fence_signal(l->fence);
-}
-
 /* One who waits gets it, and not before the fence is signalled. */
 static void case_busy_wait(struct tp_run *run)
 {
 	struct tp_bo_args args = { .size = 9 * SZ_4K, .caching = ttm_cached, .dma = true };
 	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct tp_later later = { };
 	struct ttm_operation_ctx wait = { };
+	struct tp_later later;
 	int k;
 
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	INIT_DELAYED_WORK_ONSTACK(&later.work, tp_later_fn);
 	for (k = 0; k < 3 && !run->failed; k++) {
 		struct tp_bo *bo;
 		u64 t0;
@@ -221,15 +203,14 @@ static void case_busy_wait(struct tp_run *run)
 		if (k == 2)
 			tp_bo_set_purgeable(bo, true);
 		tp_bo_busy(bo);
-		later.fence = bo->fence;
 		t0 = ktime_get_ns();
-		schedule_delayed_work(&later.work, msecs_to_jiffies(60));
+		tp_later_idle(&later, bo, msecs_to_jiffies(60));
 		tp_eq(run, tp_bo_backup(&bo->base, &wait, k == 2, false, true), bo->nr,
 		      "pages of a busy object one waits for");
 		tp_check(run, ktime_get_ns() - t0 > 30 * NSEC_PER_MSEC,
 			 "nobody waited for the fence");
 		tp_check(run, dma_fence_is_signaled(bo->fence), "the fence is not signalled");
-		cancel_delayed_work_sync(&later.work);
+		tp_later_end(&later);
 		if (k == 2)
 			tp_purged(run, bo, "waited for");
 		else
@@ -237,7 +218,6 @@ static void case_busy_wait(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	destroy_delayed_work_on_stack(&later.work);
 	tp_dev_free(run, dev);
 }
 
@@ -328,43 +308,29 @@ static void case_busy_signal(struct tp_run *run)
 	tp_dev_free(run, dev);
 }
 
-struct tp_relief {
-	struct delayed_work work;
-	struct tp_bo *bo;
-};
-
-static void tp_relieve(struct work_struct *work)
-{
-	tp_bo_idle(container_of(to_delayed_work(work), struct tp_relief, work)->bo);
-}
-
 /* Nobody waits for ever: TTM gives up after 15 s, and says so. */
 static void case_busy_timeout(struct tp_run *run)
 {
 	struct tp_bo_args args = { .size = 9 * SZ_4K, .caching = ttm_cached };
 	struct tp_dev *dev = tp_dev_new(run, NULL);
 	struct ttm_operation_ctx ctx = { };
-	struct tp_relief relief;
-	int ret;
+	struct tp_later later;
+	struct tp_bo *bo;
 
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	relief.bo = tp_filled(run, dev, &args);
-	if (!relief.bo)
-		goto out;
-	INIT_DELAYED_WORK_ONSTACK(&relief.work, tp_relieve);
-	tp_bo_lock(relief.bo);
-	tp_bo_busy(relief.bo);
-	schedule_delayed_work(&relief.work, 60 * HZ);
-	ret = ttm_bo_wait_ctx(&relief.bo->base, &ctx);
-	tp_eq(run, ret, -EBUSY, "a wait in vain");
-	tp_populated(run, relief.bo, "waited for in vain");
-	flush_delayed_work(&relief.work);
-	destroy_delayed_work_on_stack(&relief.work);
-	tp_bo_unlock(relief.bo);
-	tp_bo_put(relief.bo);
-out:
+	bo = tp_filled(run, dev, &args);
+	if (bo) {
+		tp_bo_lock(bo);
+		tp_bo_busy(bo);
+		tp_later_idle(&later, bo, 60 * HZ);
+		tp_eq(run, ttm_bo_wait_ctx(&bo->base, &ctx), -EBUSY, "a wait in vain");
+		tp_populated(run, bo, "waited for in vain");
+		tp_later_end(&later);
+		tp_bo_unlock(bo);
+		tp_bo_put(bo);
+	}
 	tp_dev_free(run, dev);
 }
 

@@ -554,6 +554,25 @@ void tp_bo_idle(struct tp_bo *bo)
 		dma_fence_signal(bo->fence);
 }
 
+static void tp_later_fn(struct work_struct *work)
+{
+	tp_bo_idle(container_of(to_delayed_work(work), struct tp_later, work)->bo);
+}
+
+/* In so many jiffies, or at the end of it; the object stays until then. */
+void tp_later_idle(struct tp_later *later, struct tp_bo *bo, unsigned long delay)
+{
+	later->bo = bo;
+	INIT_DELAYED_WORK_ONSTACK(&later->work, tp_later_fn);
+	schedule_delayed_work(&later->work, delay);
+}
+
+void tp_later_end(struct tp_later *later)
+{
+	flush_delayed_work(&later->work);
+	destroy_delayed_work_on_stack(&later->work);
+}
+
 /* ---- content ---- */
 
 static u64 tp_mix(u64 x)

@@ -74,7 +74,7 @@ int tp_sysfs_write(const char *path, const char *text)
 }
 
 /* A number at the start of a file of proc or sysfs; -1 where there is none. */
-static long tp_read_number(const char *path)
+long tp_read_number(const char *path)
 {
 	struct file *f = filp_open(path, O_RDONLY, 0);
 	char text[32] = { };

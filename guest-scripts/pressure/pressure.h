@@ -12,6 +12,7 @@
 #include <linux/shrinker.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
 #include <drm/drm_device.h>
 #include "compat.h"
 
@@ -190,6 +191,12 @@ struct tp_tt {
 	bool dma;
 };
 
+/* A busy object that will be idle, whatever its waiter does. */
+struct tp_later {
+	struct delayed_work work;
+	struct tp_bo *bo;
+};
+
 static inline struct tp_bo *to_tp_bo(struct ttm_buffer_object *bo)
 {
 	return container_of(bo, struct tp_bo, base);
@@ -275,6 +282,8 @@ long tp_bo_backup(struct ttm_buffer_object *tbo, struct ttm_operation_ctx *ctx,
 void tp_bo_set_purgeable(struct tp_bo *bo, bool purgeable);
 void tp_bo_busy(struct tp_bo *bo);
 void tp_bo_idle(struct tp_bo *bo);
+void tp_later_idle(struct tp_later *later, struct tp_bo *bo, unsigned long delay);
+void tp_later_end(struct tp_later *later);
 void tp_bo_fill(struct tp_bo *bo, u64 key);
 bool tp_bo_verify(struct tp_run *run, struct tp_bo *bo, const char *when);
 bool tp_page_verify(struct tp_run *run, struct tp_bo *bo, pgoff_t i,
@@ -291,6 +300,7 @@ bool tp_pool_footer(unsigned long *total, unsigned long *limit);
 bool tp_pool_orders(unsigned long *wc, unsigned long *uc, unsigned long *sum);
 int tp_debugfs_show(const char *path, char *buf, size_t len);
 int tp_sysfs_write(const char *path, const char *text);
+long tp_read_number(const char *path);
 enum { TP_ATTR_WB, TP_ATTR_WC, TP_ATTR_UC, TP_ATTR_ODD, TP_ATTR_UNKNOWN };
 
 /*

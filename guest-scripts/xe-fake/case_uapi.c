@@ -86,6 +86,19 @@ static void run_beside(struct work_struct *work)
 	WRITE_ONCE(beside->ended, true);
 }
 
+/* The object of that handle, or of the next that there is, with a reference. */
+static struct drm_gem_object *object_from(struct drm_file *file, int *handle)
+{
+	struct drm_gem_object *gem;
+
+	spin_lock(&file->table_lock);
+	gem = idr_get_next(&file->object_idr, handle);
+	if (gem)
+		drm_gem_object_get(gem);
+	spin_unlock(&file->table_lock);
+	return gem;
+}
+
 /* The objects of all processes that have the device open; advice for each, where it is asked for. */
 static unsigned int objects_of_users(struct fake *fake, bool dontneed)
 {
@@ -98,12 +111,12 @@ static unsigned int objects_of_users(struct fake *fake, bool dontneed)
 
 	mutex_lock(&drm->filelist_mutex);
 	list_for_each_entry(file, &drm->filelist, lhead) {
-		/* They only wait here: nobody takes a handle away. */
-		idr_for_each_entry(&file->object_idr, gem, handle) {
+		for (handle = 0; (gem = object_from(file, &handle)); handle++) {
 			n++;
 			obj.bo = gem_to_xe_bo(gem);
 			if (dontneed)
 				fake_advise(&obj, XE_MADV_PURGEABLE_DONTNEED);
+			drm_gem_object_put(gem);
 		}
 	}
 	mutex_unlock(&drm->filelist_mutex);
