@@ -85,7 +85,7 @@ static void tp_full_restore(struct tp_full *f)
 	int i = 0, tries, ret;
 
 	/* What others, or an object that did not fit, have let go meanwhile. */
-	while (tp_guard_take(&f->guard))
+	while (tp_guard_take(&f->guard, TP_GUARD_GFP))
 		;
 	for (tries = 0; tries < TP_TRIES && i < ARRAY_SIZE(f->out); tries++) {
 		if (tp_full_own(f) || tp_guard_used(&f->guard, 6))

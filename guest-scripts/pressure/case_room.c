@@ -21,14 +21,23 @@ static void tp_fill_room(struct tp_guard *g, unsigned long left)
 {
 	unsigned int flags = memalloc_noreclaim_save();
 
-	while (tp_free_pages() > left && !atomic_read(&g->others) && tp_guard_take(g))
+	while (tp_free_pages() > left && !atomic_read(&g->others) && tp_guard_take(g, TP_GUARD_GFP))
 		;
 	memalloc_noreclaim_restore(flags);
 }
 
+/* Takes pages until, in each zone, only such are left as no __GFP_HIGH gets. */
+static void tp_fill_to_reserves(struct tp_guard *g)
+{
+	while (!atomic_read(&g->others) &&
+	       (tp_guard_take(g, TP_GUARD_GFP) || tp_guard_take(g, GFP_ATOMIC)))
+		;
+}
+
 /*
- * What backup returned with that much room, in the context of reclaim. Whoever
- * else is out of memory meanwhile gets all of it, and there is too much room.
+ * What backup returned with that much room (0: with the reserves), in the context
+ * of reclaim. Whoever else is out of memory meanwhile gets all of it, and there is
+ * too much room.
  */
 static long tp_backup_in(struct tp_bo *bo, unsigned long room, bool *alone)
 {
@@ -37,7 +46,10 @@ static long tp_backup_in(struct tp_bo *bo, unsigned long room, bool *alone)
 	long ret;
 
 	tp_guard_start(&guard, ULONG_MAX);
-	tp_fill_room(&guard, room);
+	if (room)
+		tp_fill_room(&guard, room);
+	else
+		tp_fill_to_reserves(&guard);
 	flags = memalloc_noreclaim_save();
 	ret = tp_bo_backup(&bo->base, NULL, false, false, false);
 	memalloc_noreclaim_restore(flags);
@@ -94,7 +106,76 @@ out:
 	tp_dev_free(run, dev);
 }
 
+/* With the reserves that large, there is always room for a block in them. */
+#define TP_RESERVES	SZ_16M
+#define TP_MIN_FREE	"/proc/sys/vm/min_free_kbytes"
+
+/* Backs up an object of that size out of the reserves, as it is next to nothing else that is free. */
+static long tp_backup_reserves(struct tp_run *run, struct tp_dev *dev, u64 size, bool *alone)
+{
+	struct tp_bo_args args = { .size = size, .caching = ttm_cached, .in_system = true };
+	struct tp_bo *bo = tp_bo_new(dev, &args, NULL);
+	long ret;
+
+	*alone = true;
+	if (!tp_check(run, bo, "no object"))
+		return 0;
+	tp_bo_lock(bo);
+	tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
+	tp_bo_fill(bo, 1 + tp_rand(run, 1000));
+	ret = tp_backup_in(bo, 0, alone);
+	if (ret > 0)
+		tp_backed(run, bo, ret, "backed up out of the reserves");
+	else
+		tp_populated(run, bo, "not backed up out of the reserves");
+	tp_eq(run, tp_bo_populate(bo, NULL), 0, "restore");
+	tp_bo_verify(run, bo, "backed up, or not, out of the reserves");
+	tp_bo_unlock(bo);
+	tp_bo_put(bo);
+	return ret;
+}
+
+/*
+ * A page frees another as soon as it is copied and may use the reserves for it. A
+ * block needs a lot of pages before it gives one, and may not.
+ */
+static void case_backup_reserves(struct tp_run *run)
+{
+	long before = tp_read_number(TP_MIN_FREE), page = 0, block = 0;
+	bool alone = false, refused = false;
+	struct tp_dev *dev;
+	char text[24];
+	int rounds;
+
+	snprintf(text, sizeof(text), "%u", TP_RESERVES >> 10);
+	if (before < 0 || tp_sysfs_write(TP_MIN_FREE, text)) {
+		tp_skip(run, "needs " TP_MIN_FREE);
+		return;
+	}
+	dev = tp_dev_new(run, NULL);
+	if (!dev)
+		goto out;
+	dev->shrink_off = true;
+	for (rounds = 0; rounds < 2 * TP_ROUNDS && !refused && !run->failed; rounds++) {
+		page = tp_backup_reserves(run, dev, PAGE_SIZE, &alone);
+		if (alone && !run->failed)
+			tp_eq(run, page, 1, "pages backed up out of the reserves");
+		/* What others free meanwhile may do for a block, but not each time. */
+		block = tp_backup_reserves(run, dev, SZ_2M, &alone);
+		refused = block <= 0;
+	}
+	tp_check(run, run->failed || refused,
+		 "a block of 2 MiB is copied into the reserves, %d times of %d", rounds, rounds);
+	tp_metric(run, "rounds", rounds);
+	tp_dev_free(run, dev);
+out:
+	snprintf(text, sizeof(text), "%ld", before);
+	tp_sysfs_write(TP_MIN_FREE, text);
+}
+
 const struct tp_case tp_cases_room[] = {
+	{ "backup_reserves", "I17,I18", "the reserves are for copies of pages, not of blocks",
+	  case_backup_reserves, TP_NEED_BACKUP | TP_NEED_SWAP | TP_LOUD },
 	{ "backup_large", "I17,I18", "an object larger than the free memory is backed up whole",
 	  case_backup_large, TP_NEED_BACKUP | TP_NEED_SWAP | TP_LOUD },
 	{ }

@@ -64,7 +64,7 @@ void tp_guard_start(struct tp_guard *g, unsigned long portion)
 void tp_guard_set_aside(struct tp_guard *g)
 {
 	g->portion = clamp(totalram_pages() / 128, 512UL, 4096UL);
-	while (g->left < TP_PORTIONS * g->portion && tp_guard_take(g))
+	while (g->left < TP_PORTIONS * g->portion && tp_guard_take(g, TP_GUARD_GFP))
 		;
 	g->set_aside = g->left;
 }
@@ -82,9 +82,9 @@ void tp_guard_end(struct tp_guard *g)
 }
 
 /* Whether a page could be set aside; nobody is killed for it. */
-bool tp_guard_take(struct tp_guard *g)
+bool tp_guard_take(struct tp_guard *g, gfp_t gfp)
 {
-	struct page *p = alloc_page(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+	struct page *p = alloc_page(gfp | __GFP_NOWARN);
 
 	if (!p)
 		return false;

@@ -383,6 +383,7 @@ unsigned long tp_trigger_count(struct tp_dev *dev, gfp_t gfp);
 void tp_trigger_scan(struct tp_dev *dev, struct tp_scan *s);
 
 /* guard.c */
+#define TP_GUARD_GFP	(GFP_KERNEL | __GFP_NORETRY)	/* reclaims, calls no OOM killer */
 struct tp_guard {
 	struct notifier_block nb;
 	struct task_struct *task;	/* who may not call the OOM killer */
@@ -395,7 +396,7 @@ struct tp_guard {
 void tp_guard_start(struct tp_guard *g, unsigned long portion);
 void tp_guard_set_aside(struct tp_guard *g);
 void tp_guard_end(struct tp_guard *g);
-bool tp_guard_take(struct tp_guard *g);
+bool tp_guard_take(struct tp_guard *g, gfp_t gfp);
 unsigned long tp_guard_give(struct tp_guard *g, unsigned long nr);
 bool tp_guard_used(struct tp_guard *g, unsigned int eighths);
 
