@@ -153,6 +153,8 @@ struct tp_load {
 struct tp_group {
 	struct ttm_lru_bulk_move bulk;
 	struct tp_bo *owner;
+	/* Members that no shrinker takes, in system memory and in TT; see suspect_bulk_walk. */
+	struct tp_bo *stay[2];
 };
 
 /* Allocations of the load fail by chance, as the attributes were armed: it hears -ENOMEM. */
@@ -435,6 +437,27 @@ static void tp_events(unsigned long *oom, unsigned long *in, unsigned long *out)
 #endif
 }
 
+static bool tp_group_init(struct tp_load *l, struct tp_group *g)
+{
+	struct tp_bo_args args = { .size = PAGE_SIZE, .caching = ttm_cached };
+	int i;
+
+	ttm_lru_bulk_move_init(&g->bulk);
+	g->owner = tp_bo_new(l->dev, &args, NULL);
+	if (!g->owner)
+		return false;
+	args.watermark = true;
+	args.resv = g->owner->base.base.resv;
+	args.bulk = &g->bulk;
+	tp_bo_lock(g->owner);
+	for (i = 0; i < ARRAY_SIZE(g->stay); i++) {
+		args.in_system = !i;
+		g->stay[i] = tp_bo_new(l->dev, &args, NULL);
+	}
+	tp_bo_unlock(g->owner);
+	return g->stay[0] && g->stay[1];
+}
+
 static bool tp_load_init(struct tp_load *l, struct tp_run *run, const struct tp_plan *plan,
 			 u64 bytes, int i)
 {
@@ -452,11 +475,7 @@ static bool tp_load_init(struct tp_load *l, struct tp_run *run, const struct tp_
 		return true;
 	l->groups = kvcalloc(TP_GROUPS, sizeof(*l->groups), GFP_KERNEL);
 	for (i = 0; l->groups && i < TP_GROUPS; i++) {
-		struct tp_bo_args args = { .size = PAGE_SIZE, .caching = ttm_cached };
-
-		ttm_lru_bulk_move_init(&l->groups[i].bulk);
-		l->groups[i].owner = tp_bo_new(l->dev, &args, NULL);
-		if (!l->groups[i].owner)
+		if (!tp_group_init(l, &l->groups[i]))
 			return false;
 	}
 	return l->groups;
@@ -469,6 +488,8 @@ static void tp_load_fini(struct tp_load *l)
 	for (i = 0; l->groups && i < TP_GROUPS; i++) {
 		if (TP_HAVE_BACKUP)
 			tp_bulk_check(l->run, l->dev, &l->groups[i].bulk, "after the load");
+		tp_bo_put(l->groups[i].stay[0]);
+		tp_bo_put(l->groups[i].stay[1]);
 		ttm_lru_bulk_move_fini(&l->dev->bdev, &l->groups[i].bulk);
 		tp_bo_put(l->groups[i].owner);
 	}

@@ -328,6 +328,67 @@ static void case_suspect_bulk_empty(struct tp_run *run)
 	tp_dev_free(run, dev);
 }
 
+/*
+ * The same root: a walk that stands in a bulk move is taken along to the end of
+ * it by ttm_lru_bulk_move_tail(). Where the last member is on the unevictable
+ * list, the walk goes on there, and for ever: it looks for the end of another
+ * list, with the lock of all lists held. Here it is only asked where it stands.
+ */
+static void case_suspect_bulk_walk(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_bo_args plain = { .caching = ttm_cached };
+	struct ttm_operation_ctx ctx = { .no_wait_gpu = true };
+	struct ttm_lru_walk_arg arg = { .ctx = &ctx, .trylock_only = true };
+	struct ttm_buffer_object *tbo;
+	struct ttm_lru_bulk_move bulk;
+	struct ttm_bo_lru_cursor curs;
+	struct tp_bo *bos[2] = { }, *owner;
+	int i, stands = TP_LRU_NONE;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	ttm_lru_bulk_move_init(&bulk);
+	owner = tp_filled(run, dev, &plain);
+	if (!owner)
+		goto out_dev;
+	tp_bo_lock(owner);
+	ttm_bo_pin(&owner->base);
+	for (i = 0; i < ARRAY_SIZE(bos); i++) {
+		struct tp_bo_args args = {
+			.caching = ttm_cached, .resv = owner->base.base.resv, .bulk = &bulk,
+		};
+
+		bos[i] = tp_filled(run, dev, &args);
+	}
+	if (bos[0] && bos[1])
+		tp_eq(run, tp_bo_backup(&bos[1]->base, NULL, false, false, false), TP_NR, "pages");
+	tp_bo_unlock(owner);
+	ttm_bo_lru_for_each_reserved_guarded(&curs, ttm_manager_type(&dev->bdev, TTM_PL_TT),
+					     &arg, tbo) {
+		if (!bos[1] || tbo != &bos[0]->base)
+			continue;
+		/* The one member goes, the other comes back, and all are moved. */
+		tp_eq(run, tp_bo_backup(tbo, NULL, false, false, false), TP_NR, "pages");
+		tp_eq(run, tp_bo_populate(bos[1], NULL), 0, "restore");
+		spin_lock(&dev->bdev.lru_lock);
+		ttm_lru_bulk_move_tail(&bulk);
+		spin_unlock(&dev->bdev.lru_lock);
+		stands = tp_lru_where(&dev->bdev, &curs.res_curs.hitch, 0);
+		break;
+	}
+	tp_eq(run, stands, TTM_PL_TT, "the list on which the walk goes on");
+	tp_put_many(bos, ARRAY_SIZE(bos));
+	tp_bo_lock(owner);
+	ttm_bo_unpin(&owner->base);
+	tp_bo_unlock(owner);
+	tp_bo_put(owner);
+out_dev:
+	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
+	tp_dev_free(run, dev);
+}
+
 /* The shrinker walks along a bulk move. */
 static void case_bulk_scan(struct tp_run *run)
 {
@@ -397,6 +458,7 @@ out_dev:
 #define case_bulk_backup	NULL
 #define case_bulk_scan	NULL
 #define case_suspect_bulk_empty	NULL
+#define case_suspect_bulk_walk	NULL
 #endif
 
 /* ---- TTM's own swapout, on all kernels ---- */
@@ -695,6 +757,8 @@ const struct tp_case tp_cases_lru[] = {
 	{ "bulk_scan", "I7,I15", "scans along a bulk move", case_bulk_scan, NS },
 	{ "suspect_bulk_empty", "I15", "an object back in an empty bulk move is on a list of walks",
 	  case_suspect_bulk_empty, NS | TP_HIDDEN },
+	{ "suspect_bulk_walk", "I15", "a walk along a bulk move that was empty goes on where it was",
+	  case_suspect_bulk_walk, NS | TP_HIDDEN },
 	{ "swapout", "I1,I14,I15,I16", "TTM's own swapout, one object a call", case_swapout,
 	  TP_NEED_PAT },
 	{ "hibernation", "I1,I15", "all out at once, some freed, all back", case_hibernation, 0 },

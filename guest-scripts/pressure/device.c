@@ -424,12 +424,11 @@ void tp_bo_put(struct tp_bo *bo)
 	spin_unlock(&bo->dev->lock);
 	tp_wit_drop(bo->wit);
 	bo->wit = NULL;
+	/* A member is put by one who does not hold the lock; a walk may do so. */
 	if (bo->base.bulk_move) {
-		bool locked = dma_resv_trylock(bo->base.base.resv);
-
+		tp_bo_lock(bo);
 		ttm_bo_set_bulk_move(&bo->base, NULL);
-		if (locked)
-			tp_bo_unlock(bo);
+		tp_bo_unlock(bo);
 	}
 	tp_ttm_bo_put(&bo->base);
 }

@@ -2,31 +2,28 @@
 /* Where an object is on the lists that walks go along. */
 #include "pressure.h"
 
-static bool tp_on(struct list_head *head, struct ttm_resource *res)
+static bool tp_on(struct list_head *head, struct ttm_lru_item *wanted)
 {
 	struct ttm_lru_item *item;
 
 	list_for_each_entry(item, head, link)
-		if (ttm_lru_item_is_res(item) && ttm_lru_item_to_res(item) == res)
+		if (item == wanted)
 			return true;
 	return false;
 }
 
 /* The memory type whose list it is on, or TP_LRU_UNEVICTABLE, or TP_LRU_NONE. */
-int tp_lru_where(struct tp_bo *bo)
+int tp_lru_where(struct ttm_device *bdev, struct ttm_lru_item *item, unsigned int priority)
 {
-	struct ttm_device *bdev = &bo->dev->bdev;
 	int i, where = TP_LRU_NONE;
 
-	if (!bo->base.resource)
-		return TP_LRU_NONE;
 	spin_lock(&bdev->lru_lock);
-	if (tp_on(tp_unevictable(bdev), bo->base.resource))
+	if (tp_on(tp_unevictable(bdev), item))
 		where = TP_LRU_UNEVICTABLE;
 	for (i = 0; i < TTM_NUM_MEM_TYPES && where == TP_LRU_NONE; i++) {
 		struct ttm_resource_manager *man = ttm_manager_type(bdev, i);
 
-		if (man && tp_on(&man->lru[bo->base.priority], bo->base.resource))
+		if (man && tp_on(&man->lru[priority], item))
 			where = i;
 	}
 	spin_unlock(&bdev->lru_lock);
@@ -42,15 +39,17 @@ static bool tp_should_hide(struct ttm_buffer_object *bo)
 
 void tp_lru_expect(struct tp_run *run, struct tp_bo *bo, const char *when)
 {
-	int want = TP_LRU_NONE;
+	int want = TP_LRU_NONE, where = TP_LRU_NONE;
 
 	/* Before 6.15 a pinned object stays where it is until it is moved next. */
 	if (!TP_HAVE_BACKUP && bo->base.pin_count)
 		return;
-	if (bo->base.resource)
+	if (bo->base.resource) {
 		want = tp_should_hide(&bo->base) ? TP_LRU_UNEVICTABLE :
 		       (int)bo->base.resource->mem_type;
-	tp_eq(run, tp_lru_where(bo), want, "%s: object %u, the list it is on", when, bo->id);
+		where = tp_lru_where(&bo->dev->bdev, &bo->base.resource->lru, bo->base.priority);
+	}
+	tp_eq(run, where, want, "%s: object %u, the list it is on", when, bo->id);
 }
 
 static bool tp_list_sane(struct tp_run *run, struct list_head *head, unsigned int max,

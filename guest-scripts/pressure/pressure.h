@@ -358,7 +358,7 @@ struct page *tp_wit_page(struct tp_wit *w, pgoff_t i);
 
 /* lru.c */
 enum { TP_LRU_NONE = -1, TP_LRU_UNEVICTABLE = -2 };
-int tp_lru_where(struct tp_bo *bo);
+int tp_lru_where(struct ttm_device *bdev, struct ttm_lru_item *item, unsigned int priority);
 void tp_lru_expect(struct tp_run *run, struct tp_bo *bo, const char *when);
 void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when);
 void tp_bulk_check(struct tp_run *run, struct tp_dev *dev,
