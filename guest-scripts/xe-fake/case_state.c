@@ -285,6 +285,95 @@ void fake_case_private(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, fake_purged(fake_nth(fake, 0)));
 }
 
+/* As a fault of the CPU does it: where the object is, and nobody is moved on the LRU. */
+static int populate_in_place(struct fake_object *obj)
+{
+	struct ttm_operation_ctx ctx = { };
+
+	return ttm_bo_populate(&obj->bo->ttm, &ctx);
+}
+
+/* A VM whose objects of its own, so many, are all backed up, and thus in system memory. */
+static struct xe_vm *private_backed_up(struct fake *fake, unsigned int n)
+{
+	struct xe_vm *vm = fake_vm_base(fake_vm_create(fake));
+
+	fake->private = true;
+	fake_make_many(fake, n, SZ_256K);
+	fake_scan_all(fake, false);
+	KUNIT_ASSERT_EQ_MSG(fake->test, fake_populated_objects(fake), 0, "objects left");
+	return vm;
+}
+
+void fake_case_suspect_private_alone(struct kunit *test)
+{
+	struct fake *fake = fake_of(test);
+	struct fake_object *obj;
+
+	private_backed_up(fake, 1);
+	obj = fake_nth(fake, 0);
+	fake_lock(obj);
+	KUNIT_EXPECT_EQ(test, populate_in_place(obj), 0);
+	fake_unlock(obj);
+	fake_expect_counts(fake, "restored by a fault");
+	fake_scan_all(fake, false);
+	KUNIT_EXPECT_EQ_MSG(test, fake_populated_objects(fake), 0,
+			    "objects left that a fault restored");
+	fake_verify_all(fake);
+}
+
+static bool on_list(struct list_head *head, struct list_head *wanted)
+{
+	struct list_head *at;
+
+	list_for_each(at, head)
+		if (at == wanted)
+			return true;
+	return false;
+}
+
+/*
+ * A walk backs up the one object there is, a fault restores another, the VM is
+ * submitted. All of it while the walk holds the lock, as a scan that is preempted
+ * as soon as it lets the lock go would see it.
+ */
+void fake_case_suspect_private_walk(struct kunit *test)
+{
+	struct fake *fake = fake_of(test);
+	struct ttm_device *ttm = &fake->xe->ttm;
+	struct ttm_resource_manager *man = ttm_manager_type(ttm, XE_PL_SYSTEM);
+	struct ttm_operation_ctx ctx = { .no_wait_gpu = true };
+	struct ttm_lru_walk_arg arg = { .ctx = &ctx, .trylock_only = true };
+	struct ttm_buffer_object *bo;
+	struct ttm_bo_lru_cursor curs;
+	struct fake_object *first, *second;
+	bool met = false, right = false;
+	unsigned long scanned = 0;
+	struct xe_vm *vm;
+
+	fake_wake(fake);
+	vm = private_backed_up(fake, 2);
+	first = fake_nth(fake, 0);
+	second = fake_nth(fake, 1);
+	fake_verify(fake, first);
+	ttm_bo_lru_for_each_reserved_guarded(&curs, man, &arg, bo) {
+		if (bo != &first->bo->ttm)
+			continue;
+		met = xe_bo_shrink(&ctx, bo, (struct xe_bo_shrink_flags) { }, &scanned) > 0;
+		KUNIT_EXPECT_EQ(test, populate_in_place(second), 0);
+		spin_lock(&ttm->lru_lock);
+		ttm_lru_bulk_move_tail(&vm->lru_bulk_move);
+		right = on_list(&man->lru[0], &curs.res_curs.hitch.link);
+		spin_unlock(&ttm->lru_lock);
+		/* It would not end. */
+		break;
+	}
+	KUNIT_EXPECT_TRUE_MSG(test, met, "the walk did not meet the object, or not back it up");
+	KUNIT_EXPECT_TRUE_MSG(test, right, "the walk goes on along a list that is not its own");
+	fake_verify_all(fake);
+	fake_let_sleep(fake);
+}
+
 static void expect_validating(struct fake *fake, struct fake_vm *vm)
 {
 	struct fake_object *obj;

@@ -223,5 +223,7 @@ void fake_case_fatal_noswap(struct kunit *test);
 void fake_case_suspect_nofs_behind(struct kunit *test);
 void fake_case_suspect_validating_first(struct kunit *test);
 void fake_case_suspect_dontneed_backed_up(struct kunit *test);
+void fake_case_suspect_private_alone(struct kunit *test);
+void fake_case_suspect_private_walk(struct kunit *test);
 
 #endif

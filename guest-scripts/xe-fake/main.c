@@ -194,6 +194,10 @@ static const struct fake_case fake_cases[] = {
 		  "an object that may not go does not end the walk"),
 	FAKE_CASE(suspect_dontneed_backed_up, SWAP, EVERY,
 		  "DONTNEED said of what is backed up counts"),
+	FAKE_CASE(suspect_private_alone, SWAP, EVERY,
+		  "the one object of a VM goes again after a fault"),
+	FAKE_CASE(suspect_private_walk, SWAP, EVERY,
+		  "... and a walk that stands there finds its end"),
 };
 
 static struct kunit_case fake_running_case[2];
