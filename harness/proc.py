@@ -113,7 +113,7 @@ class Process:
         try:
             return self._popen.wait(deadline.left)
         except subprocess.TimeoutExpired:
-            raise DeadlineExceeded(self.argv[0], deadline.seconds) from None
+            raise DeadlineExceeded(_program(self.argv), deadline.seconds) from None
 
     def end(self) -> int:
         """TERM, a grace, KILL, to the whole group, also where its leader is gone; waits. Safe to call again."""
@@ -261,6 +261,11 @@ def run_attached(argv: tuple[str, ...], env: Mapping[str, str] | None = None) ->
         raise CommandFailed(argv, status, "")
 
 
+def _program(argv: tuple[str, ...]) -> str:
+    """The program that is meant: not nice, but what it runs."""
+    return argv[3] if argv[:2] == ("nice", "-n") and len(argv) > 3 else argv[0]
+
+
 def _lines(process: Process, deadline: Deadline, log: Path | None) -> Iterator[bytes]:
     stream = process.stdout
     assert stream is not None
@@ -270,7 +275,7 @@ def _lines(process: Process, deadline: Deadline, log: Path | None) -> Iterator[b
         while True:
             selector.select(deadline.left)
             if deadline.passed:
-                raise DeadlineExceeded(process.argv[0], deadline.seconds, log=log)
+                raise DeadlineExceeded(_program(process.argv), deadline.seconds, log=log)
             data = os.read(stream.fileno(), 1 << 16)
             if not data:
                 break

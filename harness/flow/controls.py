@@ -35,7 +35,7 @@ from harness.store.layout import Layout
 # The folder of patches/controls/ with the bugs for a suite.
 FOLDERS = {"pressure": "ttm", "xe-fake": "xe"}
 _DRIVER = Path("drivers/gpu/drm/ttm")
-_BUILD_SECONDS = 600.0
+_BUILD_SECONDS = 3600.0
 _PATCH_SECONDS = 30.0
 
 

@@ -54,6 +54,15 @@ def test_an_allowed_status() -> None:
     assert run(("sh", "-c", "exit 7"), deadline=Deadline(SOON), allowed=(0, 7)).status == 7
 
 
+@pytest.mark.parametrize("way", [(), ("nice", "-n", "5")])
+def test_a_deadline_names_the_program_that_did_not_end(way: tuple[str, ...]) -> None:
+    with pytest.raises(DeadlineExceeded, match=r"^sleep did not end"):
+        run((*way, "sleep", "60"), deadline=Deadline(0.3))
+    with spawn((*way, "sleep", "60")) as process:
+        with pytest.raises(DeadlineExceeded, match=r"^sleep did not end"):
+            process.wait(Deadline(0.1))
+
+
 def test_a_deadline_ends_the_command() -> None:
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
