@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
 import click
@@ -61,17 +62,19 @@ def controls(
     with run_directory(layout) as directory:
         bench = Bench(ready.build, ready.root, ready.accel, directory, progress, ready.modules)
         booted = replace(machine, accel=ready.accel)
-        tried = try_controls(chosen, suite, booted, bench, layout, seed, lambda one: progress.step(_line(one)))
+        ended: list[Tried] = []
+
+        def note(one: Tried) -> None:
+            progress.step(_line(one))
+            ended.append(one)
+            # Hours of boots: what ended is there also when the rest never does.
+            write_atomically(directory / "controls.json", _as_json(ended, len(chosen), ready.tree.version))
+
+        tried = try_controls(chosen, suite, booted, bench, layout, seed, note)
+        write_atomically(directory / "controls.json", _as_json(tried, len(chosen), ready.tree.version))
     progress.close()
-    plain = {
-        "schema": "ttm-harness/controls/1",
-        "verdict": str(_verdict(tried)),
-        "kernel": ready.tree.version,
-        "controls": [_plain(one) for one in tried],
-    }
-    write_atomically(directory / "controls.json", json.dumps(plain, indent=1) + "\n")
     if as_json:
-        click.echo(json.dumps(plain, indent=1))
+        click.echo(_as_json(tried, len(chosen), ready.tree.version), nl=False)
     else:
         for one in tried:
             click.echo(_line(one))
@@ -80,7 +83,18 @@ def controls(
     sys.exit(_verdict(tried).exit_status)
 
 
-def _verdict(tried: tuple[Tried, ...]) -> Standing:
+def _as_json(tried: Sequence[Tried], chosen: int, kernel: str) -> str:
+    plain = {
+        "schema": "ttm-harness/controls/1",
+        "verdict": str(_verdict(tried)),
+        "kernel": kernel,
+        "left": chosen - len(tried),
+        "controls": [_plain(one) for one in tried],
+    }
+    return json.dumps(plain, indent=1) + "\n"
+
+
+def _verdict(tried: Sequence[Tried]) -> Standing:
     if any(one.noticed in (Noticed.MISSED, Noticed.FALSE_RED) for one in tried):
         return Standing.BAD
     if any(one.noticed is Noticed.CANNOT_TELL for one in tried):
