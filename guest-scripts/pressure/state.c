@@ -287,8 +287,12 @@ void tp_balance(struct tp_run *run, const char *when)
 	struct tp_sums s;
 
 	tp_sum(run, &s);
-	/* After real pressure reclaim may still be going through the pools. */
-	if (!run->quiet && TP_HAVE_GPU_STATS)
+	/*
+	 * After real pressure reclaim may still be going through the pools. And a CPU
+	 * that folds its share of a counter into the sum has it nowhere for a moment,
+	 * which is long where the host stops the CPU in it (refresh_cpu_vm_stats()).
+	 */
+	if (TP_HAVE_GPU_STATS)
 		tp_wait_for((tp_sum(run, &s), tp_settled(&s)));
 	if (run->dev->args.dma_alloc)
 		return;
