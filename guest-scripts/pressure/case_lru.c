@@ -337,41 +337,35 @@ static void case_suspect_bulk_empty(struct tp_run *run)
 static void case_suspect_bulk_walk(struct tp_run *run)
 {
 	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct tp_bo_args plain = { .caching = ttm_cached };
+	struct ttm_lru_bulk_move bulk;
+	struct tp_bo_args args = { .caching = ttm_cached, .bulk = &bulk, .keep_locked = true };
 	struct ttm_operation_ctx ctx = { .no_wait_gpu = true };
 	struct ttm_lru_walk_arg arg = { .ctx = &ctx, .trylock_only = true };
-	struct ttm_buffer_object *tbo;
-	struct ttm_lru_bulk_move bulk;
+	struct tp_bo *here, *out = NULL;
+	struct ttm_buffer_object *bo;
 	struct ttm_bo_lru_cursor curs;
-	struct tp_bo *bos[2] = { }, *owner;
-	int i, stands = TP_LRU_NONE;
+	int stands = TP_LRU_NONE;
 
 	if (!dev)
 		return;
 	dev->shrink_off = true;
 	ttm_lru_bulk_move_init(&bulk);
-	owner = tp_filled(run, dev, &plain);
-	if (!owner)
+	args.size = TP_NR * SZ_4K;
+	here = tp_bo_new(dev, &args, NULL);
+	if (!tp_check(run, here, "no object"))
 		goto out_dev;
-	tp_bo_lock(owner);
-	ttm_bo_pin(&owner->base);
-	for (i = 0; i < ARRAY_SIZE(bos); i++) {
-		struct tp_bo_args args = {
-			.caching = ttm_cached, .resv = owner->base.base.resv, .bulk = &bulk,
-		};
-
-		bos[i] = tp_filled(run, dev, &args);
-	}
-	if (bos[0] && bos[1])
-		tp_eq(run, tp_bo_backup(&bos[1]->base, NULL, false, false, false), TP_NR, "pages");
-	tp_bo_unlock(owner);
+	args.resv = here->base.base.resv;
+	out = tp_bo_new(dev, &args, NULL);
+	if (tp_check(run, out, "no second object"))
+		tp_eq(run, tp_bo_backup(&out->base, NULL, false, false, false), TP_NR, "pages");
+	tp_bo_unlock(here);
 	ttm_bo_lru_for_each_reserved_guarded(&curs, ttm_manager_type(&dev->bdev, TTM_PL_TT),
-					     &arg, tbo) {
-		if (!bos[1] || tbo != &bos[0]->base)
+					     &arg, bo) {
+		if (!out || bo != &here->base)
 			continue;
 		/* The one member goes, the other comes back, and all are moved. */
-		tp_eq(run, tp_bo_backup(tbo, NULL, false, false, false), TP_NR, "pages");
-		tp_eq(run, tp_bo_populate(bos[1], NULL), 0, "restore");
+		tp_eq(run, tp_bo_backup(bo, NULL, false, false, false), TP_NR, "pages");
+		tp_eq(run, tp_bo_populate(out, NULL), 0, "restore");
 		spin_lock(&dev->bdev.lru_lock);
 		ttm_lru_bulk_move_tail(&bulk);
 		spin_unlock(&dev->bdev.lru_lock);
@@ -379,11 +373,8 @@ static void case_suspect_bulk_walk(struct tp_run *run)
 		break;
 	}
 	tp_eq(run, stands, TTM_PL_TT, "the list on which the walk goes on");
-	tp_put_many(bos, ARRAY_SIZE(bos));
-	tp_bo_lock(owner);
-	ttm_bo_unpin(&owner->base);
-	tp_bo_unlock(owner);
-	tp_bo_put(owner);
+	tp_bo_put(out);
+	tp_bo_put(here);
 out_dev:
 	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
 	tp_dev_free(run, dev);
