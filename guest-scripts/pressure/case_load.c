@@ -442,7 +442,6 @@ static bool tp_group_init(struct tp_load *l, struct tp_group *g)
 	struct tp_bo_args args = { .size = PAGE_SIZE, .caching = ttm_cached };
 	int i;
 
-	ttm_lru_bulk_move_init(&g->bulk);
 	g->owner = tp_bo_new(l->dev, &args, NULL);
 	if (!g->owner)
 		return false;
@@ -474,6 +473,8 @@ static bool tp_load_init(struct tp_load *l, struct tp_run *run, const struct tp_
 	if (!(run->k.bulk >= 0 ? run->k.bulk : plan->bulk))
 		return true;
 	l->groups = kvcalloc(TP_GROUPS, sizeof(*l->groups), GFP_KERNEL);
+	for (i = 0; l->groups && i < TP_GROUPS; i++)
+		ttm_lru_bulk_move_init(&l->groups[i].bulk);
 	for (i = 0; l->groups && i < TP_GROUPS; i++) {
 		if (!tp_group_init(l, &l->groups[i]))
 			return false;

@@ -331,8 +331,9 @@ static void case_suspect_bulk_empty(struct tp_run *run)
 /*
  * The same root: a walk that stands in a bulk move is taken along to the end of
  * it by ttm_lru_bulk_move_tail(). Where the last member is on the unevictable
- * list, the walk goes on there, and for ever: it looks for the end of another
- * list, with the lock of all lists held. Here it is only asked where it stands.
+ * list, the walk goes on there and looks for the end of another list; where it
+ * finds nothing to lock, with the lock of all lists held. Here it is only asked
+ * where it stands.
  */
 static void case_suspect_bulk_walk(struct tp_run *run)
 {

@@ -306,7 +306,7 @@ static void case_map_contended(struct tp_run *run)
 	}
 	if (h.bo) {
 		tp_check(run, run->failed || (contended[0] && contended[1]),
-			 "no fault found the lock held (%d), or with a signal pending (%d)",
+			 "the lock was never held just before a fault (%d), or one with a signal (%d)",
 			 contended[0], contended[1]);
 		tp_eq(run, tp_refs(h.bo), refs, "references of a mapped object");
 		tp_mapped_free(run, h.bo, at);

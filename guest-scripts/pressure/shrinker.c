@@ -29,9 +29,6 @@ static long tp_shrink_one(struct tp_walk *w, struct ttm_buffer_object *tbo, bool
 	bool doomed = tbo->deleted || !ours;
 	struct tp_bo *bo = ours ? to_tp_bo(tbo) : NULL;
 
-	/* Imported pages belong to somebody else. */
-	if (!(tt->tt.page_flags & TTM_TT_FLAG_EXTERNAL_MAPPABLE))
-		return -EBUSY;
 	if (w->purge && !tt->purgeable && !doomed)
 		return -EBUSY;
 	if (!ttm_bo_eviction_valuable(tbo, &place))
@@ -86,6 +83,9 @@ static int tp_walk_once(struct tp_walk *w, bool writeback)
 		w->dev->scan_serial++;
 		ttm_bo_lru_for_each_reserved_guarded(&curs, man, &arg, bo) {
 			if (!ttm_bo_shrink_suitable(bo, w->ctx))
+				continue;
+			/* Imported pages belong to somebody else. */
+			if (!(bo->ttm->page_flags & TTM_TT_FLAG_EXTERNAL_MAPPABLE))
 				continue;
 			lret = tp_shrink_one(w, bo, writeback);
 			if (lret < 0 && lret != -EBUSY)

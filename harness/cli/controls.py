@@ -86,7 +86,7 @@ def controls(
 def _as_json(tried: Sequence[Tried], chosen: int, kernel: str) -> str:
     plain = {
         "schema": "ttm-harness/controls/1",
-        "verdict": str(_verdict(tried)),
+        "verdict": str(_verdict(tried, chosen - len(tried))),
         "kernel": kernel,
         "left": chosen - len(tried),
         "controls": [_plain(one) for one in tried],
@@ -94,10 +94,10 @@ def _as_json(tried: Sequence[Tried], chosen: int, kernel: str) -> str:
     return json.dumps(plain, indent=1) + "\n"
 
 
-def _verdict(tried: Sequence[Tried]) -> Standing:
+def _verdict(tried: Sequence[Tried], left: int = 0) -> Standing:
     if any(one.noticed in (Noticed.MISSED, Noticed.FALSE_RED) for one in tried):
         return Standing.BAD
-    if any(one.noticed is Noticed.CANNOT_TELL for one in tried):
+    if left or any(one.noticed is Noticed.CANNOT_TELL for one in tried):
         return Standing.CANNOT_TELL
     return Standing.GOOD
 

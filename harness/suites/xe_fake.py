@@ -69,7 +69,7 @@ _KNOWN_BUGS = (
         "DONTNEED said of what is backed up is forgotten",
     ),
     _bug("suspect_private_alone", r"fake_populated_objects\(fake\) == 0", "no walk sees a VM's one object"),
-    _bug("suspect_private_walk", r"Expected right to be true", "the root is that of pressure's suspect_bulk_walk"),
+    _bug("suspect_private_walk", r"Expected wrong to be false", "the root is that of pressure's suspect_bulk_walk"),
 )
 
 FINDINGS = replace(
