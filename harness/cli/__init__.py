@@ -13,6 +13,7 @@ from typing import ParamSpec
 import click
 
 from harness import __version__
+from harness.cli.streams import make_visible
 from harness.model.errors import FindingError, HarnessError, UserError
 from harness.store.files import explain_os_error
 
@@ -31,7 +32,9 @@ def exit_status_of(error: HarnessError) -> int:
 
 def explain(error: HarnessError) -> str:
     """The error as it is shown: the sentence, the cure, the log."""
-    lines = [f"ttm-harness: {error.message}"]
+    # What it quotes may have several lines; none of them may look like one of ours.
+    message = error.message.replace("\n", "\n    ")
+    lines = [f"ttm-harness: {message}"]
     if error.hint:
         lines.append(f"  cure: {error.hint}")
     if error.log is not None:
@@ -82,6 +85,7 @@ def cli() -> None:
 
 def main() -> None:
     """The entry point; the verbs are imported here so that each stays small."""
+    make_visible()
     from harness.cli import compare, controls, doctor, parse, report, results, run, series
 
     for command in (

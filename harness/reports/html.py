@@ -25,6 +25,7 @@ from harness.model.known import KnownState
 from harness.model.outcome import Outcome, Standing
 from harness.model.result import Case, Event, Report, Run
 from harness.model.units import format_seconds
+from harness.model.visible import visible
 from harness.reports.changes import (
     CALLED,
     figure_name,
@@ -37,7 +38,6 @@ from harness.reports.changes import (
     worst_first,
 )
 from harness.reports.gate import gate_remarks, gate_table
-from harness.reports.junit import clean
 from harness.reports.text import left_out_words, machine_rows_words, origin_words, origins, reached_words
 
 _MOST_ROWS = 1000
@@ -158,10 +158,10 @@ def _environment() -> Environment:
 
 
 def _printable(value: object) -> object:
-    """Consoles carry what no HTML may: escape sequences, NUL. What the templates made themselves stays as it is."""
+    """Consoles carry what no page may: escape sequences, NUL, what turns a line round. The templates' own stays."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    return clean(value)
+    return visible(value)
 
 
 def _color(value: StrEnum) -> str:
