@@ -341,4 +341,5 @@ def test_every_cell_of_a_table_with_a_head_says_of_what_it_is() -> None:
     whole = replace(report("r", base, tip), base=REPORT.provenance, comparisons=contrast.cases)
     for text in (report_html(whole, Path("/runs/x")), compare_html(two_sides())):
         assert '<td class="n">' not in text
+        assert "<tr><th>" not in text  # a head that stays would be cut
         assert "white-space: nowrap" not in text.partition("max-width: 48rem")[2].partition("</style>")[0]
