@@ -11,6 +11,7 @@ STORE/
   index.sqlite                  what is in them, to be asked; made anew from them at any time
   id                            what tells this store from another
   locks/                        who is at work on what
+  damaged/                      what was not any more what was made: set aside, for somebody to look at
   trash/                        what is being removed
   host.json                     what was learned about this host (KVM, times of builds)
 """
@@ -79,6 +80,10 @@ class Layout:
     @property
     def runs(self) -> Path:
         return self._below("runs")
+
+    @property
+    def damaged(self) -> Path:
+        return self._below("damaged")
 
     @property
     def locks(self) -> Path:
