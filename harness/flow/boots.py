@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import os
 import shlex
-import tempfile
+import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.flow.readout import CellResult, read_out
 from harness.flow.sources import objects_of
 from harness.guest.argv import Launch, Share, vng_argv
-from harness.guest.boot import boot
+from harness.guest.boot import as_started, boot
 from harness.guest.control import Frame
 from harness.guest.job import machine_job
 from harness.guest.liveness import Limits
@@ -29,6 +30,8 @@ from harness.model.progress import Progress
 from harness.model.suite import Suite
 from harness.proc import search_path
 from harness.store.files import write_atomically
+from harness.store.runs import BOOT_SCRATCH
+from harness.store.seal import damage, require_whole
 
 # What a boot of the lean kernel takes from the start of vng to `ready` on the machine that the limits were set for
 # (2 cores, TCG); slower machines get longer limits in proportion.
@@ -55,20 +58,36 @@ class Bench:
     slowness: float = 1.0  # of the kernel's profile
     crowd: float = 1.0  # how many times slower a guest may get when others start beside it
 
+    def sealed(self, suites: Sequence[Suite]) -> tuple[Path, ...]:
+        """The directories that a boot of these suites rests on, and which must be as they were made."""
+        modules = (self.module_tree.parent,) if self.module_tree is not None else ()
+        return (
+            self.build.path,
+            self.root,
+            *modules,
+            *(self.modules[one.name] for one in suites if one.name in self.modules),
+        )
+
 
 class Stopped(Exception):
     """The guest was ended because the command ends: there is no result."""
 
 
 def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) -> CellResult:
-    """Boots the cell once and judges what came of it. Everything to do it again is written before the boot."""
+    """Boots the cell once and judges what came of it. Everything to do it again is written before the boot.
+
+    StoreDamaged when what it rests on is not as it was made; what is damaged while the guest runs is the result's
+    problem.
+    """
     name = f"{number:03d}-{cell.id}"
     place = bench.directory / name
     results = place / "results"
     results.mkdir(parents=True)
+    sealed = bench.sealed(suites)
+    require_whole(sealed)
     disks = swap_disks(cell.machine.swap, place)
     bad_disk = place / "bad.img" if any(suite.bad_disk for suite in suites) else None
-    with tempfile.TemporaryDirectory(prefix="ttm-") as sockets:
+    with _scratch(place) as sockets:
         launch = Launch(
             image=bench.build.image,
             root=bench.root,
@@ -77,7 +96,7 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
             shares=shares_of(results, bench.module_tree or bench.build.modules, _extra(suites, bench)),
             swap_disks=disks,
             control=place / "control.log",
-            qmp=Path(sockets) / "qmp",
+            qmp=sockets / "qmp",
             bad_disk=bad_disk,
         )
         _write_before(place, results, cell, suites, launch, bench)
@@ -103,7 +122,19 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
     write_atomically(place / "launcher.log", result.launcher)
     if result.stall is not None:
         write_atomically(place / "stall.txt", result.stall.text + "\n")
-    return read_out(cell, suites, bench.build, result, place, _objects(suites, bench))
+    troubles = tuple(trouble for root in sealed if (trouble := damage(root)))
+    return read_out(cell, suites, bench.build, result, place, _objects(suites, bench), troubles)
+
+
+@contextmanager
+def _scratch(place: Path) -> Iterator[Path]:
+    """A directory for the sockets of a boot; what kill -9 leaves of it goes with the next run (store/runs.py)."""
+    path = place / BOOT_SCRATCH
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def shares_of(results: Path, modules: Path, extra: Path | None = None) -> tuple[Share, ...]:
@@ -161,7 +192,7 @@ def _write_before(
     write_atomically(results / "suites", suites_text(suites))
     write_atomically(place / "cell.json", to_json(cell))
     write_atomically(place / "config", bench.build.config_path.read_text(encoding="utf-8"))
-    write_atomically(place / "argv", shlex.join(vng_argv(launch)) + "\n")
+    write_atomically(place / "argv", shlex.join(vng_argv(as_started(launch))) + "\n")
     write_atomically(place / "reproduce.sh", reproduce_text(cell, launch), executable=True)
 
 

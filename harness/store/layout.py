@@ -11,6 +11,7 @@ STORE/
   index.sqlite                  what is in them, to be asked; made anew from them at any time
   id                            what tells this store from another
   locks/                        who is at work on what
+  scratch/                      what a process at work needs for the moment
   damaged/                      what was not any more what was made: set aside, for somebody to look at
   trash/                        what is being removed
   host.json                     what was learned about this host (KVM, times of builds)
@@ -84,6 +85,10 @@ class Layout:
     @property
     def damaged(self) -> Path:
         return self._below("damaged")
+
+    @property
+    def scratch(self) -> Path:
+        return self._below("scratch")
 
     @property
     def locks(self) -> Path:

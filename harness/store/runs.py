@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ REPORT_FILE = "report.json"
 RECORD_FILE = "run.json"
 RUN_NAME = re.compile(r"(?P<stamp>\d{8}T\d{6})-[0-9a-f]{6}")
 STAMP = "%Y%m%dT%H%M%S"
+BOOT_SCRATCH = "scratch"  # in a boot's directory while it goes on
 _HELD = ".held"
 
 
@@ -28,9 +30,9 @@ _HELD = ".held"
 def run_directory(layout: Layout) -> Iterator[Path]:
     """A fresh directory whose name sorts by time (`20261120T231501-a1b2c3`), held by this process while it works.
 
-    Sweeps the disk images that runs of killed processes left: their content is a guest's memory, of no use.
+    Sweeps the disk images and sockets that runs of killed processes left, which are of no use.
     """
-    _sweep_images(layout)
+    _sweep_killed(layout)
     stamp = datetime.now(UTC).strftime(STAMP)
     path = layout.runs / f"{stamp}-{secrets.token_hex(3)}"
     path.mkdir()
@@ -61,11 +63,14 @@ def is_held(path: Path) -> bool:
         return True
 
 
-def _sweep_images(layout: Layout) -> None:
-    for image in layout.runs.glob("*/*/*.img"):
+def _sweep_killed(layout: Layout) -> None:
+    for left in (*layout.runs.glob("*/*/*.img"), *layout.runs.glob(f"*/*/{BOOT_SCRATCH}")):
         try:
-            with locked(image.parents[1] / _HELD, Deadline(0.0)):
-                image.unlink(missing_ok=True)
+            with locked(left.parents[1] / _HELD, Deadline(0.0)):
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink(missing_ok=True)
         except DeadlineExceeded:
             continue  # a run that is being made
 
