@@ -79,12 +79,12 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
     StoreDamaged when what it rests on is not as it was made; what is damaged while the guest runs is the result's
     problem.
     """
+    sealed = bench.sealed(suites)
+    require_whole(sealed)
     name = f"{number:03d}-{cell.id}"
     place = bench.directory / name
     results = place / "results"
     results.mkdir(parents=True)
-    sealed = bench.sealed(suites)
-    require_whole(sealed)
     disks = swap_disks(cell.machine.swap, place)
     bad_disk = place / "bad.img" if any(suite.bad_disk for suite in suites) else None
     with _scratch(place) as sockets:

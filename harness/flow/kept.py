@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from harness.flow.record import RECORD_FILE, assembled
-from harness.model.errors import StoreCorrupt, UserError
+from harness.flow.record import RECORD_FILE, assembled, finished_boots
+from harness.flow.verdict import unearned
+from harness.model.errors import StoreCorrupt, StoreDamaged, UserError
+from harness.model.outcome import Standing
 from harness.model.result import REPORT_SCHEMA, Report
 from harness.store.runs import REPORT_FILE, load_report
+from harness.store.seal import damage, read_seal
 
 _PLOT = "telemetry.svg"
 _LARGEST_PLOT = 2 << 20
@@ -16,7 +21,9 @@ _MOST_PLOTS = 24 << 20  # a page must still open
 
 
 def read_report(directory: Path) -> Report:
-    """The report of a run directory, of a killed run's boots, too. UserError for what another harness wrote."""
+    """The report of a run directory, of a killed run's boots, too. UserError for what another harness wrote,
+    StoreDamaged for a verdict that is not believed; what has lost its evidence tells nothing.
+    """
     try:
         killed = not (directory / REPORT_FILE).is_file() and (directory / RECORD_FILE).is_file()
         report = assembled(directory) if killed else load_report(directory)
@@ -30,7 +37,55 @@ def read_report(directory: Path) -> Report:
             f"the report of {directory} is of the form {report.schema!r}, this harness reads {REPORT_SCHEMA!r}",
             hint="run it again",
         )
-    return report
+    require_earned(report, directory)
+    return _with_lost(report, _lost(directory))
+
+
+def require_earned(report: Report, directory: Path) -> None:
+    """StoreDamaged when the report says something else than its boots."""
+    if why := unearned(report):
+        raise StoreDamaged(
+            f"{directory / REPORT_FILE} is not believed: {why}",
+            hint="it was changed, or another version of the harness wrote it; run it again",
+        )
+
+
+def _lost(directory: Path) -> Mapping[str, str]:
+    """The boots, by their folders, whose evidence is not what they left, and why. An older harness did not say what
+    that was.
+    """
+    found = {}
+    for entry in finished_boots(directory).values():
+        place = directory / entry.place
+        if not entry.sealed or place.parent != directory:
+            continue
+        try:
+            same = read_seal(place).id == entry.sealed
+        except StoreDamaged as error:
+            found[entry.place] = error.message
+            continue
+        trouble = damage(place) if same else f"{place} is not sealed as it was when it was made"
+        if trouble:
+            found[entry.place] = trouble
+    return found
+
+
+def _with_lost(report: Report, lost: Mapping[str, str]) -> Report:
+    if not lost:
+        return report
+    runs = tuple(
+        replace(
+            run,
+            problems=(*run.problems, lost[run.directory]),
+            reasons=(lost[run.directory], *run.reasons),
+            verdict=Standing.CANNOT_TELL,
+        )
+        if run.directory in lost
+        else run
+        for run in report.runs
+    )
+    why = f"the evidence of {len(lost)} boot{'s' if len(lost) > 1 else ''} is not what was left: {min(lost.values())}"
+    return replace(report, runs=runs, verdict=Standing.CANNOT_TELL, reasons=(why, *report.reasons))
 
 
 def read_plots(report: Report, directory: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import shutil
@@ -12,10 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.model.codec import from_json, to_json
-from harness.model.errors import DeadlineExceeded, StoreCorrupt, UserError
+from harness.model.errors import DeadlineExceeded, StoreCorrupt, StoreDamaged, UserError
 from harness.model.result import Report
 from harness.proc import Deadline
 from harness.store.files import locked, write_atomically
+from harness.store.journal import Entry, Step, read_journal
 from harness.store.layout import Layout
 
 REPORT_FILE = "report.json"
@@ -75,12 +77,17 @@ def _sweep_killed(layout: Layout) -> None:
             continue  # a run that is being made
 
 
-def save_report(directory: Path, report: Report) -> None:
-    write_atomically(directory / REPORT_FILE, to_json(report))
+def save_report(directory: Path, report: Report) -> str:
+    """Returns the sha256 of what was written, for the journal."""
+    text = to_json(report)
+    write_atomically(directory / REPORT_FILE, text)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_report(directory: Path) -> Report:
-    """The report of a run directory; UserError when there is none, StoreCorrupt when it cannot be read."""
+    """The report of a run directory; UserError when there is none, StoreCorrupt when it cannot be read, StoreDamaged
+    when it is not the one with which the run ended.
+    """
     try:
         text = (directory / REPORT_FILE).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -89,7 +96,14 @@ def load_report(directory: Path) -> Report:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StoreCorrupt(f"{directory / REPORT_FILE} cannot be read: {error}") from error
-    return from_json(Report, text)
+    report = from_json(Report, text)
+    *_, last = (Entry(Step.BEGUN), *read_journal(directory))
+    if last.step is Step.ENDED and last.sealed not in ("", hashlib.sha256(text.encode()).hexdigest()):
+        raise StoreDamaged(
+            f"{directory / REPORT_FILE} is not the report with which the run ended: somebody changed it",
+            hint=f"ttm-harness run --resume={directory.name} makes it anew from what its boots left",
+        )
+    return report
 
 
 def run_directories(layout: Layout) -> Iterator[Path]:

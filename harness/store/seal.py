@@ -139,6 +139,16 @@ def damage(root: Path, *, thorough: bool = False) -> str:
     return ""
 
 
+def require_sealed(root: Path, identity: str) -> None:
+    """StoreDamaged unless every file of a directory is what it was when its seal had that id: all are read."""
+    if not identity:
+        raise StoreDamaged(f"{root} was made before its files were hashed, so nothing says that they are the same")
+    if read_seal(root).id != identity:
+        raise StoreDamaged(f"{root} is not sealed as it was when it was made")
+    if trouble := damage(root, thorough=True):
+        raise StoreDamaged(trouble)
+
+
 def require_whole(roots: Iterable[Path]) -> None:
     """StoreDamaged, naming file and fault, when one of these is not as it was made."""
     for root in roots:

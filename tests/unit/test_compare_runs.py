@@ -30,6 +30,7 @@ from harness.model.units import MIB
 from harness.store.layout import Layout
 from harness.store.runs import save_report
 from tests.unit.compare_support import SPLAT, Boot, booted, case, report
+from tests.unit.results_support import earned
 
 SCHEMA = json.loads((Path(harness.reports.__file__).parent / "schema" / "compare-1.json").read_text())
 REPORT_SCHEMA = json.loads((Path(harness.reports.__file__).parent / "schema" / "report-1.json").read_text())
@@ -46,7 +47,7 @@ def store(scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Layout:
 def keep(store: Layout, one: Report) -> Path:
     directory = store.runs / one.id
     directory.mkdir(parents=True)
-    save_report(directory, one)
+    save_report(directory, earned(one))
     return directory
 
 
@@ -223,7 +224,7 @@ def test_a_run_without_a_report(store: Layout) -> None:
 def test_a_run_by_its_directory(store: Layout, tmp_path: Path) -> None:
     odd = tmp_path / "a,b:c"
     odd.mkdir()
-    save_report(odd, report("one", *boots(P)))
+    save_report(odd, earned(report("one", *boots(P))))
     assert output(str(odd), f"{odd}", status=0).base.boots == 1
 
 
