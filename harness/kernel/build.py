@@ -5,8 +5,8 @@ A build's id hashes the tree's content, the asks of the profile, the compiler an
 known before make was ever started. `objects/ID` is the place of make, one a build: killed at any point, the next run
 goes on from the objects in it. It begins with those of a kernel that is nearly the same (seed.py). `builds/ID`
 appears at once when everything in it is there and was looked at. Both are sealed (store/seal.py) and believed only as
-long as they are what was made: what is damaged is named, set aside, and made again. From sealed objects that takes
-seconds; when they do not give what they gave before, they are set aside, too.
+long as they are what was made: what is damaged is named, set aside, and made again. From sealed objects nothing is
+compiled for that; when they do not give what they gave before, they are set aside, too.
 """
 
 from __future__ import annotations
@@ -22,8 +22,17 @@ from pathlib import Path
 from harness.kernel.artefacts import collect, differs, find_modules, objects_to_seal, require_modules
 from harness.kernel.buildlog import Paths, first_error, host_trouble, missing_header, parse_warnings, step_of
 from harness.kernel.fragments import all_asks, for_version
-from harness.kernel.kconfig import resolve_config
-from harness.kernel.make import OBJECTS, VARIABLES, Make, compiler_version, find_cache, hash_words, require_tools
+from harness.kernel.kconfig import config_id, resolve_config
+from harness.kernel.make import (
+    OBJECTS,
+    VARIABLES,
+    Make,
+    compiler_version,
+    find_cache,
+    hash_words,
+    prepare_place,
+    require_tools,
+)
 from harness.kernel.seed import SEED_LOG, find_seed, plant, steps_left, whole_log
 from harness.model.build import Build, Config, Profile
 from harness.model.codec import from_json, to_json
@@ -188,14 +197,26 @@ class _Job:
 
 def _make(job: _Job, deadline: Deadline, progress: Progress) -> Build:
     try:
+        if not damage(job.make.place):
+            return _put_together(job, deadline, progress)
         _begin(job, deadline, progress)
-        (job.make.place / SEAL_FILE).unlink(missing_ok=True)  # make changes what is sealed
         progress.step(f"configuring {job.profile.name} for {job.tree.version}")
         config = resolve_config(job.tree, job.profile, job.make.place, deadline, cache=job.make.cache)
         steps, seconds = _compile(job, deadline, progress)
         return _keep(job, config, steps, seconds, deadline)
     except OSError as error:
         raise explain_os_error(error, f"cannot build in {job.make.place}") from error
+
+
+def _put_together(job: _Job, deadline: Deadline, progress: Progress) -> Build:
+    """The build from objects that are all there and as they were made: nothing is compiled, and nothing linked."""
+    progress.step(f"putting {job.profile.name} for {job.tree.version} together again from its objects")
+    text = (job.make.objects / ".config").read_text("utf-8")
+    prepare_place(job.make.place, job.tree.path)
+    (job.make.place / SEAL_FILE).unlink()  # make may change what is sealed
+    steps = {step for line in _log_lines(job.log) if (step := step_of(line)) is not None}
+    config = Config(config_id(text), job.profile.name, text)
+    return _keep(job, config, len(steps), _Watch(job.make.objects / "seconds").total, deadline)
 
 
 def _begin(job: _Job, deadline: Deadline, progress: Progress) -> None:

@@ -283,7 +283,8 @@ def test_a_build_that_was_harmed_is_named_set_aside_and_made_again(
     assert re.search(said, heard.steps[0]), heard.steps
     (aside,) = scratch_layout.damaged.iterdir()
     assert str(aside) in heard.steps[0] and aside.name.startswith(f"builds-{build.id[:16]}-")
-    assert calls(scratch_layout).count("modules") == 2, "made from its objects, without a second compilation"
+    assert calls(scratch_layout)[4:] == ["modules_install"], "from its objects nothing is compiled"
+    assert again.steps == OBJECTS
     assert again == find(tree, PROFILE, scratch_layout, Deadline(60))
 
 
@@ -319,6 +320,19 @@ def test_objects_that_give_something_else_than_before_are_not_believed(
     assert "give another bzImage than before" in "\n".join(heard.steps)
     assert again.image.read_text() == "image\n"
     assert sorted(path.name.split("-")[0] for path in scratch_layout.damaged.iterdir()) == ["builds", "objects"]
+
+
+def test_a_harmed_build_of_a_moved_store_is_put_together_there(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    moved = Layout(scratch_layout.root.rename(tmp_path / "moved"))
+    (build,) = moved.builds.iterdir()
+    os.truncate(build / "bzImage", 1)
+    again = obtain(tree, PROFILE, moved, Deadline(60), Heard())
+    assert again.image.read_text() == "image\n" and again.path == build
+    assert calls(moved)[4:] == ["modules_install"]
 
 
 def test_a_build_without_hashes_is_not_believed(
