@@ -318,7 +318,7 @@ def _make_error(job: _Job, lines: list[str], error: CommandFailed) -> Exception:
             log=job.log,
         )
     if trouble := host_trouble(lines):
-        return InfraError(f"cannot build {job.tree.version}: {trouble}", hint="free some and run again", log=job.log)
+        return InfraError(f"cannot build {job.tree.version}: {trouble}", hint="mend that, and run again", log=job.log)
     said = first_error(lines, job.paths)
     if said is None:
         return error

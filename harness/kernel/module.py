@@ -7,7 +7,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from harness.kernel.buildlog import Paths, first_error, parse_warnings
+from harness.kernel.buildlog import Paths, first_error, host_trouble, parse_warnings
 from harness.kernel.make import Make, find_cache, hash_words, prepare_place
 from harness.model.build import Build
 from harness.model.errors import CommandFailed, InfraError, ModuleFailed, UserError
@@ -88,8 +88,14 @@ def _compile(
     try:
         make.run(f"M={scratch}", "KCFLAGS=-Werror", "modules", deadline=deadline, log=log, on_line=lines.append)
     except CommandFailed as error:
+        if error.status < 0:
+            raise
+        if trouble := host_trouble(lines):
+            raise InfraError(
+                f"the module in {source_dir} cannot be built: {trouble}", hint="mend that, and run again", log=log
+            ) from error
         said = first_error(lines, paths)
-        if said is None or error.status < 0:
+        if said is None:
             raise
         raise ModuleFailed(f"the module in {source_dir} does not build: {said}", log=log) from error
     if warnings := parse_warnings(lines, paths):

@@ -112,6 +112,12 @@ def test_no_module_is_made_of_objects_that_were_harmed(
         ),
         ('echo "WARNING: modpost: load.o: section mismatch"', ModuleFailed, r"warnings: load\.o:0: section mismatch"),
         ("echo nothing; exit 2", CommandFailed, "nothing"),
+        (
+            'echo "load.c:3:1: fatal error: error writing to x.s: No space left on device"; exit 2',
+            InfraError,
+            "cannot be built: the disk is full",
+        ),
+        ('echo "load.o: error: x"; kill -9 $$', CommandFailed, "signal 9"),
     ],
 )
 def test_errors_and_warnings_are_findings(

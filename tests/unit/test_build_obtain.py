@@ -203,6 +203,7 @@ def test_the_first_compiler_error_is_the_message(
         ("fatal error: error writing to /tmp/x.s: No space left on device", InfraError, "the disk is full"),
         ("gcc: fatal error: Killed signal terminated program cc1", InfraError, "memory is short"),
         ("elf.c:9:10: fatal error: libelf.h: No such file or directory", UserError, "needs libelf.h"),
+        ("/bin/sh: 1: bc: not found", InfraError, "a tool is gone: bc"),
         ("something odd", CommandFailed, "ended with status 2"),
     ],
 )
