@@ -40,6 +40,7 @@ _BOOT_SECONDS = 90.0
 _SILENCE_SECONDS = 60.0
 _AROUND_SUITES_SECONDS = 30.0
 _BAD_DISK_BYTES = 64 << 20
+_DISK_FULL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
             shown = _shown(bench.progress)
             expected = REFERENCE_READY_SECONDS * bench.slowness
             result = boot(launch, place / "console.log", limits, shown, expected, bench.stop)
+            full = disk_trouble(place)  # before the images go, which may be what filled it
         finally:
             for image, _ in images:
                 image.unlink(missing_ok=True)  # their content is the guest's memory, of no use afterwards
@@ -122,8 +124,15 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
     write_atomically(place / "launcher.log", result.launcher)
     if result.stall is not None:
         write_atomically(place / "stall.txt", result.stall.text + "\n")
-    troubles = tuple(trouble for root in sealed if (trouble := damage(root)))
+    troubles = [trouble for trouble in (full, *map(damage, sealed)) if trouble]
     return read_out(cell, suites, bench.build, result, place, _objects(suites, bench), troubles)
+
+
+def disk_trouble(place: Path) -> str:
+    """A sentence when the disk is full: what the guest said may be lost then, and its disks stand still."""
+    found = os.statvfs(place)
+    blocks = found.f_bavail if os.geteuid() else found.f_bfree
+    return f"the disk of {place} is full" if blocks * found.f_frsize < _DISK_FULL_BYTES else ""
 
 
 @contextmanager
