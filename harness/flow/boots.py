@@ -31,7 +31,7 @@ from harness.model.suite import Suite
 from harness.proc import search_path
 from harness.store.files import write_atomically
 from harness.store.runs import BOOT_SCRATCH
-from harness.store.seal import damage, require_whole
+from harness.store.seal import require_whole
 
 # What a boot of the lean kernel takes from the start of vng to `ready` on the machine that the limits were set for
 # (2 cores, TCG); slower machines get longer limits in proportion.
@@ -77,8 +77,7 @@ class Stopped(Exception):
 def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) -> CellResult:
     """Boots the cell once and judges what came of it. Everything to do it again is written before the boot.
 
-    StoreDamaged when what it rests on is not as it was made; what is damaged while the guest runs is the result's
-    problem.
+    StoreDamaged when what it rests on is not as it was made, before or after: then nobody knows what the guest ran.
     """
     sealed = bench.sealed(suites)
     require_whole(sealed)
@@ -124,8 +123,8 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
     write_atomically(place / "launcher.log", result.launcher)
     if result.stall is not None:
         write_atomically(place / "stall.txt", result.stall.text + "\n")
-    troubles = [trouble for trouble in (full, *map(damage, sealed)) if trouble]
-    return read_out(cell, suites, bench.build, result, place, _objects(suites, bench), troubles)
+    require_whole(sealed)
+    return read_out(cell, suites, bench.build, result, place, _objects(suites, bench), (full,) if full else ())
 
 
 def disk_trouble(place: Path) -> str:

@@ -256,13 +256,14 @@ class _Boots:
         self._board.lane_ends(planned.number, f"boot {planned.number}: {verdict}, {format_seconds(seconds)}")
 
     def _booted(self, planned: Planned) -> CellResult:
-        """What came of the boot. When what it rests on was damaged meanwhile, that is made again first, once."""
+        """What came of the boot. When what it rests on was damaged, that is made again, and so is the boot, once."""
         request = self._record.requests[planned.request]
         suites = tuple(suite for suite in chosen_suites(request) if suite.name in planned.cell.suites)
         try:
             return boot_cell(planned.cell, suites, self._bench(planned), planned.number)
         except StoreDamaged:
             self._repair(planned.kernel)
+        shutil.rmtree(self._directory / planned.place, ignore_errors=True)
         return boot_cell(planned.cell, suites, self._bench(planned), planned.number)
 
     def _bench(self, planned: Planned) -> Bench:
