@@ -30,7 +30,7 @@ from harness.model.progress import Progress
 from harness.model.suite import Suite
 from harness.proc import search_path
 from harness.store.files import write_atomically
-from harness.store.runs import BOOT_SCRATCH
+from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH
 from harness.store.seal import require_whole
 
 # What a boot of the lean kernel takes from the start of vng to `ready` on the machine that the limits were set for
@@ -206,7 +206,7 @@ def _write_before(
 
 def reproduce_text(cell: Cell, launch: Launch) -> str:
     """A script that boots the same guest again, without the harness, with its console on the terminal."""
-    again = Path("again")
+    again = Path(BOOT_REPLAY)
     shares = (Share("ttm.results", again / "results", writable=True), *launch.shares[1:])
     replay = replace(
         launch,

@@ -24,8 +24,9 @@ from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.result import REPORT_SCHEMA, LeftOut, Provenance, Report, Stage
 from harness.store.files import copy_apart, write_atomically
 from harness.store.journal import Entry, Step, read_journal
+from harness.store.runs import BOOT_REPLAY
 from harness.store.runs import RECORD_FILE as RECORD_FILE
-from harness.store.seal import require_sealed, take
+from harness.store.seal import Seal, paths_but, require_sealed, seal
 
 RESULT_FILE = "result.json"
 
@@ -131,9 +132,14 @@ def take_over(source: Path, sealed: str, target: Path) -> None:
     require_sealed(source, sealed)
     if target.exists():
         shutil.rmtree(target)
-    copy_apart(source, target)
-    if take(target).id != sealed:
+    copy_apart(source, target, without=BOOT_REPLAY)
+    if seal_boot(target).id != sealed:
         raise StoreDamaged(f"{source} changed while it was copied")
+
+
+def seal_boot(place: Path) -> Seal:
+    """Hashes all that a boot left, the result too; somebody may replay it beside that."""
+    return seal(place, paths_but(place, BOOT_REPLAY))
 
 
 def finished_entry(planned: Planned, result: CellResult, kept_from: str = "", sealed: str = "") -> Entry:

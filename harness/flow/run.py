@@ -38,6 +38,7 @@ from harness.flow.record import (
     renamed,
     save_record,
     save_result,
+    seal_boot,
     take_over,
 )
 from harness.flow.schedule import Task, side_by_side
@@ -52,7 +53,7 @@ from harness.proc import Deadline, run
 from harness.store.journal import JOURNAL_FILE, Entry, Journal, Step, read_journal
 from harness.store.layout import Layout
 from harness.store.runs import find_run, held_again, is_held, run_directories, run_directory, save_report
-from harness.store.seal import seal, set_aside
+from harness.store.seal import set_aside
 
 _TOOL_SECONDS = 30.0
 
@@ -296,7 +297,7 @@ class _Boots:
     def _finish(self, planned: Planned, result: CellResult, kept_from: str) -> None:
         place = self._directory / planned.place
         save_result(place, result)
-        self._journal.append(finished_entry(planned, result, kept_from, seal(place).id))
+        self._journal.append(finished_entry(planned, result, kept_from, seal_boot(place).id))
         with self._lock:
             self._results[planned.number] = result
             done = len(self._results)

@@ -34,12 +34,17 @@ def write_atomically(path: Path, text: str, *, executable: bool = False) -> None
         raise
 
 
-def copy_apart(source: Path, target: Path) -> None:
+def copy_apart(source: Path, target: Path, without: str) -> None:
     """A copy of a directory that shares no file with it: what is done to one never shows in the other. The blocks are
-    shared where the file system can (btrfs, XFS), so that it costs nothing.
+    shared where the file system can (btrfs, XFS), so that it costs nothing. What it has of the name
+    `without` stays behind.
     """
+
+    def ignored(folder: str, _: list[str]) -> list[str]:
+        return [without] if Path(folder) == source else []
+
     try:
-        shutil.copytree(source, target, symlinks=True, copy_function=_copy_file)
+        shutil.copytree(source, target, symlinks=True, ignore=ignored, copy_function=_copy_file)
     except shutil.Error as error:
         first = error.args[0][0]
         raise OSError(errno.EIO, f"cannot copy {first[0]}: {first[2]}") from error

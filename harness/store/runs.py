@@ -25,6 +25,7 @@ RECORD_FILE = "run.json"
 RUN_NAME = re.compile(r"(?P<stamp>\d{8}T\d{6})-[0-9a-f]{6}")
 STAMP = "%Y%m%dT%H%M%S"
 BOOT_SCRATCH = "scratch"  # in a boot's directory while it goes on
+BOOT_REPLAY = "again"  # what its reproduce.sh makes there
 _HELD = ".held"
 
 

@@ -82,7 +82,7 @@ def _id_of(rows: Iterable[Row]) -> str:
 
 
 def seal(root: Path, paths: Iterable[str] | None = None) -> Seal:
-    """Reads what is below `root`, or only the files at `paths` from it, and leaves the seal there."""
+    """Reads what is below `root`, or only what is at `paths` from it, and leaves the seal there."""
     made = take(root, paths)
     write_atomically(root / SEAL_FILE, _text(made))
     return made
@@ -95,6 +95,11 @@ def take(root: Path, paths: Iterable[str] | None = None) -> Seal:
     names = _walk(root) if paths is None else paths
     rows = tuple(_row(root, name, began) for name in sorted(names))
     return Seal(rows, whole, began)
+
+
+def paths_but(root: Path, name: str) -> list[str]:
+    """All that is below `root`, without what it has of that name itself."""
+    return [path for path in _walk(root) if path.partition("/")[0] != name]
 
 
 def read_seal(root: Path) -> Seal:
@@ -119,11 +124,14 @@ def damage(root: Path, *, thorough: bool = False) -> str:
     except StoreDamaged as error:
         return error.message
     now = time.time()
-    thorough = thorough or not 0 <= now - found.checked < _DAY_SECONDS
+    asked, thorough = thorough, thorough or not 0 <= now - found.checked < _DAY_SECONDS
     troubles: list[str] = []
     rows = []
     for row in found.rows:
-        fresh, trouble = _compared(root, row, now, thorough)
+        try:
+            fresh, trouble = _compared(root, row, now, thorough)
+        except PermissionError:  # somebody else's store: what it looks like must do, where that does
+            fresh, trouble = row, "cannot be read" if asked or not _looks_alike(root, row) else ""
         rows.append(fresh)
         if trouble:
             troubles.append(f"{_shown(root, row.path)} {trouble}")
@@ -185,8 +193,10 @@ def _compared(root: Path, row: Row, now: float, thorough: bool) -> tuple[Row, st
         if row.look and row.look == _look(seen) and not thorough:
             return row, ""
         fresh = _row(root, row.path, now)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return row, "is gone"
+    except PermissionError:
+        raise
     except OSError as error:
         return row, f"cannot be read: {error.strerror}"
     if fresh.kind != row.kind:
@@ -196,6 +206,14 @@ def _compared(root: Path, row: Row, now: float, thorough: bool) -> tuple[Row, st
     if fresh.digest != row.digest:
         return row, "is not what was made: its content changed"
     return fresh, ""
+
+
+def _looks_alike(root: Path, row: Row) -> bool:
+    try:
+        seen = (root / row.path).lstat()
+    except OSError:
+        return False
+    return (_kind(seen), seen.st_size) == (row.kind, row.size)
 
 
 def _row(root: Path, name: str, now: float) -> Row:

@@ -27,6 +27,7 @@ from harness.flow.record import (
     load_results,
     save_record,
     save_result,
+    seal_boot,
     take_over,
 )
 from harness.flow.verdict import unearned
@@ -38,7 +39,7 @@ from harness.model.result import LeftOut, Report
 from harness.store.journal import Entry, Journal, Step, read_journal
 from harness.store.layout import Layout
 from harness.store.runs import load_report, save_report
-from harness.store.seal import damage, seal
+from harness.store.seal import damage
 from tests.unit.results_support import boot, cases, earned, keep, plain_report, provenance, report, run_name
 
 
@@ -150,7 +151,7 @@ def run_of(layout: Layout, days_ago: int) -> Path:
     save_record(directory, Record("", (), (kernel,), (one,)))
     save_result(place, result)
     with Journal(directory) as journal:
-        entry = finished_entry(one, result, sealed=seal(place).id)
+        entry = finished_entry(one, result, sealed=seal_boot(place).id)
         journal.append(replace(entry, place=planned.directory))
         journal.append(
             Entry(Step.ENDED, verdict="good", sealed=save_report(directory, replace(found, id=directory.name)))
@@ -170,8 +171,7 @@ HARMS: dict[str, Callable[[Path], object]] = {
     "a result changed": lambda place: (place / "result.json").write_text(
         (place / "result.json").read_text().replace('"PASS"', '"XFAIL"')
     ),
-    "a file more": lambda place: (place / "results" / "more").touch(),
-    "sealed anew": lambda place: ((place / "console.log").write_text("x"), seal(place)),
+    "sealed anew": lambda place: ((place / "console.log").write_text("x"), seal_boot(place)),
     "no seal": lambda place: (place / ".seal").unlink(),
 }
 
@@ -225,6 +225,16 @@ def test_what_is_taken_over_shares_nothing_with_what_it_is_of(ended: Path, scrat
     for name in names:
         os.truncate(target / name, 0)
     assert kept.whole and damage(kept.place, thorough=True) == ""
+
+
+def test_a_boot_that_was_replayed_is_as_good_as_before(ended: Path, scratch_layout: Layout) -> None:
+    """By its reproduce.sh, which writes beside what the boot left."""
+    (ended / "001-boot" / "again" / "results").mkdir(parents=True)
+    (ended / "001-boot" / "again" / "swap.img").touch()
+    assert read_report(ended).verdict is Standing.GOOD
+    kept = kept_in(scratch_layout)
+    take_over(kept.place, kept.entry.sealed, scratch_layout.runs / "target")
+    assert not (scratch_layout.runs / "target" / "again").exists()
 
 
 def test_a_moved_run_is_as_good_as_before(ended: Path, tmp_path: Path) -> None:
