@@ -24,6 +24,7 @@ from harness.kernel.decode import Objects
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.codec import to_json
+from harness.model.errors import StoreDamaged
 from harness.model.machine import Accel
 from harness.model.outcome import Ending
 from harness.model.progress import Progress
@@ -31,7 +32,7 @@ from harness.model.suite import Suite
 from harness.proc import search_path
 from harness.store.files import write_atomically
 from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH
-from harness.store.seal import require_whole
+from harness.store.seal import looks, require_whole
 
 # What a boot of the lean kernel takes from the start of vng to `ready` on the machine that the limits were set for
 # (2 cores, TCG); slower machines get longer limits in proportion.
@@ -80,7 +81,7 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
     StoreDamaged when what it rests on is not as it was made, before or after: then nobody knows what the guest ran.
     """
     sealed = bench.sealed(suites)
-    require_whole(sealed)
+    before = _looked_at(sealed)
     name = f"{number:03d}-{cell.id}"
     place = bench.directory / name
     results = place / "results"
@@ -123,8 +124,26 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
     write_atomically(place / "launcher.log", result.launcher)
     if result.stall is not None:
         write_atomically(place / "stall.txt", result.stall.text + "\n")
-    require_whole(sealed)
+    _require_same(before)
     return read_out(cell, suites, bench.build, result, place, _objects(suites, bench), (full,) if full else ())
+
+
+def _looked_at(sealed: Sequence[Path]) -> Mapping[Path, str]:
+    """How what is sealed looks, when it is as it was made."""
+    try:
+        before = looks(sealed)
+    except OSError as error:
+        raise StoreDamaged(f"{error.filename} is gone: {error.strerror}") from error
+    require_whole(sealed)
+    return before
+
+
+def _require_same(before: Mapping[Path, str]) -> None:
+    """Somebody may have changed it and made it good again, while the guest was running on it."""
+    after = _looked_at(tuple(before))
+    for root, look in before.items():
+        if after[root] != look:
+            raise StoreDamaged(f"{root} changed while the guest ran, though it is now as it was made")
 
 
 def disk_trouble(place: Path) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from harness.flow.record import RECORD_FILE, assembled, finished_boots
+from harness.flow.record import RECORD_FILE, assembled, finished_boots, groups_with_base, load_record
 from harness.flow.verdict import unearned
-from harness.model.errors import StoreCorrupt, StoreDamaged, UserError
+from harness.model.errors import HarnessError, StoreCorrupt, StoreDamaged, UserError
 from harness.model.outcome import Standing
 from harness.model.result import REPORT_SCHEMA, Report
 from harness.store.runs import REPORT_FILE, load_report
@@ -43,7 +43,11 @@ def read_report(directory: Path) -> Report:
 
 def require_earned(report: Report, directory: Path) -> None:
     """StoreDamaged when the report says something else than its boots."""
-    if why := unearned(report):
+    try:
+        based = groups_with_base(load_record(directory))
+    except HarnessError:  # the report alone was kept
+        based = None
+    if why := unearned(report, based):
         raise StoreDamaged(
             f"{directory / REPORT_FILE} is not believed: {why}",
             hint="it was changed, or another version of the harness wrote it; run it again",

@@ -162,7 +162,7 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
     made = [results[one.number] for one in record.cells if one.number in results]
     excused = judged(record, made)
     runs, cases, events = excused.runs, excused.cases, excused.events
-    based = {one.group for one in record.cells if one.leg is Leg.BASE or _has_base(record, one)}
+    based = groups_with_base(record)
     verdict, reasons, contrast = verdict_on(
         Evidence(runs, cases, events, record.gates, record.left_out),
         based,
@@ -192,6 +192,10 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
         gates=record.gates,
         left_out=record.left_out,
     )
+
+
+def groups_with_base(record: Record) -> frozenset[str]:
+    return frozenset(one.group for one in record.cells if one.leg is Leg.BASE or _has_base(record, one))
 
 
 def _has_base(record: Record, planned: Planned) -> bool:

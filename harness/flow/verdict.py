@@ -69,16 +69,17 @@ def verdict_on(
     return verdict, reasons, contrast
 
 
-def unearned(report: Report) -> str:
+def unearned(report: Report, based: Collection[str] | None = None) -> str:
     """Why the verdict of a report cannot be the one that its boots led to, in a sentence; empty when it can.
 
-    The report does not say of a group without a base whether one was asked for, nor how many boots are missing; what
-    either could have made of it is believed.
+    The report itself does not say how many boots are missing, nor which groups, `based`, have a base: one of them may
+    have no boot of it. What either could have made of the verdict is believed.
     """
     if why := unearned_runs(report.runs, report.cases):
         return why
     found = Evidence(report.runs, report.cases, report.events, report.gates, report.left_out)
-    verdicts = {verdict_on(found, based)[0] for based in _based(report)}
+    choices = _based(report) if based is None else (based,)
+    verdicts = {verdict_on(found, choice)[0] for choice in choices}
     if Standing.GOOD in verdicts:
         verdicts.add(Standing.CANNOT_TELL)
     if report.verdict in verdicts:

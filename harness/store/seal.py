@@ -164,6 +164,19 @@ def require_whole(roots: Iterable[Path]) -> None:
             raise StoreDamaged(trouble, hint="start it again: what is damaged is made anew")
 
 
+def looks(roots: Iterable[Path]) -> dict[Path, str]:
+    """What changes when a file of a directory does, or is another one, even if its content is as before again."""
+    return {root: _looks_of(root) for root in roots}
+
+
+def _looks_of(root: Path) -> str:
+    digest = hashlib.sha256(f"{root.stat().st_ino}".encode())
+    for path in sorted(_walk(root)):
+        seen = (root / path).lstat()
+        digest.update(f"{_quoted(path)} {_kind(seen) if stat.S_ISDIR(seen.st_mode) else _look(seen)}\n".encode())
+    return digest.hexdigest()
+
+
 def set_aside(path: Path, layout: Layout) -> Path:
     """Moves what is damaged out of the way, to damaged/, where somebody may look at it; `results prune` knows it."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.flow.boots import Bench, boot_cell, disk_trouble
+from harness.flow.boots import Bench, _looked_at, _require_same, boot_cell, disk_trouble
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.errors import StoreDamaged
@@ -43,6 +44,28 @@ def test_nothing_is_booted_on_what_is_damaged(file: str, bench: Bench, tmp_path:
     with pytest.raises(StoreDamaged, match=f"{file} "):
         boot_cell(cell, (SUITE,), bench, 1)
     assert list(bench.directory.iterdir()) == []
+
+
+def test_what_was_made_good_again_while_a_guest_ran_is_seen(bench: Bench, tmp_path: Path) -> None:
+    roots = bench.sealed((SUITE,))
+    before = _looked_at(roots)
+    assert tuple(before) == roots
+    _require_same(before)
+    build = tmp_path / "build"
+    build.touch()  # its last use, for `results prune`
+    _require_same(before)
+    text = (build / "bzImage").read_bytes()
+    (build / "bzImage").write_bytes(b"tampered")
+    with pytest.raises(StoreDamaged, match="bzImage has 8 bytes"):
+        _require_same(before)
+    (build / "bzImage").write_bytes(text)
+    with pytest.raises(StoreDamaged, match="changed while the guest ran"):
+        _require_same(before)
+    before = _looked_at(roots)
+    build.rename(tmp_path / "aside")
+    shutil.copytree(tmp_path / "aside", build)
+    with pytest.raises(StoreDamaged, match="changed while the guest ran"):
+        _require_same(before)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ make is a script here that does what kbuild does to an object directory in 30 fi
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -406,6 +407,30 @@ def test_killed_in_the_middle_it_goes_on_from_the_objects(
     assert build.steps == OBJECTS
     made = (scratch_layout.root / "made").read_text().split()
     assert OBJECTS <= len(made) <= OBJECTS + 1  # the one that was being made may be made twice
+
+
+def test_killed_while_it_repairs_it_leaves_a_store_that_works(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, DEPMOD=f"sleep 0.2; {DEPMOD}")
+    build = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
+    good = read_seal(build.path)
+    chance = random.Random(1)
+    for number in range(8):
+        harmed = build.image if number % 2 else build.objects / "mm/3.o"
+        if harmed.exists() and (build.objects.parent / ".seal").exists():
+            harmed.write_text("tampered")
+        with start(tree, scratch_layout) as command:
+            assert command.stdout is not None
+            for line in command.stdout:
+                if any(word in line for word in ("set aside", "building", "putting", "built")):
+                    break
+            time.sleep(chance.uniform(0, 0.4))
+            command.kill()
+    again = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
+    assert damage(again.path) == damage(again.objects.parent) == ""
+    assert differs(read_seal(again.path).contents(), good.contents()) == ""
+    assert (again.objects / "mm/3.o").read_text() == ""
 
 
 def _alive(pid: int) -> bool:
