@@ -12,6 +12,7 @@ from harness.flow.verdict import unearned
 from harness.model.errors import HarnessError, StoreCorrupt, StoreDamaged, UserError
 from harness.model.outcome import Standing
 from harness.model.result import REPORT_SCHEMA, Report
+from harness.store.journal import Entry
 from harness.store.runs import REPORT_FILE, load_report
 from harness.store.seal import damage, read_seal
 
@@ -38,7 +39,7 @@ def read_report(directory: Path) -> Report:
             hint="run it again",
         )
     require_earned(report, directory)
-    return _with_lost(report, _lost(directory))
+    return _with_lost(report, _lost(report, directory))
 
 
 def require_earned(report: Report, directory: Path) -> None:
@@ -54,24 +55,27 @@ def require_earned(report: Report, directory: Path) -> None:
         )
 
 
-def _lost(directory: Path) -> Mapping[str, str]:
+def _lost(report: Report, directory: Path) -> Mapping[str, str]:
     """The boots, by their folders, whose evidence is not what they left, and why. An older harness did not say what
-    that was.
+    that was, and where the report alone was kept, nobody does.
     """
-    found = {}
-    for entry in finished_boots(directory).values():
-        place = directory / entry.place
-        if not entry.sealed or place.parent != directory:
-            continue
-        try:
-            same = read_seal(place).id == entry.sealed
-        except StoreDamaged as error:
-            found[entry.place] = error.message
-            continue
-        trouble = damage(place) if same else f"{place} is not sealed as it was when it was made"
-        if trouble:
-            found[entry.place] = trouble
-    return found
+    if not (directory / RECORD_FILE).exists():
+        return {}
+    finished = {entry.place: entry for entry in finished_boots(directory).values()}
+    whys = {run.directory: _why_lost(directory / run.directory, finished.get(run.directory)) for run in report.runs}
+    return {place: why for place, why in whys.items() if why}
+
+
+def _why_lost(place: Path, entry: Entry | None) -> str:
+    if entry is None:
+        return f"{place} is not in the journal of the run"
+    if not entry.sealed:
+        return ""
+    try:
+        same = read_seal(place).id == entry.sealed
+    except StoreDamaged as error:
+        return error.message
+    return damage(place) if same else f"{place} is not sealed as it was when it was made"
 
 
 def _with_lost(report: Report, lost: Mapping[str, str]) -> Report:

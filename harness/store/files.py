@@ -46,8 +46,9 @@ def copy_apart(source: Path, target: Path, without: str) -> None:
     try:
         shutil.copytree(source, target, symlinks=True, ignore=ignored, copy_function=_copy_file)
     except shutil.Error as error:
-        first = error.args[0][0]
-        raise OSError(errno.EIO, f"cannot copy {first[0]}: {first[2]}") from error
+        first, _, why = error.args[0][0]
+        number = errno.ENOSPC if os.strerror(errno.ENOSPC) in str(why) else errno.EIO
+        raise OSError(number, os.strerror(number), first) from error
 
 
 def _copy_file(source: str, target: str) -> None:

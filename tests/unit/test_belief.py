@@ -200,6 +200,18 @@ def test_a_boot_without_its_evidence_is_not_kept_and_tells_nothing(
     assert CliRunner().invoke(report_command, [ended.name]).exit_code == 3
 
 
+@pytest.mark.parametrize("harm", ["gone", "emptied", "cut"])
+def test_a_report_without_its_journal_tells_nothing(harm: str, ended: Path) -> None:
+    path = ended / "journal.jsonl"
+    if harm == "gone":
+        path.unlink()
+    else:
+        path.write_text("" if harm == "emptied" else path.read_text()[:-400])
+    read = read_report(ended)
+    assert read.verdict is Standing.CANNOT_TELL
+    assert "is not in the journal of the run" in read.reasons[0]
+
+
 def test_a_run_of_before_the_hashes_is_read_but_not_kept(ended: Path, scratch_layout: Layout) -> None:
     (ended / "001-boot" / ".seal").unlink()
     entries = [replace(entry, sealed="") for entry in read_journal(ended)]

@@ -17,7 +17,7 @@ from harness.cli.report import report as report_verb
 from harness.flow.planfile import Axes
 from harness.flow.plans import Extras, plain_request
 from harness.flow.readout import CellResult
-from harness.flow.record import Planned, Record, assemble, judged, load_record, save_record
+from harness.flow.record import Planned, Record, assemble, finished_entry, judged, load_record, save_record
 from harness.model.cell import Knob
 from harness.model.codec import from_json, to_json
 from harness.model.compare import Change, Leg, Shift
@@ -27,6 +27,7 @@ from harness.model.machine import Difference
 from harness.model.outcome import Outcome, Standing
 from harness.model.result import Report
 from harness.model.units import MIB
+from harness.store.journal import Journal
 from harness.store.layout import Layout
 from harness.store.runs import save_report
 from tests.unit.compare_support import SPLAT, Boot, booted, case, report
@@ -303,6 +304,9 @@ def test_a_run_against_a_base_reports_the_same(store: Layout) -> None:
     directory = keep(store, whole)
     save_record(directory, record)
     assert load_record(directory) == record
+    with Journal(directory) as journal:
+        for plan in planned:
+            journal.append(finished_entry(plan, results[plan.number]))
     jsonschema.validate(json.loads(to_json(whole)), REPORT_SCHEMA)
     assert whole.verdict is Standing.BAD
     assert [(one.fingerprint, one.change) for one in whole.event_changes] == [
