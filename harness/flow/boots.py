@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import os
 import shlex
-import tempfile
+import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.flow.readout import CellResult, read_out
 from harness.flow.sources import objects_of
 from harness.guest.argv import Launch, Share, vng_argv
-from harness.guest.boot import boot
+from harness.guest.boot import as_started, boot
 from harness.guest.control import Frame
 from harness.guest.job import machine_job
 from harness.guest.liveness import Limits
@@ -23,12 +24,15 @@ from harness.kernel.decode import Objects
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.codec import to_json
+from harness.model.errors import StoreDamaged
 from harness.model.machine import Accel
 from harness.model.outcome import Ending
 from harness.model.progress import Progress
 from harness.model.suite import Suite
 from harness.proc import search_path
 from harness.store.files import write_atomically
+from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH
+from harness.store.seal import looks, require_whole
 
 # What a boot of the lean kernel takes from the start of vng to `ready` on the machine that the limits were set for
 # (2 cores, TCG); slower machines get longer limits in proportion.
@@ -37,6 +41,7 @@ _BOOT_SECONDS = 90.0
 _SILENCE_SECONDS = 60.0
 _AROUND_SUITES_SECONDS = 30.0
 _BAD_DISK_BYTES = 64 << 20
+_DISK_FULL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +60,35 @@ class Bench:
     slowness: float = 1.0  # of the kernel's profile
     crowd: float = 1.0  # how many times slower a guest may get when others start beside it
 
+    def sealed(self, suites: Sequence[Suite]) -> tuple[Path, ...]:
+        """The directories that a boot of these suites rests on, and which must be as they were made."""
+        modules = (self.module_tree.parent,) if self.module_tree is not None else ()
+        return (
+            self.build.path,
+            self.root,
+            *modules,
+            *(self.modules[one.name] for one in suites if one.name in self.modules),
+        )
+
 
 class Stopped(Exception):
     """The guest was ended because the command ends: there is no result."""
 
 
 def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) -> CellResult:
-    """Boots the cell once and judges what came of it. Everything to do it again is written before the boot."""
+    """Boots the cell once and judges what came of it. Everything to do it again is written before the boot.
+
+    StoreDamaged when what it rests on is not as it was made, before or after: then nobody knows what the guest ran.
+    """
+    sealed = bench.sealed(suites)
+    before = _looked_at(sealed)
     name = f"{number:03d}-{cell.id}"
     place = bench.directory / name
     results = place / "results"
     results.mkdir(parents=True)
     disks = swap_disks(cell.machine.swap, place)
     bad_disk = place / "bad.img" if any(suite.bad_disk for suite in suites) else None
-    with tempfile.TemporaryDirectory(prefix="ttm-") as sockets:
+    with _scratch(place) as sockets:
         launch = Launch(
             image=bench.build.image,
             root=bench.root,
@@ -77,7 +97,7 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
             shares=shares_of(results, bench.module_tree or bench.build.modules, _extra(suites, bench)),
             swap_disks=disks,
             control=place / "control.log",
-            qmp=Path(sockets) / "qmp",
+            qmp=sockets / "qmp",
             bad_disk=bad_disk,
         )
         _write_before(place, results, cell, suites, launch, bench)
@@ -95,6 +115,7 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
             shown = _shown(bench.progress)
             expected = REFERENCE_READY_SECONDS * bench.slowness
             result = boot(launch, place / "console.log", limits, shown, expected, bench.stop)
+            full = disk_trouble(place)  # before the images go, which may be what filled it
         finally:
             for image, _ in images:
                 image.unlink(missing_ok=True)  # their content is the guest's memory, of no use afterwards
@@ -103,7 +124,44 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
     write_atomically(place / "launcher.log", result.launcher)
     if result.stall is not None:
         write_atomically(place / "stall.txt", result.stall.text + "\n")
-    return read_out(cell, suites, bench.build, result, place, _objects(suites, bench))
+    _require_same(before)
+    return read_out(cell, suites, bench.build, result, place, _objects(suites, bench), (full,) if full else ())
+
+
+def _looked_at(sealed: Sequence[Path]) -> Mapping[Path, str]:
+    """How what is sealed looks, when it is as it was made."""
+    try:
+        before = looks(sealed)
+    except OSError as error:
+        raise StoreDamaged(f"{error.filename} is gone: {error.strerror}") from error
+    require_whole(sealed)
+    return before
+
+
+def _require_same(before: Mapping[Path, str]) -> None:
+    """Somebody may have changed it and made it good again, while the guest was running on it."""
+    after = _looked_at(tuple(before))
+    for root, look in before.items():
+        if after[root] != look:
+            raise StoreDamaged(f"{root} changed while the guest ran, though it is now as it was made")
+
+
+def disk_trouble(place: Path) -> str:
+    """A sentence when the disk is full: what the guest said may be lost then, and its disks stand still."""
+    found = os.statvfs(place)
+    blocks = found.f_bavail if os.geteuid() else found.f_bfree
+    return f"the disk of {place} is full" if blocks * found.f_frsize < _DISK_FULL_BYTES else ""
+
+
+@contextmanager
+def _scratch(place: Path) -> Iterator[Path]:
+    """A directory for the sockets of a boot; what kill -9 leaves of it goes with the next run (store/runs.py)."""
+    path = place / BOOT_SCRATCH
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def shares_of(results: Path, modules: Path, extra: Path | None = None) -> tuple[Share, ...]:
@@ -161,13 +219,13 @@ def _write_before(
     write_atomically(results / "suites", suites_text(suites))
     write_atomically(place / "cell.json", to_json(cell))
     write_atomically(place / "config", bench.build.config_path.read_text(encoding="utf-8"))
-    write_atomically(place / "argv", shlex.join(vng_argv(launch)) + "\n")
+    write_atomically(place / "argv", shlex.join(vng_argv(as_started(launch))) + "\n")
     write_atomically(place / "reproduce.sh", reproduce_text(cell, launch), executable=True)
 
 
 def reproduce_text(cell: Cell, launch: Launch) -> str:
     """A script that boots the same guest again, without the harness, with its console on the terminal."""
-    again = Path("again")
+    again = Path(BOOT_REPLAY)
     shares = (Share("ttm.results", again / "results", writable=True), *launch.shares[1:])
     replay = replace(
         launch,

@@ -27,10 +27,12 @@ from harness.model.cell import Cell
 from harness.model.errors import CommandFailed, FindingError, InfraError, StoreCorrupt, UserError
 from harness.model.machine import Machine
 from harness.model.outcome import Standing
+from harness.model.progress import Progress
 from harness.model.suite import Suite
 from harness.proc import Deadline, run
 from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
+from harness.store.seal import seal, take_out
 
 # The folder of patches/controls/ with the bugs for a suite.
 FOLDERS = {"pressure": "ttm", "xe-fake": "xe"}
@@ -106,11 +108,13 @@ def _control(folder: Path, table: dict[str, object]) -> Control:
     )
 
 
-def broken_modules(control: Control, build: Build, layout: Layout) -> Path:
+def broken_modules(control: Control, build: Build, layout: Layout, progress: Progress) -> Path:
     """A copy of the build's modules with the ttm.ko that carries the control; made once."""
     digest = hashlib.sha256(control.patch.read_bytes()).hexdigest()[:12]
     final = layout.objects / f"control-{build.id[:12]}-{digest}"
     with locked(layout.locks / final.name, Deadline(_BUILD_SECONDS)):
+        if final.is_dir():
+            take_out(final, layout, progress.step)
         if not final.is_dir():
             _make_broken(control, build, layout, final)
         final.touch()  # the time of the last use: `results prune` goes by it
@@ -140,6 +144,7 @@ def _make_broken(control: Control, build: Build, layout: Layout, final: Path) ->
         for place in places:
             shutil.copyfile(made, place)
         shutil.rmtree(source)
+        seal(work)
 
 
 def _apply(control: Control, source: Path, build: Build) -> None:
@@ -185,7 +190,7 @@ def _try(
             broken = broken_overlay(control, suite.needs_overlay, bench.build, layout)
             place = replace(bench, modules={**bench.modules, suite.name: broken})
         else:
-            broken = broken_modules(control, bench.build, layout)
+            broken = broken_modules(control, bench.build, layout, bench.progress)
             place = replace(bench, module_tree=broken / "modules")
     except FindingError as error:
         return Tried(control, Noticed.CANNOT_TELL, (), (error.message,), 0.0, "")

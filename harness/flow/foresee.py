@@ -92,6 +92,8 @@ def foresee(
     boots = []
     for planned in plan_boots(requests, kernels, tools()):
         kept = None if fresh else history.result(planned)
-        boots.append(BootAhead(planned, kept.run.name if kept else "", history.expected(planned)))
+        boots.append(
+            BootAhead(planned, kept.run.name if kept is not None and kept.whole else "", history.expected(planned))
+        )
     most = max(1, int(cores() * VCPUS_PER_CORE))
     return Foreseen(tuple(ahead), tuple(boots), min(parallel or most, most), tuple(left_out))

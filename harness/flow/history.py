@@ -15,6 +15,7 @@ from harness.model.outcome import Standing
 from harness.store.journal import Entry, Step, read_journal
 from harness.store.layout import Layout
 from harness.store.runs import run_directories
+from harness.store.seal import require_sealed
 
 # What could not be told is tried again.
 _KEPT = (Standing.GOOD, Standing.BAD)
@@ -32,12 +33,19 @@ class Kept:
     def place(self) -> Path:
         return self.run / self.entry.place
 
-    def load(self) -> CellResult | None:
-        """Its result; None when somebody removed or broke it."""
+    def load(self) -> CellResult:
+        """Its result; StoreDamaged when its evidence is not what the boot left."""
+        require_sealed(self.place, self.entry.sealed)
+        return load_result(self.place)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it can be taken over."""
         try:
-            return load_result(self.place)
+            self.load()
         except InfraError:
-            return None
+            return False
+        return True
 
 
 @dataclass

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -37,6 +36,7 @@ from harness.model.tree import SourceSpec, Tree
 from harness.proc import Deadline
 from harness.store.files import sweep_leftovers
 from harness.store.layout import Layout
+from harness.store.scratch import scratch_directory, sweep_scratch
 
 DEFAULT_PROFILE = "lean"
 _SOURCE_SECONDS = 1800.0
@@ -115,6 +115,7 @@ def prepare(
     profile = profile_of(request)
     for place in (layout.sources, layout.builds, layout.objects, layout.roots):
         sweep_leftovers(place)
+    sweep_scratch(layout)
     tree = tree_of(request, layout, progress)
     watch.lap("source")
     progress.step(f"kernel {tree.version}, profile {profile.name}")
@@ -135,9 +136,9 @@ def prepare(
         if made is not None:
             modules[suite.name] = made
     watch.lap("modules")
-    root = guest_root(layout, Deadline(_ROOT_SECONDS))
+    root = guest_root(layout, Deadline(_ROOT_SECONDS), progress)
     watch.lap("root")
-    settled = accel.settle(request.machine.accel, layout, lambda: _probe_kvm(build, root, progress))
+    settled = accel.settle(request.machine.accel, layout, lambda: _probe_kvm(build, root, layout, progress))
     watch.lap("accelerator")
     return Ready(tree, build, root, settled, modules, profile.slowness, tuple(left_out))
 
@@ -211,11 +212,10 @@ def _require_symbols(suites: tuple[Suite, ...], build: Build) -> None:
             )
 
 
-def _probe_kvm(build: Build, root: Path, progress: Progress) -> bool:
+def _probe_kvm(build: Build, root: Path, layout: Layout, progress: Progress) -> bool:
     """Boots an idle guest under KVM, bounded, and says whether it got ready under KVM indeed."""
     progress.step(f"probing KVM: a boot of at most {accel.PROBE_SECONDS:.0f} s")
-    with tempfile.TemporaryDirectory(prefix="ttm-") as scratch:
-        place = Path(scratch)
+    with scratch_directory(layout) as place:
         results = place / "results"
         results.mkdir()
         (place / "home").mkdir()

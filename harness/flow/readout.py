@@ -54,14 +54,22 @@ class CellResult:
 
 
 def read_out(
-    cell: Cell, suites: Sequence[Suite], build: Build, result: Boot, place: Path, objects: Objects
+    cell: Cell,
+    suites: Sequence[Suite],
+    build: Build,
+    result: Boot,
+    place: Path,
+    objects: Objects,
+    troubles: Sequence[str] = (),
 ) -> CellResult:
-    """Reads what the boot left in `place` and judges it. `objects` are those that the guest ran."""
+    """Reads what the boot left in `place` and judges it. `objects` are those that the guest ran, `troubles` sentences
+    of the host for what makes it no evidence.
+    """
     name = place.name
     console, cut = _read_limited(place / "console.log", _CONSOLE_LIMIT)
     lines = decode(console)
     sections = suite_sections(lines)
-    problems = _problems(result, suites, lines)
+    problems = [*troubles, *_problems(result, suites, lines)]
     if cut:
         problems.append(f"the console is longer than {_CONSOLE_LIMIT >> 20} MiB; the rest was not read")
     asked = _asked_line(result, console)

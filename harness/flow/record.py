@@ -8,25 +8,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.flow.contrast import Contrast, contrasted, without_known
+from harness.flow.contrast import without_known
 from harness.flow.prepare import Request, base_of
 from harness.flow.readout import CellResult
-from harness.judge.compare import standing_against_base
-from harness.judge.expectations import overall
+from harness.flow.verdict import Evidence, verdict_on
+from harness.judge.belief import unearned_run
 from harness.judge.known import Excused
 from harness.judge.machines import machine_rows
-from harness.judge.sides import sound
 from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
 from harness.model.compare import Leg
-from harness.model.errors import StoreCorrupt, UserError
+from harness.model.errors import StoreCorrupt, StoreDamaged, UserError
 from harness.model.gate import Gate
 from harness.model.known import NOTHING_KNOWN, KnownIssues
-from harness.model.outcome import Standing
-from harness.model.result import REPORT_SCHEMA, LeftOut, Provenance, Report, Run, Stage
-from harness.store.files import write_atomically
+from harness.model.result import REPORT_SCHEMA, LeftOut, Provenance, Report, Stage
+from harness.store.files import copy_apart, write_atomically
 from harness.store.journal import Entry, Step, read_journal
+from harness.store.runs import BOOT_REPLAY
 from harness.store.runs import RECORD_FILE as RECORD_FILE
+from harness.store.seal import Seal, paths_but, require_sealed, seal
 
 RESULT_FILE = "result.json"
 
@@ -85,20 +85,33 @@ def load_record(directory: Path) -> Record:
 
 
 def load_results(directory: Path, record: Record) -> dict[int, CellResult]:
-    """The results of the boots that the journal has as finished, by number."""
-    finished = {entry.number: entry for entry in read_journal(directory) if entry.step is Step.FINISHED}
-    return {
-        one.number: load_result(directory / finished[one.number].place)
-        for one in record.cells
-        if one.number in finished
-    }
+    """The results of the boots that the journal has as finished, by number; StoreDamaged when one is not what its
+    boot left. (An older harness did not say what that was.)
+    """
+    finished = finished_boots(directory)
+    found = {}
+    for number in (one.number for one in record.cells if one.number in finished):
+        place = directory / finished[number].place
+        if finished[number].sealed:
+            require_sealed(place, finished[number].sealed)
+        found[number] = load_result(place)
+    return found
+
+
+def finished_boots(directory: Path) -> dict[int, Entry]:
+    """What the journal says last of each boot that it has as finished."""
+    return {entry.number: entry for entry in read_journal(directory) if entry.step is Step.FINISHED}
 
 
 def load_result(place: Path) -> CellResult:
+    """StoreCorrupt when it cannot be read, StoreDamaged when its verdict is not the one that its cases led to."""
     try:
-        return from_json(CellResult, (place / RESULT_FILE).read_text(encoding="utf-8"))
+        result = from_json(CellResult, (place / RESULT_FILE).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise StoreCorrupt(f"{place / RESULT_FILE} cannot be read: {error}") from error
+    if why := unearned_run(result.run, result.cases):
+        raise StoreDamaged(f"{place / RESULT_FILE} is not believed: {why}")
+    return result
 
 
 def save_result(place: Path, result: CellResult) -> None:
@@ -114,22 +127,22 @@ def renamed(result: CellResult, place: str, leg: Leg, group: str, kept_from: str
     )
 
 
-def take_over(source: Path, target: Path) -> None:
-    """The evidence of a kept boot, as hard links: nobody ever writes to it again, and either run may be removed."""
+def take_over(source: Path, sealed: str, target: Path) -> None:
+    """Copies the evidence of a kept boot; StoreDamaged when it is not what its seal, of the id `sealed`, says."""
+    require_sealed(source, sealed)
     if target.exists():
         shutil.rmtree(target)
-    try:
-        shutil.copytree(source, target, symlinks=True, copy_function=_link)
-    except (OSError, shutil.Error):
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(source, target, symlinks=True)
+    copy_apart(source, target, without=BOOT_REPLAY)
+    if seal_boot(target).id != sealed:
+        raise StoreDamaged(f"{source} changed while it was copied")
 
 
-def _link(source: str, target: str) -> None:
-    Path(target).hardlink_to(source)
+def seal_boot(place: Path) -> Seal:
+    """Hashes all that a boot left, the result too; somebody may replay it beside that."""
+    return seal(place, paths_but(place, BOOT_REPLAY))
 
 
-def finished_entry(planned: Planned, result: CellResult, kept_from: str = "") -> Entry:
+def finished_entry(planned: Planned, result: CellResult, kept_from: str = "", sealed: str = "") -> Entry:
     return Entry(
         step=Step.FINISHED,
         number=planned.number,
@@ -140,6 +153,7 @@ def finished_entry(planned: Planned, result: CellResult, kept_from: str = "") ->
         seconds=sum(stage.seconds for stage in result.run.stages if stage.name == "boot"),
         verdict=str(result.run.verdict),
         kept_from=kept_from,
+        sealed=sealed,
     )
 
 
@@ -148,34 +162,13 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
     made = [results[one.number] for one in record.cells if one.number in results]
     excused = judged(record, made)
     runs, cases, events = excused.runs, excused.cases, excused.events
-    groups = {one.id: one.group for one in runs}
-    based = {one.group for one in record.cells if one.leg is Leg.BASE or _has_base(record, one)}
-    verdict = _standing(runs, Leg.TIP)
-    reasons = tuple(f"{one.id}: {reason}" for one in runs for reason in one.reasons)
-    reasons = (*reasons, *(one.sentence for one in excused.uses if one.counts_again))
-    contrast = Contrast()
-    if based:
-        base, tip = (
-            sound([one for one in runs if one.leg is leg and one.group in based], cases, events, groups)
-            for leg in (Leg.BASE, Leg.TIP)
-        )
-        contrast = contrasted(base, tip)
-        alone = tuple(one for one in runs if one.group not in based)
-        both = tuple(one for one in runs if one.group in based)
-        verdict, changes = standing_against_base(
-            contrast.cases, _standing(both, Leg.BASE), _standing(both, Leg.TIP), contrast.events
-        )
-        verdict = overall((verdict, _standing(alone, Leg.TIP))) if alone else verdict
-        reasons = (*changes, *reasons)
-    for gate in record.gates:
-        reasons = (*(f"the gate: {reason}" for reason in gate.reasons), *reasons)
-        verdict = overall((verdict, gate.verdict))
-    if gaps := [one for one in record.left_out if one.counts]:
-        reasons = (*(f"without the suite {one.suite} on {one.version}: {one.why}" for one in gaps), *reasons)
-        verdict = Standing.CANNOT_TELL if verdict is Standing.GOOD else verdict
-    if missing := len(record.cells) - len(made):
-        reasons = (f"the run was interrupted: {missing} boots were not made", *reasons)
-        verdict = Standing.CANNOT_TELL if verdict is Standing.GOOD else verdict
+    based = groups_with_base(record)
+    verdict, reasons, contrast = verdict_on(
+        Evidence(runs, cases, events, record.gates, record.left_out),
+        based,
+        len(record.cells) - len(made),
+        [one.sentence for one in excused.uses if one.counts_again],
+    )
     kernels = {leg: [record.kernels[one.kernel] for one in record.cells if one.leg is leg] for leg in Leg}
     several = len(record.kernels) > 1 + bool(based)
     return Report(
@@ -199,6 +192,10 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
         gates=record.gates,
         left_out=record.left_out,
     )
+
+
+def groups_with_base(record: Record) -> frozenset[str]:
+    return frozenset(one.group for one in record.cells if one.leg is Leg.BASE or _has_base(record, one))
 
 
 def _has_base(record: Record, planned: Planned) -> bool:
@@ -227,7 +224,3 @@ def assembled(directory: Path) -> Report:
     """The report of a run directory from what its boots left: of a run that was killed, too."""
     record = load_record(directory)
     return assemble(directory.name, record, load_results(directory, record))
-
-
-def _standing(runs: tuple[Run, ...], leg: Leg) -> Standing:
-    return overall(one.verdict for one in runs if one.leg is leg)

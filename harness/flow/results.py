@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from harness.flow.kept import require_earned
 from harness.flow.record import assemble, assembled, load_record
 from harness.judge.compare import compare
 from harness.model.compare import Comparison
@@ -133,7 +134,9 @@ def _load(directory: Path, state: State) -> Report:
     """The report of a run directory: the saved one, or what its boots left to make one of."""
     match state:
         case State.FINISHED:
-            return load_report(directory)
+            report = load_report(directory)
+            require_earned(report, directory)
+            return report
         case State.UNFINISHED:
             return assembled(directory)
         case State.RUNNING:

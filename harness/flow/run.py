@@ -7,7 +7,7 @@ import platform
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,34 +15,36 @@ from pathlib import Path
 from harness import __version__
 from harness.flow.boots import Bench, Stopped, boot_cell
 from harness.flow.candidates import Candidates, prepare_all, prepare_gated
-from harness.flow.history import History, read_history
+from harness.flow.history import History, Kept, read_history
 from harness.flow.host import cores, last_to_die, room_for_guests
 from harness.flow.matrix import (
     Kernel,
     check_machines,
     chosen_suites,
+    kernels_wanted,
     plan_boots,
     with_seeds,
 )
-from harness.flow.prepare import Ready, Request, Stopwatch
+from harness.flow.prepare import Ready, Request, Stopwatch, prepare
 from harness.flow.readout import CellResult
 from harness.flow.record import (
     Planned,
     Record,
     assemble,
+    finished_boots,
     finished_entry,
     judged,
     load_record,
-    load_results,
     renamed,
     save_record,
     save_result,
+    seal_boot,
     take_over,
 )
 from harness.flow.schedule import Task, side_by_side
 from harness.flow.tokens import VCPUS_PER_CORE, Claim, Tokens
 from harness.model.compare import Leg
-from harness.model.errors import StoreCorrupt, UserError
+from harness.model.errors import InfraError, StoreCorrupt, StoreDamaged, UserError
 from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.progress import Board, Lane
 from harness.model.result import Provenance, Report
@@ -51,6 +53,7 @@ from harness.proc import Deadline, run
 from harness.store.journal import JOURNAL_FILE, Entry, Journal, Step, read_journal
 from harness.store.layout import Layout
 from harness.store.runs import find_run, held_again, is_held, run_directories, run_directory, save_report
+from harness.store.seal import set_aside
 
 _TOOL_SECONDS = 30.0
 
@@ -98,7 +101,7 @@ def execute(
     history = History() if manner.fresh else read_history(layout)
     with run_directory(layout) as directory:
         save_record(directory, record)
-        return _Boots(directory, record, found.ready, board, manner, history).run(watch), directory
+        return _Boots(directory, record, found.ready, layout, board, manner, history).run(watch), directory
 
 
 def resume(layout: Layout, name: str, board: Board, parallel: int | None = None) -> tuple[Report, Path]:
@@ -115,7 +118,8 @@ def resume(layout: Layout, name: str, board: Board, parallel: int | None = None)
                 "QEMU), so its boots cannot be put together with new ones",
                 hint="start it anew; with a plan, results that are still right are kept",
             )
-        return _Boots(directory, record, ready, board, Manner(record.plan, parallel), History()).run(watch), directory
+        manner = Manner(record.plan, parallel)
+        return _Boots(directory, record, ready, layout, board, manner, History()).run(watch), directory
 
 
 def _unfinished(layout: Layout) -> Path:
@@ -147,19 +151,24 @@ class _Boots:
         directory: Path,
         record: Record,
         ready: Mapping[Request, Ready],
+        layout: Layout,
         board: Board,
         manner: Manner,
         history: History,
     ) -> None:
         self._directory = directory
         self._record = record
-        self._ready = tuple(ready.values())
+        self._kernels = tuple(ready)
+        self._ready = list(ready.values())
+        self._layout = layout
         self._board = board
         self._manner = manner
         self._history = history
         self._stop = threading.Event()
         self._lock = threading.Lock()
+        self._repairs = threading.Lock()
         self._results: dict[int, CellResult] = {}
+        self._lost: list[str] = []  # why results that are there are not believed
         vcpus = max(1, int(cores() * VCPUS_PER_CORE))
         self._most = max(1, min(manner.parallel or vcpus, len(record.cells)))
         self._vcpus = vcpus
@@ -170,9 +179,12 @@ class _Boots:
         """All boots that are still to be made, then the report."""
         with Journal(self._directory) as journal:
             self._journal = journal
-            self._results = load_results(self._directory, self._record)
+            if read_journal(self._directory):
+                journal.append(Entry(Step.RESUMED))
+            self._results = self._results_before()
             left = [one for one in self._record.cells if one.number not in self._results]
             left = [one for one in left if not self._keep(one)]
+            self._tell_lost()
             first = {one.key: one for one in reversed(left)}
             twins = [one for one in left if first[one.key] is not one]
             tasks = [Task(Claim.of(one.cell.machine), self._task(one)) for one in left if first[one.key] is one]
@@ -182,16 +194,38 @@ class _Boots:
                     tokens = Tokens(room_for_guests, self._vcpus)
                     side_by_side(tasks, tokens, self._most, self._stop, self._no_room)
                 for one in twins:
-                    self._take(one, self._results[first[one.key].number], self._directory, "")
+                    self._take(one, self._kept_here(first[one.key]), "")
             except BaseException:
                 if self._results:
                     save_report(self._directory, assemble(self._directory.name, self._record, self._results))
                 raise
             watch.lap("boots")
             report = assemble(self._directory.name, self._record, self._results, tuple(watch.stages))
-            save_report(self._directory, report)
-            journal.append(Entry(Step.ENDED, verdict=str(report.verdict)))
+            journal.append(
+                Entry(Step.ENDED, verdict=str(report.verdict), sealed=save_report(self._directory, report))
+            )
         return report
+
+    def _results_before(self) -> dict[int, CellResult]:
+        """The results of boots that ended before, as far as their evidence is still what they left."""
+        finished = finished_boots(self._directory)
+        found = {}
+        for one in self._record.cells:
+            if one.number not in finished:
+                continue
+            place = self._directory / one.place
+            try:
+                found[one.number] = Kept(self._directory, replace(finished[one.number], place=one.place)).load()
+            except InfraError as error:
+                self._lost.append(error.message)
+                if place.is_dir():
+                    set_aside(place, self._layout)
+        return found
+
+    def _tell_lost(self) -> None:
+        if self._lost:
+            what = "1 result that was there is" if len(self._lost) == 1 else f"{len(self._lost)} that were there are"
+            self._board.step(f"{what} not believed, and booted again: {self._lost[0]}")
 
     def _announce(self, boots: int) -> None:
         total = len(self._record.cells)
@@ -211,10 +245,31 @@ class _Boots:
         place = self._directory / planned.place
         shutil.rmtree(place, ignore_errors=True)  # of an interrupted attempt
         self._journal.append(Entry(Step.BEGUN, planned.number, planned.cell.id, planned.place))
-        ready = self._ready[planned.kernel]
+        try:
+            result = self._booted(planned)
+        except Stopped:
+            self._board.lane_ends(planned.number, f"boot {planned.number}: ended")
+            return
+        result = renamed(result, planned.place, planned.leg, planned.group)
+        self._finish(planned, result, "")
+        seconds = finished_entry(planned, result).seconds
+        verdict = judged(self._record, (result,)).runs[0].verdict
+        self._board.lane_ends(planned.number, f"boot {planned.number}: {verdict}, {format_seconds(seconds)}")
+
+    def _booted(self, planned: Planned) -> CellResult:
+        """What came of the boot. When what it rests on was damaged, that is made again, and so is the boot, once."""
         request = self._record.requests[planned.request]
         suites = tuple(suite for suite in chosen_suites(request) if suite.name in planned.cell.suites)
-        bench = Bench(
+        try:
+            return boot_cell(planned.cell, suites, self._bench(planned), planned.number)
+        except StoreDamaged:
+            self._repair(planned.kernel)
+        shutil.rmtree(self._directory / planned.place, ignore_errors=True)
+        return boot_cell(planned.cell, suites, self._bench(planned), planned.number)
+
+    def _bench(self, planned: Planned) -> Bench:
+        ready = self._ready[planned.kernel]
+        return Bench(
             build=ready.build,
             root=ready.root,
             accel=ready.accel,
@@ -225,20 +280,24 @@ class _Boots:
             slowness=ready.slowness,
             crowd=self._crowd,
         )
-        try:
-            result = boot_cell(planned.cell, suites, bench, planned.number)
-        except Stopped:
-            self._board.lane_ends(planned.number, f"boot {planned.number}: ended")
-            return
-        result = renamed(result, planned.place, planned.leg, planned.group)
-        self._finish(planned, result, "")
-        seconds = finished_entry(planned, result).seconds
-        verdict = judged(self._record, (result,)).runs[0].verdict
-        self._board.lane_ends(planned.number, f"boot {planned.number}: {verdict}, {format_seconds(seconds)}")
+
+    def _repair(self, place: int) -> None:
+        """Prepares a kernel anew: what is damaged is named, set aside and made again there."""
+        with self._repairs:
+            kernel, before = self._kernels[place], self._ready[place]
+            suites = kernels_wanted(self._record.requests)[kernel]
+            ready = prepare(kernel, suites, self._layout, self._board, Stopwatch())
+            if (ready.build.id, ready.root, ready.modules) != (before.build.id, before.root, before.modules):
+                raise InfraError(
+                    "what the boots rest on was damaged, and what it was made of has changed meanwhile",
+                    hint="start the run anew",
+                )
+            self._ready[place] = ready
 
     def _finish(self, planned: Planned, result: CellResult, kept_from: str) -> None:
-        save_result(self._directory / planned.place, result)
-        self._journal.append(finished_entry(planned, result, kept_from))
+        place = self._directory / planned.place
+        save_result(place, result)
+        self._journal.append(finished_entry(planned, result, kept_from, seal_boot(place).id))
         with self._lock:
             self._results[planned.number] = result
             done = len(self._results)
@@ -246,23 +305,26 @@ class _Boots:
             self._board.advance(done, len(self._record.cells), "boots")
 
     def _keep(self, planned: Planned) -> bool:
-        """Takes the result of an earlier run over, if there is one that is still right."""
+        """Takes the result of an earlier run over, if there is one whose evidence is still what the boot left."""
         kept = self._history.result(planned)
-        result = kept.load() if kept is not None else None
-        if kept is None or result is None:
+        if kept is None:
             return False
         try:
-            self._take(planned, result, kept.run, kept.entry.kept_from or kept.run.name)
-        except (FileNotFoundError, shutil.Error):
-            if kept.run.is_dir():
-                raise
-            return False  # `results prune` was quicker
+            self._take(planned, kept, kept.entry.kept_from or kept.run.name)
+        except (InfraError, FileNotFoundError) as error:
+            if kept.run.is_dir():  # else `results prune` was quicker
+                self._lost.append(error.message if isinstance(error, InfraError) else str(error))
+            return False
         return True
 
-    def _take(self, planned: Planned, result: CellResult, run: Path, kept_from: str) -> None:
+    def _kept_here(self, planned: Planned) -> Kept:
+        return Kept(self._directory, finished_boots(self._directory)[planned.number])
+
+    def _take(self, planned: Planned, kept: Kept, kept_from: str) -> None:
+        result = kept.load()
         place = self._directory / planned.place
-        if run / result.run.directory != place:
-            take_over(run / result.run.directory, place)
+        if kept.place != place:
+            take_over(kept.place, kept.entry.sealed, place)
         self._finish(planned, renamed(result, planned.place, planned.leg, planned.group, kept_from), kept_from)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.guest.argv import Launch, vng_argv
@@ -22,6 +22,7 @@ from harness.model.errors import InfraError
 from harness.model.machine import GuestFacts
 from harness.model.outcome import Ending
 from harness.proc import PIPE, Deadline, Process, spawn
+from harness.store.scratch import short_name
 
 _POLL_SECONDS = 0.03
 _POWER_OFF_SECONDS = 15.0
@@ -125,16 +126,26 @@ def boot(
 ) -> Boot:
     """Boots and follows the guest to its end.
 
+    QEMU works in the directory of the monitor's socket, of which it is told the name alone: the address of a socket
+    has room for 107 bytes, and the path may be longer.
     `console` receives every byte that the kernel prints. With `reference_ready` (the seconds that a boot takes on
     the machine for which the limits were set) the limits are scaled by what this boot really took, never down.
     When `stop` is set the guest is ended at once.
     """
     launch.control.unlink(missing_ok=True)
+    place = launch.qmp.parent
+    words = vng_argv(as_started(launch))
     # vng would read ~/.config/virtme-ng and let it win over our words.
-    environment = {"HOME": str(launch.qmp.parent)}
-    with console.open("wb") as console_file:
-        with spawn(vng_argv(launch), env=environment, stdout=console_file, stderr=PIPE, first_to_die=True) as process:
+    environment = {"HOME": str(place)}
+    with short_name(place) as short, console.open("wb") as console_file:
+        with spawn(words, cwd=place, env=environment, stdout=console_file, stderr=PIPE, first_to_die=True) as process:
+            launch = replace(launch, qmp=short / launch.qmp.name)
             return _Follower(launch, console, limits, on_frame, reference_ready, process, stop).follow()
+
+
+def as_started(launch: Launch) -> Launch:
+    """The launch as vng is told of it, in the directory of the monitor's socket."""
+    return replace(launch, qmp=Path(launch.qmp.name))
 
 
 class _Follower:

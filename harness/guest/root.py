@@ -13,9 +13,11 @@ from pathlib import Path
 
 from harness.checkout import data_directory
 from harness.model.errors import UserError
+from harness.model.progress import Progress
 from harness.proc import Deadline, find_tool, run
 from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
+from harness.store.seal import damage, seal, take_out
 
 _DIRECTORIES = ("proc", "sys", "dev", "run", "tmp", "lib/modules", "results", "extra", "scripts", "tools", "bin")
 _BUSYBOX_PLACES = ("busybox",)
@@ -30,19 +32,27 @@ def root_id() -> str:
     return digest.hexdigest()[:16]
 
 
-def guest_root(layout: Layout, deadline: Deadline) -> Path:
-    """The root directory for the present guest scripts and busybox; made once, found again by content."""
+def guest_root(layout: Layout, deadline: Deadline, progress: Progress | None = None) -> Path:
+    """The root directory for the present guest scripts and busybox; made once, found again by content. One that is
+    not as it was made is set aside, which `progress` is told.
+    """
     busybox, scripts = _busybox(), data_directory("guest-scripts")
     files = _files(scripts)
     final = layout.roots / root_id()
-    if final.is_dir():
+    if not damage(final):
         return final
     with locked(layout.locks / f"root-{final.name}", deadline):
-        if final.is_dir():
+        if not damage(final):
             return final
+        if final.exists():
+            take_out(final, layout, progress.step if progress is not None else _say_nothing)
         with fresh_directory(final) as work:
             _fill(work, busybox, scripts, files, deadline)
+            seal(work)
     return final
+
+
+def _say_nothing(_: str) -> None: ...
 
 
 def _busybox() -> Path:

@@ -142,7 +142,7 @@ def _keyboard(session: Monitor, console: Path, keys: Path) -> Iterator[int]:
     except OSError as error:
         raise InfraError(f"no FIFO for the console's input: {error}") from error
     try:
-        data = {"in": str(keys), "out": str(console.resolve()), "append": True}
+        data = {"in": str(keys.resolve()), "out": str(console.resolve()), "append": True}
         session.ask("chardev-change", id=CONSOLE_CHARDEV, backend={"type": "file", "data": data})
         yield keyboard
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness.kernel.fragments import all_asks, for_version, place
@@ -18,9 +19,10 @@ from harness.model.errors import CommandFailed, InfraError
 from harness.proc import Deadline
 
 _COMPRESSED = (".gz", ".bz2", ".lzma", ".xz", ".lzo", ".lz4", ".zst")
-_COMPRESSED = (".gz", ".bz2", ".lzma", ".xz", ".lzo", ".lz4", ".zst")
 IMAGE = "arch/x86/boot/bzImage"
 _RELEASE = "include/config/kernel.release"
+_LOGS = re.compile(r".*\.log|seconds")  # in the object directory; more is written to them later
+_RECORDS = ("build.json", "build.log")  # they say how a build came about, too
 _OBJECT_RULE = re.compile(r"^obj-\$\(CONFIG_([A-Za-z0-9_]+)\)\s*[:+]?=\s*(.*)$", re.MULTILINE)
 
 
@@ -48,6 +50,20 @@ def collect(make: Make, config: Config, into: Path, deadline: Deadline) -> str:
     for link in ("build", "source"):  # they point out of the directory, to places the guest has not
         (modules / link).unlink(missing_ok=True)
     return release
+
+
+def objects_to_seal(place: Path, objects: Path) -> list[str]:
+    """What make left in the object directory and will find there again, from the place of the build."""
+    found = [path for path in objects.rglob("*") if path.is_symlink() or path.is_file()]
+    return [
+        str(path.relative_to(place)) for path in found if path.parent != objects or not _LOGS.fullmatch(path.name)
+    ]
+
+
+def differs(made: Mapping[str, str], expected: Mapping[str, str]) -> str:
+    """The first file (path -> hash) that a build has otherwise than it had before; empty when none is."""
+    names = sorted((made.keys() | expected.keys()) - {*_RECORDS})
+    return next((name for name in names if made.get(name) != expected.get(name)), "")
 
 
 def _require_payload(make: Make, image: Path) -> None:

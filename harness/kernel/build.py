@@ -4,7 +4,9 @@
 A build's id hashes the tree's content, the asks of the profile, the compiler and make's variables, so that it is
 known before make was ever started. `objects/ID` is the place of make, one a build: killed at any point, the next run
 goes on from the objects in it. It begins with those of a kernel that is nearly the same (seed.py). `builds/ID`
-appears at once when everything in it is there and was looked at.
+appears at once when everything in it is there and was looked at. Both are sealed (store/seal.py) and believed only as
+long as they are what was made: what is damaged is named, set aside, and made again. From sealed objects nothing is
+compiled for that; when they do not give what they gave before, they are set aside, too.
 """
 
 from __future__ import annotations
@@ -13,24 +15,35 @@ import os
 import platform
 import shutil
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.kernel.artefacts import collect, find_modules, require_modules
+from harness.kernel.artefacts import collect, differs, find_modules, objects_to_seal, require_modules
 from harness.kernel.buildlog import Paths, first_error, host_trouble, missing_header, parse_warnings, step_of
 from harness.kernel.fragments import all_asks, for_version
-from harness.kernel.kconfig import resolve_config
-from harness.kernel.make import OBJECTS, VARIABLES, Make, compiler_version, find_cache, hash_words, require_tools
+from harness.kernel.kconfig import config_id, resolve_config
+from harness.kernel.make import (
+    OBJECTS,
+    VARIABLES,
+    Make,
+    compiler_version,
+    find_cache,
+    hash_words,
+    prepare_place,
+    require_tools,
+)
 from harness.kernel.seed import SEED_LOG, find_seed, plant, steps_left, whole_log
 from harness.model.build import Build, Config, Profile
 from harness.model.codec import from_json, to_json
-from harness.model.errors import BuildFailed, CommandFailed, InfraError, StoreCorrupt, UserError
+from harness.model.errors import BuildFailed, CommandFailed, InfraError, StoreCorrupt, StoreDamaged, UserError
 from harness.model.progress import Progress
 from harness.model.tree import Tree
 from harness.model.units import format_seconds
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, fresh_directory, locked, write_atomically
 from harness.store.layout import Layout
+from harness.store.seal import SEAL_FILE, damage, read_seal, seal, set_aside, take_out
 
 RECIPE = "2"  # raise when what is kept of a build changes, so that older ones are not found again
 # A guess until a first build of the profile was counted: what 7.3 took.
@@ -75,7 +88,37 @@ def obtain(
         if (found := _find(identity, tree, layout)) is not None:
             return found
         job = _Job(identity, tree, profile, compiler, layout, jobs or os.cpu_count() or 1)
-        return _make(job, deadline, progress)
+        job = replace(job, expected=_clear(job, progress))
+        try:
+            return _make(job, deadline, progress)
+        except _Unlike as error:
+            aside = set_aside(job.make.place, layout)
+            progress.step(
+                f"the objects of {identity[:16]} give another {error} than before: they are set aside as {aside}, "
+                "and everything is compiled"
+            )
+            return _make(replace(job, expected={}), deadline, progress)
+
+
+class _Unlike(Exception):
+    """What came of the objects is not what came of them before; the text names the file."""
+
+
+def _clear(job: _Job, progress: Progress) -> Mapping[str, str]:
+    """Sets aside what there is of the build and is not what was made; returns the hashes of what was made before."""
+    path, place = _places(job.identity, job.layout)
+    expected: Mapping[str, str] = {}
+    if (place / SEAL_FILE).exists():
+        take_out(place, job.layout, progress.step, thorough=True)
+    if (path / SEAL_FILE).exists():
+        try:
+            expected = read_seal(path).contents()
+        except StoreDamaged:
+            pass
+        take_out(path, job.layout, progress.step)
+    elif path.exists():
+        progress.step(f"the build {path.name} has no hashes, so it is put together again from its objects")
+    return expected
 
 
 def last_seconds(profile: str, layout: Layout) -> float:
@@ -96,7 +139,7 @@ def _require_x86() -> None:
 
 
 def _find(identity: str, tree: Tree, layout: Layout) -> Build | None:
-    """A finished build whose objects are there still; what is broken counts as not there, and is made again."""
+    """A finished build whose objects are there still; what is damaged counts as not there, and is made again."""
     path, place = _places(identity, layout)
     objects = place / OBJECTS
     try:
@@ -108,6 +151,8 @@ def _find(identity: str, tree: Tree, layout: Layout) -> Build | None:
     whole = build.id == identity and build.image.is_file() and (objects / "Module.symvers").is_file()
     if not whole or not build.config_path.is_file() or not build.modules.is_dir():
         return None
+    if damage(path) or damage(place):
+        return None
     path.touch()  # the time of the last use: `results prune` goes by it
     return build
 
@@ -118,7 +163,7 @@ def _places(identity: str, layout: Layout) -> tuple[Path, Path]:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One build to be made."""
+    """One build to be made. `expected`: the hashes of what it was before, where it is made again."""
 
     identity: str
     tree: Tree
@@ -126,6 +171,7 @@ class _Job:
     compiler: str
     layout: Layout
     jobs: int
+    expected: Mapping[str, str] = field(default_factory=dict)
 
     def is_like(self, other: Build) -> bool:
         """Whether the other build is what this harness would make of its tree with the same profile and compiler."""
@@ -151,6 +197,8 @@ class _Job:
 
 def _make(job: _Job, deadline: Deadline, progress: Progress) -> Build:
     try:
+        if not damage(job.make.place):
+            return _put_together(job, deadline, progress)
         _begin(job, deadline, progress)
         progress.step(f"configuring {job.profile.name} for {job.tree.version}")
         config = resolve_config(job.tree, job.profile, job.make.place, deadline, cache=job.make.cache)
@@ -158,6 +206,17 @@ def _make(job: _Job, deadline: Deadline, progress: Progress) -> Build:
         return _keep(job, config, steps, seconds, deadline)
     except OSError as error:
         raise explain_os_error(error, f"cannot build in {job.make.place}") from error
+
+
+def _put_together(job: _Job, deadline: Deadline, progress: Progress) -> Build:
+    """The build from objects that are all there and as they were made: nothing is compiled, and nothing linked."""
+    progress.step(f"putting {job.profile.name} for {job.tree.version} together again from its objects")
+    text = (job.make.objects / ".config").read_text("utf-8")
+    prepare_place(job.make.place, job.tree.path)
+    (job.make.place / SEAL_FILE).unlink()  # make may change what is sealed
+    steps = {step for line in _log_lines(job.log) if (step := step_of(line)) is not None}
+    config = Config(config_id(text), job.profile.name, text)
+    return _keep(job, config, len(steps), _Watch(job.make.objects / "seconds").total, deadline)
 
 
 def _begin(job: _Job, deadline: Deadline, progress: Progress) -> None:
@@ -259,7 +318,7 @@ def _make_error(job: _Job, lines: list[str], error: CommandFailed) -> Exception:
             log=job.log,
         )
     if trouble := host_trouble(lines):
-        return InfraError(f"cannot build {job.tree.version}: {trouble}", hint="free some and run again", log=job.log)
+        return InfraError(f"cannot build {job.tree.version}: {trouble}", hint="mend that, and run again", log=job.log)
     said = first_error(lines, job.paths)
     if said is None:
         return error
@@ -295,5 +354,9 @@ def _keep(job: _Job, config: Config, steps: int, seconds: float, deadline: Deadl
             seeded=seeded,
         )
         write_atomically(work / _RECORD, to_json(build))
+        made = seal(work)
+        if job.expected and (name := differs(made.contents(), job.expected)):
+            raise _Unlike(name)
+        seal(job.make.place, objects_to_seal(job.make.place, objects))
     job.seed_log.unlink(missing_ok=True)
     return build

@@ -30,14 +30,53 @@ _OTHER_ERRORS = (
     re.compile(r".*[Ee]rror: .*"),
     re.compile(r"make(?:\[[0-9]+\])?: \*\*\* .*"),
 )
+_TOOLS = (
+    "ar|as|awk|bash|bc|bison|bzip2|cat|cc|cc1|ccache|clang|cp|cpio|depmod|diff|find|flex|gawk|gcc|g\\+\\+|grep|gzip|install|ld"
+    "|ld\\.bfd|ld\\.lld|ln|lz4|lzop|m4|make|mkdir|mv|nm|objcopy|objdump|openssl|pahole|perl|python3?|readelf|rm|sed|sh|sort"
+    "|sparse|strip|tar|touch|tr|xargs|xxd|xz|zstd"
+)
 _HOST_TROUBLE = (
-    (re.compile(r".*No space left on device.*"), "the disk is full"),
-    (re.compile(r".*Killed signal terminated program.*"), "the compiler was killed, as happens when memory is short"),
+    (re.compile(r".*(?:No space left on device|Disk quota exceeded).*"), "the disk is full"),
+    (re.compile(r".*(?:Input/output error|Read-only file system|Stale file handle).*"), "the disk cannot be used"),
     (
-        re.compile(r".*(?:virtual memory exhausted|Cannot allocate memory|out of memory allocating).*"),
+        re.compile(
+            r".*(?:Killed signal terminated program|terminated with signal 9 \[Killed\]).*"
+            r"|make(?:\[[0-9]+\])?: \*\*\* \[.*\] (?:Killed|Error 137)"
+            r"|(?:/\S*/)?(?:ba|da)?sh: line [0-9]+: +[0-9]+ Killed .*|Killed"
+        ),
+        "the compiler, or another tool, was killed, as happens when memory is short",
+    ),
+    (re.compile(r"make(?:\[[0-9]+\])?: \*\*\* \[.*\] (?:Terminated|Hangup|Interrupt)"), "somebody ended it"),
+    (
+        re.compile(
+            r".*(?:virtual memory exhausted|Cannot allocate memory|out of memory allocating|memory exhausted"
+            r"|std::bad_alloc|LLVM ERROR: out of memory).*"
+        ),
         "out of memory",
     ),
+    (
+        re.compile(r".*(?:Cannot fork|vfork: |fork: retry|Resource temporarily unavailable|Too many open files).*"),
+        "the host does not let it start more processes, or open more files",
+    ),
+    (
+        re.compile(
+            r".*internal compiler error: .*|.*\b(?:cc1|as|ld|collect2)\b.*"
+            r"(?:Segmentation fault|Bus error|Illegal instruction).*"
+        ),
+        "the compiler itself crashed",
+    ),
+    (re.compile(r".*file not recognized: file (?:truncated|format not recognized).*"), "an object is cut off"),
+    (
+        re.compile(
+            rf"(?:/\S*/)?(?:ba|da)?sh: (?:(?:line )?[0-9]+: )?(?P<shell>{_TOOLS}): (?:command )?not found"
+            rf"|make(?:\[[0-9]+\])?: (?P<make>{_TOOLS}): No such file or directory"
+            rf"|.*(?:error trying to exec|cannot execute) \W?(?P<gcc>{_TOOLS})\W.*"
+        ),
+        "a tool is gone",
+    ),
 )
+# What the sources say of themselves, and an excerpt of them.
+_OF_THE_SOURCES = re.compile(r".*: (?:error|warning): #(?:error|warning)\b.*|\s*[0-9]* \|.*")
 _MISSING_HEADER = re.compile(
     r"(?P<by>[^\s:]+):[0-9]+:(?:[0-9]+:)? fatal error: (?P<header>\S+): No such file or directory"
 )
@@ -173,9 +212,12 @@ def first_error(lines: Iterable[str], paths: Paths) -> str | None:
 def host_trouble(lines: Iterable[str]) -> str | None:
     """What is wrong with this host, in words, when make failed by no fault of the sources; None otherwise."""
     for line in lines:
+        if _OF_THE_SOURCES.fullmatch(line):
+            continue
         for pattern, words in _HOST_TROUBLE:
-            if pattern.fullmatch(line):
-                return words
+            if match := pattern.fullmatch(line):
+                tool = next((name for name in match.groupdict().values() if name), "")
+                return f"{words}: {tool}" if tool else words
     return None
 
 

@@ -7,7 +7,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from harness.kernel.buildlog import Paths, first_error, parse_warnings
+from harness.kernel.buildlog import Paths, first_error, host_trouble, parse_warnings
 from harness.kernel.make import Make, find_cache, hash_words, prepare_place
 from harness.model.build import Build
 from harness.model.errors import CommandFailed, InfraError, ModuleFailed, UserError
@@ -15,6 +15,7 @@ from harness.model.progress import Progress
 from harness.proc import Deadline
 from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
+from harness.store.seal import damage, require_whole, seal, take_out
 
 _PRODUCTS = ("*.o", "*.ko", "*.mod", "*.mod.c", ".*", "Module.symvers", "modules.order")
 
@@ -27,34 +28,36 @@ def build_module(
     `progress` is told when they have to be compiled.
 
     Raises UserError when it has no Kbuild or Makefile, ModuleFailed on the first error or warning (a warning in a
-    module that is loaded into the kernel under test is an error), InfraError when no module came of it.
+    module that is loaded into the kernel under test is an error), InfraError when no module came of it, StoreDamaged
+    when the objects of the build are not those that were made.
     """
     if not any((source_dir / name).is_file() for name in ("Kbuild", "Makefile")):
         raise UserError(f"{source_dir} has no Kbuild and no Makefile, so no module can be made of it")
     sources = _sources(source_dir)
     key = hash_words("module", build.id, *(word for path, digest in sources for word in (path, digest)))[:16]
     final = layout.objects / f"module-{key}"
-    if _modules(final):
+    if not damage(final):
         final.touch()  # the time of the last use: `results prune` goes by it
         return final
     with locked(layout.locks / f"module-{key}", deadline):
-        if _modules(final):
+        if not damage(final):
             return final
-        shutil.rmtree(final, ignore_errors=True)
+        if final.exists():
+            take_out(final, layout, progress.step if progress is not None else _say_nothing)
         if progress is not None:
             progress.step(f"building {source_dir.name} ({len(sources)} files) as modules for {build.tree.version}")
         with fresh_directory(final) as work:
             _compile(build, source_dir, tuple(path for path, _ in sources), work, layout, deadline)
+            seal(work)
     return final
+
+
+def _say_nothing(_: str) -> None: ...
 
 
 def sources_id(source_dir: Path) -> str:
     """64 hex digits over the sources of a module."""
     return hash_words(*(word for pair in _sources(source_dir) for word in pair))
-
-
-def _modules(directory: Path) -> list[Path]:
-    return sorted(directory.glob("*.ko"))
 
 
 def _sources(directory: Path) -> list[tuple[str, str]]:
@@ -70,6 +73,7 @@ def _sources(directory: Path) -> list[tuple[str, str]]:
 def _compile(
     build: Build, source_dir: Path, names: tuple[str, ...], work: Path, layout: Layout, deadline: Deadline
 ) -> None:
+    require_whole([build.objects.parent])
     scratch = work / "scratch"
     for name in names:
         (scratch / name).parent.mkdir(parents=True, exist_ok=True)
@@ -84,8 +88,14 @@ def _compile(
     try:
         make.run(f"M={scratch}", "KCFLAGS=-Werror", "modules", deadline=deadline, log=log, on_line=lines.append)
     except CommandFailed as error:
+        if error.status < 0:
+            raise
+        if trouble := host_trouble(lines):
+            raise InfraError(
+                f"the module in {source_dir} cannot be built: {trouble}", hint="mend that, and run again", log=log
+            ) from error
         said = first_error(lines, paths)
-        if said is None or error.status < 0:
+        if said is None:
             raise
         raise ModuleFailed(f"the module in {source_dir} does not build: {said}", log=log) from error
     if warnings := parse_warnings(lines, paths):

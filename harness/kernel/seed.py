@@ -34,6 +34,7 @@ from harness.model.tree import Tree
 from harness.proc import Deadline, run
 from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
+from harness.store.seal import damage
 
 SEED_LOG = "seed.log"  # what make said when the objects were made, in the object directory that has a copy of them
 _LAST = ("Module.symvers", "vmlinux", "modules.order", "arch/x86/boot/bzImage")  # what make makes at the end
@@ -107,7 +108,8 @@ def find_seed(tree: Tree, profile: str, like: Callable[[Build], bool], layout: L
 def _others(tree: Tree, profile: str, like: Callable[[Build], bool], layout: Layout) -> Iterator[Build]:
     for build in _builds(layout):
         same = (build.profile, build.tree.version) == (profile, tree.version)
-        if same and build.tree.id != tree.id and build.tree.path.is_dir() and like(build):
+        apart = same and build.tree.id != tree.id and build.tree.path.is_dir()
+        if apart and like(build) and not damage(build.objects.parent):
             yield build
 
 

@@ -87,3 +87,7 @@ class DeadlineExceeded(InfraError):
 
 class StoreCorrupt(InfraError):
     """Something in the store is not what its name says."""
+
+
+class StoreDamaged(InfraError):
+    """Something in the store is not what was made: the message names the file and what is wrong with it."""

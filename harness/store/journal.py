@@ -24,6 +24,7 @@ JOURNAL_FILE = "journal.jsonl"
 class Step(StrEnum):
     BEGUN = "begun"
     FINISHED = "finished"  # its result.json is on the disk
+    RESUMED = "resumed"  # the whole run: what it ended with before is no more
     ENDED = "ended"  # the whole run
 
 
@@ -31,7 +32,8 @@ class Step(StrEnum):
 class Entry:
     """One line. `place` is the boot's folder, `key` hashes all that went into the boot, `shape` says what is alike.
 
-    `seconds` is what the boot took. A result that was taken over from another run names it in `kept_from`.
+    `seconds` is what the boot took. A result that was taken over from another run names it in `kept_from`. `sealed`:
+    the id of the seal of the boot's folder, or the sha256 of the report; empty in journals of an older harness.
     """
 
     step: Step
@@ -43,6 +45,7 @@ class Entry:
     seconds: float = 0.0
     verdict: str = ""
     kept_from: str = ""
+    sealed: str = ""
 
 
 class Journal:

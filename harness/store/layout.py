@@ -11,6 +11,8 @@ STORE/
   index.sqlite                  what is in them, to be asked; made anew from them at any time
   id                            what tells this store from another
   locks/                        who is at work on what
+  scratch/                      what a process at work needs for the moment
+  damaged/                      what was not any more what was made: set aside, for somebody to look at
   trash/                        what is being removed
   host.json                     what was learned about this host (KVM, times of builds)
 """
@@ -79,6 +81,14 @@ class Layout:
     @property
     def runs(self) -> Path:
         return self._below("runs")
+
+    @property
+    def damaged(self) -> Path:
+        return self._below("damaged")
+
+    @property
+    def scratch(self) -> Path:
+        return self._below("scratch")
 
     @property
     def locks(self) -> Path:

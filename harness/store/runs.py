@@ -3,24 +3,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.model.codec import from_json, to_json
-from harness.model.errors import DeadlineExceeded, StoreCorrupt, UserError
+from harness.model.errors import DeadlineExceeded, StoreCorrupt, StoreDamaged, UserError
 from harness.model.result import Report
 from harness.proc import Deadline
 from harness.store.files import locked, write_atomically
+from harness.store.journal import Entry, Step, read_journal
 from harness.store.layout import Layout
 
 REPORT_FILE = "report.json"
 RECORD_FILE = "run.json"
 RUN_NAME = re.compile(r"(?P<stamp>\d{8}T\d{6})-[0-9a-f]{6}")
 STAMP = "%Y%m%dT%H%M%S"
+BOOT_SCRATCH = "scratch"  # in a boot's directory while it goes on
+BOOT_REPLAY = "again"  # what its reproduce.sh makes there
 _HELD = ".held"
 
 
@@ -28,9 +33,9 @@ _HELD = ".held"
 def run_directory(layout: Layout) -> Iterator[Path]:
     """A fresh directory whose name sorts by time (`20261120T231501-a1b2c3`), held by this process while it works.
 
-    Sweeps the disk images that runs of killed processes left: their content is a guest's memory, of no use.
+    Sweeps the disk images and sockets that runs of killed processes left, which are of no use.
     """
-    _sweep_images(layout)
+    _sweep_killed(layout)
     stamp = datetime.now(UTC).strftime(STAMP)
     path = layout.runs / f"{stamp}-{secrets.token_hex(3)}"
     path.mkdir()
@@ -61,21 +66,29 @@ def is_held(path: Path) -> bool:
         return True
 
 
-def _sweep_images(layout: Layout) -> None:
-    for image in layout.runs.glob("*/*/*.img"):
+def _sweep_killed(layout: Layout) -> None:
+    for left in (*layout.runs.glob("*/*/*.img"), *layout.runs.glob(f"*/*/{BOOT_SCRATCH}")):
         try:
-            with locked(image.parents[1] / _HELD, Deadline(0.0)):
-                image.unlink(missing_ok=True)
+            with locked(left.parents[1] / _HELD, Deadline(0.0)):
+                if left.is_dir() and not left.is_symlink():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink(missing_ok=True)
         except DeadlineExceeded:
             continue  # a run that is being made
 
 
-def save_report(directory: Path, report: Report) -> None:
-    write_atomically(directory / REPORT_FILE, to_json(report))
+def save_report(directory: Path, report: Report) -> str:
+    """Returns the sha256 of what was written, for the journal."""
+    text = to_json(report)
+    write_atomically(directory / REPORT_FILE, text)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_report(directory: Path) -> Report:
-    """The report of a run directory; UserError when there is none, StoreCorrupt when it cannot be read."""
+    """The report of a run directory; UserError when there is none, StoreCorrupt when it cannot be read, StoreDamaged
+    when it is not the one with which the run ended.
+    """
     try:
         text = (directory / REPORT_FILE).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -84,7 +97,14 @@ def load_report(directory: Path) -> Report:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StoreCorrupt(f"{directory / REPORT_FILE} cannot be read: {error}") from error
-    return from_json(Report, text)
+    report = from_json(Report, text)
+    *_, last = (Entry(Step.BEGUN), *read_journal(directory))
+    if last.step is Step.ENDED and last.sealed not in ("", hashlib.sha256(text.encode()).hexdigest()):
+        raise StoreDamaged(
+            f"{directory / REPORT_FILE} is not the report with which the run ended: somebody changed it",
+            hint=f"ttm-harness run --resume={directory.name} makes it anew from what its boots left",
+        )
+    return report
 
 
 def run_directories(layout: Layout) -> Iterator[Path]:

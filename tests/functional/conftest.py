@@ -23,6 +23,7 @@ from harness.model.tree import SourceSpec
 from harness.model.units import MIB
 from harness.proc import Deadline
 from harness.store.layout import Layout
+from harness.store.seal import seal
 
 TINY_MACHINE = Machine(ram=128 * MIB, swap=Swap(), accel=Accel.TCG)
 
@@ -59,6 +60,7 @@ def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
         extra = tmp_path / "extra"
         extra.mkdir(exist_ok=True)
         (extra / "script.sh").write_text(script)
+        seal(extra)
         suite = Suite(
             name="script",
             title="a script of this test",

@@ -35,6 +35,7 @@ from harness.model.tree import SourceSpec
 from harness.model.units import MIB
 from harness.proc import Deadline
 from harness.store.layout import Layout
+from harness.store.seal import seal
 from tests.functional.conftest import Quiet
 from tests.kernel.test_run import ttm_harness
 
@@ -137,6 +138,7 @@ def test_a_guest_that_does_not_go_on_answers_with_lines(source: str, layout: Lay
     extra = tmp_path / "extra"
     extra.mkdir()
     (extra / "script.sh").write_text("sleep 999\n")
+    seal(extra)
     suite = Suite("script", "", "suite-exec", ("/extra/script.sh",), (), (), False, -15.0, "lean")
     bench = Bench(build, guest_root(layout, Deadline(60)), Accel.TCG, tmp_path / "run", Quiet(), {"script": extra})
     bench.directory.mkdir()

@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from harness.flow.verdict import Evidence, verdict_on
+from harness.judge.expectations import standing
 from harness.model.cell import Cell
 from harness.model.compare import Leg
 from harness.model.machine import Accel, Machine, Swap
@@ -109,5 +111,16 @@ def keep(layout: Layout, days_ago: float, what: Report | None = None, number: in
         (path / "001-boot").mkdir()
         (path / "001-boot" / "console.log").write_bytes(os.urandom(size))
     if what is not None:
-        save_report(path, replace(what, id=path.name))
+        save_report(path, replace(earned(what), id=path.name))
     return path
+
+
+def earned(what: Report) -> Report:
+    """The report with the verdicts that its cases lead to: no other one is believed."""
+    runs = tuple(
+        replace(run, verdict=standing((*run.problems, *map(str, run.differences)), mine)[0])
+        for run in what.runs
+        for mine in [[case for case in what.cases if case.run == run.id]]
+    )
+    based = {run.group for run in runs if run.leg is Leg.BASE}
+    return replace(what, runs=runs, verdict=verdict_on(Evidence(runs, what.cases, what.events), based)[0])

@@ -104,3 +104,48 @@ def test_a_missing_header_of_the_sources_is_theirs() -> None:
     line = "tools/objtool/elf.c:9:10: fatal error: gelf.h: No such file or directory"
     assert missing_header([line]) == "gelf.h"
     assert missing_header([line.replace("gelf.h", "linux/odd.h")]) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{standard input}: Fatal error: can't write 9 bytes to x.o: 'No space left on device'", "the disk is full"),
+        ("mm/slab.c:99:1: fatal error: error writing to /tmp/cc.s: No space left on device", "the disk is full"),
+        ("ld: final link failed: Disk quota exceeded", "the disk is full"),
+        ("fixdep: error opening file: mm/x.o.d: Input/output error", "the disk cannot be used"),
+        ("/bin/sh: 1: cannot create mm/.x.o.cmd: Read-only file system", "the disk cannot be used"),
+        ("collect2: fatal error: ld terminated with signal 9 [Killed]", "was killed, as happens"),
+        ("make[3]: *** [../scripts/Makefile.build:287: mm/slab.o] Killed", "was killed, as happens"),
+        ("make[2]: *** [../scripts/Makefile.vmlinux:34: vmlinux] Error 137", "was killed, as happens"),
+        ("/bin/sh: line 1: 4242 Killed                  ld -r -o x.o", "was killed, as happens"),
+        ("make[3]: *** [../scripts/Makefile.build:287: mm/slab.o] Terminated", "somebody ended it"),
+        ("cc1: out of memory allocating 65536 bytes after a total of 1 bytes", "out of memory"),
+        ("ld: final link failed: memory exhausted", "out of memory"),
+        ("/bin/sh: 0: Cannot fork", "does not let it start"),
+        ("make: vfork: Resource temporarily unavailable", "does not let it start"),
+        ("mm/slab.c:99:1: internal compiler error: Segmentation fault", "the compiler itself crashed"),
+        ("ld: mm/slab.o: file not recognized: file truncated", "an object is cut off"),
+        ("/bin/sh: 1: bc: not found", "a tool is gone: bc"),
+        ("/bin/bash: line 1: objcopy: command not found", "a tool is gone: objcopy"),
+        ("make[1]: gcc: No such file or directory", "a tool is gone: gcc"),
+        ("gcc: fatal error: cannot execute 'cc1': execvp: No such file or directory", "a tool is gone: cc1"),
+    ],
+)
+def test_the_host_s_troubles_are_known(line: str, said: str) -> None:
+    assert said in (host_trouble(["  CC      mm/slab.o", line]) or "")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mm/slab.c:9:2: error: #error No space left on device",
+        "    9 | #error Cannot allocate memory",
+        "mm/slab.c:9:2: warning: #warning Killed signal terminated program cc1",
+        "mm/slab.c:9:2: error: expected ';' before 'Killed'",
+        "/bin/sh: 1: my-own-script: not found",
+        "make[1]: *** No rule to make target 'mm/gone.o'.  Stop.",
+        "make[3]: *** [../scripts/Makefile.build:287: mm/slab.o] Error 1",
+    ],
+)
+def test_what_the_sources_do_is_not_the_host_s_trouble(line: str) -> None:
+    assert host_trouble([line]) is None

@@ -9,10 +9,12 @@ import pytest
 
 from harness.kernel.module import build_module
 from harness.model.build import Build
-from harness.model.errors import CommandFailed, InfraError, ModuleFailed, UserError
+from harness.model.errors import CommandFailed, InfraError, ModuleFailed, StoreDamaged, UserError
 from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.layout import Layout
+from harness.store.seal import seal
+from tests.unit.results_support import Quiet
 
 FAKE_MAKE = """\
 #!/bin/sh
@@ -39,6 +41,7 @@ def build(tmp_path: Path, scratch_layout: Layout) -> Build:
     tree = Tree("a" * 64, "7.3.4", "linux-test", tmp_path, "test")
     objects = scratch_layout.objects / "o" / "objects"
     objects.mkdir(parents=True)
+    seal(objects.parent, [])
     return Build("b" * 64, tree, "lean", "c", "gcc", "7.3.4", scratch_layout.builds / "b", objects)
 
 
@@ -62,7 +65,7 @@ def test_a_module_is_made_once(
 ) -> None:
     install(tmp_path, monkeypatch)
     made = build_module(build, source, scratch_layout, Deadline(30))
-    assert [path.name for path in made.iterdir()] == ["load.ko"]
+    assert {path.name for path in made.iterdir()} == {"load.ko", ".seal"}
     assert sorted(path.name for path in source.iterdir()) == ["Kbuild", "old.o", "sub"]
     assert build_module(build, source, scratch_layout, Deadline(30)) == made
     (source / "old.o").unlink()
@@ -71,6 +74,32 @@ def test_a_module_is_made_once(
     (source / "sub" / "load.c").write_text("int y;\n")
     assert build_module(build, source, scratch_layout, Deadline(30)) != made
     assert calls(tmp_path) == 2
+
+
+def test_a_module_that_was_harmed_is_set_aside_and_made_again(
+    tmp_path: Path, build: Build, source: Path, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    made = build_module(build, source, scratch_layout, Deadline(30))
+    (made / "load.ko").write_text("tampered")
+    heard = Quiet()
+    assert build_module(build, source, scratch_layout, Deadline(30), heard) == made
+    assert (made / "load.ko").read_text() == "" and calls(tmp_path) == 2
+    assert "load.ko has 8 bytes, 0 were made" in heard.said[0]
+    (aside,) = scratch_layout.damaged.iterdir()
+    assert (aside / "load.ko").read_text() == "tampered"
+
+
+def test_no_module_is_made_of_objects_that_were_harmed(
+    tmp_path: Path, build: Build, source: Path, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    (build.objects / "Module.symvers").write_text("symbols")
+    seal(build.objects.parent, ["objects/Module.symvers"])
+    (build.objects / "Module.symvers").write_text("Symbols")
+    with pytest.raises(StoreDamaged, match=r"Module\.symvers is not what was made"):
+        build_module(build, source, scratch_layout, Deadline(30))
+    assert calls(tmp_path) == 0
 
 
 @pytest.mark.parametrize(
@@ -83,6 +112,12 @@ def test_a_module_is_made_once(
         ),
         ('echo "WARNING: modpost: load.o: section mismatch"', ModuleFailed, r"warnings: load\.o:0: section mismatch"),
         ("echo nothing; exit 2", CommandFailed, "nothing"),
+        (
+            'echo "load.c:3:1: fatal error: error writing to x.s: No space left on device"; exit 2',
+            InfraError,
+            "cannot be built: the disk is full",
+        ),
+        ('echo "load.o: error: x"; kill -9 $$', CommandFailed, "signal 9"),
     ],
 )
 def test_errors_and_warnings_are_findings(

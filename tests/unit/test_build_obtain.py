@@ -6,23 +6,30 @@ make is a script here that does what kbuild does to an object directory in 30 fi
 
 from __future__ import annotations
 
+import os
+import random
+import re
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.kernel.artefacts import differs
 from harness.kernel.build import build_id, find, obtain
 from harness.kernel.fragments import compose, parse_fragment
 from harness.kernel.make import prepare_place
+from harness.model.build import Build
 from harness.model.codec import from_json, to_json
 from harness.model.errors import BuildFailed, CommandFailed, DeadlineExceeded, InfraError, UserError
 from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.layout import Layout
+from harness.store.seal import damage, read_seal
 
 OBJECTS = 30
 
@@ -197,6 +204,7 @@ def test_the_first_compiler_error_is_the_message(
         ("fatal error: error writing to /tmp/x.s: No space left on device", InfraError, "the disk is full"),
         ("gcc: fatal error: Killed signal terminated program cc1", InfraError, "memory is short"),
         ("elf.c:9:10: fatal error: libelf.h: No such file or directory", UserError, "needs libelf.h"),
+        ("/bin/sh: 1: bc: not found", InfraError, "a tool is gone: bc"),
         ("something odd", CommandFailed, "ended with status 2"),
     ],
 )
@@ -240,22 +248,109 @@ def test_an_exit_status_of_0_is_no_proof(
     assert list(scratch_layout.builds.iterdir()) == []
 
 
-@pytest.mark.parametrize("harm", ["image", "record", "objects", "garbage"])
-def test_a_build_that_was_harmed_is_made_again(
+def overwrite(path: Path) -> None:
+    """Other bytes, as many, with the old times."""
+    before = path.stat()
+    path.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+HARMS: dict[str, tuple[Callable[[Build], object], str]] = {
+    "image gone": (lambda build: build.image.unlink(), "bzImage is gone"),
+    "image truncated": (lambda build: os.truncate(build.image, 2), "bzImage has 2 bytes, 6 were made"),
+    "module": (lambda build: overwrite(build.modules / "7.3.4/kernel/foo.ko"), r"foo\.ko is not what was made"),
+    "config": (lambda build: overwrite(build.config_path), "config is not what was made"),
+    "symbols": (lambda build: overwrite(build.path / "System.map"), r"System\.map is not what was made"),
+    "record": (lambda build: (build.path / "build.json").unlink(), r"build\.json is gone"),
+    "garbage": (lambda build: (build.path / "build.json").write_text('{"id": 7}'), r"build\.json has 9 bytes"),
+    "one more": (lambda build: (build.modules / "7.3.4/evil.ko").touch(), r"evil\.ko was not there"),
+    "seal": (lambda build: os.truncate(build.path / ".seal", 3), r"\.seal cannot be read"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_build_that_was_harmed_is_named_set_aside_and_made_again(
     tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
     install(tmp_path, monkeypatch)
     build = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
-    if harm == "image":
-        build.image.unlink()
-    elif harm == "record":
-        (build.path / "build.json").unlink()
-    elif harm == "objects":
-        shutil.rmtree(build.objects)
-    else:
-        (build.path / "build.json").write_text('{"id": 7}')
-    again = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
-    assert again.id == build.id and again.image.is_file() and again.objects.is_dir()
+    good = read_seal(build.path)
+    change, said = HARMS[harm]
+    change(build)
+    assert find(tree, PROFILE, scratch_layout, Deadline(60)) is None
+    heard = Heard()
+    again = obtain(tree, PROFILE, scratch_layout, Deadline(60), heard)
+    assert again.id == build.id and damage(again.path) == ""
+    assert differs(read_seal(again.path).contents(), good.contents()) == ""
+    assert re.search(said, heard.steps[0]), heard.steps
+    (aside,) = scratch_layout.damaged.iterdir()
+    assert str(aside) in heard.steps[0] and aside.name.startswith(f"builds-{build.id[:16]}-")
+    assert calls(scratch_layout)[4:] == ["modules_install"], "from its objects nothing is compiled"
+    assert again.steps == OBJECTS
+    assert again == find(tree, PROFILE, scratch_layout, Deadline(60))
+
+
+@pytest.mark.parametrize("name", ["mm/7.o", "Module.symvers", ".config", "arch/x86/boot/bzImage", "kernel/foo.ko"])
+def test_objects_that_were_harmed_are_set_aside_and_all_is_compiled(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    install(tmp_path, monkeypatch)
+    build = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    (build.objects / name).write_text("tampered\n")
+    heard = Heard()
+    again = obtain(tree, PROFILE, scratch_layout, Deadline(60), heard)
+    assert f"objects/{name} has 9 bytes" in heard.steps[0]
+    assert again.image.read_text() == "image\n"
+    assert (again.objects / "Module.symvers").read_text() == "x\n"
+    (aside,) = scratch_layout.damaged.iterdir()
+    assert (aside / "objects" / name).read_text() == "tampered\n"
+    assert heard.advances[-1] == (OBJECTS, OBJECTS, "objects")
+
+
+def test_objects_that_give_something_else_than_before_are_not_believed(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A seal that was lost or forged is no way around what the build itself was."""
+    install(tmp_path, monkeypatch)
+    build = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    (build.objects.parent / ".seal").unlink()
+    overwrite(build.image)
+    install(tmp_path, monkeypatch, AFTER="if [ -f mm/bad ]; then echo IMAGE > arch/x86/boot/bzImage; fi")
+    (build.objects / "mm/bad").touch()
+    heard = Heard()
+    again = obtain(tree, PROFILE, scratch_layout, Deadline(60), heard)
+    assert "give another bzImage than before" in "\n".join(heard.steps)
+    assert again.image.read_text() == "image\n"
+    assert sorted(path.name.split("-")[0] for path in scratch_layout.damaged.iterdir()) == ["builds", "objects"]
+
+
+def test_a_harmed_build_of_a_moved_store_is_put_together_there(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    moved = Layout(scratch_layout.root.rename(tmp_path / "moved"))
+    (build,) = moved.builds.iterdir()
+    os.truncate(build / "bzImage", 1)
+    again = obtain(tree, PROFILE, moved, Deadline(60), Heard())
+    assert again.image.read_text() == "image\n" and again.path == build
+    assert calls(moved)[4:] == ["modules_install"]
+
+
+def test_a_build_without_hashes_is_not_believed(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an older harness left them."""
+    install(tmp_path, monkeypatch)
+    build = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    for path in (build.path, build.objects.parent):
+        (path / ".seal").unlink()
+    build.image.write_text("tampered")
+    heard = Heard()
+    again = obtain(tree, PROFILE, scratch_layout, Deadline(60), heard)
+    assert "has no hashes, so it is put together again" in heard.steps[0]
+    assert again.image.read_text() == "image\n" and damage(again.path) == ""
+    assert heard.advances[-1][0] == OBJECTS and list(scratch_layout.damaged.iterdir()) == []
 
 
 SCRIPT = """\
@@ -312,6 +407,30 @@ def test_killed_in_the_middle_it_goes_on_from_the_objects(
     assert build.steps == OBJECTS
     made = (scratch_layout.root / "made").read_text().split()
     assert OBJECTS <= len(made) <= OBJECTS + 1  # the one that was being made may be made twice
+
+
+def test_killed_while_it_repairs_it_leaves_a_store_that_works(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, DEPMOD=f"sleep 0.2; {DEPMOD}")
+    build = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
+    good = read_seal(build.path)
+    chance = random.Random(1)
+    for number in range(8):
+        harmed = build.image if number % 2 else build.objects / "mm/3.o"
+        if harmed.exists() and (build.objects.parent / ".seal").exists():
+            harmed.write_text("tampered")
+        with start(tree, scratch_layout) as command:
+            assert command.stdout is not None
+            for line in command.stdout:
+                if any(word in line for word in ("set aside", "building", "putting", "built")):
+                    break
+            time.sleep(chance.uniform(0, 0.4))
+            command.kill()
+    again = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
+    assert damage(again.path) == damage(again.objects.parent) == ""
+    assert differs(read_seal(again.path).contents(), good.contents()) == ""
+    assert (again.objects / "mm/3.o").read_text() == ""
 
 
 def _alive(pid: int) -> bool:

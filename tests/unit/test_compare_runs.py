@@ -17,7 +17,7 @@ from harness.cli.report import report as report_verb
 from harness.flow.planfile import Axes
 from harness.flow.plans import Extras, plain_request
 from harness.flow.readout import CellResult
-from harness.flow.record import Planned, Record, assemble, judged, load_record, save_record
+from harness.flow.record import Planned, Record, assemble, finished_entry, judged, load_record, save_record
 from harness.model.cell import Knob
 from harness.model.codec import from_json, to_json
 from harness.model.compare import Change, Leg, Shift
@@ -27,9 +27,11 @@ from harness.model.machine import Difference
 from harness.model.outcome import Outcome, Standing
 from harness.model.result import Report
 from harness.model.units import MIB
+from harness.store.journal import Journal
 from harness.store.layout import Layout
 from harness.store.runs import save_report
 from tests.unit.compare_support import SPLAT, Boot, booted, case, report
+from tests.unit.results_support import earned
 
 SCHEMA = json.loads((Path(harness.reports.__file__).parent / "schema" / "compare-1.json").read_text())
 REPORT_SCHEMA = json.loads((Path(harness.reports.__file__).parent / "schema" / "report-1.json").read_text())
@@ -46,7 +48,7 @@ def store(scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Layout:
 def keep(store: Layout, one: Report) -> Path:
     directory = store.runs / one.id
     directory.mkdir(parents=True)
-    save_report(directory, one)
+    save_report(directory, earned(one))
     return directory
 
 
@@ -223,7 +225,7 @@ def test_a_run_without_a_report(store: Layout) -> None:
 def test_a_run_by_its_directory(store: Layout, tmp_path: Path) -> None:
     odd = tmp_path / "a,b:c"
     odd.mkdir()
-    save_report(odd, report("one", *boots(P)))
+    save_report(odd, earned(report("one", *boots(P))))
     assert output(str(odd), f"{odd}", status=0).base.boots == 1
 
 
@@ -302,6 +304,9 @@ def test_a_run_against_a_base_reports_the_same(store: Layout) -> None:
     directory = keep(store, whole)
     save_record(directory, record)
     assert load_record(directory) == record
+    with Journal(directory) as journal:
+        for plan in planned:
+            journal.append(finished_entry(plan, results[plan.number]))
     jsonschema.validate(json.loads(to_json(whole)), REPORT_SCHEMA)
     assert whole.verdict is Standing.BAD
     assert [(one.fingerprint, one.change) for one in whole.event_changes] == [

@@ -15,6 +15,7 @@ from harness.model.errors import FindingError, InfraError, StoreCorrupt
 from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.layout import Layout
+from harness.store.seal import seal
 from harness.suites import xe_fake
 from harness.suites.registry import SUITES
 
@@ -74,6 +75,7 @@ def source(tmp_path: Path) -> Path:
 def build(tree: Path, scratch_layout: Layout) -> Build:
     objects = scratch_layout.objects / "o" / "objects"
     objects.mkdir(parents=True)
+    seal(objects.parent, [])
     return Build(
         "b" * 64,
         Tree("a" * 64, "7.3.4", "linux-test", tree, "test"),

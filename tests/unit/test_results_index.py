@@ -47,6 +47,7 @@ from tests.unit.results_support import (
     Quiet,
     boot,
     cases,
+    earned,
     keep,
     plain_report,
     provenance,
@@ -342,7 +343,7 @@ def test_text_that_no_database_takes(results: Results, scratch_layout: Layout) -
     run = boot(kernel)
     odd = replace(cases(run, {"a": Outcome.FAIL})[0], name="a\0b\ud800 'c' %s", message="x\0y\udfff")
     path = keep(scratch_layout, 1)
-    (path / "report.json").write_text(json.dumps(to_plain(report([run], [odd], kernel))))
+    (path / "report.json").write_text(json.dumps(to_plain(earned(report([run], [odd], kernel)))))
     assert names(results) == [path.name]
     (past,) = results.history(Wanted(case="a??*'c' %s"), 9).cases
     assert (past.name, past.message) == ("a?b? 'c' %s", "x?y?")

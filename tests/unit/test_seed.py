@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.kernel.artefacts import objects_to_seal
 from harness.kernel.seed import (
     SEED_LOG,
     Difference,
@@ -29,6 +30,7 @@ from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.files import locked
 from harness.store.layout import Layout
+from harness.store.seal import seal
 
 FILES = {
     "Makefile": "VERSION = 7\n",
@@ -181,6 +183,7 @@ def make_build(layout: Layout, tree: Path, name: str = "a" * 64) -> Build:
     )
     build = Build(name, Tree("1" * 64, "7.3.4", "o", tree, "s"), "lean", "c", "gcc 12", "7.3.4", path, objects)
     (path / "build.json").write_text(to_json(build))
+    seal(objects.parent, objects_to_seal(objects.parent, objects))
     return build
 
 
@@ -212,6 +215,11 @@ def test_the_nearest_build_is_found(old: Path, new: Path, scratch_layout: Layout
     os.utime(new / "mm/a.c", (1000, 1000))  # older than the objects: make would not look at it
     assert find_seed(wanted, "lean", anyone, scratch_layout) is None
     os.utime(new / "mm/a.c")
+    # Objects that are not those that were made would be in the next kernel.
+    (near.objects / "mm/a.o").write_text("tampered")
+    found = find_seed(wanted, "lean", anyone, scratch_layout)
+    assert found is not None and found.build.id == "f" * 64
+    (near.objects / "mm/a.o").write_text("a")
     # Builds that are broken, or whose objects or tree are gone, are passed over.
     (near.path / "build.json").write_text("{")
     found = find_seed(wanted, "lean", anyone, scratch_layout)

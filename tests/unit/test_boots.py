@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a boot rests on is looked at before any guest is started; what is wrong with the host is no finding."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.flow.boots import Bench, _looked_at, _require_same, boot_cell, disk_trouble
+from harness.model.build import Build
+from harness.model.cell import Cell
+from harness.model.errors import StoreDamaged
+from harness.model.machine import Accel, Machine, Swap
+from harness.model.suite import Suite
+from harness.model.tree import Tree
+from harness.store.seal import seal
+from tests.unit.results_support import Quiet
+
+SUITE = Suite("script", "", "suite-exec", (), (), (), False, 30.0, "tiny")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    build, root, modules = tmp_path / "build", tmp_path / "root", tmp_path / "control" / "modules"
+    for path, name in ((build, "bzImage"), (root, "init"), (modules, "ttm.ko"), (tmp_path / "own", "own.ko")):
+        path.mkdir(parents=True)
+        (path / name).write_text(name)
+    for path in (build, root, modules.parent, tmp_path / "own"):
+        seal(path)
+    made = Build("b" * 64, Tree("a" * 64, "7.3.4", "o", tmp_path, "s"), "tiny", "c", "gcc", "7.3.4", build, build)
+    (tmp_path / "run").mkdir()
+    return Bench(made, root, Accel.TCG, tmp_path / "run", Quiet(), {"script": tmp_path / "own"}, modules)
+
+
+@pytest.mark.parametrize("file", ["build/bzImage", "root/init", "control/modules/ttm.ko", "own/own.ko"])
+def test_nothing_is_booted_on_what_is_damaged(file: str, bench: Bench, tmp_path: Path) -> None:
+    cell = Cell(bench.build.id, Machine(swap=Swap(), accel=Accel.TCG), ("script",), seed=1)
+    (tmp_path / file).write_text("tampered")
+    with pytest.raises(StoreDamaged, match=f"{file} "):
+        boot_cell(cell, (SUITE,), bench, 1)
+    assert list(bench.directory.iterdir()) == []
+
+
+def test_what_was_made_good_again_while_a_guest_ran_is_seen(bench: Bench, tmp_path: Path) -> None:
+    roots = bench.sealed((SUITE,))
+    before = _looked_at(roots)
+    assert tuple(before) == roots
+    _require_same(before)
+    build = tmp_path / "build"
+    build.touch()  # its last use, for `results prune`
+    _require_same(before)
+    text = (build / "bzImage").read_bytes()
+    (build / "bzImage").write_bytes(b"tampered")
+    with pytest.raises(StoreDamaged, match="bzImage has 8 bytes"):
+        _require_same(before)
+    (build / "bzImage").write_bytes(text)
+    with pytest.raises(StoreDamaged, match="changed while the guest ran"):
+        _require_same(before)
+    before = _looked_at(roots)
+    build.rename(tmp_path / "aside")
+    shutil.copytree(tmp_path / "aside", build)
+    with pytest.raises(StoreDamaged, match="changed while the guest ran"):
+        _require_same(before)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2M", "tmpfs", str(place)], check=False).returncode:
+        pytest.skip("only root may mount")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_disk_is_seen(small_disk: Path) -> None:
+    assert disk_trouble(small_disk) == ""
+    with pytest.raises(OSError, match="No space left"):
+        (small_disk / "swap.img").write_bytes(os.urandom(3 << 20))
+    assert disk_trouble(small_disk) == f"the disk of {small_disk} is full"
+    (small_disk / "swap.img").unlink()
+    assert disk_trouble(small_disk) == ""
