@@ -62,9 +62,10 @@ def is_held(path: Path) -> bool:
 
 
 def _sweep_images(layout: Layout) -> None:
-    for image in layout.runs.glob("*/*/*.img"):
+    for image in (*layout.runs.glob("*/*/*.img"), *layout.runs.glob("*/*/*/*.img")):
         try:
-            with locked(image.parents[1] / _HELD, Deadline(0.0)):
+            run = layout.runs / image.relative_to(layout.runs).parts[0]
+            with locked(run / _HELD, Deadline(0.0)):
                 image.unlink(missing_ok=True)
         except DeadlineExceeded:
             continue  # a run that is being made
