@@ -115,7 +115,7 @@ def observe(
         doubts += [f"{suite.name}: {error}" for error in log.errors]
         cases += mine.cases
     results = place / "results"
-    announced = {suite.name: _announced(results / f"{suite.name}.announced") for suite in suites}
+    announced = {suite.name: read_announced(results / f"{suite.name}.announced") for suite in suites}
     problems += _broken_promises(result, announced, suites)
     metrics = _telemetry(place)
     if any(suite.sample_ms for suite in suites) and not metrics and result.ending is Ending.FINISHED:
@@ -144,7 +144,7 @@ def _of(events: Sequence[Event], folder: str) -> tuple[Event, ...]:
     return tuple(replace(event, boot=folder) for event in events)
 
 
-def _announced(path: Path) -> tuple[str, ...] | None:
+def read_announced(path: Path) -> tuple[str, ...] | None:
     """The cases that a runner said it would run, a name a line; None where there is no such file."""
     if path.is_symlink() or not path.is_file():
         return None
