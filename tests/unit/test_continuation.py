@@ -24,7 +24,7 @@ from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Event, Span
 from harness.model.suite import KnobForm, KnobSpec, Listed, Manifest, Suite
 from harness.model.swap import Swap, SwapArea, SwapKind
-from harness.model.tree import SourceSpec, Tree
+from harness.model.tree import Tree
 from harness.model.units import GIB
 
 NAMES = ("p.a", "p.b", "p.c", "p.d")
@@ -241,7 +241,7 @@ class Quiet:
 def bench(tmp_path: Path) -> Bench:
     config = tmp_path / "config"
     config.write_text("CONFIG_SWAP=y\n")
-    tree = Tree(id="t", version="7.3.4", origin="here", path=tmp_path, spec=SourceSpec.parse("debian"))
+    tree = Tree(id="t", version="7.3.4", origin="here", path=tmp_path, spec="debian")
     build = Build("b", tree, "lean", "c", "gcc", "7.3.4", tmp_path, tmp_path)
     return Bench(build, tmp_path, Accel.TCG, tmp_path / "run", Quiet())
 
