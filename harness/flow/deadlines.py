@@ -17,8 +17,8 @@ REFERENCE_READY_SECONDS = 2.0
 BOOT_SECONDS = 90.0
 SILENCE_SECONDS = 60.0
 AROUND_SUITES_SECONDS = 30.0
-# Of a case: at least so many seconds, and so many times what it usually takes; those that are new get as long as the
-# longest that there are.
+# Of a case: at least so many seconds, and so many times what it usually takes; the last is for one of which nobody
+# knows how long it takes.
 CASE_SECONDS = 30.0
 CASE_TIMES = 8.0
 NEW_CASE_SECONDS = 240.0
@@ -48,7 +48,7 @@ def _cases(cell: Cell, suite: Suite) -> Iterator[tuple[str, str, CaseLimit | Non
         short = case.name.rpartition(".")[2]
         free = _slow(cell.machine) or any(fnmatch.fnmatchcase(short, glob) for glob in loaded)
         seconds = case.seconds * more
-        limit = CaseLimit(seconds, max(CASE_SECONDS, CASE_TIMES * seconds))
+        limit = CaseLimit(seconds, max(CASE_SECONDS, CASE_TIMES * seconds) if seconds else NEW_CASE_SECONDS)
         yield suite.name, short, None if free else limit
 
 

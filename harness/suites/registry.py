@@ -49,6 +49,11 @@ def narrowed(suite: Suite, cases: tuple[str, ...]) -> Suite:
     globs = tuple(f"*.{glob}" for glob in cases)
     manifest = suite.manifest
     if manifest is not None:
-        listed = tuple(one for one in manifest.cases if any(fnmatch.fnmatchcase(one.name, glob) for glob in globs))
+        # What is no case of a kunit suite (`unload`) is run with every part.
+        always = (one for one in manifest.cases if "." not in one.name)
+        listed = (
+            *(one for one in manifest.cases if any(fnmatch.fnmatchcase(one.name, glob) for glob in globs)),
+            *always,
+        )
         manifest = replace(manifest, cases=listed)
     return replace(suite, requirements=tuple(Requirement(glob, 1) for glob in globs), manifest=manifest)
