@@ -74,7 +74,7 @@ def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
             deadline=deadline,
             profile="tiny",
             selectable=bool(cases),
-            manifest=Manifest("script", tuple(Listed(name) for name in cases)) if cases else None,
+            manifest=Manifest("script", tuple(Listed(name, 0.1) for name in cases)) if cases else None,
         )
         root = guest_root(layout, Deadline(60))
         bench = Bench(tiny, root, machine.accel, tmp_path / "run", Quiet(), {"script": extra})
