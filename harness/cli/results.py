@@ -17,6 +17,7 @@ from harness.model.outcome import Outcome, Standing
 from harness.model.results import Skipped, State, Wanted
 from harness.model.units import parse_age, parse_size
 from harness.store.layout import Layout
+from harness.store.runs import find_run
 
 if TYPE_CHECKING:  # a database library takes its time to load, and the other verbs need none
     from harness.flow.results import Results
@@ -182,6 +183,43 @@ def prune(older_than: str, keep: int | None, max_size: str, unused: str, yes: bo
         click.echo(to_json(found), nl=False)
     else:
         print_pruning(found, sys.stdout)
+
+
+@results.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.option("--suite", "suites", default="", metavar="A,B", help="Only these; else all that have a manifest.")
+@click.option("--drop", is_flag=True, help="Take out names that none of the runs has.")
+@click.option("--write", is_flag=True, help="Change the files; without it the changes are only named.")
+@speaks_plainly
+def manifest(runs: tuple[str, ...], suites: str, drop: bool, write: bool) -> None:
+    """What good runs would change in the manifests of their suites: which cases must run, and how long they take.
+
+    \b
+    A RUN is a name, the beginning of one, `latest`, or a directory. Runs of whole suites without
+    knobs count, on as many kernels and machines as there are.
+    harness/suites/manifests/README.md is the format.
+    """
+    from harness.flow.manifests import offers, renewed, write_manifest
+    from harness.suites.registry import suite_named
+
+    wanted = tuple(suite_named(name.strip()).name for name in suites.split(",") if name.strip())
+    layout = Layout.from_environment()
+    offer = offers([find_run(layout, name) for name in runs], wanted)
+    for sentence in offer.passed_over:
+        click.echo(f"passed over: {sentence}", err=True)
+    if not offer.sightings:
+        raise UserError(
+            "none of the runs says anything of a manifest",
+            hint="a good run of a whole suite does: ttm-harness run --suite pressure",
+        )
+    for name, sightings in offer.sightings.items():
+        changed = renewed(name, sightings, drop)
+        click.echo(f"{name}: {len(sightings)} boots, {len(changed.manifest.cases)} cases")
+        for word, names in (("new", changed.new), ("in no run", changed.unseen), ("seconds", changed.moved)):
+            for one in names:
+                click.echo(f"  {word:<10}{one}")
+        if write:
+            click.echo(f"  written   {write_manifest(changed)}")
 
 
 @results.command()

@@ -3,7 +3,8 @@
 
 Accepted form: `ttm-harness: suite NAME begin` and `ttm-harness: suite NAME end STATUS`. A suite whose end never
 came owns everything to the end of the log: what a dying kernel printed belongs to what it was doing. Runners that
-start one case after another write `ttm-harness: case SUITE NAME` ahead of each.
+start one case after another write `ttm-harness: case SUITE NAME` ahead of each. What lies between `ttm-harness: list
+NAME begin` and `… end` was printed while the runner found out which cases there are, and is no result.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable
 from harness.evidence.lines import Line
 
 _MARKER = re.compile(r"\s*ttm-harness: suite ([\w.-]+) (begin|end)\b")
+_LIST = re.compile(r"\s*ttm-harness: list ([\w.-]+) (begin|end)\s*")
 _CASE = re.compile(r"\s*ttm-harness: case ([\w.-]+) ([\w.-]+)\s*")
 
 
@@ -27,12 +29,17 @@ def suite_sections(lines: Iterable[Line]) -> dict[str, tuple[Line, ...]]:
     """Suite name -> the lines between its markers, markers left out."""
     sections: dict[str, list[Line]] = {}
     current: str | None = None
+    listing = False
     for line in lines:
         marker = _MARKER.match(line.text)
         if marker is None:
-            if current is not None:
+            if (edge := _LIST.fullmatch(line.text)) is not None and edge[1] == current:
+                listing = edge[2] == "begin"
+            elif current is not None and not listing:
                 sections[current].append(line)
-        elif marker[2] == "begin":
+            continue
+        listing = False
+        if marker[2] == "begin":
             current = marker[1]
             sections.setdefault(current, [])
         elif marker[1] == current:

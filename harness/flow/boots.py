@@ -12,13 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from harness.flow import deadlines
+from harness.flow.continuation import MOST_CONTINUATIONS, held_case, left_to_run, to_confirm
+from harness.flow.deadlines import limits_of
+from harness.flow.observe import FIRST, Part, Seen, observe
 from harness.flow.readout import CellResult, read_out
 from harness.flow.sources import objects_of
 from harness.guest.argv import Launch, Share, vng_argv
 from harness.guest.boot import as_started, boot
 from harness.guest.control import Frame
 from harness.guest.job import machine_job
-from harness.guest.liveness import Limits
 from harness.guest.swap import make_swap_image, swap_disks
 from harness.kernel.decode import Objects
 from harness.model.build import Build
@@ -33,13 +36,8 @@ from harness.proc import search_path
 from harness.store.files import write_atomically
 from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH
 from harness.store.seal import looks, require_whole
+from harness.suites.registry import narrowed
 
-# What a boot of the lean kernel takes from the start of vng to `ready` on the machine that the limits were set for
-# (2 cores, TCG); slower machines get longer limits in proportion.
-REFERENCE_READY_SECONDS = 2.0
-_BOOT_SECONDS = 90.0
-_SILENCE_SECONDS = 60.0
-_AROUND_SUITES_SECONDS = 30.0
 _BAD_DISK_BYTES = 64 << 20
 _DISK_FULL_BYTES = 1 << 20
 
@@ -76,14 +74,50 @@ class Stopped(Exception):
 
 
 def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) -> CellResult:
-    """Boots the cell once and judges what came of it. Everything to do it again is written before the boot.
+    """Boots the cell and judges what came of it. Everything to do it again is written before each boot.
+
+    That is one boot, unless it ends in a case: then that case alone is tried again where it has only its deadline
+    against it, and what was to come after it gets a boot of its own.
 
     StoreDamaged when what it rests on is not as it was made, before or after: then nobody knows what the guest ran.
     """
+    place = bench.directory / f"{number:03d}-{cell.id}"
+    bench.progress.step(f"boot {number}: {cell.machine}: {', '.join(cell.suites)}")
+    boots = [_boot(cell, suites, bench, place, FIRST)]
+    notes: list[str] = []
+    if len(suites) == 1 and suites[0].selectable:
+        notes = _go_on(cell, suites[0], bench, place, boots)
+    return read_out(cell, suites, bench.build, boots, notes)
+
+
+def _go_on(cell: Cell, suite: Suite, bench: Bench, place: Path, boots: list[Seen]) -> list[str]:
+    """Makes the boots after one that ended in a case, and adds them; sentences for what was left out."""
+    for turn in range(1, MOST_CONTINUATIONS + 2):
+        held = held_case(suite, boots[-1])
+        if not held:
+            return []
+        short = held.rpartition(".")[2]
+        if to_confirm(boots[-1]) and short != held:
+            bench.progress.step(f"  the case {short} did not end; once more, alone")
+            part = Part(f"alone-{turn}", f"{held} did not end: alone", 1, alone=True)
+            boots.append(_boot(replace(cell, cases=(short,)), (narrowed(suite, (short,)),), bench, place, part))
+        parts = [seen for seen in boots if not seen.alone]
+        left = left_to_run(suite, parts)
+        if not left or bench.stop_at_first:
+            return []
+        if turn > MOST_CONTINUATIONS:
+            return [f"{suite.name}: {len(left)} cases were left out, as {turn} had ended a boot"]
+        bench.progress.step(f"  the boot ended in the case {short}; {len(left)} more in a fresh one")
+        part = Part(f"rest-{turn}", f"what was to come after {held}", len(left))
+        boots.append(_boot(replace(cell, cases=left), (narrowed(suite, left),), bench, place, part))
+    return []
+
+
+def _boot(cell: Cell, suites: Sequence[Suite], bench: Bench, cells_place: Path, part: Part) -> Seen:
+    """One boot, in the cell's own place or in a folder below it, and what it left."""
     sealed = bench.sealed(suites)
     before = _looked_at(sealed)
-    name = f"{number:03d}-{cell.id}"
-    place = bench.directory / name
+    place = cells_place / part.folder if part.folder else cells_place
     results = place / "results"
     results.mkdir(parents=True)
     disks = swap_disks(cell.machine.swap, place)
@@ -102,18 +136,12 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
         )
         _write_before(place, results, cell, suites, launch, bench)
         images = _images(cell, launch)
-        bench.progress.step(f"boot {number}: {cell.machine}: {', '.join(cell.suites)}")
-        limits = Limits(
-            boot=_BOOT_SECONDS,
-            run=_AROUND_SUITES_SECONDS + sum(suite.deadline + _AROUND_SUITES_SECONDS for suite in suites),
-            silence=_SILENCE_SECONDS,
-            suites=tuple((suite.name, suite.deadline + _AROUND_SUITES_SECONDS) for suite in suites),
-        ).scaled(bench.crowd * bench.slowness)
+        limits = limits_of(cell, suites).scaled(bench.crowd * bench.slowness)
         try:
             for image, size in images:
                 make_swap_image(image, size)
             shown = _shown(bench.progress)
-            expected = REFERENCE_READY_SECONDS * bench.slowness
+            expected = deadlines.REFERENCE_READY_SECONDS * bench.slowness
             result = boot(launch, place / "console.log", limits, shown, expected, bench.stop)
             full = disk_trouble(place)  # before the images go, which may be what filled it
         finally:
@@ -125,7 +153,8 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
     if result.stall is not None:
         write_atomically(place / "stall.txt", result.stall.text + "\n")
     _require_same(before)
-    return read_out(cell, suites, bench.build, result, place, _objects(suites, bench), (full,) if full else ())
+    troubles = (full,) if full else ()
+    return observe(cell, suites, bench.build, result, place, _objects(suites, bench), part, troubles)
 
 
 def _looked_at(sealed: Sequence[Path]) -> Mapping[Path, str]:

@@ -42,7 +42,9 @@ class Boot:
     """How one boot went. `phase` is `launch`, `boot`, a suite's name, or `shutdown`.
 
     `facts` is None unless the guest reported every one. `stall` is there for a guest that was given up.
-    `ready_after` and `seconds` count from the start of vng.
+    `ready_after` and `seconds` count from the start of vng. `case` is the one that was running at the end; `overdue`
+    says that its deadline was why the guest was given up, `fair` that the host had given the guest its share.
+    `announced` counts the cases that each suite's runner said it would run.
     """
 
     ending: Ending
@@ -56,6 +58,10 @@ class Boot:
     accel: str
     ready_after: float | None
     seconds: float
+    case: str = ""
+    overdue: bool = False
+    fair: bool = True
+    announced: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass
@@ -71,6 +77,7 @@ class _Progress:
     facts_complete: bool = False
     suites: list[SuiteResult] = field(default_factory=list)
     suite_began: float = 0.0
+    announced: dict[str, int] = field(default_factory=dict)
 
     def take(self, frame: Frame) -> None:
         now = time.monotonic()
@@ -85,6 +92,9 @@ class _Progress:
         elif frame.kind == "start":
             self.phase = frame.text
             self.suite_began = now
+        elif frame.kind == "announced":
+            name, _, count = frame.text.rpartition(" ")
+            self.announced[name] = int(count) if count.isdigit() else -1
         elif frame.kind == "result":
             name, _, status = frame.text.rpartition(" ")
             number = int(status) if status.isdigit() else 255
@@ -173,6 +183,9 @@ class _Follower:
         self._launcher: list[bytes] = []
         self._accel = ""
         self._factor = 1.0
+        self._overdue = False
+        self._fair = True
+        self._case: str | None = None
 
     def follow(self) -> Boot:
         errors = threading.Thread(target=self._drain_errors, daemon=True)
@@ -194,6 +207,8 @@ class _Follower:
             elif self._seen.exited:
                 ending, stall = self._power_off()
             elif (given_up := self._alive.look()) is not None:
+                # Now: the questions take their time, and a case may end meanwhile.
+                self._case, self._overdue, self._fair = self._alive.case, given_up.overdue, self._alive.fair
                 ending, stall = self._give_up(given_up.ending, given_up.why)
             else:
                 time.sleep(_POLL_SECONDS)
@@ -273,4 +288,8 @@ class _Follower:
             accel=self._accel,
             ready_after=seen.ready_after,
             seconds=time.monotonic() - seen.started,
+            case="" if ending is Ending.FINISHED else self._case if self._case is not None else self._alive.case,
+            overdue=self._overdue,
+            fair=self._fair,
+            announced=tuple(seen.announced.items()),
         )

@@ -52,14 +52,14 @@ def compare_events(base: Side, tip: Side, is_note: Callable[[str], bool]) -> tup
 
 def _collect(side: Side, seen: dict[tuple[str, str], _Seen], on_tip: bool) -> None:
     owners = {
-        (case.run, event.span, event.fingerprint): (case.suite, case.name)
+        (case.run, event.boot, event.span, event.fingerprint): (case.suite, case.name)
         for case in side.cases
         for event in case.events
         if (case.suite, case.name) != BOOT
     }
     for event in side.events:
         one = seen.setdefault((side.group(event.run), event.fingerprint), _Seen(event))
-        one.places[owners.get((event.run, event.span, event.fingerprint), BOOT)] = None
+        one.places[owners.get((event.run, event.boot, event.span, event.fingerprint), BOOT)] = None
         (one.tip if on_tip else one.base).add(event.run)
         one.expected = one.expected and bool(event.expected)
         if event.known:

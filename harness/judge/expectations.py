@@ -9,30 +9,34 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from harness.judge.machine import machine_differences
+from harness.judge.manifest import unkept, vanished
 from harness.model.machine import Difference, GuestFacts, Machine
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Event
-from harness.model.suite import ExpectedFailure, MaySkip, Requirement, Suite
+from harness.model.suite import ExpectedFailure, Ground, MaySkip, Requirement, Suite
 
 BOOT_SUITE = "boot"
 BOOT_CASE = "kernel"
 
 
 def require(
-    suite: Suite, version: tuple[int, int, int], cases: Iterable[Case], *, swap: bool = True
+    suite: Suite, ground: Ground, cases: Iterable[Case], announced: Sequence[str] | None = None
 ) -> tuple[Case, ...]:
-    """The cases of a suite, and a NOT_RUN case for every requirement that was not executed often enough.
+    """The cases of a suite, and a NOT_RUN case for every one of its manifest that is not there, and for every
+    requirement that was not executed often enough.
 
     A requirement that some cases met by skipping turns these into NOT_RUN: a skip of what was required is no skip.
-    `swap` says whether the machine has some.
+    `announced` is what the guest said that it would run; what of that has no result is INCOMPLETE.
     """
-    known = [one for one in suite.expected_failures if one.on_kernel(version)]
+    known = [one for one in suite.expected_failures if one.on_kernel(ground.version)]
     judged = [_expected(case, known) for case in cases if case.suite == suite.name]
     if suite.may_skip is not None:
-        allowed = [one for one in suite.may_skip if one.holds_for(version, swap)]
+        allowed = [one for one in suite.may_skip if one.holds_on(ground)]
         judged = [case if _may_skip(case, allowed) else _not_run(case) for case in judged]
+    judged += unkept(suite, judged, announced or ())
+    judged += vanished(suite, ground, judged)
     for requirement in suite.requirements:
-        if requirement.holds_for(version, swap):
+        if requirement.holds_for(ground.version, ground.swap):
             judged = _apply(requirement, suite, judged)
     if not any(case.outcome.executed for case in judged) and not any(c.outcome is Outcome.NOT_RUN for c in judged):
         judged.append(Case(suite.name, "*", Outcome.NOT_RUN, message="no case of this suite was executed"))

@@ -84,13 +84,13 @@ class _Boot:
 
     def excused(self, cases: Sequence[Case], events: Sequence[Event]) -> tuple[Run, Sequence[Case], Sequence[Event]]:
         owners = {
-            (event.span, event.fingerprint): case
+            (event.boot, event.span, event.fingerprint): case
             for case in cases
             for event in case.events
             if (case.suite, case.name) != BOOT
         }
-        marked = [self._event(event, owners.get((event.span, event.fingerprint))) for event in events]
-        names = {(event.span, event.fingerprint): event.known for event in marked}
+        marked = [self._event(event, owners.get((event.boot, event.span, event.fingerprint))) for event in events]
+        names = {(event.boot, event.span, event.fingerprint): event.known for event in marked}
         judged = [self._case(case, marked, names) for case in cases]
         if judged == list(cases):
             return self.run, cases, marked
@@ -106,8 +106,8 @@ class _Boot:
         self.count.events[issue.name] += 1
         return event if issue.expired(self.day) else replace(event, known=issue.name)
 
-    def _case(self, case: Case, events: Sequence[Event], names: Mapping[tuple[Span, str], str]) -> Case:
-        mine = tuple(replace(one, known=names.get((one.span, one.fingerprint), "")) for one in case.events)
+    def _case(self, case: Case, events: Sequence[Event], names: Mapping[tuple[str, Span, str], str]) -> Case:
+        mine = tuple(replace(one, known=names.get((one.boot, one.span, one.fingerprint), "")) for one in case.events)
         case = replace(case, events=mine) if mine != case.events else case
         if case.outcome in _BY_MESSAGE:
             return self._by_message(case)

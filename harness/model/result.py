@@ -23,6 +23,7 @@ class Event:
     declared the event, `known` the name of the known issue that it is; else they are empty. `lines` is the excerpt
     (at most 60 lines). `task` is the name of who ran into it, `modules` are those that its trace goes through,
     `frames` is the trace itself, innermost first, as the kernel prints it (`foo+0x1/0x22 [ttm]`), without guesses.
+    `boot` is the folder, below the run's own, of the boot whose console `span` is of; empty for the first.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Event:
     modules: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
     known: str = ""
+    boot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class Case:
     """One test case. `suite` is the harness's suite, `name` the path as KTAP nests it (`ttm_pool.alloc.case`).
 
     `raw` is the word that the log used (`ok`, `not ok # SKIP`, ...); `seconds` is None where nobody measured. `known`
-    names the known issue for which its outcome was made XFAIL.
+    names the known issue for which its outcome was made XFAIL. `boot` is the folder, below the run's own, of the boot
+    in which it ran; empty for the first.
     """
 
     suite: str
@@ -64,6 +67,7 @@ class Case:
     metrics: tuple[Metric, ...] = ()
     run: str = ""
     known: str = ""
+    boot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,19 @@ class Stage:
     """How far the host came and how long each step took, in seconds."""
 
     name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MoreBoot:
+    """A further boot of a cell, as a case had ended the one before: `directory` is below the run's own, `why` says
+    what for, `cases` counts those that it was to run.
+    """
+
+    directory: str
+    why: str
+    ending: Ending
+    cases: int
     seconds: float
 
 
@@ -83,7 +100,8 @@ class Run:
     `group` are the words that tell its machine, and what else differs, from the others of the report; empty when all
     are alike. `kept_from` names the run whose result this is, when the boot was not made again.
     `directory` is relative to the report's own; `accel` is what QEMU said it used. Its cases and events stand in
-    the report, each with this run's `id`.
+    the report, each with this run's `id`. Where a case did not end, or the kernel died of one, `more` are the boots
+    after the first; ending, facts and metrics are the first one's. `notes` are sentences that speak against nothing.
     """
 
     id: str
@@ -102,6 +120,8 @@ class Run:
     leg: Leg = Leg.TIP
     group: str = ""
     kept_from: str = ""
+    more: tuple[MoreBoot, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,19 @@ class _OnMachines(_OnKernels):
 
 
 @dataclass(frozen=True, slots=True)
+class Ground:
+    """What decides which cases must run: the kernel's version and the symbols of its config, swap and RAM of the
+    machine (in bytes), the names of the knobs that were given.
+    """
+
+    version: tuple[int, int, int]
+    swap: bool = True
+    ram: int = 1 << 62
+    symbols: frozenset[str] = frozenset()
+    knobs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Requirement(_OnMachines):
     """What must have been executed for the suite to count.
 
@@ -42,11 +55,55 @@ class Requirement(_OnMachines):
 
 @dataclass(frozen=True, slots=True)
 class MaySkip(_OnMachines):
-    """A skip that is no gap: case a glob, `reason` a regular expression over what the case said."""
+    """A skip that is no gap: case a glob, `reason` a regular expression over what the case said.
+
+    With `ram_below` only in a guest with fewer bytes, with `without` only on a kernel whose config has not that
+    symbol, with `knob` only where that knob was given.
+    """
 
     case: str
     reason: str
     why: str
+    ram_below: int = 0
+    without: str = ""
+    knob: str = ""
+
+    def holds_on(self, ground: Ground) -> bool:
+        return (
+            self.holds_for(ground.version, ground.swap)
+            and (not self.ram_below or ground.ram < self.ram_below)
+            and (not self.without or self.without not in ground.symbols)
+            and (not self.knob or self.knob in ground.knobs)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(_OnKernels):
+    """A case of a manifest: `name` is SUITE.CASE as KTAP nests it. `seconds` is what it takes on an unbroken kernel,
+    on the machine that the limits are for; with `params` each of them is a case of its own, `name.PARAM`, where no
+    knob chooses others.
+    """
+
+    name: str
+    seconds: float = 0.0
+    params: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of its results, as they are called."""
+        return tuple(f"{self.name}.{one}" for one in self.params) or (self.name,)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a suite must run, by name (harness/suites/manifests/README.md). `floors` count where names are not known:
+    parameters that the kernel makes, and kernels that were not looked at; `skips` are the skips that are no gap.
+    """
+
+    suite: str
+    cases: tuple[Listed, ...] = ()
+    floors: tuple[Requirement, ...] = ()
+    skips: tuple[MaySkip, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +141,7 @@ class KnobForm(StrEnum):
 class KnobSpec:
     """A parameter that a suite takes. `least` and `most` bound integers (as they are), sizes (in bytes) and
     percentages. It means nothing without the knob `needs`; `cases` are globs of those that take it, where these are
-    fewer than the suite's `knob_cases`.
+    fewer than the suite's `knob_cases`. One that `chooses` changes which parameters run, and not how long they take.
     """
 
     name: str
@@ -95,6 +152,7 @@ class KnobSpec:
     choices: tuple[str, ...] = ()
     needs: str = ""
     cases: tuple[str, ...] = ()
+    chooses: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +164,8 @@ class Suite:
     scripts/ with the sources of kernel modules, built against the kernel under test; `needs_overlay` is one with
     files that are laid over a copy of a driver of the tree. `sample_ms` is the interval at which the guest's memory
     is sampled into a time series; 0 leaves it out. `bad_disk` asks for a disk whose writes fail.
-    With `may_skip` every skip that it does not list is a gap; None leaves skips to the requirements.
+    With `may_skip` every skip that it does not list is a gap; None leaves skips to the requirements. With a
+    `manifest` its cases must run by name, and the guest says first which it is going to run.
     A `selectable` suite can run a part of its cases; `cases` are the globs of those it runs when nobody chooses.
     `knob_cases` are globs of the cases that take knobs.
     """
@@ -131,6 +190,7 @@ class Suite:
     knob_cases: tuple[str, ...] = ()
     expected_failures: tuple[ExpectedFailure, ...] = ()
     cases: tuple[str, ...] = ()
+    manifest: Manifest | None = None
 
     @property
     def brings(self) -> str | None:

@@ -144,6 +144,9 @@ def _print_run(run: Run, report: Report, directory: Path, console: Console) -> N
     console.print(f"guest    {words}{plain(reached_words(run))}, seed {run.cell.seed}{kept}")
     if run.ending is not Ending.FINISHED:
         console.print(f"ending   [bold red]{run.ending}[/] in {plain(run.phase)}")
+    for one in run.more:
+        count = "1 case" if one.cases == 1 else f"{one.cases} cases"
+        console.print(f"again    {plain(f'{one.directory}: {one.why} ({count}): {one.ending}')}")
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     table.add_column("suite")
     for word in ("executed", "pass", "not run", "skip", "bad"):
@@ -156,6 +159,8 @@ def _print_run(run: Run, report: Report, directory: Path, console: Console) -> N
         console.print(f"  [yellow]{plain(problem)}[/]")
     for difference in run.differences:
         console.print(f"  [yellow]asked is not got: {plain(difference)}[/]")
+    for note in run.notes:
+        console.print(f"  [dim]{plain(note)}[/]")
     shown = [case for case in cases if case.outcome.finding or case.outcome is Outcome.INCOMPLETE]
     shown += [case for case in cases if case.outcome is Outcome.NOT_RUN]
     for case in shown[:_SHOWN_PER_RUN]:
@@ -238,7 +243,8 @@ def _colored(count: int, style: str) -> str:
 
 def _print_case(case: Case, console: Console) -> None:
     style = "red" if case.outcome.finding else "yellow"
-    where = f"  (console.log:{case.span.first})" if case.span is not None else ""
+    folder = f"{case.boot}/" if case.boot else ""
+    where = f"  ({folder}console.log:{case.span.first})" if case.span is not None else ""
     console.print(f"  [{style}]{case.outcome}[/] {plain(case.suite)} {plain(case.name)}{where}")
     if case.message:
         console.print(f"      {plain(case.message)}")

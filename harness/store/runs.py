@@ -67,9 +67,12 @@ def is_held(path: Path) -> bool:
 
 
 def _sweep_killed(layout: Layout) -> None:
-    for left in (*layout.runs.glob("*/*/*.img"), *layout.runs.glob(f"*/*/{BOOT_SCRATCH}")):
+    # A cell has its boots in its own directory, or one below it.
+    patterns = (f"*/{below}/{name}" for below in ("*", "*/*") for name in ("*.img", BOOT_SCRATCH))
+    for left in (found for pattern in patterns for found in layout.runs.glob(pattern)):
         try:
-            with locked(left.parents[1] / _HELD, Deadline(0.0)):
+            run = layout.runs / left.relative_to(layout.runs).parts[0]
+            with locked(run / _HELD, Deadline(0.0)):
                 if left.is_dir() and not left.is_symlink():
                     shutil.rmtree(left, ignore_errors=True)
                 else:

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from harness.model.suite import Requirement, Suite
+from harness.model.suite import Suite
+from harness.suites.manifests import manifest_of
+
+_MANIFEST = manifest_of("kunit-self")
 
 SUITE = Suite(
     name="kunit-self",
@@ -11,7 +14,9 @@ SUITE = Suite(
     script="suite-kunit",
     arguments=("kunit_test", "kunit_example_test"),
     symbols=("KUNIT", "KUNIT_TEST", "KUNIT_EXAMPLE_TEST"),
-    requirements=(Requirement("example.*", 5), Requirement("kunit-resource-test.*", 5)),
+    requirements=_MANIFEST.floors,
+    may_skip=_MANIFEST.skips,
+    manifest=_MANIFEST,
     shares_boot=True,
     deadline=60.0,
     profile="tiny",

@@ -2,17 +2,19 @@
 """The project's own suite: TTM's backup, restore and shrinking under real memory pressure, with no GPU.
 
 Its cases are the invariants of guest-scripts/pressure/README.md, run by a kernel module that is built against the
-kernel under test.
+kernel under test; which of them must run, and may skip for which reason, is in manifests/pressure.toml.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.model.suite import ExpectedFailure, ExpectedSplat, KnobForm, KnobSpec, MaySkip, Requirement, Suite
+from harness.model.suite import ExpectedFailure, ExpectedSplat, KnobForm, KnobSpec, Suite
 from harness.model.units import KIB, MIB
+from harness.suites.manifests import manifest_of
 
-_MERGED = (6, 15)
+_MANIFEST = manifest_of("pressure")
+_FINDINGS = manifest_of("pressure-findings")
 
 
 def _flag(name: str, meaning: str) -> KnobSpec:
@@ -82,13 +84,7 @@ SUITE = Suite(
     script="suite-pressure",
     arguments=(),
     symbols=("DRM_TTM", "DEBUG_FS", "SWAP"),
-    requirements=(
-        Requirement("pressure.*", 98, since=(7, 2), swap=True),
-        Requirement("pressure.*", 68, since=_MERGED, swap=True),
-        Requirement("pressure.*", 44, since=(7, 2), swap=False),
-        Requirement("pressure.*", 39, since=_MERGED, swap=False),
-        Requirement("pressure.*", 3, before=_MERGED),
-    ),
+    requirements=_MANIFEST.floors,
     shares_boot=False,
     deadline=400.0,
     profile="lean",
@@ -125,22 +121,8 @@ SUITE = Suite(
     bad_disk=True,
     selectable=True,
     knob_cases=(*_LOAD, "hog_beside"),
-    may_skip=(
-        MaySkip("*", r"ttm_bo_shrink", "there is nothing to test before the series was merged", before=_MERGED),
-        MaySkip("pressure.access", r"ttm_bo_access", "the function came in 6.14", before=(6, 14)),
-        MaySkip("*", r"GPUActive in vmstat", "the counters came with 2232ba9c7931", before=(7, 1)),
-        MaySkip("*", r"backup at native order", "the order is native since a3fdf74ffa59", before=(7, 2)),
-        MaySkip("pressure.free_slabs", r"without KASAN", "its quarantine grows; kmemleak looks in the profile debug"),
-        MaySkip("pressure.backup_large", r"needs more RAM", "its object has to leave room for two blocks of 4 MiB"),
-        MaySkip("pressure.kmemleak", r"DEBUG_KMEMLEAK", "leaks are looked for in the profile debug"),
-        MaySkip(
-            "pressure.forward_progress",
-            r"needs swap outside of RAM",
-            "what is random takes as much RAM in zram",
-            swap=True,
-        ),
-        MaySkip("*", r"needs swap space|MB of free swap", "the machine was asked to have none", swap=False),
-    ),
+    may_skip=_MANIFEST.skips,
+    manifest=_MANIFEST,
 )
 
 
@@ -178,7 +160,9 @@ FINDINGS = replace(
     SUITE,
     name="pressure-findings",
     title="bugs that the pressure suite showed in merged kernels, each expected to fail",
-    requirements=(Requirement("pressure.suspect_*", 14, since=(7, 2)),),
+    requirements=_FINDINGS.floors,
+    may_skip=_FINDINGS.skips,
+    manifest=_FINDINGS,
     cases=("suspect_*",),
     deadline=120.0,
     # What they leave behind (pages with wrong attributes, counters below zero) is why they have a boot of their own.

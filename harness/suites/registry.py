@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import replace
 
 from harness.model.errors import UserError
@@ -35,7 +36,8 @@ def suite_named(name: str) -> Suite:
 
 
 def narrowed(suite: Suite, cases: tuple[str, ...]) -> Suite:
-    """The suite when only the cases that match these globs are run: each glob must then have been executed.
+    """The suite when only the cases that match these globs are run: each glob must then have been executed, and
+    what of the manifest matches.
 
     UserError when the suite can only be run whole.
     """
@@ -44,4 +46,14 @@ def narrowed(suite: Suite, cases: tuple[str, ...]) -> Suite:
     if not suite.selectable:
         able = ", ".join(one.name for one in SUITES.values() if one.selectable)
         raise UserError(f"the suite {suite.name} can only be run whole", hint=f"--case is for: {able}")
-    return replace(suite, requirements=tuple(Requirement(f"*.{glob}", 1) for glob in cases))
+    globs = tuple(f"*.{glob}" for glob in cases)
+    manifest = suite.manifest
+    if manifest is not None:
+        # What is no case of a kunit suite (`unload`) is run with every part.
+        always = (one for one in manifest.cases if "." not in one.name)
+        listed = (
+            *(one for one in manifest.cases if any(fnmatch.fnmatchcase(one.name, glob) for glob in globs)),
+            *always,
+        )
+        manifest = replace(manifest, cases=listed)
+    return replace(suite, requirements=tuple(Requirement(glob, 1) for glob in globs), manifest=manifest)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from harness.model.suite import ExpectedSplat, Requirement, Suite
+from harness.model.suite import ExpectedSplat, Suite
+from harness.suites.manifests import manifest_of
 
 _MODULES = (
     "ttm_device_test",
@@ -15,21 +16,17 @@ _MODULES = (
     "+drivers/gpu/drm/ttm/tests",  # what a series adds
 )
 
+_MANIFEST = manifest_of("ttm-kunit")
+
 SUITE = Suite(
     name="ttm-kunit",
     title="TTM's kunit suites",
     script="suite-kunit",
     arguments=_MODULES,
     symbols=("KUNIT", "DRM_TTM_KUNIT_TEST"),
-    # What 6.12.117 and 7.3.4 execute, counted with parameters.
-    requirements=(
-        Requirement("ttm_device.*", 8),
-        Requirement("ttm_pool.*", 16),
-        Requirement("ttm_resource.*", 11),
-        Requirement("ttm_tt.*", 16),
-        Requirement("ttm_bo.*", 15),
-        Requirement("ttm_bo_validate.*", 35),
-    ),
+    requirements=_MANIFEST.floors,
+    may_skip=_MANIFEST.skips,
+    manifest=_MANIFEST,
     shares_boot=True,
     deadline=90.0,
     profile="lean",

@@ -8,14 +8,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.model.suite import ExpectedFailure, KnobForm, KnobSpec, MaySkip, Requirement, Suite
+from harness.model.suite import ExpectedFailure, KnobForm, KnobSpec, Suite
+from harness.suites.manifests import manifest_of
 
-_MERGED = (6, 15)
+_MANIFEST = manifest_of("xe-fake")
+_FINDINGS = manifest_of("xe-fake-findings")
 
 DEVICES = ("tgl", "tgl-wc", "dg1", "bmg", "lnl", "lnl-suspend", "nvl", "all")
 
 KNOBS = (
-    KnobSpec("device", KnobForm.CHOICE, "the fake devices; else tgl, dg1, lnl-suspend and nvl", choices=DEVICES),
+    KnobSpec(
+        "device",
+        KnobForm.CHOICE,
+        "the fake devices; else tgl, dg1, lnl-suspend and nvl",
+        choices=DEVICES,
+        chooses=True,
+    ),
 )
 
 
@@ -31,10 +39,7 @@ SUITE = Suite(
     script="suite-xe-fake",
     arguments=(),
     symbols=("KUNIT", "DRM_XE", "DRM_XE_KUNIT_TEST", "PM", "SWAP"),
-    requirements=(
-        Requirement("xe_fake.*", 25, since=_MERGED, swap=True),
-        Requirement("xe_fake.*", 10, since=_MERGED, swap=False),
-    ),
+    requirements=_MANIFEST.floors,
     shares_boot=False,
     deadline=900.0,
     profile="lean",
@@ -43,11 +48,8 @@ SUITE = Suite(
     sample_ms=500,
     selectable=True,
     knob_cases=("*",),
-    may_skip=(
-        MaySkip("*", r"needs swap space", "the machine was asked to have none", swap=False),
-        MaySkip("*", r"needs xe_bo_willneed_get_locked", "mappings are counted since 7.3", before=(7, 3)),
-        MaySkip("*", r"needs shrink_test_run_device", "the tree has no such test"),
-    ),
+    may_skip=_MANIFEST.skips,
+    manifest=_MANIFEST,
     expected_failures=(
         _bug(
             "upstream", r"Bo in incorrect memory type: 0", "the test finds an object that kswapd was faster to shrink"
@@ -81,10 +83,9 @@ FINDINGS = replace(
     SUITE,
     name="xe-fake-findings",
     title="bugs that xe's shrinker showed on fake devices in merged kernels, each expected to fail",
-    requirements=(
-        Requirement("xe_fake.suspect_*", 7, since=(7, 2), swap=True),
-        Requirement("xe_fake.suspect_*", 2, since=(7, 2), swap=False),
-    ),
+    requirements=_FINDINGS.floors,
+    may_skip=_FINDINGS.skips,
+    manifest=_FINDINGS,
     cases=("suspect_*",),
     deadline=180.0,
     expected_failures=_KNOWN_BUGS,

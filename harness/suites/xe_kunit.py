@@ -7,7 +7,10 @@ drivers/gpu/drm/xe), so that a kernel with xe as a module has none of them.
 
 from __future__ import annotations
 
-from harness.model.suite import ExpectedSplat, Requirement, Suite
+from harness.model.suite import ExpectedSplat, Suite
+from harness.suites.manifests import manifest_of
+
+_MANIFEST = manifest_of("xe-kunit")
 
 SUITE = Suite(
     name="xe-kunit",
@@ -15,13 +18,9 @@ SUITE = Suite(
     script="suite-kunit",
     arguments=("xe_test",),
     symbols=("KUNIT", "DRM_XE", "DRM_XE_KUNIT_TEST"),
-    # Counted with parameters: platforms and workaround tables, which grow with every release.
-    requirements=(
-        Requirement("args.*", 13),
-        Requirement("xe_pci.*", 180, since=(7, 2)),
-        Requirement("xe_rtp.*", 40, since=(7, 2)),
-        Requirement("xe_wa.*", 20),
-    ),
+    requirements=_MANIFEST.floors,
+    may_skip=_MANIFEST.skips,
+    manifest=_MANIFEST,
     shares_boot=True,
     deadline=120.0,
     profile="lean",

@@ -18,7 +18,7 @@ from harness.kernel.fragments import read_profile
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.machine import Accel, Machine, Swap
-from harness.model.suite import Requirement, Suite
+from harness.model.suite import Listed, Manifest, Requirement, Suite
 from harness.model.tree import SourceSpec
 from harness.model.units import MIB
 from harness.proc import Deadline
@@ -48,7 +48,10 @@ Runner = Callable[..., CellResult]
 
 @pytest.fixture
 def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
-    """run_script("shell text", machine=…, requires=…, deadline=…): one boot of the tiny kernel, judged."""
+    """run_script("shell text", machine=…, requires=…, deadline=…): one boot of the tiny kernel, judged.
+
+    With `cases` the script can run a part of these, and must run all.
+    """
 
     def run(
         script: str,
@@ -56,6 +59,7 @@ def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
         machine: Machine = TINY_MACHINE,
         requires: str = "",
         deadline: float = 30.0,
+        cases: tuple[str, ...] = (),
     ) -> CellResult:
         extra = tmp_path / "extra"
         extra.mkdir(exist_ok=True)
@@ -71,6 +75,8 @@ def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
             shares_boot=False,
             deadline=deadline,
             profile="tiny",
+            selectable=bool(cases),
+            manifest=Manifest("script", tuple(Listed(name, 0.1) for name in cases)) if cases else None,
         )
         root = guest_root(layout, Deadline(60))
         bench = Bench(tiny, root, machine.accel, tmp_path / "run", Quiet(), {"script": extra})

@@ -16,7 +16,7 @@ import pytest
 
 from harness.evidence.recognisers import BLOCKED
 from harness.evidence.stall import CPU
-from harness.flow import boots
+from harness.flow import deadlines
 from harness.flow.readout import CellResult
 from harness.guest import boot as boot_module
 from harness.guest.qmp import monitor
@@ -34,8 +34,8 @@ QUICK_DETECTOR = replace(TINY_MACHINE, cmdline=("sysctl.kernel.hung_task_timeout
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds in the place of minutes; the guest's own pace still scales them."""
-    monkeypatch.setattr(boots, "_SILENCE_SECONDS", 6.0)
-    monkeypatch.setattr(boots, "_AROUND_SUITES_SECONDS", 8.0)  # two are short with other guests beside
+    monkeypatch.setattr(deadlines, "SILENCE_SECONDS", 6.0)
+    monkeypatch.setattr(deadlines, "AROUND_SUITES_SECONDS", 8.0)  # two are short with other guests beside
 
 
 def message(result: CellResult) -> str:

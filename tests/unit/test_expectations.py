@@ -11,7 +11,7 @@ from harness.judge.expectations import boot_case, contradictions, differences, o
 from harness.model.machine import GuestFacts, Machine, Swap
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Event, Span
-from harness.model.suite import ExpectedFailure, MaySkip, Requirement, Suite
+from harness.model.suite import ExpectedFailure, Ground, MaySkip, Requirement, Suite
 from harness.model.swap import SwapFacts
 from harness.model.units import GIB, MIB
 from harness.suites import pressure
@@ -28,6 +28,7 @@ SUITE = Suite(
     profile="lean",
 )
 V73 = (7, 3, 4)
+G73 = Ground(V73)
 GOOD = tuple(Case("s", f"a.{name}", Outcome.PASS) for name in "xy")
 SPLAT = Event("warning", "WARNING: mm/swap.c at f", "abc", Span(1, 2))
 
@@ -45,46 +46,46 @@ def boot(ending: Ending = Ending.FINISHED, in_suite: bool = True, *loud: Event, 
 
 
 def test_what_was_required_and_ran_is_left_alone() -> None:
-    assert require(SUITE, V73, GOOD) == GOOD
+    assert require(SUITE, G73, GOOD) == GOOD
 
 
 def test_a_missing_case_is_not_run() -> None:
-    judged = require(SUITE, V73, GOOD[:1])
+    judged = require(SUITE, G73, GOOD[:1])
     assert outcomes(judged) == [Outcome.PASS, Outcome.NOT_RUN]
     assert "2 of these must be executed, 1" in judged[1].message
 
 
 def test_a_required_case_that_skips_is_not_run() -> None:
     skipped = replace(GOOD[1], outcome=Outcome.SKIP)
-    judged = require(SUITE, V73, (GOOD[0], skipped))
+    judged = require(SUITE, G73, (GOOD[0], skipped))
     assert outcomes(judged) == [Outcome.PASS, Outcome.NOT_RUN]
     assert judged[1].message == "required, but skipped without a reason"
 
 
 def test_a_case_with_parameters_is_executed_by_any_of_them() -> None:
     suite = replace(SUITE, requirements=(Requirement("a.one", 1), Requirement("a.two", 1)))
-    judged = require(suite, V73, tuple(Case("s", name, Outcome.PASS) for name in ("a.one.tgl", "a.twofold.tgl")))
+    judged = require(suite, G73, tuple(Case("s", name, Outcome.PASS) for name in ("a.one.tgl", "a.twofold.tgl")))
     assert [one.name for one in judged if one.outcome is Outcome.NOT_RUN] == ["a.two"]
 
 
 def test_a_skip_beside_enough_executed_cases_stays_a_skip() -> None:
     extra = Case("s", "a.z", Outcome.SKIP)
-    assert outcomes(require(SUITE, V73, (*GOOD, extra))) == [Outcome.PASS, Outcome.PASS, Outcome.SKIP]
+    assert outcomes(require(SUITE, G73, (*GOOD, extra))) == [Outcome.PASS, Outcome.PASS, Outcome.SKIP]
 
 
 def test_a_requirement_of_another_version_does_not_count() -> None:
-    assert outcomes(require(SUITE, (6, 12, 0), GOOD)) == [Outcome.PASS, Outcome.PASS, Outcome.NOT_RUN]
+    assert outcomes(require(SUITE, Ground((6, 12, 0)), GOOD)) == [Outcome.PASS, Outcome.PASS, Outcome.NOT_RUN]
 
 
 def test_a_suite_without_requirements_that_ran_nothing_is_not_run() -> None:
     silent = replace(SUITE, requirements=())
-    assert outcomes(require(silent, V73, ())) == [Outcome.NOT_RUN]
-    assert outcomes(require(silent, V73, (Case("s", "q", Outcome.SKIP),)))[-1] is Outcome.NOT_RUN
+    assert outcomes(require(silent, G73, ())) == [Outcome.NOT_RUN]
+    assert outcomes(require(silent, G73, (Case("s", "q", Outcome.SKIP),)))[-1] is Outcome.NOT_RUN
 
 
 def test_cases_of_other_suites_do_not_count() -> None:
     others = tuple(replace(case, suite="t") for case in GOOD)
-    assert outcomes(require(SUITE, V73, others)) == [Outcome.NOT_RUN]
+    assert outcomes(require(SUITE, G73, others)) == [Outcome.NOT_RUN]
 
 
 STRICT = replace(
@@ -112,7 +113,7 @@ def test_only_declared_skips_are_skips(
     message: str, version: tuple[int, int, int], swap: bool, outcome: Outcome
 ) -> None:
     skipped = Case("s", "a.z", Outcome.SKIP, message=message)
-    assert require(STRICT, version, (GOOD[0], skipped), swap=swap)[1].outcome is outcome
+    assert require(STRICT, Ground(version, swap), (GOOD[0], skipped))[1].outcome is outcome
 
 
 KNOWN = replace(
@@ -134,7 +135,7 @@ KNOWN = replace(
 def test_only_a_known_failure_is_expected(
     name: str, message: str, version: tuple[int, int, int], before: Outcome, after: Outcome
 ) -> None:
-    assert outcomes(require(KNOWN, version, (Case("s", name, before, message=message),))) == [after]
+    assert outcomes(require(KNOWN, Ground(version), (Case("s", name, before, message=message),))) == [after]
 
 
 @pytest.mark.parametrize(
@@ -148,16 +149,16 @@ def test_only_a_known_failure_is_expected(
 )
 def test_the_leak_that_is_known_hides_no_other(message: str, version: tuple[int, int, int], after: Outcome) -> None:
     case = Case("pressure", "pressure.kmemleak", Outcome.FAIL, message=message)
-    assert require(pressure.SUITE, version, (case,))[0].outcome is after
+    assert require(pressure.SUITE, Ground(version), (case,))[0].outcome is after
 
 
 def test_a_case_executed_twice_counts_once() -> None:
-    assert outcomes(require(SUITE, V73, (GOOD[0], GOOD[0])))[-1] is Outcome.NOT_RUN
+    assert outcomes(require(SUITE, G73, (GOOD[0], GOOD[0])))[-1] is Outcome.NOT_RUN
 
 
 def test_failed_counts_as_executed() -> None:
     failed = replace(GOOD[0], outcome=Outcome.FAIL)
-    assert require(SUITE, V73, (failed, GOOD[1])) == (failed, GOOD[1])
+    assert require(SUITE, G73, (failed, GOOD[1])) == (failed, GOOD[1])
 
 
 def test_all_good_is_good() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.guest.control import Frame
-from harness.guest.liveness import Limits, Liveness
+from harness.guest.liveness import CaseLimit, Limits, Liveness
 from harness.model.outcome import Ending
 
 LIMITS = Limits(boot=90.0, run=1000.0, silence=60.0, suites=(("mine", 300.0), ("other", 400.0)))
@@ -166,3 +166,106 @@ def test_any_bytes_are_survived_and_not_kept() -> None:
         guest.alive.console(b"\xff\0" * 50_000)
     assert len(guest.alive._rest) <= 4096
     assert not guest.alive.panicked
+
+
+CASES = replace(
+    LIMITS,
+    cases=(
+        ("mine", "short", CaseLimit(1.0, 30.0)),
+        ("mine", "long", CaseLimit(20.0, 160.0)),
+        ("mine", "free", None),
+    ),
+    new_case=100.0,
+)
+SOFT = b"[  100.0] watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [sh:97]\n"
+RCU = b"[  100.0] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\n"
+
+
+def begun(case: str, factor: float = 1.0) -> Guest:
+    guest = Guest(CASES, factor).suite()
+    guest.alive.frame(Frame("case", f"mine {case}"))
+    return guest
+
+
+def test_a_case_has_a_deadline_of_its_own() -> None:
+    guest = begun("short")
+    assert guest.live(30.0) is None
+    assert guest.live(2.0) is Ending.TIMEOUT
+    assert guest.alive.case == "short"
+    assert guest.alive.fair
+    assert guest.why == (
+        "the case short did not end within 30 s (it usually takes 1.0 s; this guest takes 1.0 x), "
+        "while the guest was alive"
+    )
+
+
+@pytest.mark.parametrize(("case", "seconds"), [("long", 160.0), ("new", 100.0), ("free", 300.0)])
+def test_the_deadline_is_the_cases(case: str, seconds: float) -> None:
+    guest = begun(case)
+    assert guest.live(seconds) is None
+    assert guest.live(2.0) is Ending.TIMEOUT
+
+
+def test_a_suite_that_does_not_say_which_case_begins_has_none() -> None:
+    guest = Guest(CASES).suite("other")
+    guest.alive.frame(Frame("case", "other new"))
+    assert guest.live(400.0) is None
+
+
+def test_the_next_case_begins_anew_and_after_the_last_none_runs() -> None:
+    guest = begun("short")
+    for _ in range(5):
+        assert guest.live(25.0) is None
+        guest.alive.frame(Frame("case", "mine short"))
+    guest.alive.frame(Frame("cases-end", "mine"))
+    assert guest.alive.case == ""
+    assert guest.live(150.0) is None
+
+
+def test_a_guest_that_was_slow_so_far_gets_more() -> None:
+    guest = begun("long")
+    assert guest.live(100.0) is None  # five times as long as usual
+    guest.alive.frame(Frame("case", "mine short"))
+    assert guest.live(150.0) is None
+    assert guest.live(2.0) is Ending.TIMEOUT
+    assert "this guest takes 5.0 x" in guest.why
+
+
+def test_the_boots_own_pace_counts_too() -> None:
+    guest = begun("short", factor=3.0)
+    assert guest.live(90.0) is None
+    assert guest.live(2.0) is Ending.TIMEOUT
+
+
+def test_a_guest_that_had_not_its_share_is_no_witness() -> None:
+    guest = begun("short")
+    for _ in range(4):
+        assert guest.live(7.0, beats=False) is None
+        guest.alive.frame(BEAT)
+    assert guest.live(6.0, beats=False) is Ending.TIMEOUT
+    assert not guest.alive.fair
+
+
+@pytest.mark.parametrize(("line", "who"), [(SOFT, "CPU#1 is stuck"), (RCU, "RCU is stalled by a CPU or a task")])
+def test_a_cpu_that_is_stuck_ends_the_boot_though_the_heart_beats(line: bytes, who: str) -> None:
+    guest = Guest().suite()
+    guest.alive.console(line)
+    assert guest.live(60.0, prints=line) is None
+    assert guest.live(2.0) is Ending.HUNG
+    assert guest.why == f"{who}, and nothing went on for 60 s"
+
+
+def test_a_case_that_is_late_on_a_stuck_cpu_is_a_hang() -> None:
+    guest = begun("short")
+    assert guest.live(26.0) is None
+    guest.alive.console(SOFT)
+    assert guest.live(6.0) is Ending.HUNG
+    assert guest.why.endswith("; CPU#1 is stuck")
+
+
+def test_a_stall_beside_progress_is_none() -> None:
+    guest = begun("long")
+    for _ in range(3):
+        guest.alive.console(RCU)
+        assert guest.live(50.0) is None
+        guest.alive.frame(Frame("case", "mine long"))

@@ -23,7 +23,6 @@ import harness
 from harness.cli import explain
 from harness.model.codec import from_json, to_json
 from harness.model.errors import InfraError
-from harness.model.outcome import Standing
 from harness.model.result import Report
 from harness.model.visible import visible, visible_field, visible_json
 from harness.reports.columns import columns
@@ -34,6 +33,7 @@ from harness.reports.junit import to_junit
 from harness.reports.text import print_report
 from harness.store.runs import save_report
 from tests.unit.test_html import gate_of, hostile
+from tests.unit.test_reports import REPORT
 
 PACKAGE = Path(harness.__file__).parent
 HOSTILE = "a\x1b[2J\x1b[1;1H\x9b31m\u202egood\u2066\u200b\x07\x08\r[red]x[/red]\nverdict: good"
@@ -161,7 +161,8 @@ def test_whatever_way_words_take_they_pass_the_last_gate() -> None:
 def test_on_a_terminal_only_our_own_colours_are_codes(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "20261120T000000-abcdef"
     run.mkdir(parents=True)
-    save_report(run, replace(hostile(HOSTILE), id=run.name, verdict=Standing.BAD))
+    cases = tuple(replace(case, message=HOSTILE, diagnostics=(HOSTILE,)) for case in REPORT.cases)
+    save_report(run, replace(REPORT, id=run.name, cases=cases))
     master, slave = pty.openpty()
     environment = {
         **os.environ,
