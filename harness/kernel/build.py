@@ -116,7 +116,7 @@ def _clear(job: _Job, progress: Progress) -> Mapping[str, str]:
         except StoreDamaged:
             pass
         take_out(path, job.layout, progress.step)
-    elif path.exists():
+    elif path.exists():  # and goes when the new one is there
         progress.step(f"the build {path.name} has no hashes, so it is put together again from its objects")
     return expected
 
@@ -333,7 +333,9 @@ def _keep(job: _Job, config: Config, steps: int, seconds: float, deadline: Deadl
         log = whole_log(_log_lines(job.seed_log), _log_lines(job.log), objects)
         write_atomically(job.log, "\n".join(log))
     warnings = parse_warnings(_log_lines(job.log), job.paths)
-    if path.exists():  # broken, or its objects were gone: `_find` did not take it
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():  # its objects were gone, or nobody hashed it: `_find` did not take it
         shutil.rmtree(path)
     with fresh_directory(path) as work:
         release = collect(job.make, config, work, deadline)
