@@ -32,7 +32,7 @@ from harness.model.suite import Suite
 from harness.proc import search_path
 from harness.store.files import write_atomically
 from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH
-from harness.store.seal import looks, require_whole
+from harness.store.sealed import looks, require_whole
 
 # What a boot of the lean kernel takes from the start of vng to `ready` on the machine that the limits were set for
 # (2 cores, TCG); slower machines get longer limits in proportion.

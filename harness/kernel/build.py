@@ -4,7 +4,7 @@
 A build's id hashes the tree's content, the asks of the profile, the compiler and make's variables, so that it is
 known before make was ever started. `objects/ID` is the place of make, one a build: killed at any point, the next run
 goes on from the objects in it. It begins with those of a kernel that is nearly the same (seed.py). `builds/ID`
-appears at once when everything in it is there and was looked at. Both are sealed (store/seal.py) and believed only as
+appears at once when everything in it is there and was looked at. Both are sealed (store/sealed.py) and believed only as
 long as they are what was made: what is damaged is named, set aside, and made again. From sealed objects nothing is
 compiled for that; when they do not give what they gave before, they are set aside, too.
 """
@@ -43,7 +43,7 @@ from harness.model.units import format_seconds
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, fresh_directory, locked, write_atomically
 from harness.store.layout import Layout
-from harness.store.seal import SEAL_FILE, damage, read_seal, seal, set_aside, take_out
+from harness.store.sealed import SEAL_FILE, damage, read_seal, seal, set_aside, take_out
 
 RECIPE = "2"  # raise when what is kept of a build changes, so that older ones are not found again
 # A guess until a first build of the profile was counted: what 7.3 took.

@@ -29,7 +29,7 @@ from harness.model.errors import BuildFailed, CommandFailed, DeadlineExceeded, I
 from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.layout import Layout
-from harness.store.seal import damage, read_seal
+from harness.store.sealed import damage, read_seal
 
 OBJECTS = 30
 
