@@ -4,8 +4,8 @@
 A build's id hashes the tree's content, the asks of the profile, the compiler and make's variables, so that it is
 known before make was ever started. `objects/ID` is the place of make, one a build: killed at any point, the next run
 goes on from the objects in it. It begins with those of a kernel that is nearly the same (seed.py). `builds/ID`
-appears at once when everything in it is there and was looked at. Both are sealed (store/sealed.py) and believed only as
-long as they are what was made: what is damaged is named, set aside, and made again. From sealed objects nothing is
+appears at once when everything in it is there and was looked at. Both are sealed (store/sealed.py) and believed only
+as long as they are what was made: what is damaged is named, set aside, and made again. From sealed objects nothing is
 compiled for that; when they do not give what they gave before, they are set aside, too.
 """
 
