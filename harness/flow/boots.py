@@ -35,7 +35,8 @@ from harness.model.suite import Suite
 from harness.proc import search_path
 from harness.store.files import write_atomically
 from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH
-from harness.store.seal import looks, require_whole
+from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH
+from harness.store.sealed import looks, require_whole
 from harness.suites.registry import narrowed
 
 _BAD_DISK_BYTES = 64 << 20

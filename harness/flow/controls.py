@@ -32,7 +32,7 @@ from harness.model.suite import Suite
 from harness.proc import Deadline, run
 from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
-from harness.store.seal import seal, take_out
+from harness.store.sealed import seal, take_out
 
 # The folder of patches/controls/ with the bugs for a suite.
 FOLDERS = {"pressure": "ttm", "xe-fake": "xe"}

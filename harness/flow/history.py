@@ -15,7 +15,7 @@ from harness.model.outcome import Standing
 from harness.store.journal import Entry, Step, read_journal
 from harness.store.layout import Layout
 from harness.store.runs import run_directories
-from harness.store.seal import require_sealed
+from harness.store.sealed import require_sealed
 
 # What could not be told is tried again.
 _KEPT = (Standing.GOOD, Standing.BAD)

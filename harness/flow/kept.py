@@ -14,7 +14,7 @@ from harness.model.outcome import Standing
 from harness.model.result import REPORT_SCHEMA, Report
 from harness.store.journal import Entry
 from harness.store.runs import REPORT_FILE, load_report
-from harness.store.seal import damage, read_seal
+from harness.store.sealed import damage, read_seal
 
 _PLOT = "telemetry.svg"
 _LARGEST_PLOT = 2 << 20

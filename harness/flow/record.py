@@ -26,7 +26,7 @@ from harness.store.files import copy_apart, write_atomically
 from harness.store.journal import Entry, Step, read_journal
 from harness.store.runs import BOOT_REPLAY
 from harness.store.runs import RECORD_FILE as RECORD_FILE
-from harness.store.seal import Seal, paths_but, require_sealed, seal
+from harness.store.sealed import Seal, paths_but, require_sealed, seal
 
 RESULT_FILE = "result.json"
 

@@ -53,7 +53,7 @@ from harness.proc import Deadline, run
 from harness.store.journal import JOURNAL_FILE, Entry, Journal, Step, read_journal
 from harness.store.layout import Layout
 from harness.store.runs import find_run, held_again, is_held, run_directories, run_directory, save_report
-from harness.store.seal import set_aside
+from harness.store.sealed import set_aside
 
 _TOOL_SECONDS = 30.0
 

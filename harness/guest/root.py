@@ -17,7 +17,7 @@ from harness.model.progress import Progress
 from harness.proc import Deadline, find_tool, run
 from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
-from harness.store.seal import damage, seal, take_out
+from harness.store.sealed import damage, seal, take_out
 
 _DIRECTORIES = ("proc", "sys", "dev", "run", "tmp", "lib/modules", "results", "extra", "scripts", "tools", "bin")
 _BUSYBOX_PLACES = ("busybox",)

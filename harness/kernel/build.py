@@ -4,8 +4,8 @@
 A build's id hashes the tree's content, the asks of the profile, the compiler and make's variables, so that it is
 known before make was ever started. `objects/ID` is the place of make, one a build: killed at any point, the next run
 goes on from the objects in it. It begins with those of a kernel that is nearly the same (seed.py). `builds/ID`
-appears at once when everything in it is there and was looked at. Both are sealed (store/seal.py) and believed only as
-long as they are what was made: what is damaged is named, set aside, and made again. From sealed objects nothing is
+appears at once when everything in it is there and was looked at. Both are sealed (store/sealed.py) and believed only
+as long as they are what was made: what is damaged is named, set aside, and made again. From sealed objects nothing is
 compiled for that; when they do not give what they gave before, they are set aside, too.
 """
 
@@ -43,7 +43,7 @@ from harness.model.units import format_seconds
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, fresh_directory, locked, write_atomically
 from harness.store.layout import Layout
-from harness.store.seal import SEAL_FILE, damage, read_seal, seal, set_aside, take_out
+from harness.store.sealed import SEAL_FILE, damage, read_seal, seal, set_aside, take_out
 
 RECIPE = "2"  # raise when what is kept of a build changes, so that older ones are not found again
 # A guess until a first build of the profile was counted: what 7.3 took.
@@ -116,7 +116,7 @@ def _clear(job: _Job, progress: Progress) -> Mapping[str, str]:
         except StoreDamaged:
             pass
         take_out(path, job.layout, progress.step)
-    elif path.exists():
+    elif path.exists():  # and goes when the new one is there
         progress.step(f"the build {path.name} has no hashes, so it is put together again from its objects")
     return expected
 
@@ -333,7 +333,9 @@ def _keep(job: _Job, config: Config, steps: int, seconds: float, deadline: Deadl
         log = whole_log(_log_lines(job.seed_log), _log_lines(job.log), objects)
         write_atomically(job.log, "\n".join(log))
     warnings = parse_warnings(_log_lines(job.log), job.paths)
-    if path.exists():  # broken, or its objects were gone: `_find` did not take it
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():  # its objects were gone, or nobody hashed it: `_find` did not take it
         shutil.rmtree(path)
     with fresh_directory(path) as work:
         release = collect(job.make, config, work, deadline)

@@ -15,7 +15,7 @@ from harness.model.progress import Progress
 from harness.proc import Deadline
 from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
-from harness.store.seal import damage, require_whole, seal, take_out
+from harness.store.sealed import damage, require_whole, seal, take_out
 
 _PRODUCTS = ("*.o", "*.ko", "*.mod", "*.mod.c", ".*", "Module.symvers", "modules.order")
 

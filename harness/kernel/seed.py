@@ -34,7 +34,7 @@ from harness.model.tree import Tree
 from harness.proc import Deadline, run
 from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
-from harness.store.seal import damage
+from harness.store.sealed import damage
 
 SEED_LOG = "seed.log"  # what make said when the objects were made, in the object directory that has a copy of them
 _LAST = ("Module.symvers", "vmlinux", "modules.order", "arch/x86/boot/bzImage")  # what make makes at the end

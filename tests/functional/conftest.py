@@ -23,7 +23,7 @@ from harness.model.tree import SourceSpec
 from harness.model.units import MIB
 from harness.proc import Deadline
 from harness.store.layout import Layout
-from harness.store.seal import seal
+from harness.store.sealed import seal
 
 TINY_MACHINE = Machine(ram=128 * MIB, swap=Swap(), accel=Accel.TCG)
 

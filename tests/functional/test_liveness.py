@@ -150,13 +150,15 @@ class Meddler:
 
 
 def qemu_of(socket: Path) -> int:
+    """The QEMU that works where its monitor's socket is."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 words = (entry / "cmdline").read_bytes().split(b"\0")
+                place = (entry / "cwd").readlink()
             except OSError:
                 continue
-            if words[0].endswith(b"qemu-system-x86_64") and any(str(socket).encode() in word for word in words):
+            if words[0].endswith(b"qemu-system-x86_64") and place == socket.parent.resolve():
                 return int(entry.name)
     raise AssertionError("no QEMU")
 

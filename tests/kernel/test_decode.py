@@ -35,7 +35,7 @@ from harness.model.tree import SourceSpec
 from harness.model.units import MIB
 from harness.proc import Deadline
 from harness.store.layout import Layout
-from harness.store.seal import seal
+from harness.store.sealed import seal
 from tests.functional.conftest import Quiet
 from tests.kernel.test_run import ttm_harness
 

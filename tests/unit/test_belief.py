@@ -39,7 +39,7 @@ from harness.model.result import LeftOut, Report
 from harness.store.journal import Entry, Journal, Step, read_journal
 from harness.store.layout import Layout
 from harness.store.runs import load_report, save_report
-from harness.store.seal import damage
+from harness.store.sealed import damage
 from tests.unit.results_support import boot, cases, earned, keep, plain_report, provenance, report, run_name
 
 

@@ -18,7 +18,7 @@ from harness.model.errors import StoreDamaged
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.suite import Suite
 from harness.model.tree import Tree
-from harness.store.seal import seal
+from harness.store.sealed import seal
 from tests.unit.results_support import Quiet
 
 SUITE = Suite("script", "", "suite-exec", (), (), (), False, 30.0, "tiny")

@@ -13,7 +13,7 @@ from harness.model.errors import CommandFailed, InfraError, ModuleFailed, StoreD
 from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.layout import Layout
-from harness.store.seal import seal
+from harness.store.sealed import seal
 from tests.unit.results_support import Quiet
 
 FAKE_MAKE = """\

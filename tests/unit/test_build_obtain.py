@@ -29,7 +29,7 @@ from harness.model.errors import BuildFailed, CommandFailed, DeadlineExceeded, I
 from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.layout import Layout
-from harness.store.seal import damage, read_seal
+from harness.store.sealed import damage, read_seal
 
 OBJECTS = 30
 
@@ -335,6 +335,22 @@ def test_a_harmed_build_of_a_moved_store_is_put_together_there(
     again = obtain(tree, PROFILE, moved, Deadline(60), Heard())
     assert again.image.read_text() == "image\n" and again.path == build
     assert calls(moved)[4:] == ["modules_install"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_is_no_directory_is_no_build(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    install(tmp_path, monkeypatch)
+    build = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
+    build.path.rename(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / ".seal").unlink()
+    if kind == "file":
+        build.path.touch()
+    else:
+        build.path.symlink_to(tmp_path / "elsewhere")
+    assert obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard()).image.read_text() == "image\n"
+    assert not build.path.is_symlink() and (tmp_path / "elsewhere" / "bzImage").exists()
 
 
 def test_a_build_without_hashes_is_not_believed(

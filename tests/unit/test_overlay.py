@@ -15,7 +15,7 @@ from harness.model.errors import FindingError, InfraError, StoreCorrupt
 from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.layout import Layout
-from harness.store.seal import seal
+from harness.store.sealed import seal
 from harness.suites import xe_fake
 from harness.suites.registry import SUITES
 

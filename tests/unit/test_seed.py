@@ -30,7 +30,7 @@ from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.files import locked
 from harness.store.layout import Layout
-from harness.store.seal import seal
+from harness.store.sealed import seal
 
 FILES = {
     "Makefile": "VERSION = 7\n",

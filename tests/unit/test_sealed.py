@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.model.errors import StoreDamaged
-from harness.store import seal as seals
+from harness.store import sealed as seals
 from harness.store.layout import Layout
-from harness.store.seal import SEAL_FILE, damage, read_seal, require_whole, seal, set_aside, take_out
+from harness.store.sealed import SEAL_FILE, damage, read_seal, require_whole, seal, set_aside, take_out
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def made(tmp_path: Path) -> Path:
 def settled(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Time passes: what was too fresh is read once more, and its look is then known."""
     real = time.time
-    monkeypatch.setattr("harness.store.seal.time.time", lambda: real() + 5)
+    monkeypatch.setattr("harness.store.sealed.time.time", lambda: real() + 5)
     assert damage(root) == ""
     assert all(row.look for row in read_seal(root).rows if row.kind not in (seals.FOLDER, seals.OTHER))
 
@@ -111,7 +111,7 @@ def test_harm_is_seen_and_named(made: Path, monkeypatch: pytest.MonkeyPatch, har
 
 def test_what_is_whole_is_not_read_again(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settled(made, monkeypatch)
-    monkeypatch.setattr("harness.store.seal.hashlib.file_digest", lambda *_: pytest.fail("a file was read"))
+    monkeypatch.setattr("harness.store.sealed.hashlib.file_digest", lambda *_: pytest.fail("a file was read"))
     assert damage(made) == ""
 
 
@@ -128,12 +128,12 @@ def test_once_a_day_everything_is_read(made: Path, monkeypatch: pytest.MonkeyPat
     assert damage(made) == ""
     assert "image is not what was made" in damage(made, thorough=True)
     later = time.time() + 90000
-    monkeypatch.setattr("harness.store.seal.time.time", lambda: later)
+    monkeypatch.setattr("harness.store.sealed.time.time", lambda: later)
     assert "image is not what was made" in damage(made)
     (made / SEAL_FILE).write_text(text)
     assert damage(made) == ""
     assert read_seal(made).checked == pytest.approx(later)
-    monkeypatch.setattr("harness.store.seal.time.time", lambda: later - 500000)
+    monkeypatch.setattr("harness.store.sealed.time.time", lambda: later - 500000)
     assert damage(made) == "", "a clock that went back"
 
 

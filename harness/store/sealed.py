@@ -136,8 +136,11 @@ def damage(root: Path, *, thorough: bool = False) -> str:
         if trouble:
             troubles.append(f"{_shown(root, row.path)} {trouble}")
     if found.whole:
-        more = sorted(set(_walk(root)) - {row.path for row in found.rows})
-        troubles += [f"{_shown(root, path)} was not there when it was made" for path in more]
+        try:
+            more = sorted(set(_walk(root)) - {row.path for row in found.rows})
+            troubles += [f"{_shown(root, path)} was not there when it was made" for path in more]
+        except OSError as error:
+            troubles.append(f"{error.filename} cannot be read: {error.strerror}")
     if troubles:
         return troubles[0] + (f" (and {len(troubles) - 1} more)" if troubles[1:] else "")
     if thorough or tuple(rows) != found.rows:
