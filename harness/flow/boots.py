@@ -35,7 +35,6 @@ from harness.model.suite import Suite
 from harness.proc import search_path
 from harness.store.files import write_atomically
 from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH
-from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH
 from harness.store.sealed import looks, require_whole
 from harness.suites.registry import narrowed
 
