@@ -269,3 +269,12 @@ def test_a_stall_beside_progress_is_none() -> None:
         guest.alive.console(RCU)
         assert guest.live(50.0) is None
         guest.alive.frame(Frame("case", "mine long"))
+
+
+def test_a_cpu_that_the_host_forgot_hangs_nobody() -> None:
+    guest = begun("short")
+    for _ in range(4):
+        assert guest.live(7.0, beats=False) is None
+        guest.alive.frame(BEAT)
+    guest.alive.console(SOFT)
+    assert guest.live(6.0, beats=False) is Ending.TIMEOUT

@@ -20,7 +20,7 @@ from harness.model.codec import from_json, to_json
 from harness.model.compare import Leg
 from harness.model.machine import Accel, Difference, GuestFacts, Machine, Swap
 from harness.model.outcome import Ending, Outcome, Standing
-from harness.model.result import Case, Event, Provenance, Report, Run, Span, Stage
+from harness.model.result import Case, Event, MoreBoot, Provenance, Report, Run, Span, Stage
 from harness.model.swap import SwapFacts, ZswapFacts
 from harness.model.units import GIB, MIB
 from harness.reports.junit import to_junit
@@ -99,6 +99,20 @@ def test_the_text_shows_what_is_bad_and_where_to_look() -> None:
     assert "/runs/x/001-x/reproduce.sh" in text
     assert "WARNING: at f" in text
     assert "a.pass" not in text
+
+
+def test_boots_after_the_first_are_told_in_text_and_json() -> None:
+    more = (MoreBoot("alone-1", "a.fail did not end: alone", Ending.TIMEOUT, 1, 30.0),)
+    cases = tuple(replace(case, boot="rest-1", span=Span(3, 4)) for case in REPORT.cases)
+    events = (replace(SPLAT, boot="rest-1"),)
+    run = replace(RUN, ending=Ending.TIMEOUT, more=more, notes=("s: a.new: new",))
+    report = replace(REPORT, runs=(run,), cases=cases, events=events)
+    jsonschema.validate(json.loads(to_json(report)), SCHEMA)
+    assert from_json(Report, to_json(report)) == report
+    text = text_of(report)
+    assert "alone-1: a.fail did not end: alone (1 case): TIMEOUT" in text
+    assert "s: a.new: new" in text
+    assert "FAIL s a.fail  (rest-1/console.log:3)" in text
 
 
 def test_the_text_of_a_good_report_has_no_replay() -> None:
