@@ -63,6 +63,10 @@ def _require_payload(make: Make, image: Path) -> None:
 
 def _require(make: Make, name: str) -> Path:
     path = make.objects / name
+    if not path.resolve().is_relative_to(make.objects.resolve()):
+        raise InfraError(
+            f"{name} of the build is a link that leads out of {make.objects}", hint=f"rm -r {make.place}"
+        )
     if not path.is_file() or path.stat().st_size == 0:
         raise InfraError(f"make ended well and left no {name}", log=make.objects / "build.log")
     return path
@@ -72,7 +76,8 @@ def _install_modules(make: Make, into: Path, deadline: Deadline) -> None:
     # Stripped of debugging sections only, to be small in the guest; the object directory keeps them whole.
     words = ("modules_install", f"INSTALL_MOD_PATH={into}", "INSTALL_MOD_STRIP=1")
     try:
-        make.run(*words, deadline=deadline, log=make.objects / "install.log")
+        into.mkdir()
+        make.run(*words, deadline=deadline, log=make.objects / "install.log", writes=(into,))
     except CommandFailed as error:
         raise InfraError(f"the modules cannot be installed: {error.message}", log=error.log) from error
 

@@ -20,7 +20,7 @@ from harness.kernel.artefacts import collect, find_modules, require_modules
 from harness.kernel.buildlog import Paths, first_error, host_trouble, missing_header, parse_warnings, step_of
 from harness.kernel.fragments import all_asks, for_version
 from harness.kernel.kconfig import resolve_config
-from harness.kernel.make import OBJECTS, VARIABLES, Make, compiler_version, find_cache, hash_words, require_tools
+from harness.kernel.make import OBJECTS, VARIABLES, Make, cache_of, compiler_version, hash_words, require_tools
 from harness.kernel.seed import SEED_LOG, find_seed, plant, steps_left, whole_log
 from harness.model.build import Build, Config, Profile
 from harness.model.codec import from_json, to_json
@@ -133,7 +133,8 @@ class _Job:
 
     @property
     def make(self) -> Make:
-        return Make(_places(self.identity, self.layout)[1], find_cache(self.layout.root))
+        place = _places(self.identity, self.layout)[1]
+        return Make(place, cache_of(self.tree, place, self.layout.root))
 
     @property
     def log(self) -> Path:

@@ -20,6 +20,7 @@ import filecmp
 import os
 import posixpath
 import re
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -107,6 +108,8 @@ def find_seed(tree: Tree, profile: str, like: Callable[[Build], bool], layout: L
 def _others(tree: Tree, profile: str, like: Callable[[Build], bool], layout: Layout) -> Iterator[Build]:
     for build in _builds(layout):
         same = (build.profile, build.tree.version) == (profile, tree.version)
+        if same and not set(build.tree.apart) <= set(tree.apart):
+            continue  # programs of patches that this tree has not ran where its objects lie
         if same and build.tree.id != tree.id and build.tree.path.is_dir() and like(build):
             yield build
 
@@ -284,6 +287,8 @@ def remove_dependents(objects: Path, changed: Collection[str]) -> None:
             if not (name.startswith(".") and name.endswith(".cmd")):
                 continue
             record = Path(folder, name)
+            if not stat.S_ISREG(record.lstat().st_mode):
+                raise InfraError(f"{record} is no plain file")
             if names_any(record.read_bytes(), named, paths):
                 record.with_name(name[1 : -len(".cmd")]).unlink(missing_ok=True)
                 record.unlink()

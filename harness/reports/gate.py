@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from harness.model.gate import Gate, GateCheck, Mark
 from harness.model.outcome import Standing
+from harness.model.series import say_build_time
 from harness.reports.columns import columns
 
 _STYLE = {Mark.OK: "green", Mark.WARN: "yellow", Mark.BAD: "bold red", Mark.NOT_RUN: "yellow"}
@@ -44,6 +45,8 @@ def print_gate(gate: Gate, file: IO[str], *, word: str = "verdict", color: bool 
     for line in gate_remarks(gate):
         console.print(f"  [dim]{escape(line)}[/]")
     for patch in gate.patches:
+        if said := say_build_time(patch.build_time):
+            console.print(f"  {patch.position}/{patch.total} {escape(said)}")
         for check in patch.checks:
             if check.mark is not Mark.OK:
                 _print_check(f"{patch.position}/{patch.total}", check, console)

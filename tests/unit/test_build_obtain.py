@@ -22,6 +22,7 @@ from harness.model.codec import from_json, to_json
 from harness.model.errors import BuildFailed, CommandFailed, DeadlineExceeded, InfraError, UserError
 from harness.model.tree import Tree
 from harness.proc import Deadline
+from harness.sandbox import CHOICE
 from harness.store.layout import Layout
 
 OBJECTS = 30
@@ -118,6 +119,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: str) -> 
         if not (folder / name).exists():
             (folder / name).symlink_to(real)
     monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv(CHOICE, "none")  # this make leaves lines where a contained one could not
 
 
 def calls(layout: Layout) -> list[str]:
