@@ -62,7 +62,7 @@ def test_every_compression_is_unpacked(tmp_path: Path, suffix: str) -> None:
     assert tree.id in tree.origin
     assert (tree.path / "drivers" / "link.c").read_text() == "int ttm;\n"
     assert os.access(tree.path / "run.sh", os.X_OK)
-    assert listing(tree.path.parent) == ["linux", "tree.json"]
+    assert listing(tree.path.parent) == ["files", "linux", "tree.json"]
 
 
 def test_an_archive_without_a_top_directory_is_unpacked(tmp_path: Path) -> None:
