@@ -31,6 +31,7 @@ from harness.model.units import format_seconds
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, fresh_directory, locked, write_atomically
 from harness.store.layout import Layout
+from harness.store.seal import require_sound
 
 RECIPE = "2"  # raise when what is kept of a build changes, so that older ones are not found again
 # A guess until a first build of the profile was counted: what 7.3 took.
@@ -152,6 +153,7 @@ class _Job:
 
 def _make(job: _Job, deadline: Deadline, progress: Progress) -> Build:
     try:
+        require_sound(job.tree.path)
         _begin(job, deadline, progress)
         progress.step(f"configuring {job.profile.name} for {job.tree.version}")
         config = resolve_config(job.tree, job.profile, job.make.place, deadline, cache=job.make.cache)

@@ -16,7 +16,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,8 +60,10 @@ def is_sealed(beside: Path) -> bool:
     return (beside / SEAL).is_file()
 
 
-def find_damage(tree: Path, beside: Path) -> tuple[str, ...]:
-    """The files that are not what they were, gone, or new; their names from the top of the tree, in order."""
+def find_damage(tree: Path, beside: Path, doubted: Container[str] = ()) -> tuple[str, ...]:
+    """The files that are not what they were, gone, or new; their names from the top of the tree, in order. Those that
+    are `doubted` are read, whatever their times say.
+    """
     file = beside / SEAL
     rows = _read(beside)
     wholly = not 0 <= time.time() - file.stat().st_mtime < _DAY
@@ -72,16 +74,27 @@ def find_damage(tree: Path, beside: Path) -> tuple[str, ...]:
         stamp, kind = _stamp(facts), _kind(facts)
         if row is None or row.kind != kind:
             wrong.append(path)
-        elif row.stamp != stamp or wholly:
+        elif row.stamp != stamp or wholly or path in doubted:
             if _digest(f"{tree}/{path}", kind) != row.digest:
                 wrong.append(path)
             now[path] = _Row(kind, row.digest, stamp)
         else:
             now[path] = row
     wrong += [path for path in rows if path not in now and path not in wrong]
-    if not wrong and (wholly or now != rows):
+    if wrong:
+        os.utime(file, (0, 0))  # whoever looks next looks at everything
+    elif wholly or now != rows:
         _write(beside, now, None if wholly else file.stat().st_mtime)
     return tuple(sorted(wrong))
+
+
+def require_sound(tree: Path) -> None:
+    """StoreCorrupt for a tree with a list beside it that says otherwise; for who is about to build it."""
+    if is_sealed(tree.parent) and (damage := find_damage(tree, tree.parent)):
+        raise StoreCorrupt(
+            f"the source {tree} was changed after it was taken from the store: {name_some(damage)}",
+            hint="run again: it is then put into the store anew",
+        )
 
 
 def name_some(paths: tuple[str, ...]) -> str:
@@ -101,14 +114,11 @@ class Watch:
         """StoreCorrupt names what was changed, which no later run will believe either."""
         for tree, before in zip(self._trees, self._before, strict=True):
             after = _moment(tree)
-            changed = tuple(
-                sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
-            )
+            changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
             if not changed or not is_sealed(tree.parent):
                 continue
             # Another tree may have been made of this one meanwhile, which changes times alone: look inside.
-            damage = find_damage(tree, tree.parent)
-            if wrong := tuple(path for path in changed if path in damage):
+            if wrong := tuple(path for path in find_damage(tree, tree.parent, changed) if path in changed):
                 raise StoreCorrupt(
                     f"the build changed its own source: {name_some(wrong)} in {tree}",
                     hint="read what its Makefiles do; the source is put into the store anew by the next run",

@@ -27,6 +27,7 @@ from harness.model.tree import Tree
 from harness.model.units import MIB
 from harness.proc import Deadline, run
 from harness.store.layout import Layout
+from harness.store.seal import require_sound
 
 _LINKS_TAKE = 128 * MIB  # directories of a kernel, and what the patches change
 _SHOWN = 3
@@ -99,6 +100,7 @@ def apply_series(
             raise _does_not_apply(tree, patches[len(reports) - 1], reports[-1])
         fuzzy = any(report.fuzzy for report in reports)
         filler = _Filler(tree, patches, room, work)
+        require_sound(filler.nearest)
         apart = apart_of(tree, series, len(patches))
         arrival = Arrival(_place(tree, patches, fuzzy), spec, origins[fuzzy], filler.nearest, apart)
         return replace(land(work, arrival, filler.fill), origin=origins[fuzzy])
