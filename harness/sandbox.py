@@ -33,7 +33,7 @@ _ETC = (
 _TOOLS = (
     "make", "gcc", "g++", "cc", "ld", "as", "ar", "nm", "objcopy", "objdump", "readelf", "strip", "flex", "bison",
     "bc", "depmod", "perl", "ccache", "sparse", "clang", "ld.lld", "llvm-ar", "pahole", "nice", "sh", "bash", "awk",
-    "sed", "addr2line", "llvm-symbolizer", "git", "patch",
+    "sed", "addr2line", "llvm-symbolizer", "vng", "qemu-system-x86_64",
 )  # fmt: skip
 _PROCESSES = 2048
 _PER_PROCESSOR = 16
@@ -42,7 +42,7 @@ _LEAST_ADDRESSES = 8 * GIB  # what a process may ask for, most of which it never
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Bounds:
     """`file_size` of one file, `reserve` what must stay free on the disk, `scratch` for /tmp, all in bytes; `memory`
     and `processes` of all together, 0 for what suits this host.
     """
@@ -64,7 +64,7 @@ class Confines:
     reads: tuple[Path, ...] = ()
     empty: tuple[Path, ...] = ()
     devices: tuple[Path, ...] = ()
-    limits: Limits = Limits()
+    limits: Bounds = Bounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _view(confines: Confines) -> list[tuple[str, str, str]]:
         ("device", confines.devices),
     ):
         kinds.update((str(path), kind) for path in paths)
-    found = []
+    found = [("read", "/etc/passwd", str(Path(__file__).with_name("nobody.passwd")))]  # vng asks for its own name
     for path, kind in sorted(kinds.items(), key=lambda one: (one[0].count("/"), one[0])):
         if path in _SYSTEM and Path(path).is_symlink():
             found.append(("link", path, str(Path(path).readlink())))
@@ -178,7 +178,7 @@ def _tools(_path: tuple[str, ...]) -> tuple[Path, ...]:
 
 def _siblings(prefix: Path) -> Iterable[Path]:
     """What a tool chain has beside its bin; nobody's .local or work."""
-    names = ("lib", "lib64", "libexec", "include", "share/bison", "x86_64-linux-gnu")
+    names = ("lib", "lib64", "libexec", "include", "share/bison", "share/qemu", "x86_64-linux-gnu")
     return (prefix / name for name in names if (prefix / name).is_dir())
 
 

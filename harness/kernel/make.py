@@ -23,7 +23,7 @@ from pathlib import Path
 from harness.model.errors import UserError
 from harness.model.tree import Tree
 from harness.proc import Completed, Deadline, find_tool, run
-from harness.sandbox import Confines, Limits, containment, within
+from harness.sandbox import Bounds, Confines, containment, within
 from harness.store.files import write_atomically
 from harness.store.seal import Watch
 
@@ -40,7 +40,7 @@ VARIABLES = (
 _TOOLS = ("make", "gcc", "ld", "flex", "bison", "bc", "depmod")
 _SYSTEM_PATHS = (Path("/usr/sbin"), Path("/sbin"))  # not in every user's PATH, but kbuild looks there for depmod
 _NICENESS = "10"
-LIMITS = Limits()  # of a build
+LIMITS = Bounds()  # of a build
 OBJECTS = "objects"
 HEADERS = "headers"  # a hash, beside the objects
 HOME = "home"
