@@ -38,6 +38,7 @@ _HOST_TROUBLE = (
         "out of memory",
     ),
 )
+_SANDBOX = re.compile(r"(?:contain|bwrap): (?P<text>.*)")
 _MISSING_HEADER = re.compile(
     r"(?P<by>[^\s:]+):[0-9]+:(?:[0-9]+:)? fatal error: (?P<header>\S+): No such file or directory"
 )
@@ -173,6 +174,8 @@ def first_error(lines: Iterable[str], paths: Paths) -> str | None:
 def host_trouble(lines: Iterable[str]) -> str | None:
     """What is wrong with this host, in words, when make failed by no fault of the sources; None otherwise."""
     for line in lines:
+        if match := _SANDBOX.fullmatch(line):
+            return f"its sandbox says: {match['text']}"
         for pattern, words in _HOST_TROUBLE:
             if pattern.fullmatch(line):
                 return words
