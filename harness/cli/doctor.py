@@ -31,7 +31,7 @@ def doctor(do_fix: bool, with_tests: bool, brief: bool, as_json: bool) -> None:
     family = family_of_host()
     findings = examine(layout, with_tests)
     command = install_command(findings, family)
-    # What would only help is installed along with what is needed, never for its own sake; but for what contains builds.
+    # What would only help is installed along with what is needed, not for its own sake; what contains builds is.
     if do_fix and command and any(_wanted(finding) for finding in findings):
         for finding in findings:
             if finding.status is not Status.OK and finding.package:
