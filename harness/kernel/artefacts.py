@@ -21,6 +21,7 @@ _COMPRESSED = (".gz", ".bz2", ".lzma", ".xz", ".lzo", ".lz4", ".zst")
 _COMPRESSED = (".gz", ".bz2", ".lzma", ".xz", ".lzo", ".lz4", ".zst")
 IMAGE = "arch/x86/boot/bzImage"
 _RELEASE = "include/config/kernel.release"
+_RELEASE_NAME = re.compile(r"[0-9][A-Za-z0-9._+~-]{0,63}")  # it becomes a part of paths
 _OBJECT_RULE = re.compile(r"^obj-\$\(CONFIG_([A-Za-z0-9_]+)\)\s*[:+]?=\s*(.*)$", re.MULTILINE)
 
 
@@ -29,7 +30,9 @@ def collect(make: Make, config: Config, into: Path, deadline: Deadline) -> str:
 
     InfraError names the piece that make did not leave, although it ended well.
     """
-    release = _require(make, _RELEASE).read_text("utf-8").strip()
+    release = _require(make, _RELEASE).read_text("utf-8", "replace").strip()
+    if not _RELEASE_NAME.fullmatch(release):
+        raise InfraError(f"{release[:80]!r} is no name of a kernel release", log=make.objects / "build.log")
     # A copy, not a link: a later make in the object directory rewrites its files in place.
     shutil.copyfile(_require(make, IMAGE), into / "bzImage")
     _require_payload(make, into / "bzImage")
@@ -38,6 +41,8 @@ def collect(make: Make, config: Config, into: Path, deadline: Deadline) -> str:
     _install_modules(make, into / "modules", deadline)
     shutil.copyfile(_require(make, "build.log"), into / "build.log")
     modules = into / "modules" / "lib" / "modules" / release
+    if not modules.resolve().is_relative_to(into.resolve()):
+        raise InfraError(f"make modules_install left a link in the place of {modules}", hint=f"rm -r {make.place}")
     # scripts/depmod.sh only warns when there is no depmod.
     if not (modules / "modules.dep").is_file():
         raise InfraError(

@@ -224,7 +224,8 @@ class _Watch:
     def note(self) -> None:
         if time.monotonic() - self._noted > _NOTE_SECONDS:
             self._noted = time.monotonic()
-            self._file.write_text(f"{self.total:.1f}", "ascii")
+            # Not written in place: the build may have put a link there.
+            write_atomically(self._file, f"{self.total:.1f}")
 
 
 def _last_size(profile: str, layout: Layout) -> tuple[int, float]:

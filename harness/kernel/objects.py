@@ -114,9 +114,11 @@ class Workshop:
         make = self._make(flip)
         self._enter(make, tree)
         prepare_place(make.place, self._base.path, tree.path, self._moving)
+        targets = {f"{source.removesuffix('.c')}.o": source for source in sources}
+        if any(_leads_out(make.objects, target) for target in targets):
+            _empty(make.objects)
         if not self._settle(make, flip, deadline):
             return None
-        targets = {f"{source.removesuffix('.c')}.o": source for source in sources}
         for target in targets:
             (make.objects / target).unlink(missing_ok=True)
         words = flip.words if flip is not None else ()
@@ -215,6 +217,11 @@ class Workshop:
         if any(_NO_SPARSE in line for line in lines):
             unchecked = "sparse is too old for this tree"
         return _Said(failures.errors, unknown, stopped, warnings, unchecked)
+
+
+def _leads_out(objects: Path, target: str) -> bool:
+    """A build put a link in the place of a directory: what is removed there would not be its own."""
+    return not (objects / target).parent.resolve().is_relative_to(objects.resolve())
 
 
 def _empty(objects: Path) -> None:

@@ -251,7 +251,9 @@ def _move_tools(objects: Path, moves: _Moves) -> None:
     after it every object.
     """
     for path in (objects / "tools").rglob(".*.cmd"):
-        times = path.stat()
+        times = path.lstat()
+        if not stat.S_ISREG(times.st_mode):
+            raise InfraError(f"{path} is no plain file")
         path.write_text(_moved(path.read_text("utf-8", "surrogateescape"), moves), "utf-8", "surrogateescape")
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
