@@ -7,10 +7,12 @@ process leads a group of its own, which is ended as a whole.
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -26,7 +28,14 @@ from harness.model.errors import CommandFailed, DeadlineExceeded, UserError
 TAIL_LINES = 40
 _GRACE_SECONDS = 5.0
 _FIRST_TO_DIE = 1000  # oom_score_adj, the highest there is
-_KEPT_VARIABLES = ("TMPDIR", "XDG_RUNTIME_DIR", "http_proxy", "https_proxy", "no_proxy")
+_PLACES = ("TMPDIR", "XDG_RUNTIME_DIR")
+# What downloads go by. A build is given none of it: it has no network, and a proxy's name may hold a password.
+_NETWORK = (
+    *("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"),
+)
+_MADE_AT_WILL = "/tmp"  # the only place for scratch files that a contained command has
 
 
 class Deadline:
@@ -77,9 +86,15 @@ def search_path() -> tuple[str, ...]:
     return tuple(dict.fromkeys(word for word in words if word))
 
 
-def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of every child: the search path, C.UTF-8, nothing personal."""
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+def clean_environment(extra: Mapping[str, str] | None = None, *, contained: bool = False) -> dict[str, str]:
+    """The environment of every child: the search path, C.UTF-8, what downloads go by, nothing personal.
+
+    A contained one has a place for scratch files of its own, and no network to be told of.
+    """
+    names = () if contained else (*_PLACES, *_NETWORK)
+    kept = {name: os.environ[name] for name in names if name in os.environ}
+    if contained:
+        kept["TMPDIR"] = _MADE_AT_WILL
     own = {"PATH": os.pathsep.join(search_path()), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
     return {**kept, **own, **(extra or {})}
 
@@ -151,21 +166,24 @@ def spawn(
     stderr: int | IO[bytes] | None = None,
     tethered: bool = True,
     first_to_die: bool = False,
+    within: tuple[str, ...] = (),
+    private: bool = False,
 ) -> Iterator[Process]:
     """Starts a command and ends its group when the block is left, however it is left.
 
     A tethered command also ends when this process is killed with -9 (`tether.py`), and with `first_to_die` it is what
-    the host's OOM killer takes before anything else.
+    the host's OOM killer takes before anything else. `within` are the words of `sandbox.within`, which contain it.
+    A `private` command gets the environment of a contained one, contained or not.
     """
     read_end = write_end = None
-    words = list(argv)
+    words = [*within, *argv]
     if find_tool(argv[0]) is None and not Path(argv[0]).is_file():
         raise UserError(f"{argv[0]} is not installed", hint="ttm-harness doctor shows what to install")
     if tethered:
         read_end, write_end = os.pipe()
         tether = str(Path(__file__).with_name("tether.py"))
         score = _FIRST_TO_DIE if first_to_die else 0
-        words = [sys.executable, "-I", "-S", tether, str(read_end), str(score), *argv]
+        words = [sys.executable, "-I", "-S", tether, str(read_end), str(score), *words]
     try:
         popen = subprocess.Popen(
             words,
@@ -173,7 +191,7 @@ def spawn(
             stdout=subprocess.DEVNULL if stdout is None else stdout,
             stderr=subprocess.DEVNULL if stderr is None else stderr,
             cwd=cwd,
-            env=clean_environment(env),
+            env=clean_environment(env, contained=private or bool(within)),
             pass_fds=() if read_end is None else (read_end,),
             start_new_session=True,
         )
@@ -210,8 +228,10 @@ def run(
     merge_errors: bool = True,
     tethered: bool = False,
     hint: str | None = None,
+    within: tuple[str, ...] = (),
+    private: bool = False,
 ) -> Completed:
-    """Runs a command to its end.
+    """Runs a command to its end; `within` and `private` as in `spawn`.
 
     Output goes to `log` as it comes (after the command itself, as a line to paste) and line by line to `on_line`.
     Raises CommandFailed on a status that is not allowed, DeadlineExceeded when time is up, UserError when there
@@ -220,12 +240,20 @@ def run(
     began = time.monotonic()
     kept: list[str] = []
     tail: deque[str] = deque(maxlen=TAIL_LINES)
-    log_file = log.open("ab") if log is not None else None
+    log_file = _open_log(log) if log is not None else None
     try:
         if log_file is not None:
             log_file.write(f"+ {shlex.join(argv)}\n".encode())
         with spawn(
-            argv, cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT if merge_errors else None, tethered=tethered
+            argv,
+            cwd=cwd,
+            env=env,
+            stdout=PIPE,
+            stderr=STDOUT if merge_errors else None,
+            tethered=tethered,
+            first_to_die=tethered and bool(within),
+            within=within,
+            private=private,
         ) as process:
             for line in _lines(process, deadline, log):
                 text = line.decode("utf-8", "replace")
@@ -241,12 +269,22 @@ def run(
     finally:
         if log_file is not None:
             log_file.close()
-    if tethered and status > 128:
+    if (tethered or within) and status > 128:
         status = 128 - status
     if status not in allowed:
         raise CommandFailed(argv, status, "\n".join(tail), hint=hint, log=log)
     output = "\n".join(kept) + "\n" if kept else ""
     return Completed(argv, status, output, time.monotonic() - began)
+
+
+def _open_log(log: Path) -> IO[bytes]:
+    """Opened to be written on; never through a link, never a pipe: a build may have put one in the log's place."""
+    plainly = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | plainly, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "is no plain file", str(log))
+    return os.fdopen(handle, "ab")
 
 
 def run_attached(argv: tuple[str, ...], env: Mapping[str, str] | None = None) -> None:

@@ -12,6 +12,7 @@ import click
 
 from harness.checkout import data_directory
 from harness.cli import speaks_plainly
+from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.progress import TerminalProgress
 from harness.flow.boots import Bench
 from harness.flow.controls import FOLDERS, Noticed, Tried, read_controls, try_controls
@@ -34,6 +35,7 @@ from harness.suites.registry import suite_named
 @click.option("--swap", default="disk:1G", show_default=True)
 @click.option("--accel", default="auto", show_default=True, type=click.Choice([word.value for word in Accel]))
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**32 - 1))
+@UNTRUSTED
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @speaks_plainly
 def controls(
@@ -44,6 +46,7 @@ def controls(
     swap: str,
     accel: str,
     seed: int,
+    untrusted: bool,
     as_json: bool,
 ) -> None:
     """Put each bug of patches/controls into the kernel and see whether the suite that looks for it turns red.
@@ -52,6 +55,7 @@ def controls(
     Exit status: 0 every control was caught and the neutral ones stayed green; 1 one was missed;
     3 of one nothing can be said.
     """
+    look_at_containment(untrusted)
     layout = Layout.from_environment()
     chosen = read_controls(data_directory("patches") / "controls" / FOLDERS[suite_name], names)
     suite = suite_named(suite_name)

@@ -12,7 +12,7 @@ import click
 from rich.table import Table
 
 from harness.cli import EXIT_CANNOT_TELL, speaks_plainly
-from harness.flow.doctor import Finding, Status, examine, family_of_host, fix, install_command
+from harness.flow.doctor import CONTAINMENT, Finding, Status, examine, family_of_host, fix, install_command
 from harness.reports.console import console_on, plain
 from harness.store.layout import Layout
 
@@ -31,8 +31,8 @@ def doctor(do_fix: bool, with_tests: bool, brief: bool, as_json: bool) -> None:
     family = family_of_host()
     findings = examine(layout, with_tests)
     command = install_command(findings, family)
-    # What would only help is installed along with what is needed, never for its own sake.
-    if do_fix and command and any(finding.status is Status.MISSING for finding in findings):
+    # What would only help is installed along with what is needed, not for its own sake; what contains builds is.
+    if do_fix and command and any(_wanted(finding) for finding in findings):
         for finding in findings:
             if finding.status is not Status.OK and finding.package:
                 click.echo(f"to be installed: {finding.package} ({finding.detail})", err=True)
@@ -52,6 +52,12 @@ def doctor(do_fix: bool, with_tests: bool, brief: bool, as_json: bool) -> None:
     elif not able:
         _print(tuple(finding for finding in findings if finding.status is Status.MISSING))
     sys.exit(0 if able else EXIT_CANNOT_TELL)
+
+
+def _wanted(finding: Finding) -> bool:
+    return finding.status is Status.MISSING or (
+        finding.name == CONTAINMENT and finding.status is Status.ABSENT and bool(finding.package)
+    )
 
 
 def _print(findings: tuple[Finding, ...]) -> None:

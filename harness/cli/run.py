@@ -12,6 +12,7 @@ from typing import TypeVar
 import click
 
 from harness.cli import speaks_plainly
+from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.listing import list_json, print_list
 from harness.cli.machine_axes import machine_axes
 from harness.cli.progress import TerminalProgress
@@ -74,6 +75,7 @@ _MANY_BOOTS = 500
 @click.option(
     "--gate/--no-gate", default=True, show_default=True, help="Check each patch of a series by itself first."
 )
+@UNTRUSTED
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @speaks_plainly
@@ -102,6 +104,7 @@ def run(
     yes: bool,
     every: bool,
     gate: bool,
+    untrusted: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -122,6 +125,8 @@ def run(
         machine=machine,
         knobs=KnobAxes(tuple((knob.name, (knob.value,)) for knob in parse_knobs(knobs))),
     )
+    if not list_only:
+        look_at_containment(untrusted)
     layout = Layout.from_environment()
     progress = TerminalProgress(quiet=quiet)
     manner = Manner(plan, parallel, fresh=fresh or not plan, gate=gate, known=read_known(known))

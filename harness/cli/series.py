@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 
 from harness.cli import EXIT_FINDING, speaks_plainly
+from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.progress import TerminalProgress
 from harness.flow.gate import GateRequest, gate
 from harness.flow.prepare import DEFAULT_PROFILE
-from harness.flow.series import Asker
+from harness.flow.series import Asker, touches_of
 from harness.flow.series import base as base_of
 from harness.flow.series import diff as diff_of
 from harness.flow.series import show as series_of
@@ -30,6 +31,7 @@ from harness.model.series import (
     SeriesDiffOutput,
     SeriesOutput,
     SeriesSpec,
+    say_build_time,
 )
 from harness.model.tree import SourceSpec
 from harness.reports.gate import print_gate
@@ -84,7 +86,7 @@ def show(name: str, files: bool, mirror: Path | None, as_json: bool, quiet: bool
     found = series_of(name, _asker(mirror, quiet))
     if as_json:
         adds, dels = _stats(found)
-        output = SeriesOutput(SERIES_SCHEMA, found.id, found.whole, adds, dels, found)
+        output = SeriesOutput(SERIES_SCHEMA, found.id, found.whole, adds, dels, found, touches_of(found))
         click.echo(to_json(output), nl=False)
     else:
         _print_series(found, files)
@@ -144,6 +146,7 @@ def base_(name: str, trees: tuple[Path, ...], mirror: Path | None, as_json: bool
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True)
 @click.option("--only", type=click.Choice(["touched"]), help="Compile only what each patch touches: seconds a patch.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given.")
+@UNTRUSTED
 @_MIRROR
 @_JSON
 @_QUIET
@@ -155,6 +158,7 @@ def gate_(
     profile: str,
     only: str | None,
     jobs: int | None,
+    untrusted: bool,
     mirror: Path | None,
     as_json: bool,
     quiet: bool,
@@ -163,6 +167,7 @@ def gate_(
 
     Exit status: 0 all good; 1 a patch is bad; 3 something could not be checked, or the series is not whole.
     """
+    look_at_containment(untrusted)
     progress = TerminalProgress(quiet=quiet)
     layout = Layout.from_environment()
     try:
@@ -200,8 +205,11 @@ def _print_series(found: Series, files: bool) -> None:
     if found.replies:
         click.echo(f"replies   {found.replies}, read for their trailers")
     click.echo()
+    touches = touches_of(found)
     for patch in found.patches:
         _print_patch(patch, files)
+        if said := say_build_time(tuple(one for one in touches if one.position == patch.position)):
+            click.echo(f"         {said}")
     for number in found.missing[:40]:
         click.echo(f"{number:>3}/{found.total}  missing")
     for problem in found.problems:

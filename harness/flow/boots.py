@@ -274,6 +274,9 @@ def reproduce_text(cell: Cell, launch: Launch) -> str:
         'cd "$(dirname "$0")"\n'
         "rm -rf again\n"
         "mkdir -p again/results\n"
+        # As in the boot: what you have told vng in ~/.config would win over these words.
+        'export HOME="$PWD/again"\n'
+        "unset XDG_CONFIG_HOME XDG_DATA_HOME XDG_CACHE_HOME\n"
         "cp results/job results/suites again/results/\n"
         f"{disks}"
         f"exec {shlex.join(vng_argv(replay))}\n"

@@ -16,10 +16,12 @@ from harness.guest import accel
 from harness.model.errors import HarnessError, UserError
 from harness.model.units import GIB, format_size
 from harness.proc import Deadline, find_tool, run, run_attached
+from harness.sandbox import containment
 from harness.store.layout import Layout
 
 _DISK_NEEDED = 8 * GIB
 _RAM_NEEDED = 2 * GIB
+CONTAINMENT = "containment"
 
 
 class Status(StrEnum):
@@ -84,6 +86,7 @@ TOOLS = (
     Tool("git", "sources from git; applies the patches of a series", False, ("git", "git", "git")),
     Tool("patch", "says where and with what fuzz a hunk applies", False, ("patch", "patch", "patch")),
     Tool("b4", "series from lore (--series lore:MSGID)", False, ("b4", "b4", "b4")),
+    Tool("bwrap", "contains what a build runs", False, ("bubblewrap", "bubblewrap", "bubblewrap")),
     Tool("ccache", "makes the next build faster", False, ("ccache", "ccache", "ccache")),
     Tool("apt-get", "kernel sources from Debian (--source debian)", False, ("apt", "apt", "apt")),
     Tool("dpkg-deb", "kernel sources from Debian (--source debian)", False, ("dpkg", "dpkg", "dpkg")),
@@ -93,6 +96,7 @@ TOOLS = (
 TEST_TOOLS = (
     Tool("git", "the tests make repositories", True, ("git", "git", "git")),
     Tool("shellcheck", "the tests check the guest scripts", True, ("shellcheck", "ShellCheck", "shellcheck")),
+    Tool("bwrap", "the tests attack what it contains", True, ("bubblewrap", "bubblewrap", "bubblewrap")),
     Tool("mkswap", "the tests compare swap signatures", True, ("util-linux", "util-linux", "util-linux")),
 )
 
@@ -140,7 +144,7 @@ def examine(layout: Layout, with_tests: bool = False) -> tuple[Finding, ...]:
     tools = {tool.program: tool for tool in (*TOOLS, *(TEST_TOOLS if with_tests else ()))}
     findings += [_tool(tool, family) for tool in tools.values()]
     findings += [_compiles(header, family) for header in HEADERS]
-    findings += [_disk(layout), _ram(), _kvm(layout)]
+    findings += [_containment(family), _disk(layout), _ram(), _kvm(layout)]
     return tuple(findings)
 
 
@@ -203,6 +207,16 @@ def _compiles(header: Compiles, family: Family | None) -> Finding:
         except HarnessError:
             return Finding(header.name, Status.MISSING, header.why, package)
     return Finding(header.name, Status.OK, header.why)
+
+
+def _containment(family: Family | None) -> Finding:
+    """Whether it works is one matter, whether bubblewrap is there another: some hosts allow nobody's namespaces."""
+    found = containment()
+    if found.backend:
+        return Finding(CONTAINMENT, Status.OK, f"builds and guests are contained ({found.backend})")
+    package = next(tool for tool in TOOLS if tool.program == "bwrap").packages[family.column] if family else ""
+    missing = find_tool("bwrap") is None
+    return Finding(CONTAINMENT, Status.ABSENT, found.sentence, package if missing else "")
 
 
 def _disk(layout: Layout) -> Finding:

@@ -13,8 +13,9 @@ from pathlib import Path
 from harness.checkout import data_directory
 from harness.flow.prepare import Request, profile_of, series_of, tree_of
 from harness.inputs.resolve import resolve
-from harness.inputs.series.apply import ApplyFailed, Leave, apply_series, check_series
+from harness.inputs.series.apply import ApplyFailed, Leave, apart_of, apply_series, check_series
 from harness.inputs.series.attempt import FUZZ_LIMIT
+from harness.inputs.series.buildtime import build_time
 from harness.inputs.series.resolve import Means, resolve_series
 from harness.inputs.shelf import Work
 from harness.judge.flips import flips_of
@@ -158,7 +159,8 @@ def gate_series(candidate: Candidate, layout: Layout, progress: Progress) -> Gat
     """The gate on a tree and a series that are there already."""
     deadline = Deadline(_SECONDS)
     base, series, depth = candidate.base, candidate.series, candidate.depth
-    shop = Workshop(base, candidate.profile, layout, candidate.jobs or cpu_count() or 1, _touched(series))
+    apart = apart_of(base, series, len(series.patches))
+    shop = Workshop(base, candidate.profile, layout, candidate.jobs or cpu_count() or 1, _touched(series), apart)
     means = _Means(base, series, candidate.profile, shop, layout, progress, deadline, candidate.jobs, depth)
     leave = Leave(fuzz=FUZZ_LIMIT, progress=progress)
     reports = check_series(base, series, None, deadline, leave)
@@ -188,7 +190,7 @@ def _touched(series: Series) -> set[str]:
 
 
 def _gated(patch: Patch, checks: Sequence[GateCheck]) -> PatchGate:
-    return PatchGate(patch.position, patch.total, patch.subject, patch.patch_id, tuple(checks))
+    return PatchGate(patch.position, patch.total, patch.subject, patch.patch_id, tuple(checks), build_time(patch))
 
 
 def _refused(error: ApplyFailed) -> GateCheck:

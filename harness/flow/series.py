@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.inputs.series.base import FoundBase, find_base
+from harness.inputs.series.buildtime import build_time
 from harness.inputs.series.compare import compare_series
 from harness.inputs.series.resolve import Means, resolve_series
 from harness.inputs.series.validate import objections
 from harness.inputs.shelf import Work
 from harness.model.progress import Progress
-from harness.model.series import Series, SeriesDiff, SeriesForm, SeriesSpec
+from harness.model.series import BuildTime, Series, SeriesDiff, SeriesForm, SeriesSpec
 from harness.proc import Deadline
 from harness.store.layout import Layout
 
@@ -63,3 +64,8 @@ def diff(old: str, new: str, asker: Asker) -> SeriesDiff:
     before = resolve_series(first, asker.work(), means)
     after = resolve_series(second, asker.work(), means)
     return compare_series(before, after)
+
+
+def touches_of(series: Series) -> tuple[BuildTime, ...]:
+    """What the patches of a series touch of what a build executes."""
+    return tuple(touch for patch in series.patches for touch in build_time(patch))

@@ -20,6 +20,8 @@ from harness.model.units import MIB
 CONTROL_PORT = "ttm.control"
 BAD_SERIAL = "ttm-bad"
 _MSIZE = 131072
+# What QEMU may no longer ask of the host's kernel, whatever a guest makes of it.
+SYSTEM_CALLS = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def qemu_words(launch: Launch) -> tuple[str, ...]:
     # fmt: off
     words = [
         "-no-reboot",
+        "-sandbox", SYSTEM_CALLS,
         "-qmp", f"unix:{_value(launch.qmp)},server=on,wait=off",
         "-chardev", f"file,id=ttmctl,path={_value(launch.control)}",
         "-device", "virtio-serial-pci,id=ttmserial",

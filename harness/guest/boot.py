@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from harness.guest.accel import KVM_DEVICE
 from harness.guest.argv import Launch, vng_argv
 from harness.guest.control import ControlReader, Frame
 from harness.guest.facts import guest_facts
@@ -19,13 +20,15 @@ from harness.guest.liveness import Limits, Liveness
 from harness.guest.qmp import monitor
 from harness.guest.stall import Stall, interrogate
 from harness.model.errors import InfraError
-from harness.model.machine import GuestFacts
+from harness.model.machine import Accel, GuestFacts
 from harness.model.outcome import Ending
 from harness.proc import PIPE, Deadline, Process, spawn
+from harness.sandbox import Bounds, Confines, within
 from harness.store.scratch import short_name
 
 _POLL_SECONDS = 0.03
 _POWER_OFF_SECONDS = 15.0
+_NO_LIMIT = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,15 @@ def boot(
     # vng would read ~/.config/virtme-ng and let it win over our words.
     environment = {"HOME": str(place)}
     with short_name(place) as short, console.open("wb") as console_file:
-        with spawn(words, cwd=place, env=environment, stdout=console_file, stderr=PIPE, first_to_die=True) as process:
+        with spawn(
+            words,
+            cwd=place,
+            env=environment,
+            stdout=console_file,
+            stderr=PIPE,
+            first_to_die=True,
+            within=within(confines_of(launch)),
+        ) as process:
             launch = replace(launch, qmp=short / launch.qmp.name)
             return _Follower(launch, console, limits, on_frame, reference_ready, process, stop).follow()
 
@@ -156,6 +167,17 @@ def boot(
 def as_started(launch: Launch) -> Launch:
     """The launch as vng is told of it, in the directory of the monitor's socket."""
     return replace(launch, qmp=Path(launch.qmp.name))
+
+
+def confines_of(launch: Launch) -> Confines:
+    """QEMU sees what it boots, and writes to the boot's own directory."""
+    shares = launch.shares
+    return Confines(
+        writes=(launch.control.parent, launch.qmp.parent, *(share.path for share in shares if share.writable)),
+        reads=(launch.image, launch.root, *(share.path for share in shares if not share.writable)),
+        devices=(KVM_DEVICE,) if launch.accel is Accel.KVM else (),
+        limits=Bounds(file_size=_NO_LIMIT, memory=_NO_LIMIT, reserve=0),  # a guest's RAM and disks are its limits
+    )
 
 
 class _Follower:

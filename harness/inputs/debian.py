@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from harness.inputs.apt import APT_DIRECTORY, FRESH_SECONDS, Gone, Offer, PrivateApt
 from harness.inputs.debian_version import compare_versions, upstream_version
-from harness.inputs.shelf import Arrival, Place, Work, find, land, no_space, require_space, standing
+from harness.inputs.shelf import Arrival, Place, Work, find, is_sound, land, no_space, require_space, standing
 from harness.inputs.unpack import unpack_kernel
 from harness.model.errors import CommandFailed, HarnessError, InfraError, UserError
 from harness.model.tree import SourceSpec, Tree, version_tuple
@@ -108,7 +108,7 @@ def _choose(apt: PrivateApt, spec: SourceSpec, younger_than: float) -> Offer:
 
 def _land(apt: PrivateApt, offer: Offer, spec: SourceSpec, work: Work) -> Tree:
     place = Place(f"{_LABEL}{offer.version}", offer.sha256)
-    if tree := find(work.layout, place, str(spec)):
+    if tree := find(work, place, str(spec)):
         return tree
     folder = work.layout.downloads / f"deb-{offer.sha256[:16]}"
 
@@ -140,7 +140,8 @@ def _unpack(package: Path, part: Path, work: Work) -> None:
 
 
 def _stored(work: Work, what: str) -> list[Tree]:
-    return [tree for tree in standing(work.layout, _LABEL) if fits(_package(tree)[1], what)]
+    found = standing(work.layout, _LABEL)
+    return [tree for tree in found if fits(_package(tree)[1], what) and is_sound(work, tree)]
 
 
 def _package(tree: Tree) -> tuple[str, str]:

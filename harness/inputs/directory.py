@@ -68,11 +68,11 @@ def _snapshot(root: Path, spec: SourceSpec, work: Work) -> Tree:
     now = take_manifest(root, paths, known, lambda done, total: work.progress.advance(done, total, "files"))
     place = Place("dir", now.id)
     origin = f"{root}{what}, content {now.id}"
-    tree = find(work.layout, place, str(spec))
+    tree = find(work, place, str(spec))
     if tree is None:
         before = Place("dir", known.id).below(work.layout) / LINUX if known.rows else None
         copier = _Copier(root, now, known, before, work)
-        tree = land(work, Arrival(place, str(spec), origin), copier.fill)
+        tree = land(work, Arrival(place, str(spec), origin, before), copier.fill)
     if now != known:
         memory.save(now)
     return replace(tree, origin=origin)

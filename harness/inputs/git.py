@@ -60,7 +60,7 @@ def resolve_git(spec: SourceSpec, work: Work) -> Tree:
     oid = git(repository, "rev-parse", "--verify", f"{commit}^{{tree}}", deadline=work.deadline).strip()
     place = Place("git", hashlib.sha256(f"git tree {oid}".encode()).hexdigest())
     origin = f"{repository} commit {commit}"
-    if tree := find(work.layout, place, str(spec)):
+    if tree := find(work, place, str(spec)):
         return replace(tree, origin=origin)
     _require_kernel(repository, commit, spec, work)
 

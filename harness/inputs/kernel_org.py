@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.inputs.download import NotThere, fetch_file, fetch_text
-from harness.inputs.shelf import Arrival, Place, Work, find, land, standing
+from harness.inputs.shelf import Arrival, Place, Work, find, is_sound, land, standing
 from harness.inputs.unpack import hash_file, unpack_kernel
 from harness.model.errors import InfraError, UserError
 from harness.model.tree import SourceSpec, Tree, version_tuple
@@ -39,20 +39,20 @@ def resolve_kernel_org(spec: SourceSpec, work: Work) -> Tree:
         )
     label, origin = f"kernel.org-{version}", f"kernel.org linux-{version}.tar.xz"
     for tree in standing(work.layout, f"{label}-"):
-        if tree.origin.startswith(f"{origin} "):
+        if tree.origin.startswith(f"{origin} ") and is_sound(work, tree):
             return replace(tree, spec=str(spec))
     base = os.environ.get(BASE_VARIABLE, _DEFAULT_BASE).rstrip("/")
     directory = f"{base}/v{version.split('.')[0]}.x"
     work.progress.step(f"looking up linux-{version} on kernel.org")
     place = Place(label, _published_sum(directory, version, work))
-    if tree_here := find(work.layout, place, str(spec)):
+    if tree_here := find(work, place, str(spec)):
         return tree_here
 
     def on_wait() -> None:
         work.progress.step(f"waiting for another ttm-harness, which is downloading linux-{version}")
 
     with locked(work.layout.locks / f"download-linux-{version}.lock", work.deadline, on_wait):
-        if tree_here := find(work.layout, place, str(spec)):
+        if tree_here := find(work, place, str(spec)):
             return tree_here
         archive = _download(f"{directory}/linux-{version}.tar.xz", place.id, work)
         arrival = Arrival(place, str(spec), f"{origin} sha256:{place.id}")

@@ -2,30 +2,41 @@
 """The shelf of sources in the store: find a tree that is there, or put one there once, whole, under its lock.
 
 STORE/sources/LABEL-ID16/tree.json
+STORE/sources/LABEL-ID16/files        what is in the tree, with hashes (store/seal.py)
 STORE/sources/LABEL-ID16/linux/       the kernel tree, never written to again
+STORE/sources/.damaged/               trees that somebody has written to
+
+A tree is compared with its list whenever it is taken from the shelf. One that is damaged is set aside, and put there
+anew by whoever wanted it.
 """
 
 from __future__ import annotations
 
 import errno
 import glob
+import math
 import re
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.model.codec import from_json, to_json
-from harness.model.errors import HarnessError, InfraError, UserError
+from harness.model.errors import HarnessError, InfraError, StoreCorrupt, UserError
 from harness.model.progress import Progress
 from harness.model.tree import Tree
 from harness.model.units import GIB, MIB
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, fresh_directory, locked, sweep_leftovers, write_atomically
 from harness.store.layout import Layout
+from harness.store.seal import find_damage, is_sealed, name_some, seal
 
 LINUX = "linux"
 _TREE_FILE = "tree.json"
+_DAMAGED = ".damaged"
+_STILL_SOUND_SECONDS = 30.0
+_looked_at: dict[Path, float] = {}  # when this process last looked
 _MAKEFILE_WORD = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE)
 _MAKEFILE_HEAD = 4096
 
@@ -75,16 +86,42 @@ def read_version(tree: Path, what: str) -> str:
     return ".".join(numbers) + words.get("EXTRAVERSION", "")
 
 
-def find(layout: Layout, place: Place, spec: str) -> Tree | None:
-    """The tree that stands whole at `place`, None when there is none."""
-    tree = _read(place.below(layout))
-    return None if tree is None or tree.id != place.id else replace(tree, spec=spec)
+def find(work: Work, place: Place, spec: str) -> Tree | None:
+    """The tree that stands whole and unchanged at `place`, None when there is none."""
+    tree = _read(place.below(work.layout))
+    return None if tree is None or tree.id != place.id or not is_sound(work, tree) else replace(tree, spec=spec)
 
 
 def standing(layout: Layout, label: str) -> list[Tree]:
-    """Every tree on the shelf whose label begins with `label`."""
+    """Every tree on the shelf whose label begins with `label`; ask `is_sound` of the one that is taken."""
     found = (_read(path) for path in sorted(layout.sources.glob(f"{glob.escape(label)}*")))
     return [tree for tree in found if tree is not None]
+
+
+def is_sound(work: Work, tree: Tree) -> bool:
+    """Whether a tree on the shelf is what was put there. One that is not is set aside, and the user is told."""
+    directory = tree.path.parent
+    if time.monotonic() - _looked_at.get(directory, -math.inf) < _STILL_SOUND_SECONDS:
+        return True
+    try:
+        if is_sealed(directory):
+            damage = name_some(find_damage(tree.path, directory))
+        else:
+            work.progress.step(f"hashing the files of {tree.origin}, once")  # from before there were lists
+            seal(tree.path, directory)
+            damage = ""
+    except StoreCorrupt:
+        damage = "the list of its files"
+    except OSError as error:
+        raise explain_os_error(error, f"cannot read {tree.path}") from error
+    if damage:
+        aside = work.layout.sources / _DAMAGED / f"{directory.name}-{time.time_ns()}"
+        aside.parent.mkdir(exist_ok=True)
+        work.progress.step(f"a source in the store was changed ({damage}): set aside as {aside}, to be made anew")
+        directory.rename(aside)
+        return False
+    _looked_at[directory] = time.monotonic()
+    return True
 
 
 def _read(directory: Path) -> Tree | None:
@@ -101,11 +138,13 @@ def _read(directory: Path) -> Tree | None:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A tree about to be put on the shelf, and what it will say of itself."""
+    """A tree about to be put on the shelf, and what it will say of itself. `kin` is one that shares files with it."""
 
     place: Place
     spec: str
     origin: str
+    kin: Path | None = None
+    apart: tuple[str, ...] = ()
 
 
 def land(work: Work, arrival: Arrival, fill: Callable[[Path], None]) -> Tree:
@@ -123,7 +162,7 @@ def land(work: Work, arrival: Arrival, fill: Callable[[Path], None]) -> Tree:
         work.progress.step(f"waiting for another ttm-harness, which is unpacking {arrival.origin}")
 
     with locked(layout.locks / f"source-{place.name}.lock", work.deadline, on_wait):
-        if tree := find(layout, place, arrival.spec):
+        if tree := find(work, place, arrival.spec):
             return tree
         # The lock is ours, so whatever is left here belongs to a process that died.
         for left in [final, *layout.sources.glob(f"{glob.escape(place.name)}.part-*")]:
@@ -134,7 +173,9 @@ def land(work: Work, arrival: Arrival, fill: Callable[[Path], None]) -> Tree:
             for rest in part.iterdir():
                 if rest.name != LINUX:
                     shutil.rmtree(rest) if rest.is_dir() and not rest.is_symlink() else rest.unlink()
-            tree = Tree(place.id, version, arrival.origin, final / LINUX, arrival.spec)
+            tree = Tree(place.id, version, arrival.origin, final / LINUX, arrival.spec, arrival.apart)
+            kin = arrival.kin.parent if arrival.kin is not None and is_sealed(arrival.kin.parent) else None
+            seal(part / LINUX, part, kin)
             write_atomically(part / _TREE_FILE, to_json(tree))
     return tree
 

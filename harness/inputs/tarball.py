@@ -17,7 +17,7 @@ def resolve_tarball(spec: SourceSpec, work: Work) -> Tree:
     if not archive.is_file():
         raise UserError(f"{archive} is not a file", hint="name a .tar, .tar.xz, .tar.gz, .tar.bz2 or .tar.zst")
     place = Place("tar", hash_file(archive))
-    if tree := find(work.layout, place, str(spec)):
+    if tree := find(work, place, str(spec)):
         return tree
     origin = f"{archive.name} sha256:{place.id}"
     return land(work, Arrival(place, str(spec), origin), lambda part: unpack_kernel(archive, part, work))

@@ -23,6 +23,7 @@ IMAGE = "arch/x86/boot/bzImage"
 _RELEASE = "include/config/kernel.release"
 _LOGS = re.compile(r".*\.log|seconds")  # in the object directory; more is written to them later
 _RECORDS = ("build.json", "build.log")  # they say how a build came about, too
+_RELEASE_NAME = re.compile(r"[0-9][A-Za-z0-9._+~-]{0,63}")  # it becomes a part of paths
 _OBJECT_RULE = re.compile(r"^obj-\$\(CONFIG_([A-Za-z0-9_]+)\)\s*[:+]?=\s*(.*)$", re.MULTILINE)
 
 
@@ -31,7 +32,9 @@ def collect(make: Make, config: Config, into: Path, deadline: Deadline) -> str:
 
     InfraError names the piece that make did not leave, although it ended well.
     """
-    release = _require(make, _RELEASE).read_text("utf-8").strip()
+    release = _require(make, _RELEASE).read_text("utf-8", "replace").strip()
+    if not _RELEASE_NAME.fullmatch(release):
+        raise InfraError(f"{release[:80]!r} is no name of a kernel release", log=make.objects / "build.log")
     # A copy, not a link: a later make in the object directory rewrites its files in place.
     shutil.copyfile(_require(make, IMAGE), into / "bzImage")
     _require_payload(make, into / "bzImage")
@@ -40,6 +43,8 @@ def collect(make: Make, config: Config, into: Path, deadline: Deadline) -> str:
     _install_modules(make, into / "modules", deadline)
     shutil.copyfile(_require(make, "build.log"), into / "build.log")
     modules = into / "modules" / "lib" / "modules" / release
+    if not modules.resolve().is_relative_to(into.resolve()):
+        raise InfraError(f"make modules_install left a link in the place of {modules}", hint=f"rm -r {make.place}")
     # scripts/depmod.sh only warns when there is no depmod.
     if not (modules / "modules.dep").is_file():
         raise InfraError(
@@ -79,6 +84,10 @@ def _require_payload(make: Make, image: Path) -> None:
 
 def _require(make: Make, name: str) -> Path:
     path = make.objects / name
+    if not path.resolve().is_relative_to(make.objects.resolve()):
+        raise InfraError(
+            f"{name} of the build is a link that leads out of {make.objects}", hint=f"rm -r {make.place}"
+        )
     if not path.is_file() or path.stat().st_size == 0:
         raise InfraError(f"make ended well and left no {name}", log=make.objects / "build.log")
     return path
@@ -88,7 +97,8 @@ def _install_modules(make: Make, into: Path, deadline: Deadline) -> None:
     # Stripped of debugging sections only, to be small in the guest; the object directory keeps them whole.
     words = ("modules_install", f"INSTALL_MOD_PATH={into}", "INSTALL_MOD_STRIP=1")
     try:
-        make.run(*words, deadline=deadline, log=make.objects / "install.log")
+        into.mkdir()
+        make.run(*words, deadline=deadline, log=make.objects / "install.log", writes=(into,))
     except CommandFailed as error:
         raise InfraError(f"the modules cannot be installed: {error.message}", log=error.log) from error
 

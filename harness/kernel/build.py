@@ -27,8 +27,8 @@ from harness.kernel.make import (
     OBJECTS,
     VARIABLES,
     Make,
+    cache_of,
     compiler_version,
-    find_cache,
     hash_words,
     prepare_place,
     require_tools,
@@ -43,6 +43,7 @@ from harness.model.units import format_seconds
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, fresh_directory, locked, write_atomically
 from harness.store.layout import Layout
+from harness.store.seal import require_sound
 from harness.store.sealed import SEAL_FILE, damage, read_seal, seal, set_aside, take_out
 
 RECIPE = "2"  # raise when what is kept of a build changes, so that older ones are not found again
@@ -179,7 +180,8 @@ class _Job:
 
     @property
     def make(self) -> Make:
-        return Make(_places(self.identity, self.layout)[1], find_cache(self.layout.root))
+        place = _places(self.identity, self.layout)[1]
+        return Make(place, cache_of(self.tree, place, self.layout.root))
 
     @property
     def log(self) -> Path:
@@ -197,6 +199,7 @@ class _Job:
 
 def _make(job: _Job, deadline: Deadline, progress: Progress) -> Build:
     try:
+        require_sound(job.tree.path)
         if not damage(job.make.place):
             return _put_together(job, deadline, progress)
         _begin(job, deadline, progress)
@@ -280,7 +283,8 @@ class _Watch:
     def note(self) -> None:
         if time.monotonic() - self._noted > _NOTE_SECONDS:
             self._noted = time.monotonic()
-            self._file.write_text(f"{self.total:.1f}", "ascii")
+            # Not written in place: the build may have put a link there.
+            write_atomically(self._file, f"{self.total:.1f}")
 
 
 def _last_size(profile: str, layout: Layout) -> tuple[int, float]:

@@ -77,6 +77,7 @@ _HOST_TROUBLE = (
 )
 # What the sources say of themselves, and an excerpt of them.
 _OF_THE_SOURCES = re.compile(r".*: (?:error|warning): #(?:error|warning)\b.*|\s*[0-9]* \|.*")
+_SANDBOX = re.compile(r"(?:contain|bwrap): (?P<text>.*)")
 _MISSING_HEADER = re.compile(
     r"(?P<by>[^\s:]+):[0-9]+:(?:[0-9]+:)? fatal error: (?P<header>\S+): No such file or directory"
 )
@@ -214,6 +215,8 @@ def host_trouble(lines: Iterable[str]) -> str | None:
     for line in lines:
         if _OF_THE_SOURCES.fullmatch(line):
             continue
+        if match := _SANDBOX.fullmatch(line):
+            return f"its sandbox says: {match['text']}"
         for pattern, words in _HOST_TROUBLE:
             if match := pattern.fullmatch(line):
                 tool = next((name for name in match.groupdict().values() if name), "")

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The tree's own checkers of style: checkpatch.pl and kernel-doc. Those of the base are run, never a patched one."""
+"""The tree's own checkers of style: checkpatch.pl and kernel-doc. Those of the base are run, never a patched one, and
+what they read is a stranger's: they see the trees alone, and can write nowhere (sandbox.py).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from pathlib import Path
 from harness.model.errors import CommandFailed
 from harness.model.tree import Tree
 from harness.proc import Deadline, run
+from harness.sandbox import Confines, within
 
 _SECONDS = 120.0
 # 7.1 moved it; the old name is a link since.
@@ -29,7 +32,8 @@ def checkpatch(base: Tree, mail: str, signed: bool, deadline: Deadline) -> str:
     with tempfile.TemporaryDirectory(prefix="ttm-") as scratch:
         file = Path(scratch) / "patch"
         file.write_text(mail, "utf-8", "replace")
-        return _run(("perl", str(script), f"--root={base.path}", *options, str(file)), base.path, deadline)
+        argv = ("perl", str(script), f"--root={base.path}", *options, str(file))
+        return _run(argv, base.path, deadline, (base.path, Path(scratch)))
 
 
 def kernel_doc(base: Tree, tree: Tree, files: Sequence[str], deadline: Deadline) -> str:
@@ -37,13 +41,16 @@ def kernel_doc(base: Tree, tree: Tree, files: Sequence[str], deadline: Deadline)
     script = next((base.path / name for name in _KERNEL_DOC if (base.path / name).is_file()), None)
     if script is None:
         raise CheckerMissing("the tree has no kernel-doc")
-    return _run((str(script), "-none", *files), tree.path, deadline)
+    return _run((str(script), "-none", *files), tree.path, deadline, (base.path, tree.path))
 
 
-def _run(argv: tuple[str, ...], cwd: Path, deadline: Deadline) -> str:
+def _run(argv: tuple[str, ...], cwd: Path, deadline: Deadline, reads: tuple[Path, ...]) -> str:
     """Its output, whatever it thinks; the environment keeps Python from writing beside the scripts."""
     env = {"PYTHONDONTWRITEBYTECODE": "1"}
+    words = within(Confines(reads=reads))
+    limit = deadline.at_most(_SECONDS)
     try:
-        return run(argv, deadline=deadline.at_most(_SECONDS), cwd=cwd, env=env, allowed=(0, 1)).output
+        done = run(argv, deadline=limit, cwd=cwd, env=env, allowed=(0, 1), tethered=True, within=words, private=True)
+        return done.output
     except CommandFailed as error:
         raise CheckerMissing(error.message) from error

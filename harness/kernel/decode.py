@@ -18,6 +18,7 @@ from harness.kernel.elf import ElfObject, Place, read_object
 from harness.model.errors import HarnessError, UserError
 from harness.model.frame import Decoded, Frame, SourcePlace
 from harness.proc import Deadline, find_tool, run
+from harness.sandbox import Confines, within
 
 VMLINUX = "vmlinux"
 _MOST_ADDRESSES = 40_000  # words of one command; the kernel allows about two MiB of them
@@ -119,7 +120,9 @@ def _ask(found: ElfObject, addresses: Iterable[Place], root: str, deadline: Dead
         for start in range(0, len(numbers), _MOST_ADDRESSES):
             part = numbers[start : start + _MOST_ADDRESSES]
             words = [f"{number:#x}" for number in part]
-            output = run((*_tool(found, section), *words), deadline=deadline, merge_errors=False).output
+            alone = within(Confines(reads=(found.path.resolve(),)))
+            argv = (*_tool(found, section), *words)
+            output = run(argv, deadline=deadline, merge_errors=False, tethered=True, within=alone).output
             for number, told in zip(part, _blocks(output.splitlines(), root), strict=False):
                 answers[sections[section, number]] = told
     return answers
@@ -127,10 +130,10 @@ def _ask(found: ElfObject, addresses: Iterable[Place], root: str, deadline: Dead
 
 def _tool(found: ElfObject, section: str) -> tuple[str, ...]:
     if found.relocatable:  # llvm-symbolizer cannot be told a section
-        return ("addr2line", "-a", "-f", "-i", "-j", section, "-e", str(found.path))
+        return ("addr2line", "-a", "-f", "-i", "-j", section, "-e", str(found.path.resolve()))
     if find_tool("llvm-symbolizer") is not None:
-        return ("llvm-symbolizer", "--output-style=GNU", "-a", "-f", "-i", "-e", str(found.path))
-    return ("addr2line", "-a", "-f", "-i", "-e", str(found.path))
+        return ("llvm-symbolizer", "--output-style=GNU", "-a", "-f", "-i", "-e", str(found.path.resolve()))
+    return ("addr2line", "-a", "-f", "-i", "-e", str(found.path.resolve()))
 
 
 def _blocks(lines: Sequence[str], root: str) -> Iterator[_Places]:

@@ -5,7 +5,7 @@ Every build has a place of its own: a directory with links to what is in the top
 where make puts everything. To kbuild that is a source tree with its object directory right inside, the one case in
 which it names all files relative to each other (`../mm/vmscan.c`): so the commands, and with them the keys of ccache,
 are the same for every checkout and every store, and patch k+1 of a series finds what patch k compiled. The source
-tree itself is never written to.
+tree itself is never written to: make sees it read-only, and can write to its objects and ccache alone (sandbox.py).
 
 make goes by times, the harness by content: as the tree of a content id never changes, and no place is ever used for
 another, a time in the past cannot make an old object look new.
@@ -21,8 +21,11 @@ from functools import cache
 from pathlib import Path
 
 from harness.model.errors import UserError
+from harness.model.tree import Tree
 from harness.proc import Completed, Deadline, find_tool, run
+from harness.sandbox import Bounds, Confines, containment, within
 from harness.store.files import write_atomically
+from harness.store.seal import Watch
 
 # What can be in the image besides the sources; part of a build's identity.
 VARIABLES = (
@@ -37,9 +40,12 @@ VARIABLES = (
 _TOOLS = ("make", "gcc", "ld", "flex", "bison", "bc", "depmod")
 _SYSTEM_PATHS = (Path("/usr/sbin"), Path("/sbin"))  # not in every user's PATH, but kbuild looks there for depmod
 _NICENESS = "10"
+LIMITS = Bounds()  # of a build
 OBJECTS = "objects"
 HEADERS = "headers"  # a hash, beside the objects
-_OWN = (OBJECTS, HEADERS, "home")
+HOME = "home"
+_CACHE = "ccache"
+_OWN = (OBJECTS, HEADERS, HOME, _CACHE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Make:
     @property
     def environment(self) -> dict[str, str]:
         """HOME is an empty directory: no dot file of the user can take part in a build."""
-        home = self.place / "home"
+        home = self.place / HOME
         home.mkdir(parents=True, exist_ok=True)
         cache = {}
         if self.cache is not None:
@@ -74,7 +80,23 @@ class Make:
                 # gives back the compressed kernel of another build, where that has the same size.
                 "CCACHE_EXTRAFILES": str(self.place / HEADERS),
             }
-        return {"HOME": str(home), **cache}
+        # Scripts of the tree are Python programs, too, and would leave .pyc files beside themselves.
+        return {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", **cache}
+
+    @property
+    def trees(self) -> tuple[Path, ...]:
+        """The source trees that the links of the place lead to."""
+        links = (path.readlink() for path in self.place.iterdir() if path.is_symlink())
+        return tuple(sorted({target.parent for target in links}))
+
+    def confines(self, *writes: Path) -> Confines:
+        """What whatever runs in this place may see, and change beside the objects and ccache."""
+        own = (self.objects,) if self.cache is None else (self.objects, self.cache)
+        for path in own:
+            path.mkdir(parents=True, exist_ok=True)
+        return Confines(
+            writes=(*own, *writes), reads=(self.place, *self.trees), empty=(self.place / HOME,), limits=LIMITS
+        )
 
     def run(
         self,
@@ -83,17 +105,30 @@ class Make:
         log: Path,
         env: dict[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
+        writes: tuple[Path, ...] = (),
     ) -> Completed:
-        """Runs make; tethered, because a make that outlives the harness would fight the next one."""
-        return run(
-            self.argv(*words),
-            deadline=deadline,
-            cwd=self.objects,
-            env={**self.environment, **(env or {})},
-            log=log,
-            on_line=on_line,
-            tethered=True,
-        )
+        """Runs make, contained; tethered, because a make that outlives the harness would fight the next one.
+
+        `writes` are places beside its own that it is to fill. StoreCorrupt when a make that could not be contained
+        changed a source.
+        """
+        environment = {**self.environment, **(env or {})}
+        watch = None if containment().backend else Watch(self.trees)
+        try:
+            return run(
+                self.argv(*words),
+                deadline=deadline,
+                cwd=self.objects,
+                env=environment,
+                log=log,
+                on_line=on_line,
+                tethered=True,
+                within=within(self.confines(*writes)),
+                private=True,
+            )
+        finally:
+            if watch is not None:
+                watch.require_unchanged()
 
 
 def _note_headers(place: Path, roots: Mapping[str, Path]) -> None:
@@ -162,6 +197,14 @@ def _is_there(name: str) -> bool:
 def find_cache(root: Path) -> Path | None:
     """Where ccache is to keep its files in the store, None on a host without ccache."""
     return root / "ccache-2" if find_tool("ccache") is not None else None
+
+
+def cache_of(tree: Tree, place: Path, root: Path) -> Path | None:
+    """Where ccache keeps what is compiled of the tree. One whose patches run programs of their own while it is built
+    could put anything into a cache: its place has one that no other build reads.
+    """
+    shared = find_cache(root)
+    return place / _CACHE if shared is not None and tree.apart else shared
 
 
 def compiler_version(deadline: Deadline) -> str:

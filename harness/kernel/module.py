@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from harness.kernel.buildlog import Paths, first_error, host_trouble, parse_warnings
-from harness.kernel.make import Make, find_cache, hash_words, prepare_place
+from harness.kernel.make import Make, cache_of, hash_words, prepare_place
 from harness.model.build import Build
 from harness.model.errors import CommandFailed, InfraError, ModuleFailed, UserError
 from harness.model.progress import Progress
@@ -81,12 +81,20 @@ def _compile(
     # Outside of the scratch copy, which goes away when make fails.
     log = build.objects / f"{work.name.split('.')[0]}.log"
     log.unlink(missing_ok=True)
-    make = Make(build.objects.parent, find_cache(layout.root))
+    make = Make(build.objects.parent, cache_of(build.tree, build.objects.parent, layout.root))
     prepare_place(make.place, build.tree.path)
     paths = Paths((str(scratch), str(make.objects), str(make.place), str(build.tree.path)))
     lines: list[str] = []
     try:
-        make.run(f"M={scratch}", "KCFLAGS=-Werror", "modules", deadline=deadline, log=log, on_line=lines.append)
+        make.run(
+            f"M={scratch}",
+            "KCFLAGS=-Werror",
+            "modules",
+            deadline=deadline,
+            log=log,
+            on_line=lines.append,
+            writes=(scratch,),
+        )
     except CommandFailed as error:
         if error.status < 0:
             raise

@@ -13,13 +13,13 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.kernel.buildlog import Paths, host_trouble, parse_checked, parse_failures, parse_warnings
 from harness.kernel.fragments import all_asks, for_version
 from harness.kernel.kconfig import parse_config, resolve_config
-from harness.kernel.make import VARIABLES, Make, find_cache, hash_words, prepare_place
+from harness.kernel.make import VARIABLES, Make, cache_of, hash_words, prepare_place
 from harness.kernel.seed import Difference, compare_trees, remove_dependents
 from harness.model.build import Ask, CompilerWarning, Profile
 from harness.model.errors import CommandFailed, InfraError
@@ -55,9 +55,20 @@ class Workshop:
     One process at a time: callers hold `lock`.
     """
 
-    def __init__(self, base: Tree, profile: Profile, layout: Layout, jobs: int, touched: Collection[str]) -> None:
-        """`touched` are the paths that a patch of the series touches: all others are those of the base."""
-        key = hash_words("gate", base.id, profile.name, *(f.name for f in profile.fragments))[:16]
+    def __init__(
+        self,
+        base: Tree,
+        profile: Profile,
+        layout: Layout,
+        jobs: int,
+        touched: Collection[str],
+        apart: Collection[str] = (),
+    ) -> None:
+        """`touched` are the paths that a patch of the series touches: all others are those of the base. `apart` is
+        that of the last tree (model/tree.py): such a series has a place, and a ccache, of its own.
+        """
+        self._apart = tuple(apart) or base.apart
+        key = hash_words("gate", base.id, profile.name, *(f.name for f in profile.fragments), *self._apart)[:16]
         self._base = base
         # What lies in the top of the tree and is the same in all trees stays one: make builds its own tools anew when
         # they come from another directory.
@@ -103,9 +114,11 @@ class Workshop:
         make = self._make(flip)
         self._enter(make, tree)
         prepare_place(make.place, self._base.path, tree.path, self._moving)
+        targets = {f"{source.removesuffix('.c')}.o": source for source in sources}
+        if any(_leads_out(make.objects, target) for target in targets):
+            _empty(make.objects)
         if not self._settle(make, flip, deadline):
             return None
-        targets = {f"{source.removesuffix('.c')}.o": source for source in sources}
         for target in targets:
             (make.objects / target).unlink(missing_ok=True)
         words = flip.words if flip is not None else ()
@@ -130,7 +143,8 @@ class Workshop:
 
     def _make(self, flip: Flip | None = None) -> Make:
         elsewhere = f"-{flip.name}" if flip is not None and flip.words else ""
-        return Make(self._layout.objects / f"gate-{self._key}{elsewhere}", find_cache(self._layout.root))
+        place = self._layout.objects / f"gate-{self._key}{elsewhere}"
+        return Make(place, cache_of(replace(self._base, apart=self._apart), place, self._layout.root))
 
     def _enter(self, make: Make, tree: Tree) -> None:
         """Leaves no file in the place that is not as make would make it of this tree."""
@@ -203,6 +217,11 @@ class Workshop:
         if any(_NO_SPARSE in line for line in lines):
             unchecked = "sparse is too old for this tree"
         return _Said(failures.errors, unknown, stopped, warnings, unchecked)
+
+
+def _leads_out(objects: Path, target: str) -> bool:
+    """A build put a link in the place of a directory: what is removed there would not be its own."""
+    return not (objects / target).parent.resolve().is_relative_to(objects.resolve())
 
 
 def _empty(objects: Path) -> None:

@@ -20,6 +20,7 @@ import filecmp
 import os
 import posixpath
 import re
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -108,6 +109,8 @@ def find_seed(tree: Tree, profile: str, like: Callable[[Build], bool], layout: L
 def _others(tree: Tree, profile: str, like: Callable[[Build], bool], layout: Layout) -> Iterator[Build]:
     for build in _builds(layout):
         same = (build.profile, build.tree.version) == (profile, tree.version)
+        if same and not set(build.tree.apart) <= set(tree.apart):
+            continue  # programs of patches that this tree has not ran where its objects lie
         apart = same and build.tree.id != tree.id and build.tree.path.is_dir()
         if apart and like(build) and not damage(build.objects.parent):
             yield build
@@ -250,7 +253,9 @@ def _move_tools(objects: Path, moves: _Moves) -> None:
     after it every object.
     """
     for path in (objects / "tools").rglob(".*.cmd"):
-        times = path.stat()
+        times = path.lstat()
+        if not stat.S_ISREG(times.st_mode):
+            raise InfraError(f"{path} is no plain file")
         path.write_text(_moved(path.read_text("utf-8", "surrogateescape"), moves), "utf-8", "surrogateescape")
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
@@ -286,6 +291,8 @@ def remove_dependents(objects: Path, changed: Collection[str]) -> None:
             if not (name.startswith(".") and name.endswith(".cmd")):
                 continue
             record = Path(folder, name)
+            if not stat.S_ISREG(record.lstat().st_mode):
+                raise InfraError(f"{record} is no plain file")
             if names_any(record.read_bytes(), named, paths):
                 record.with_name(name[1 : -len(".cmd")]).unlink(missing_ok=True)
                 record.unlink()

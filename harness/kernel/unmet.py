@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.kernel.fragments import place
@@ -21,6 +21,7 @@ from harness.model.codec import from_json
 from harness.model.errors import ConfigUnmet, InfraError, StoreCorrupt
 from harness.model.tree import Tree
 from harness.proc import Deadline, run
+from harness.sandbox import within
 
 _ORACLE_SECONDS = 120.0
 _SHOWN = 5  # of a list in a message
@@ -183,12 +184,19 @@ def _ask_oracle(symbols: tuple[str, ...], outcome: Outcome, deadline: Deadline) 
     tree, make = outcome.tree, outcome.make
     env = {**make.environment, **_KCONFIG_VARIABLES, "srctree": str(tree.path), "KERNELVERSION": tree.version}
     env["CC_VERSION_TEXT"] = outcome.values.get("CC_VERSION_TEXT", "").strip('"')
+    # kconfiglib runs the shell macros of the tree's Kconfig files
+    oracle = Path(__file__).with_name("oracle.py")
+    confines = make.confines()
+    words = within(replace(confines, reads=(*confines.reads, oracle), writes=()))
     done = run(
-        (sys.executable, "-P", str(Path(__file__).with_name("oracle.py")), str(make.objects / ".config"), *symbols),
+        (sys.executable, "-P", str(oracle), str(make.objects / ".config"), *symbols),
         deadline=deadline.at_most(_ORACLE_SECONDS),
         cwd=make.objects,
         env=env,
         merge_errors=False,
+        tethered=True,
+        within=words,
+        private=True,
     )
     answer = from_json(Accounts, done.output)
     if answer.error:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from harness.model.build import CompilerWarning
 from harness.model.outcome import Standing
+from harness.model.series import BuildTime
 
 GATE_SCHEMA = "ttm-harness/gate/1"
 
@@ -64,13 +65,14 @@ class GateCheck:
 
 @dataclass(frozen=True, slots=True)
 class PatchGate:
-    """A patch and its checks, in the order in which they were made."""
+    """A patch and its checks, in the order in which they were made; what of it the build itself executes."""
 
     position: int
     total: int
     subject: str
     patch_id: str
     checks: tuple[GateCheck, ...]
+    build_time: tuple[BuildTime, ...] = ()
 
     @property
     def bad(self) -> bool:

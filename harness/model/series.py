@@ -185,6 +185,26 @@ class Patch:
 
 
 @dataclass(frozen=True, slots=True)
+class BuildTime:
+    """A file of the patch at `position` that the build of a kernel reads as a program. `runs`: what the patch puts
+    there may do anything that the build may; else it only names things.
+    """
+
+    position: int
+    path: str
+    what: str
+    runs: bool
+
+
+def say_build_time(touches: tuple[BuildTime, ...]) -> str:
+    """One line for one patch; '' for one that touches nothing of the kind."""
+    if not touches:
+        return ""
+    verb = "runs" if any(one.runs for one in touches) else "is read"
+    return f"{verb} at build time: {'; '.join(f'{one.path} ({one.what})' for one in touches)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Cover:
     """The cover letter."""
 
@@ -333,6 +353,7 @@ class SeriesOutput:
     adds: int
     dels: int
     series: Series
+    build_time: tuple[BuildTime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

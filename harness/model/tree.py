@@ -74,6 +74,8 @@ class Tree:
 
     `id` is a hash over the content (64 hex digits), never over a path or a name; `version` is what the top
     Makefile says (`7.3.4`); `origin` is exact enough to get the same again (`linux-source-7.3 7.3.4-1~bpo13+1`).
+    `apart` has an entry for every patch in it that runs programs of its own at build time (a hash of that patch and
+    all before it): what was made while they ran is never used for a tree without them.
     """
 
     id: str
@@ -81,6 +83,7 @@ class Tree:
     origin: str
     path: Path
     spec: str
+    apart: tuple[str, ...] = ()
 
     @property
     def version_tuple(self) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from harness.model.gate import Gate, GateCheck, Mark
 from harness.model.outcome import Standing
+from harness.model.series import say_build_time
 from harness.reports.columns import columns
 from harness.reports.console import console_on, plain
 
@@ -44,6 +45,8 @@ def print_gate(gate: Gate, file: IO[str], *, word: str = "verdict", color: bool 
     for line in gate_remarks(gate):
         console.print(f"  [dim]{plain(line)}[/]")
     for patch in gate.patches:
+        if said := say_build_time(patch.build_time):
+            console.print(f"  {patch.position}/{patch.total} {plain(said)}")
         for check in patch.checks:
             if check.mark is not Mark.OK:
                 _print_check(f"{patch.position}/{patch.total}", check, console)

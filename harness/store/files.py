@@ -27,7 +27,7 @@ def write_atomically(path: Path, text: str, *, executable: bool = False) -> None
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o755 if executable else 0o644)
+        Path(name).chmod((0o777 if executable else 0o666) & ~umask())
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -60,6 +60,17 @@ def _copy_file(source: str, target: str) -> None:
     shutil.copystat(source, target)
 
 
+def umask() -> int:
+    """What the user wants nobody to be allowed on new files. Asked of /proc: os.umask can only be asked by a change,
+    which another thread's file might meet.
+    """
+    try:
+        status = Path("/proc/self/status").read_text("ascii", "replace")
+        return int(next(line for line in status.splitlines() if line.startswith("Umask:")).split()[1], 8)
+    except (OSError, StopIteration, ValueError):
+        return 0o022
+
+
 @contextmanager
 def fresh_directory(final: Path) -> Iterator[Path]:
     """Yields an empty directory beside `final`, which takes that name when the block ends well.
@@ -70,7 +81,7 @@ def fresh_directory(final: Path) -> Iterator[Path]:
     work = Path(tempfile.mkdtemp(prefix=f"{final.name}.part-", dir=final.parent))
     try:
         yield work
-        work.chmod(0o755)
+        work.chmod(0o777 & ~umask())
         work.rename(final)
     except OSError as error:
         shutil.rmtree(work, ignore_errors=True)

@@ -2,7 +2,8 @@
 """Where everything lies.
 
 STORE/
-  sources/NAME-HASH/            unpacked trees, read-only, shared
+  sources/NAME-HASH/            unpacked trees, read-only, shared; `files` lists what is in them (seal.py)
+  sources/.damaged/             trees that somebody wrote to
   downloads/                    archives that are being fetched or were
   objects/KEY/                  object directories of make, one a (tree, profile, compiler)
   builds/ID/                    finished builds: bzImage, config, modules, build.json

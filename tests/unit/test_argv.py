@@ -46,7 +46,8 @@ def test_vng_under_tcg() -> None:
 
 def test_qemu_words_with_swap() -> None:
     assert qemu_words(LAUNCH) == (
-        *("-no-reboot", "-qmp", "unix:/t/qmp,server=on,wait=off"),
+        *("-no-reboot", "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+        *("-qmp", "unix:/t/qmp,server=on,wait=off"),
         *("-chardev", "file,id=ttmctl,path=/r/control.log"),
         *("-device", "virtio-serial-pci,id=ttmserial"),
         *("-device", "virtserialport,bus=ttmserial.0,name=ttm.control,chardev=ttmctl"),

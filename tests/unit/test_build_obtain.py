@@ -28,6 +28,7 @@ from harness.model.codec import from_json, to_json
 from harness.model.errors import BuildFailed, CommandFailed, DeadlineExceeded, InfraError, UserError
 from harness.model.tree import Tree
 from harness.proc import Deadline
+from harness.sandbox import CHOICE
 from harness.store.layout import Layout
 from harness.store.sealed import damage, read_seal
 
@@ -125,6 +126,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **changes: str) -> 
         if not (folder / name).exists():
             (folder / name).symlink_to(real)
     monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv(CHOICE, "none")  # this make leaves lines where a contained one could not
 
 
 def calls(layout: Layout) -> list[str]:
@@ -543,3 +545,33 @@ def test_a_place_leads_to_the_tree_that_it_is_for(tmp_path: Path) -> None:
     assert (place / "mm").readlink() == two / "mm"
     assert (place / "objects" / "made.o").exists() and not (place / "objects").is_symlink()
     assert sorted(path.name for path in one.iterdir()) == [".config", ".git", "Makefile", "mm", "old"]
+
+
+@pytest.mark.parametrize("release", ["../../../../victim", "7.3.4/x", ""])
+def test_the_release_that_a_build_names_is_no_path(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch, release: str
+) -> None:
+    install(tmp_path, monkeypatch, AFTER=f"echo '{release}' > include/config/kernel.release")
+    with pytest.raises(InfraError, match="no name of a kernel release"):
+        obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
+
+
+@pytest.mark.parametrize("name", ["seconds", "System.map", ".config", "build.log"])
+def test_no_file_is_written_or_taken_through_a_link_that_a_build_left(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("CONFIG_FOO=m\nCONFIG_BAR=y\nmine\n")
+    before = victim.read_text()
+    monkeypatch.setattr("harness.kernel.build._NOTE_SECONDS", -1.0)
+    link = f"ln -sf {victim} {name}"
+    # That make writes System.map itself, which a contained one could not do through a link either.
+    install(tmp_path, monkeypatch, STEP=":" if name == "System.map" else link, AFTER=link)
+    try:
+        build = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
+    except (InfraError, OSError):
+        build = None
+    assert victim.read_text() == before
+    if build is not None:
+        kept = [path for path in build.path.rglob("*") if path.is_file()]
+        assert not any("mine" in path.read_text() for path in kept)

@@ -116,3 +116,18 @@ def test_what_stops_make_is_told_of_every_file_and_what_has_no_rule_is_absent(ba
     error = "include/linux/mm.h:1:1: error: unknown type name 'nonsense'"
     assert (found.built, found.absent) == ((), ())
     assert found.errors == tuple((name, error) for name in names)
+
+
+def test_nothing_is_removed_through_a_link_that_a_build_left(
+    base: Tree, scratch_layout: Layout, shop: Workshop, tmp_path: Path
+) -> None:
+    made_of(shop, base)
+    (place,) = scratch_layout.objects.iterdir()
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "a.o").write_text("mine")
+    shutil.rmtree(place / "objects" / "drivers")
+    (place / "objects" / "drivers").symlink_to(mine)
+    assert made_of(shop, base) == "mm table a"
+    assert (mine / "a.o").read_text() == "mine"
+    assert sorted(path.name for path in mine.iterdir()) == ["a.o"]

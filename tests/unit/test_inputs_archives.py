@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_every_compression_is_unpacked(tmp_path: Path, suffix: str) -> None:
     assert tree.id in tree.origin
     assert (tree.path / "drivers" / "link.c").read_text() == "int ttm;\n"
     assert os.access(tree.path / "run.sh", os.X_OK)
-    assert listing(tree.path.parent) == ["linux", "tree.json"]
+    assert listing(tree.path.parent) == ["files", "linux", "tree.json"]
 
 
 def test_an_archive_without_a_top_directory_is_unpacked(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_a_moved_store_is_still_believed(tmp_path: Path) -> None:
     work, _ = make_work(tmp_path)
     archive = pack(make_kernel(tmp_path / "linux"), tmp_path / "a.tar")
     tree = resolve_tarball(spec_of(archive), work)
-    moved = Layout((tmp_path / "store").rename(tmp_path / "store2"))
+    moved = replace(work, layout=Layout((tmp_path / "store").rename(tmp_path / "store2")))
     found = find(moved, Place("tar", tree.id), "s")
     assert found is not None
     assert found.path == tmp_path / "store2" / "sources" / tree.path.parent.name / "linux"
@@ -389,5 +390,5 @@ def test_waiting_has_a_deadline(tmp_path: Path) -> None:
 def test_tree_is_read_back_as_written(tmp_path: Path) -> None:
     work, _ = make_work(tmp_path)
     tree = resolve_tarball(spec_of(pack(make_kernel(tmp_path / "linux"), tmp_path / "a.tar")), work)
-    again: Tree | None = find(work.layout, Place("tar", tree.id), tree.spec)
+    again: Tree | None = find(work, Place("tar", tree.id), tree.spec)
     assert again == tree

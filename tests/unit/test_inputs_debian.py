@@ -121,7 +121,7 @@ def test_the_newest_of_all_suites(tmp_path: Path, mirror: Mirror) -> None:
     tree = host.resolve("debian")
     assert (tree.version, tree.spec) == ("7.3.4", "debian")
     assert tree.origin == f"linux-source-7.3 7.3.4-1~bpo13+1 sha256:{tree.id}"
-    assert listing(tree.path.parent) == ["linux", "tree.json"]
+    assert listing(tree.path.parent) == ["files", "linux", "tree.json"]
     assert listing(host.work.layout.downloads) == ["apt"], "the package is not kept"
     for text, version in (("debian:6.12", "6.12.117"), ("debian:7.2", "7.2.13"), ("debian:7", "7.3.4")):
         assert host.resolve(text).version == version

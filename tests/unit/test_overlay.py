@@ -14,6 +14,7 @@ from harness.model.build import Build
 from harness.model.errors import FindingError, InfraError, StoreCorrupt
 from harness.model.tree import Tree
 from harness.proc import Deadline
+from harness.sandbox import CHOICE
 from harness.store.layout import Layout
 from harness.store.sealed import seal
 from harness.suites import xe_fake
@@ -95,6 +96,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "make").write_text(FAKE_MAKE.replace("@ROOT@", str(tmp_path)))
     (folder / "make").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setenv(CHOICE, "none")  # this make leaves a line where a contained one could not
 
 
 def content(path: Path) -> dict[str, str]:

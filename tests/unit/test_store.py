@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -27,6 +28,19 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     assert target.read_text() == "two"
     assert os.access(target, os.X_OK)
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(("mask", "file", "program"), [(0o077, 0o600, 0o700), (0o022, 0o644, 0o755)])
+def test_what_the_user_keeps_to_himself_stays_so(tmp_path: Path, mask: int, file: int, program: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_atomically(tmp_path / "f", "x")
+        write_atomically(tmp_path / "p", "x", executable=True)
+        with fresh_directory(tmp_path / "d"):
+            pass
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "fpd"] == [file, program, program]
 
 
 def test_a_directory_that_was_not_finished_leaves_nothing(tmp_path: Path) -> None:

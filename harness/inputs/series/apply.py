@@ -3,7 +3,7 @@
 
 The new tree shares every file that no patch touches with the old one, as hard links, and has new files, with new
 times, for the others (make goes by time). Patches are applied elsewhere, on copies (`attempt.py`); no tool ever
-writes where a link could lead its writing into another tree.
+writes where a link could lead its writing into another tree, and a build sees the tree read-only (sandbox.py).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.inputs.series.attempt import FUZZ_LIMIT, Room, touched, try_patches
+from harness.inputs.series.buildtime import build_time
 from harness.inputs.series.validate import validate_for_tree, validate_series
 from harness.inputs.shelf import LINUX, Arrival, Place, Work, find, land, no_space, read_version, require_space
 from harness.model.errors import CommandFailed, FindingError, InfraError, UserError
@@ -26,6 +27,7 @@ from harness.model.tree import Tree
 from harness.model.units import MIB
 from harness.proc import Deadline, run
 from harness.store.layout import Layout
+from harness.store.seal import require_sound
 
 _LINKS_TAKE = 128 * MIB  # directories of a kernel, and what the patches change
 _SHOWN = 3
@@ -87,7 +89,7 @@ def apply_series(
     }
     work = Work(layout, deadline, leave.progress)
     for fuzz in (False, True) if leave.fuzz else (False,):
-        if found := find(layout, _place(tree, patches, fuzz), spec):
+        if found := find(work, _place(tree, patches, fuzz), spec):
             return replace(found, origin=origins[fuzz])
     validate_for_tree(tree, patches)
     with tempfile.TemporaryDirectory(prefix="room.part-", dir=layout.sources) as directory:
@@ -97,8 +99,11 @@ def apply_series(
         if not reports[-1].applies:
             raise _does_not_apply(tree, patches[len(reports) - 1], reports[-1])
         fuzzy = any(report.fuzzy for report in reports)
-        arrival = Arrival(_place(tree, patches, fuzzy), spec, origins[fuzzy])
-        return replace(land(work, arrival, _Filler(tree, patches, room, work).fill), origin=origins[fuzzy])
+        filler = _Filler(tree, patches, room, work)
+        require_sound(filler.nearest)
+        apart = apart_of(tree, series, len(patches))
+        arrival = Arrival(_place(tree, patches, fuzzy), spec, origins[fuzzy], filler.nearest, apart)
+        return replace(land(work, arrival, filler.fill), origin=origins[fuzzy])
 
 
 def check_series(
@@ -120,6 +125,13 @@ def _first(series: Series, upto: int | None) -> tuple[Patch, ...]:
             f"series {series.label} has no patch {upto}", hint=f"it has {len(series.patches)}; 0 is the base"
         )
     return series.patches if upto is None else series.patches[:upto]
+
+
+def apart_of(tree: Tree, series: Series, upto: int) -> tuple[str, ...]:
+    """What `Tree.apart` is for the tree with so many patches of the series."""
+    places = (_place(tree, series.patches[:count], False).id[:16] for count in range(1, upto + 1))
+    found = zip(series.patches, places, strict=False)
+    return (*tree.apart, *(place for patch, place in found if any(one.runs for one in build_time(patch))))
 
 
 def _place(tree: Tree, patches: Sequence[Patch], fuzzy: bool) -> Place:
@@ -186,11 +198,12 @@ class _Filler:
         self._patches = patches
         self._room = room
         self._work = work
+        self.nearest = self._nearest()
 
     def fill(self, part: Path) -> None:
         linux = part / LINUX
         require_space(part, _LINKS_TAKE, f"a tree with {len(self._patches)} patches")
-        self._link(self._nearest(), linux)
+        self._link(self.nearest, linux)
         for path in touched(self._patches):
             try:
                 self._transplant(linux, path)
@@ -214,7 +227,7 @@ class _Filler:
     def _nearest(self) -> Path:
         """The tree with the most of these patches that stands, for files that stay keep their times."""
         for count in range(len(self._patches) - 1, 0, -1):
-            found = find(self._work.layout, _place(self._tree, self._patches[:count], False), "")
+            found = find(self._work, _place(self._tree, self._patches[:count], False), "")
             if found is not None:
                 return found.path
         return self._tree.path
