@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from harness.cli import EXIT_CANNOT_TELL, speaks_plainly
+from harness.cli.plainly import EXIT_CANNOT_TELL, speaks_plainly
 from harness.flow.doctor import Finding, Status, examine, family_of_host, fix, install_command
 from harness.store.layout import Layout
 

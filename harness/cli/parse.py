@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli import speaks_plainly
+from harness.cli.plainly import speaks_plainly
 from harness.evidence.oom_class import HOGS, judge_oom
 from harness.evidence.parse import ParseResult, parse_ktap_text
 from harness.evidence.splats import Severity, severity

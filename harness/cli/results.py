@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli import speaks_plainly
+from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.model.codec import to_json
 from harness.model.errors import UserError
@@ -152,7 +152,12 @@ def show(
 @click.option("--older-than", default="", metavar="AGE", help="Runs that began so long ago: 12h, 30d, 8w.")
 @click.option("--keep", type=click.IntRange(0), help="All runs but the newest N.")
 @click.option("--max-size", default="", metavar="SIZE", help="The oldest runs, until the others take no more: 20G.")
-@click.option("--unused", default="", metavar="AGE", help="Builds and objects not used for so long; 1d or more.")
+@click.option(
+    "--unused",
+    default="",
+    metavar="AGE",
+    help="What was not used for so long, runs apart: builds, sources, …; 1d or more.",
+)
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only named.")
 @_JSON
 @speaks_plainly
@@ -177,7 +182,8 @@ def prune(older_than: str, keep: int | None, max_size: str, unused: str, yes: bo
         )
     if limits.unused is not None and limits.unused < timedelta(days=1):
         raise UserError("a build of today may be in use", hint="--unused takes a day (1d) or more")
-    found = (remove if yes else survey)(Layout.from_environment(), limits, datetime.now(UTC))
+    layout = Layout.from_environment() if yes else Layout.to_read()
+    found = (remove if yes else survey)(layout, limits, datetime.now(UTC))
     if as_json:
         click.echo(to_json(found), nl=False)
     else:
@@ -203,7 +209,7 @@ def index(rebuild: bool, db: str | None, as_json: bool) -> None:
 def _results(db: str | None) -> Results:
     from harness.flow.results import Results
 
-    return Results(Layout.from_environment(), TerminalProgress(), db)
+    return Results(Layout.to_read(), TerminalProgress(), db)
 
 
 def _tell_skipped(skipped: tuple[Skipped, ...]) -> None:

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import click
 
-from harness.cli import speaks_plainly
 from harness.cli.listing import list_json, print_list
 from harness.cli.machine_axes import machine_axes
+from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.cli.series import TREE_OPTION
 from harness.flow.candidates import each_patch

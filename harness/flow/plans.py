@@ -14,10 +14,12 @@ from harness.model.cell import Knob
 from harness.model.errors import UserError
 from harness.model.machine import Machine
 from harness.model.tree import SourceSpec
+from harness.store.files import read_regular
 from harness.suites.registry import QUICK, suite_named
 
 SHIPPED = Path(__file__).resolve().parent.parent / "plans"
 DEFAULT_SOURCE = "debian"
+_LARGEST = 1 << 20  # bytes of a plan
 FIRST_SEED = 1  # of a plan that names none: the same cells the next time, so that kept results are found
 
 
@@ -40,7 +42,7 @@ def load_plan(word: str, beside: Path | None = None) -> PlanText:
     shipped = shipped_plans()
     path = shipped.get(word) or (beside / word if beside is not None else Path(word))
     try:
-        return parse_plan(path.read_text(encoding="utf-8"), str(path))
+        return parse_plan(read_regular(path, _LARGEST).decode("utf-8"), str(path))
     except FileNotFoundError:
         raise UserError(
             f"there is no plan {word!r}", hint=f"a path to a TOML file, or one of {', '.join(shipped)}"

@@ -35,7 +35,7 @@ from harness.model.series import Series, SeriesSpec
 from harness.model.suite import Suite
 from harness.model.tree import SourceSpec, Tree
 from harness.proc import Deadline
-from harness.store.files import sweep_leftovers
+from harness.store.files import mark_used, read_regular, sweep_leftovers
 from harness.store.layout import Layout
 
 DEFAULT_PROFILE = "lean"
@@ -44,6 +44,7 @@ _BUILD_SECONDS = 4 * 3600.0
 # All suites' modules. xe whole, 579 files, took more than 600 s beside three guests on two cores.
 _MODULE_SECONDS = 3600.0
 _ROOT_SECONDS = 120.0
+_LARGEST_FRAGMENT = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ def prepare(
     for place in (layout.sources, layout.builds, layout.objects, layout.roots):
         sweep_leftovers(place)
     tree = tree_of(request, layout, progress)
+    if layout.sources in tree.path.parents:
+        mark_used(tree.path.parent)
     watch.lap("source")
     progress.step(f"kernel {tree.version}, profile {profile.name}")
     build = obtain(tree, profile, layout, Deadline(_BUILD_SECONDS), progress, request.jobs)
@@ -136,6 +139,7 @@ def prepare(
             modules[suite.name] = made
     watch.lap("modules")
     root = guest_root(layout, Deadline(_ROOT_SECONDS))
+    mark_used(root)
     watch.lap("root")
     settled = accel.settle(request.machine.accel, layout, lambda: _probe_kvm(build, root, progress))
     watch.lap("accelerator")
@@ -190,9 +194,10 @@ def profile_of(request: Request) -> Profile:
     own = []
     for path in request.fragments:
         try:
-            own.append(parse_fragment(path.stem, path.read_text(encoding="utf-8")))
+            own.append(parse_fragment(path.stem, read_regular(path, _LARGEST_FRAGMENT).decode("utf-8")))
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"the fragment {path} cannot be read: {error}") from error
+            why = error.strerror if isinstance(error, OSError) else error
+            raise UserError(f"the fragment {path} cannot be read: {why}") from error
     name = "+".join((profile.name, *(fragment.name for fragment in own)))
     return replace(compose(name, (*profile.fragments, *own)), slowness=profile.slowness)
 

@@ -24,11 +24,13 @@ from harness.model.gate import Gate
 from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.outcome import Standing
 from harness.model.result import REPORT_SCHEMA, LeftOut, Provenance, Report, Run, Stage
-from harness.store.files import write_atomically
+from harness.store.files import read_regular, write_atomically
 from harness.store.journal import Entry, Step, read_journal
+from harness.store.remove import remove
 from harness.store.runs import RECORD_FILE as RECORD_FILE
 
 RESULT_FILE = "result.json"
+_LARGEST = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ def save_record(directory: Path, record: Record) -> None:
 def load_record(directory: Path) -> Record:
     """UserError when the directory has none, StoreCorrupt when it cannot be read."""
     try:
-        return from_json(Record, (directory / RECORD_FILE).read_text(encoding="utf-8"))
+        text = read_regular(directory / RECORD_FILE, _LARGEST).decode("utf-8")
+        return from_json(Record, text, str(directory / RECORD_FILE))
     except FileNotFoundError:
         raise UserError(f"{directory} has no {RECORD_FILE}", hint="only a run that began to boot can go on") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -96,7 +99,8 @@ def load_results(directory: Path, record: Record) -> dict[int, CellResult]:
 
 def load_result(place: Path) -> CellResult:
     try:
-        return from_json(CellResult, (place / RESULT_FILE).read_text(encoding="utf-8"))
+        text = read_regular(place / RESULT_FILE, _LARGEST).decode("utf-8")
+        return from_json(CellResult, text, str(place / RESULT_FILE))
     except (OSError, UnicodeDecodeError) as error:
         raise StoreCorrupt(f"{place / RESULT_FILE} cannot be read: {error}") from error
 
@@ -116,8 +120,7 @@ def renamed(result: CellResult, place: str, leg: Leg, group: str, kept_from: str
 
 def take_over(source: Path, target: Path) -> None:
     """The evidence of a kept boot, as hard links: nobody ever writes to it again, and either run may be removed."""
-    if target.exists():
-        shutil.rmtree(target)
+    remove(target)
     try:
         shutil.copytree(source, target, symlinks=True, copy_function=_link)
     except (OSError, shutil.Error):

@@ -14,7 +14,7 @@ from harness.model.codec import from_json, to_json
 from harness.model.errors import DeadlineExceeded, StoreCorrupt, UserError
 from harness.model.result import Report
 from harness.proc import Deadline
-from harness.store.files import locked, write_atomically
+from harness.store.files import is_locked, locked, read_regular, write_atomically
 from harness.store.layout import Layout
 
 REPORT_FILE = "report.json"
@@ -22,6 +22,8 @@ RECORD_FILE = "run.json"
 RUN_NAME = re.compile(r"(?P<stamp>\d{8}T\d{6})-[0-9a-f]{6}")
 STAMP = "%Y%m%dT%H%M%S"
 _HELD = ".held"
+_ASKED_SECONDS = 1.0  # who only asks whether a run is held has its lock for a moment
+_LARGEST_REPORT = 512 << 20
 
 
 @contextmanager
@@ -42,7 +44,7 @@ def run_directory(layout: Layout) -> Iterator[Path]:
 def held_again(path: Path) -> Iterator[None]:
     """Holds the directory of a run that goes on; UserError while another process works in it."""
     try:
-        with locked(path / _HELD, Deadline(0.0)):
+        with locked(path / _HELD, Deadline(_ASKED_SECONDS)):
             yield
     except DeadlineExceeded as error:
         if error.what != f"waiting for {_HELD}":
@@ -52,13 +54,7 @@ def held_again(path: Path) -> Iterator[None]:
 
 def is_held(path: Path) -> bool:
     """Whether a process works in the run's directory."""
-    if not (path / _HELD).exists():
-        return False  # nobody ever did, and nothing is to be left in what may be no run at all
-    try:
-        with locked(path / _HELD, Deadline(0.0)):
-            return False
-    except DeadlineExceeded:
-        return True
+    return is_locked(path / _HELD)
 
 
 def _sweep_images(layout: Layout) -> None:
@@ -77,19 +73,20 @@ def save_report(directory: Path, report: Report) -> None:
 def load_report(directory: Path) -> Report:
     """The report of a run directory; UserError when there is none, StoreCorrupt when it cannot be read."""
     try:
-        text = (directory / REPORT_FILE).read_text(encoding="utf-8")
+        text = read_regular(directory / REPORT_FILE, _LARGEST_REPORT).decode("utf-8")
     except FileNotFoundError:
         raise UserError(
             f"{directory} has no {REPORT_FILE}", hint="the run was killed before its verdict; start it again"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StoreCorrupt(f"{directory / REPORT_FILE} cannot be read: {error}") from error
-    return from_json(Report, text)
+    return from_json(Report, text, str(directory / REPORT_FILE))
 
 
 def run_directories(layout: Layout) -> Iterator[Path]:
     """All run directories, newest first, finished or not."""
-    yield from sorted((path for path in layout.runs.iterdir() if path.is_dir()), reverse=True)
+    if layout.runs.is_dir():
+        yield from sorted((path for path in layout.runs.iterdir() if path.is_dir()), reverse=True)
 
 
 def find_run(layout: Layout, name: str) -> Path:
