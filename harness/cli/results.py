@@ -77,6 +77,7 @@ def list_(
     as_json: bool,
 ) -> None:
     """The runs, the newest first, and how each ended."""
+    _refuse_bytes(kernel, series, suite, case, machine)
     wanted = Wanted(
         kernel=kernel,
         suite=suite,
@@ -125,6 +126,7 @@ def show(
     as_json: bool,
 ) -> None:
     """A RUN (its name, the beginning or end of it, or `latest`), or what became of a CASE (a name or a glob)."""
+    _refuse_bytes(what, against, kernel, series, suite, machine)
     found = _results(db)
     detail = found.run(what, limit, against)
     if detail is not None:
@@ -220,6 +222,15 @@ def _tell_skipped(skipped: tuple[Skipped, ...]) -> None:
         click.echo(f"skipped {', '.join(names[:_SHOWN_SKIPPED])}{more}: {why}", err=True)
 
 
+def _refuse_bytes(*texts: str) -> None:
+    """No name in the index has bytes in it that are no text, and no database can be asked for them."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{text!r} is not UTF-8 text, and so the name of nothing here") from None
+
+
 def _words(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
 
@@ -235,5 +246,8 @@ def _moment(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        return datetime.now(UTC) - timedelta(seconds=parse_age(text, "--since"))
+        try:
+            return datetime.now(UTC) - timedelta(seconds=parse_age(text, "--since"))
+        except OverflowError:
+            raise UserError(f"--since {text!r} is before any date", hint="12h, 30d, 8w") from None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -166,23 +166,23 @@ def too_old_for(suites: Iterable[Suite], version: str, build_id: str) -> Iterato
                 yield LeftOut(suite.name, version, build_id, error.message, counts=False)
 
 
-def tree_of(request: Request, layout: Layout, progress: Progress) -> Tree:
-    """The request's source with its series, fetched unless the store has it."""
+def tree_of(request: Request, layout: Layout, progress: Progress, *, fetches: bool = True) -> Tree:
+    """The request's source with its series, fetched (where that is wanted) unless the store has it."""
     progress.step(f"source {request.source}")
-    tree = resolve(request.source, layout, Deadline(_SOURCE_SECONDS), progress)
+    tree = resolve(request.source, layout, Deadline(_SOURCE_SECONDS), progress, fetches=fetches)
     if request.series is None:
         return tree
-    series = series_of(request, layout, progress)
+    series = series_of(request, layout, progress, fetches=fetches)
     count = len(series.patches) if request.upto is None else request.upto
     progress.step(f"applying {series.label} ({count} of {len(series.patches)} patches) to {tree.version}")
     leave = Leave(fuzz=FUZZ_LIMIT, progress=progress)  # which the gate shows, and the tree's origin
     return apply_series(tree, series, request.upto, layout, Deadline(_SOURCE_SECONDS), leave)
 
 
-def series_of(request: Request, layout: Layout, progress: Progress) -> Series:
+def series_of(request: Request, layout: Layout, progress: Progress, *, fetches: bool = True) -> Series:
     """The request's series, which it must have."""
     assert request.series is not None
-    work = Work(layout, Deadline(_SOURCE_SECONDS), progress)
+    work = Work(layout, Deadline(_SOURCE_SECONDS), progress, fetches)
     return resolve_series(request.series, work, Means(mirror=request.mirror))
 
 

@@ -96,8 +96,11 @@ def find_run(layout: Layout, name: str) -> Path:
             if (path / REPORT_FILE).is_file():
                 return path
         raise UserError("there is no finished run in the store yet", hint="ttm-harness run makes one")
-    if Path(name).is_dir():
-        return Path(name)
+    try:
+        if Path(name).is_dir():
+            return Path(name)
+    except OSError:
+        pass  # too long for a path, and so for any name
     matches = [path for path in run_directories(layout) if path.name == name or path.name.endswith(f"-{name}")]
     matches = matches or [path for path in run_directories(layout) if path.name.startswith(name)]
     if len(matches) == 1:
