@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.guest.argv import Launch, vng_argv
+from harness.guest.bounded import bounded
 from harness.guest.control import ControlReader, Frame
 from harness.guest.facts import guest_facts
 from harness.guest.liveness import Limits, Liveness
@@ -55,6 +56,7 @@ class Boot:
     accel: str
     ready_after: float | None
     seconds: float
+    left_out: int = 0  # bytes from the middle of its console
 
 
 @dataclass
@@ -134,7 +136,14 @@ def boot(
     environment = {"HOME": str(launch.qmp.parent)}
     with console.open("wb") as console_file:
         with spawn(vng_argv(launch), env=environment, stdout=console_file, stderr=PIPE, first_to_die=True) as process:
-            return _Follower(launch, console, limits, on_frame, reference_ready, process, stop).follow()
+            shares = tuple(share.path for share in launch.shares if share.writable)
+            with bounded(console, launch.control, shares, process) as bounds:
+                ended = _Follower(launch, console, limits, on_frame, reference_ready, process, stop).follow()
+    bounds.end()
+    if bounds.why and ended.ending is not Ending.INTERRUPTED:
+        stall = Stall(bounds.why, "", False, console.stat().st_size, f"the guest was ended: {bounds.why}")
+        ended = replace(ended, ending=Ending.LOST, stall=stall)
+    return replace(ended, left_out=bounds.left_out)
 
 
 class _Follower:

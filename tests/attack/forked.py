@@ -115,8 +115,8 @@ def _be(one: Call, output: int, errors: int) -> None:
         os.chdir(one.cwd)
         _connect(one.streams, output, errors)
         sys.argv = ["ttm-harness", *one.words]
-        for number, name in enumerate(("stdin", "stdout", "stderr")):
-            setattr(sys, name, _text(number, "w" if number else "r"))
+        for place, name in enumerate(("stdin", "stdout", "stderr")):
+            setattr(sys, name, _text(place, "w" if place else "r"))
         from harness.cli import main
 
         main()

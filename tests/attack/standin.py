@@ -163,11 +163,26 @@ def main(argv: list[str]) -> None:
     for line in ktap(broken):
         guest.say(line)
         time.sleep(0.005)
+    misbehave(guest)
     guest.say("ttm-harness: suite kunit-self end 0")
     guest.note("result", "kunit-self 0")
     guest.note("fact", "taint_end=0")
     guest.note("exit", "1")
     time.sleep(0.05)
+
+
+def misbehave(guest: Guest) -> None:
+    """As `flood=CHANNEL` on the kernel's command line has it: more than anybody will keep."""
+    for _ in range(80):
+        if "flood=console" in guest.cmdline:
+            sys.stdout.write("[    1.000000] flood\n" * 5000)
+            sys.stdout.flush()
+        if "flood=control" in guest.cmdline:
+            guest.note("beat", "x" * 50_000)
+        if "flood=results" in guest.cmdline:
+            (guest.results / f"flood{time.monotonic_ns()}").write_bytes(b"x" * 50_000)
+        if "flood=" in guest.cmdline:
+            time.sleep(0.02)
 
 
 def ktap(broken: bool) -> list[str]:
