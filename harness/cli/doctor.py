@@ -9,11 +9,11 @@ import sys
 from dataclasses import asdict
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from harness.cli.plainly import EXIT_CANNOT_TELL, speaks_plainly
 from harness.flow.doctor import Finding, Status, examine, family_of_host, fix, install_command
+from harness.reports.console import console_on, plain
 from harness.store.layout import Layout
 
 _MARK = {Status.OK: "[green]ok[/]", Status.MISSING: "[bold red]missing[/]", Status.ABSENT: "[yellow]absent[/]"}
@@ -42,8 +42,8 @@ def doctor(do_fix: bool, with_tests: bool, brief: bool, as_json: bool) -> None:
         command = install_command(findings, family)
     able = all(finding.status is not Status.MISSING for finding in findings)
     if as_json:
-        plain = {"able": able, "install": shlex.join(command), "findings": [asdict(finding) for finding in findings]}
-        click.echo(json.dumps(plain, indent=1))
+        told = {"able": able, "install": shlex.join(command), "findings": [asdict(finding) for finding in findings]}
+        click.echo(json.dumps(told, indent=1))
     elif not brief:
         _print(findings)
         if command:
@@ -57,5 +57,5 @@ def doctor(do_fix: bool, with_tests: bool, brief: bool, as_json: bool) -> None:
 def _print(findings: tuple[Finding, ...]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for finding in findings:
-        table.add_row(finding.name, _MARK[finding.status], finding.detail)
-    Console(highlight=False, soft_wrap=True).print(table)
+        table.add_row(plain(finding.name), _MARK[finding.status], plain(finding.detail))
+    console_on(sys.stdout).print(table)

@@ -32,7 +32,9 @@ def exit_status_of(error: HarnessError) -> int:
 
 def explain(error: HarnessError) -> str:
     """The error as it is shown: the sentence, the cure, the log."""
-    lines = [f"ttm-harness: {error.message}"]
+    # What it quotes may have several lines; none of them may look like one of ours.
+    message = error.message.replace("\n", "\n    ")
+    lines = [f"ttm-harness: {message}"]
     if error.hint:
         lines.append(f"  cure: {error.hint}")
     if error.log is not None:

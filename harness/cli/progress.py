@@ -7,11 +7,10 @@ import sys
 import threading
 import time
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from harness.model.units import format_seconds
+from harness.reports.console import console_on, plain
 
 _PLAIN_EVERY_SECONDS = 30.0
 _STEP = 0  # boots count from 1
@@ -21,7 +20,7 @@ class TerminalProgress:
     """`step` begins a stage; `advance` moves its bar; each boot has a line of its own below it. Thread-safe."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self._console = Console(file=sys.stderr, quiet=quiet, highlight=False, soft_wrap=True)
+        self._console = console_on(sys.stderr, quiet=quiet)
         self._live = self._console.is_terminal and not quiet
         self._lock = threading.RLock()
         self._began = time.monotonic()
@@ -76,7 +75,7 @@ class TerminalProgress:
                 self._end_bar(number)
 
     def _print(self, text: str) -> None:
-        self._console.print(f"[dim]{self._clock()}[/] {escape(text)}")
+        self._console.print(f"[dim]{self._clock()}[/] {plain(text)}")
 
     def _clock(self) -> str:
         whole = int(time.monotonic() - self._began)
@@ -101,7 +100,7 @@ class TerminalProgress:
             self._bars.start()
         if number not in self._tasks:
             self._tasks[number] = self._bars.add_task("", total=total)
-        self._bars.update(self._tasks[number], completed=done, description=escape(text))
+        self._bars.update(self._tasks[number], completed=done, description=plain(text))
 
     def _end_bar(self, number: int) -> None:
         task = self._tasks.pop(number, None)

@@ -1,89 +1,42 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Standard output and standard error as the verbs need them: a report that cannot be written is said to be lost, and
-messages that cannot be written are lost without a word.
+"""Standard output and error of the program: no character passes that a terminal would obey.
 
-Python's own streams raise in the middle of whatever prints, rich makes exit status 1 of that, and half of a surrogate
-pair, which JSON can carry, is none of their letters.
+This is the last gate, for whatever way words take. Only rich's consoles (reports/console.py) write beside it, and
+they do the same for the words in them.
 """
 
 from __future__ import annotations
 
-import codecs
-import errno
 import io
-import os
-import select
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-from harness.model.errors import OutputFailed
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
-_ESCAPED = "ttm-escaped"
-_OUTPUT, _ERRORS = 1, 2
+from harness.model.visible import visible
 
 
-class _Output(io.FileIO):
-    """Raises OutputFailed once; what comes after that goes nowhere."""
+class VisibleStream(io.TextIOWrapper):
+    """A text stream over the bytes of `underneath`, in step with it."""
 
-    _failed = False
+    def __init__(self, underneath: TextIO) -> None:
+        # Another encoding than these click would call wrong, and write to the bytes itself.
+        encoding = "utf-8" if underneath.encoding.lower() in ("ascii", "us-ascii", "ansi_x3.4-1968") else None
+        super().__init__(
+            underneath.buffer,
+            encoding=encoding or underneath.encoding,
+            errors="backslashreplace",
+            line_buffering=underneath.isatty(),
+            write_through=True,
+        )
+        self.underneath = underneath
 
-    def write(self, data: Buffer, /) -> int:
-        if self._failed:
-            return memoryview(data).nbytes
-        try:
-            while (written := super().write(data)) is None:  # somebody made the pipe non-blocking
-                select.select([], [self], [])
-            return written
-        except OSError as error:
-            self._failed = True
-            raise OutputFailed(error.strerror or str(error), nobody_reads=error.errno == errno.EPIPE) from error
-
-
-class _Messages(io.FileIO):
-    def write(self, data: Buffer, /) -> int:
-        try:
-            written = super().write(data)
-        except OSError:
-            written = None
-        return memoryview(data).nbytes if written is None else written
+    def write(self, text: str) -> int:
+        super().write(visible(text))
+        return len(text)
 
 
-def stand_up() -> TextIO:
-    """Puts both streams in the place of Python's own; returns standard output, which has to be flushed at the end."""
-    _fill_gaps()
-    codecs.register_error(_ESCAPED, _escape)
-    sys.stdout = _text(_Output(_OUTPUT, "w", closefd=False), sys.stdout)
-    sys.stderr = _text(_Messages(_ERRORS, "w", closefd=False), sys.stderr)
-    return sys.stdout
-
-
-def _text(raw: io.FileIO, before: TextIO | None) -> TextIO:
-    encoding = before.encoding if before is not None else "utf-8"
-    by_line = raw.isatty() or raw.fileno() == _ERRORS
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, errors=_ESCAPED, line_buffering=by_line)
-
-
-def _fill_gaps() -> None:
-    """A closed standard stream would be the first file that is opened, and get what is printed."""
-    for number, flags in ((0, os.O_WRONLY), (_OUTPUT, os.O_RDONLY), (_ERRORS, os.O_WRONLY)):
-        try:
-            os.fstat(number)
-        except OSError:
-            # Opened the wrong way round on purpose: to use what was closed is an error still. Messages may go.
-            handle = os.open(os.devnull, flags)
-            if handle != number:
-                os.dup2(handle, number)
-                os.close(handle)
-
-
-def _escape(error: UnicodeError) -> tuple[str, int]:
-    r"""A letter that cannot be encoded -> `\uXXXX`, which in JSON means the very same letter."""
-    if not isinstance(error, UnicodeEncodeError):
-        raise error
-    letters = error.object[error.start : error.end]
-    units = letters.encode("utf-16-be", "surrogatepass")
-    words = (units[place : place + 2].hex() for place in range(0, len(units), 2))
-    return "".join(f"\\u{word}" for word in words), error.end
+def make_visible() -> None:
+    """Puts such streams in the place of the program's own, where these are real ones."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not isinstance(sys.stdout, VisibleStream):
+        sys.stdout = VisibleStream(sys.stdout)
+    if isinstance(sys.stderr, io.TextIOWrapper) and not isinstance(sys.stderr, VisibleStream):
+        sys.stderr = VisibleStream(sys.stderr)

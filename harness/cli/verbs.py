@@ -13,8 +13,9 @@ import click
 
 from harness import __version__
 from harness.cli import compare, controls, doctor, is_ignored, parse, report, results, run, series
+from harness.cli.outlets import stand_up
 from harness.cli.plainly import EXIT_CANNOT_TELL, EXIT_INTERRUPTED, EXIT_PIPE, EXIT_USER, explain, tell
-from harness.cli.streams import stand_up
+from harness.cli.streams import make_visible
 from harness.model.errors import OutputFailed
 from harness.proc import hurry
 
@@ -66,7 +67,8 @@ class Interruption:
 
 def call() -> None:
     """Does what the command line says, and ends the process with the status of that."""
-    streams = stand_up()
+    stand_up()
+    make_visible()
     # A polite end is like Ctrl-C: guests are ended, disk images removed.
     taken = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if not is_ignored(number)]
     handler = Interruption()
@@ -76,7 +78,7 @@ def call() -> None:
     for number in taken:  # all is said and done
         signal.signal(number, signal.SIG_IGN)
     try:
-        streams.flush()
+        sys.stdout.flush()
     except OutputFailed as error:
         status = _of_output(error, EXIT_CANNOT_TELL)
     if status == EXIT_PIPE:

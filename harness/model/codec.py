@@ -17,6 +17,7 @@ from cattrs.errors import BaseValidationError
 from harness.model.errors import StoreCorrupt, UserError
 from harness.model.swap import Swap
 from harness.model.units import format_size
+from harness.model.visible import visible_json
 
 T = TypeVar("T")
 
@@ -43,8 +44,8 @@ def to_plain(value: object) -> object:
 
 
 def to_json(value: object) -> str:
-    """A frozen dataclass -> indented JSON text, ending in a newline."""
-    return _converter.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    """A frozen dataclass -> indented JSON text, ending in a newline; what a terminal would obey is escaped."""
+    return visible_json(_converter.dumps(value, indent=1, ensure_ascii=False)) + "\n"
 
 
 def from_json(kind: type[T], text: str, where: str = "") -> T:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import IO, TypeVar
 
 from rich.console import Console
-from rich.markup import escape
 
 from harness.model.compare import Change, Comparison, EventChange, MetricChange, MetricComparison, Sample, Shift
 from harness.model.contrast import ComparedSide, CompareOutput
 from harness.model.known import KnownState, KnownUse
 from harness.model.outcome import Outcome, Standing
 from harness.reports.columns import columns
+from harness.reports.console import console_on, plain
 
 STYLE = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT_TELL: "bold yellow"}
 CALLED = (Shift.WORSE, Shift.BETTER, Shift.CHANGED)
@@ -25,16 +25,16 @@ _THOUSAND = 1000
 
 def print_compared(output: CompareOutput, file: IO[str], *, color: bool | None = None) -> None:
     """Writes the whole comparison."""
-    console = Console(file=file, force_terminal=color, highlight=False, soft_wrap=True)
+    console = console_on(file, color=color)
     for word, side in (("base", output.base), ("tip", output.tip)):
         for line in side_lines(word, side):
-            console.print(escape(line))
+            console.print(plain(line))
     for remark in output.remarks:
-        console.print(f"remark   {escape(remark)}")
+        console.print(f"remark   {plain(remark)}")
     print_changes(output.comparisons, output.event_changes, output.metric_changes, output.known, console)
     console.print()
     for reason in output.reasons[:_SHOWN]:
-        console.print(f"  {escape(reason)}")
+        console.print(f"  {plain(reason)}")
     console.print(f"verdict: [{STYLE[output.verdict]}]{output.verdict}[/]")
 
 
@@ -104,7 +104,7 @@ def _print_metrics(metrics: MetricComparison, console: Console) -> None:
     called = most_changed(one for one in metrics.changes if one.shift in CALLED)
     if not metrics.changes and not metrics.notes:
         return
-    console.print(f"\nfigures: {escape(metrics_sentence(metrics))}")
+    console.print(f"\nfigures: {plain(metrics_sentence(metrics))}")
     rows = [
         (
             str(one.shift),
@@ -120,7 +120,7 @@ def _print_metrics(metrics: MetricComparison, console: Console) -> None:
     head = ("change", "figure", "base: median [quartiles]", "tip: median [quartiles]", "by", "p", "machine")
     _print_table(head, rows, console)
     for note in metrics.notes:
-        console.print(f"  {escape(note)}")
+        console.print(f"  {plain(note)}")
 
 
 def print_known(known: Sequence[KnownUse], console: Console) -> None:
@@ -138,7 +138,7 @@ def print_known(known: Sequence[KnownUse], console: Console) -> None:
     _print_table(("state", "issue", "cases", "events", "expires", "owner", "reason"), rows, console)
     for one in known:
         if one.sentence:
-            console.print(f"  [yellow]{escape(one.sentence)}[/]")
+            console.print(f"  [yellow]{plain(one.sentence)}[/]")
 
 
 def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], console: Console) -> None:
@@ -148,7 +148,7 @@ def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], console
     kept = [place for place in range(len(head)) if any(row[place] for row in rows)]
     table = [[row[place] for place in kept] for row in (head, *rows[:_SHOWN])]
     for line in columns(table):
-        console.print(escape(line))
+        console.print(plain(line))
     if len(rows) > _SHOWN:
         console.print(f"and {len(rows) - _SHOWN} more, in the JSON and HTML forms")
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 from typing import IO
 
 from rich.console import Console
-from rich.markup import escape
 
 from harness.model.gate import Gate, GateCheck, Mark
 from harness.model.outcome import Standing
 from harness.reports.columns import columns
+from harness.reports.console import console_on, plain
 
 _STYLE = {Mark.OK: "green", Mark.WARN: "yellow", Mark.BAD: "bold red", Mark.NOT_RUN: "yellow"}
 _VERDICT = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT_TELL: "bold yellow"}
@@ -36,13 +36,13 @@ def gate_remarks(gate: Gate) -> list[str]:
 
 def print_gate(gate: Gate, file: IO[str], *, word: str = "verdict", color: bool | None = None) -> None:
     """Writes the matrix, what is behind each mark that is not ok, and the verdict after `word`."""
-    console = Console(file=file, force_terminal=color, highlight=False, soft_wrap=True)
-    console.print(f"series   {escape(gate.series)}")
-    console.print(f"base     {escape(gate.base)}")
+    console = console_on(file, color=color)
+    console.print(f"series   {plain(gate.series)}")
+    console.print(f"base     {plain(gate.base)}")
     for line in columns(gate_table(gate)):
-        console.print(escape(line))
+        console.print(plain(line))
     for line in gate_remarks(gate):
-        console.print(f"  [dim]{escape(line)}[/]")
+        console.print(f"  [dim]{plain(line)}[/]")
     for patch in gate.patches:
         for check in patch.checks:
             if check.mark is not Mark.OK:
@@ -51,13 +51,13 @@ def print_gate(gate: Gate, file: IO[str], *, word: str = "verdict", color: bool 
     if gate.first_bad:
         console.print(f"the first bad patch is {gate.first_bad}/{gate.patches[0].total}")
     for reason in gate.reasons if not gate.first_bad else ():
-        console.print(f"  {escape(reason)}")
+        console.print(f"  {plain(reason)}")
     console.print(f"{word}: [{_VERDICT[gate.verdict]}]{gate.verdict}[/]")
 
 
 def _print_check(where: str, check: GateCheck, console: Console) -> None:
-    console.print(f"  {where} {check.name} [{_STYLE[check.mark]}]{check.mark}[/]: {escape(check.message)}")
+    console.print(f"  {where} {plain(check.name)} [{_STYLE[check.mark]}]{check.mark}[/]: {plain(check.message)}")
     for line in check.details[:_SHOWN]:
-        console.print(f"      {escape(line)}")
+        console.print(f"      {plain(line)}")
     if len(check.details) > _SHOWN:
         console.print(f"      and {len(check.details) - _SHOWN} more")

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Report -> one HTML file that loads nothing and runs nothing. The only module that imports jinja2.
+"""Report -> one HTML file that loads nothing. The only module that imports jinja2.
 
-What a guest or a series wrote (names of cases, kernel messages, subjects) is escaped by the template engine; plots
-are images, in which a browser runs no script; a Content-Security-Policy forbids what is left.
+What a guest or a series wrote (names of cases, kernel messages, subjects) is escaped by the template engine. Cases
+and plots lie packed in the page and are unfolded when somebody opens them, by the one script that the page's own
+Content-Security-Policy lets run: it makes text of text, and images of plots, in which no browser runs a script. To
+read what failed needs no script.
 """
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import json
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +30,7 @@ from harness.model.known import KnownState
 from harness.model.outcome import Outcome, Standing
 from harness.model.result import Case, Event, Report, Run
 from harness.model.units import format_seconds
+from harness.model.visible import visible
 from harness.reports.changes import (
     CALLED,
     figure_name,
@@ -37,7 +43,6 @@ from harness.reports.changes import (
     worst_first,
 )
 from harness.reports.gate import gate_remarks, gate_table
-from harness.reports.junit import clean
 from harness.reports.text import left_out_words, machine_rows_words, origin_words, origins, reached_words
 
 _MOST_ROWS = 1000
@@ -48,6 +53,11 @@ _MOST_SENTENCES = 40
 _MOST_LINES = 200
 _BOX_WIDTH = 160
 _BOX_MARGIN = 4
+
+_COUNTS = "yes"
+# Unfolds what lies packed in the page. Words of others become text nodes and an image's address, never markup.
+_SCRIPT = (Path(__file__).parent / "templates" / "more.js").read_text(encoding="utf-8")
+_SCRIPT_HASH = f"sha256-{b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()}"
 
 _GOOD = (Standing.GOOD, Mark.OK, Outcome.PASS, Change.FIXED, Shift.BETTER)
 _BAD = (
@@ -76,21 +86,23 @@ class _Boot:
     run: Run
     words: str
     suites: tuple[_Suite, ...]
-    cases: tuple[Case, ...]
-    plot: str
+    cases: int
+    plot: bool
 
 
 @dataclass(frozen=True, slots=True)
 class _Said:
-    """An event, and how often it came."""
+    """An event, how often it came, and whether it counts."""
 
     event: Event
     times: int
     boots: int
+    counts: str
 
 
 def report_html(report: Report, directory: Path, plots: Mapping[str, str] | None = None) -> str:
     """The page. `plots`: the SVG of each run's telemetry, where there is one."""
+    boots, packed = _boots(report, plots or {})
     tips = [run for run in report.runs if run.leg is Leg.TIP] or list(report.runs)
     shown = sorted(tips, key=lambda run: run.verdict is Standing.GOOD)[:1]
     bad = [case for case in report.cases if case.outcome.finding or case.outcome is Outcome.INCOMPLETE]
@@ -103,8 +115,11 @@ def report_html(report: Report, directory: Path, plots: Mapping[str, str] | None
         again=[str(directory / run.directory / "reproduce.sh") for run in shown],
         table=machine_rows_words(report.machines) if report.machines else [],
         bad=bad,
-        said=_said(report.events),
-        boots=_boots(report, plots or {}),
+        said=_said(report),
+        boots=boots,
+        script=Markup(_SCRIPT) if packed else "",
+        script_hash=_SCRIPT_HASH,
+        packed=packed,
         outcomes=[str(one) for one in Outcome if any(case.outcome is one for case in report.cases)],
     )
 
@@ -158,10 +173,10 @@ def _environment() -> Environment:
 
 
 def _printable(value: object) -> object:
-    """Consoles carry what no HTML may: escape sequences, NUL. What the templates made themselves stays as it is."""
+    """Consoles carry what no page may: escape sequences, NUL, what turns a line round. The templates' own stays."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    return clean(value)
+    return visible(value)
 
 
 def _color(value: StrEnum) -> str:
@@ -170,29 +185,62 @@ def _color(value: StrEnum) -> str:
     return "good" if value in _GOOD else "bad" if value in _BAD else "doubt"
 
 
-def _said(events: Iterable[Event]) -> list[_Said]:
-    """Every fingerprint once, those that count first."""
-    by_print: dict[tuple[str, bool], list[Event]] = {}
-    for event in events:
-        by_print.setdefault((event.fingerprint, bool(event.expected)), []).append(event)
-    said = [_Said(same[0], len(same), len({event.run for event in same})) for same in by_print.values()]
-    return sorted(said, key=lambda one: (bool(one.event.expected or one.event.known), -one.boots))
+def _said(report: Report) -> list[_Said]:
+    """Every fingerprint once, those that count first: what made a case red, and not what was only noted."""
+    red = {
+        (case.run, event.fingerprint)
+        for case in report.cases
+        if case.outcome.finding or case.outcome is Outcome.INCOMPLETE
+        for event in case.events
+    }
+    by_print: dict[tuple[str, str], list[Event]] = {}
+    for event in report.events:
+        by_print.setdefault((event.fingerprint, _counts(event, red)), []).append(event)
+    said = [
+        _Said(same[0], len(same), len({event.run for event in same}), counts)
+        for (_, counts), same in by_print.items()
+    ]
+    return sorted(said, key=lambda one: (one.counts != _COUNTS, -one.boots))
 
 
-def _boots(report: Report, plots: Mapping[str, str]) -> list[_Boot]:
+def _counts(event: Event, red: set[tuple[str, str]]) -> str:
+    if event.expected:
+        return "no: expected"
+    if event.known:
+        return f"no: known issue {event.known}"
+    return _COUNTS if (event.run, event.fingerprint) in red else "no: a note"
+
+
+def _boots(report: Report, plots: Mapping[str, str]) -> tuple[list[_Boot], str]:
+    """The boots to be shown, and their cases and plots, packed."""
     cases: dict[str, list[Case]] = {}
     for case in report.cases:
         cases.setdefault(case.run, []).append(case)
     shown = sorted(report.runs, key=lambda run: run.verdict is Standing.GOOD)[:_MOST_BOOTS]
     left = _MOST_LISTED
-    found = []
+    found, more = [], []
     for run in shown if len(report.runs) > _MOST_BOOTS else report.runs:
         mine = cases.get(run.id, [])
         listed = mine if len(mine) <= left else []
         left -= len(listed)
-        plot = b64encode(plots[run.id].encode()).decode() if run.id in plots else ""
-        found.append(_Boot(run, reached_words(run), _suites(run, mine), tuple(listed), plot))
-    return found
+        more.append({"cases": [_row(case) for case in listed], "plot": plots.get(run.id, "")})
+        found.append(_Boot(run, reached_words(run), _suites(run, mine), len(listed), run.id in plots))
+    return found, _packed(more)
+
+
+def _row(case: Case) -> list[str]:
+    """A case as the page's script takes it: outcome, class of the outcome, name, time, message."""
+    seconds = "" if case.seconds is None else format_seconds(case.seconds)
+    words = (str(case.outcome), _color(case.outcome), f"{case.suite} {case.name}", seconds, case.message)
+    return [visible(word) for word in words]
+
+
+def _packed(more: Sequence[Mapping[str, object]]) -> str:
+    """gzip in base64: a plot is thirty times as large without. Empty where there is nothing to unfold."""
+    if not any(one["cases"] or one["plot"] for one in more):
+        return ""
+    text = json.dumps(more, ensure_ascii=True, separators=(",", ":"))
+    return b64encode(gzip.compress(text.encode("ascii"), mtime=0)).decode("ascii")
 
 
 def _suites(run: Run, cases: Sequence[Case]) -> tuple[_Suite, ...]:

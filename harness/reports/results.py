@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import IO
 
 from rich.console import Console
-from rich.markup import escape
 
 from harness.model.compare import Change, Leg
 from harness.model.outcome import Outcome, Standing
 from harness.model.results import CaseHistory, Count, KeptRun, Listing, PastCase, Pruning, Remains, RunDetail, State
 from harness.model.units import about_size, format_seconds
 from harness.reports.columns import columns
+from harness.reports.console import console_on, plain
 
 _SHOWN_BOOTS = 40
 _SHOWN_CHANGES = 40
@@ -61,11 +61,11 @@ def print_run(detail: RunDetail, file: IO[str]) -> None:
     console = _console(file)
     run = detail.run
     console.print(
-        f"run      {run.name}   started {run.started}" + (f"   plan {escape(run.plan)}" if run.plan else "")
+        f"run      {plain(run.name)}   started {run.started}" + (f"   plan {plain(run.plan)}" if run.plan else "")
     )
-    console.print(f"kernel   {escape(' -> '.join(reversed(run.kernels)))}")
+    console.print(f"kernel   {plain(' -> '.join(reversed(run.kernels)))}")
     if run.series:
-        console.print(f"series   {escape(', '.join(run.series))}")
+        console.print(f"series   {plain(', '.join(run.series))}")
     table = [["boot", "leg", "kernel", "machine", "suites", "seed", "cases", "bad", "time", "ending", "verdict"]]
     for boot in detail.boots[:_SHOWN_BOOTS]:
         words = (boot.name, str(boot.leg), boot.kernel, boot.machine, ", ".join(boot.suites), str(boot.seed))
@@ -81,13 +81,15 @@ def print_run(detail: RunDetail, file: IO[str]) -> None:
         _print_cases(detail.cases, console, with_run=False)
     if detail.against:
         _print_changes(detail, console)
-    console.print(f"\nverdict: {_standing(run)}   (`ttm-harness report {run.name}` has the reasons and the evidence)")
+    console.print(
+        f"\nverdict: {_standing(run)}   (`ttm-harness report {plain(run.name)}` has the reasons and the evidence)"
+    )
 
 
 def _print_changes(detail: RunDetail, console: Console) -> None:
     changed = [one for one in detail.comparisons if one.change is not Change.SAME]
     same = len(detail.comparisons) - len(changed)
-    console.print(f"\nagainst {detail.against}: {same} cases the same, {len(changed)} not")
+    console.print(f"\nagainst {plain(detail.against)}: {same} cases the same, {len(changed)} not")
     table = [["change", "case", "before", "now", "good", "machine"]]
     for one in changed[:_SHOWN_CHANGES]:
         sides = (", ".join(sorted({str(outcome) for outcome in side})) or "-" for side in (one.base, one.tip))
@@ -139,7 +141,7 @@ def print_pruning(pruning: Pruning, file: IO[str]) -> None:
     if len(pruning.removals) > _SHOWN_REMOVALS:
         console.print(f"and {len(pruning.removals) - _SHOWN_REMOVALS} more (--json has all)")
     for kept in pruning.kept:
-        console.print(f"{kept.name} is kept: {kept.why}")
+        console.print(f"{plain(kept.name)} is kept: {plain(kept.why)}")
     console.print(_sum(pruning))
 
 
@@ -167,11 +169,11 @@ _STYLE |= {str(one): "red" for one in Outcome if one.finding}
 
 
 def _console(file: IO[str]) -> Console:
-    return Console(file=file, highlight=False, soft_wrap=True)
+    return console_on(file)
 
 
 def _print_columns(table: list[list[str]], right: set[int], console: Console) -> None:
     head, *lines = columns(table, right)
-    console.print(escape(head), style="bold")
+    console.print(plain(head), style="bold")
     for row, line in zip(table[1:], lines, strict=True):
-        console.print(escape(line), style=next((_STYLE[word] for word in reversed(row) if word in _STYLE), None))
+        console.print(plain(line), style=next((_STYLE[word] for word in reversed(row) if word in _STYLE), None))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import IO
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from harness.model.compare import Cost, Leg, MachineRow
@@ -20,6 +19,7 @@ from harness.model.swap import SwapKind
 from harness.model.units import MIB, format_seconds, format_size
 from harness.reports.changes import STYLE, print_changes, print_known
 from harness.reports.columns import columns
+from harness.reports.console import console_on, plain
 from harness.reports.gate import print_gate
 
 _SHOWN_PER_RUN = 12
@@ -32,11 +32,11 @@ _SHOWN_REASONS = 30
 
 def print_report(report: Report, directory: Path, file: IO[str], *, color: bool | None = None) -> None:
     """Writes the report; plain when `file` is not a terminal, unless `color` says otherwise."""
-    console = Console(file=file, force_terminal=color, highlight=False, soft_wrap=True)
+    console = console_on(file, color=color)
     for word, where in origins(report):
         _print_provenance(word, where, console)
     for line in left_out_words(report.left_out):
-        console.print(escape(line))
+        console.print(plain(line))
     for gate in report.gates:
         print_gate(gate, file, word="the gate", color=color)
         console.print()
@@ -52,12 +52,12 @@ def print_report(report: Report, directory: Path, file: IO[str], *, color: bool 
     if report.machines:
         console.print()
         for line in machine_table(report.machines):
-            console.print(escape(line), soft_wrap=True)
+            console.print(plain(line), soft_wrap=True)
     console.print()
     for reason in report.reasons[:_SHOWN_REASONS]:
-        console.print(f"  {escape(reason)}")
+        console.print(f"  {plain(reason)}")
     style = STYLE[report.verdict]
-    console.print(f"verdict: [{style}]{report.verdict}[/]   [dim]{escape(str(directory))}[/]")
+    console.print(f"verdict: [{style}]{report.verdict}[/]   [dim]{plain(directory)}[/]")
 
 
 def left_out_words(left_out: Iterable[LeftOut]) -> list[str]:
@@ -127,8 +127,8 @@ def _cost_words(cost: Cost | None) -> list[str]:
 
 def _print_provenance(word: str, where: Provenance, console: Console) -> None:
     warnings = f", {where.build_warnings} warnings" if where.build_warnings else ""
-    console.print(f"{word:<8} {escape(where.tree_version)}  ({escape(origin_words(where))})")
-    console.print(f"build    {where.build_id[:12]}  {where.profile}, {escape(where.compiler)}{warnings}")
+    console.print(f"{word:<8} {plain(where.tree_version)}  ({plain(origin_words(where))})")
+    console.print(f"build    {plain(where.build_id[:12])}  {plain(where.profile)}, {plain(where.compiler)}{warnings}")
 
 
 def origin_words(where: Provenance) -> str:
@@ -139,11 +139,11 @@ def origin_words(where: Provenance) -> str:
 def _print_run(run: Run, report: Report, directory: Path, console: Console) -> None:
     cases = [case for case in report.cases if case.run == run.id]
     told = (*([str(run.leg)] if report.base is not None else []), *([run.group] if run.group else []))
-    words = f"[bold]{escape(', '.join(told))}[/]: " if told else ""
-    kept = f"   [dim]kept from {run.kept_from}[/]" if run.kept_from else ""
-    console.print(f"guest    {words}{reached_words(run)}, seed {run.cell.seed}{kept}")
+    words = f"[bold]{plain(', '.join(told))}[/]: " if told else ""
+    kept = f"   [dim]kept from {plain(run.kept_from)}[/]" if run.kept_from else ""
+    console.print(f"guest    {words}{plain(reached_words(run))}, seed {run.cell.seed}{kept}")
     if run.ending is not Ending.FINISHED:
-        console.print(f"ending   [bold red]{run.ending}[/] in {escape(run.phase)}")
+        console.print(f"ending   [bold red]{run.ending}[/] in {plain(run.phase)}")
     table = Table(box=None, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     table.add_column("suite")
     for word in ("executed", "pass", "not run", "skip", "bad"):
@@ -153,9 +153,9 @@ def _print_run(run: Run, report: Report, directory: Path, console: Console) -> N
         table.add_row(*_row(suite, [case for case in cases if case.suite == suite], run))
     console.print(table)
     for problem in run.problems:
-        console.print(f"  [yellow]{escape(problem)}[/]")
+        console.print(f"  [yellow]{plain(problem)}[/]")
     for difference in run.differences:
-        console.print(f"  [yellow]asked is not got: {escape(str(difference))}[/]")
+        console.print(f"  [yellow]asked is not got: {plain(difference)}[/]")
     shown = [case for case in cases if case.outcome.finding or case.outcome is Outcome.INCOMPLETE]
     shown += [case for case in cases if case.outcome is Outcome.NOT_RUN]
     for case in shown[:_SHOWN_PER_RUN]:
@@ -163,8 +163,8 @@ def _print_run(run: Run, report: Report, directory: Path, console: Console) -> N
     if len(shown) > _SHOWN_PER_RUN:
         console.print(f"  and {len(shown) - _SHOWN_PER_RUN} more in report.json")
     if run.verdict is not Standing.GOOD:
-        console.print(f"  console  {escape(str(directory / run.directory / 'console.log'))}")
-        console.print(f"  replay   {escape(str(directory / run.directory / 'reproduce.sh'))}")
+        console.print(f"  console  {plain(directory / run.directory / 'console.log')}")
+        console.print(f"  replay   {plain(directory / run.directory / 'reproduce.sh')}")
 
 
 def reached_words(run: Run) -> str:
@@ -222,7 +222,7 @@ def _row(suite: str, cases: list[Case], run: Run) -> tuple[str, ...]:
     outcomes = [case.outcome for case in cases]
     bad = sum(outcome.finding or outcome is Outcome.INCOMPLETE for outcome in outcomes)
     return (
-        suite,
+        plain(suite),
         str(sum(outcome.executed for outcome in outcomes)),
         f"[green]{outcomes.count(Outcome.PASS) + outcomes.count(Outcome.XFAIL)}[/]",
         _colored(outcomes.count(Outcome.NOT_RUN), "yellow"),
@@ -239,11 +239,11 @@ def _colored(count: int, style: str) -> str:
 def _print_case(case: Case, console: Console) -> None:
     style = "red" if case.outcome.finding else "yellow"
     where = f"  (console.log:{case.span.first})" if case.span is not None else ""
-    console.print(f"  [{style}]{case.outcome}[/] {escape(case.suite)} {escape(case.name)}{where}")
+    console.print(f"  [{style}]{case.outcome}[/] {plain(case.suite)} {plain(case.name)}{where}")
     if case.message:
-        console.print(f"      {escape(case.message)}")
+        console.print(f"      {plain(case.message)}")
     for event in case.events:
         if event.title not in case.message:
-            console.print(f"      {escape(event.title)}")
+            console.print(f"      {plain(event.title)}")
         for line in event.lines[:_EXCERPT_LINES]:
-            console.print(f"      [dim]{escape(line)}[/]")
+            console.print(f"      [dim]{plain(line)}[/]")

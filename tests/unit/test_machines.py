@@ -218,7 +218,7 @@ def test_json_and_junit_carry_it() -> None:
     jsonschema.validate(json.loads(to_json(report)), SCHEMA)
     assert from_json(Report, to_json(report)) == report
     root = ElementTree.fromstring(to_junit(report))
-    suite = next(suite for suite in root.iter("testsuite") if suite.get("name") == "pressure")
+    suite = next(suite for suite in root.iter("testsuite") if suite.get("name") == f"pressure [{SMALL}]")
     properties = {one.get("name"): one.get("value") for one in suite.iter("property")}
     assert properties["group"] == SMALL
     assert properties["base.oom"] == "1 in pressure.hog"
