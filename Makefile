@@ -6,13 +6,14 @@ PYTEST = .venv/bin/python -m pytest
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: run test unit bench controls clean help
+.PHONY: run test unit bench soak controls clean help
 
 help:
 	@echo 'make run     set up, build the newest kernel, boot it small, judge it (ARGS="--ram 128M …")'
 	@echo 'make test    set up, run all tests: unit, functional (a tiny kernel), kernel (a real one)'
 	@echo 'make unit    only the tests that need no kernel'
 	@echo 'make bench   measure'
+	@echo 'make soak    attack the store, the streams and running commands for hours (ARGS="--kills 1000 …")'
 	@echo 'make controls  put every deliberate bug into TTM and see which the pressure suite notices'
 	@echo 'make clean   remove the virtual environment; the store stays'
 
@@ -31,6 +32,10 @@ unit:
 bench:
 	@.ci/setup test
 	@$(PYTEST) tests/bench -m bench -s $(PYTEST_ARGS)
+
+soak:
+	@.ci/setup test
+	@.venv/bin/python -m tests.attack $(ARGS)
 
 controls:
 	@.ci/setup

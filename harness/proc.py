@@ -27,6 +27,7 @@ from harness.model.errors import CommandFailed, DeadlineExceeded, UserError
 
 TAIL_LINES = 40
 _GRACE_SECONDS = 5.0
+_TETHER_SECONDS = 30.0  # a tether has a grace of its own, and what it holds would be loose without it
 _FIRST_TO_DIE = 1000  # oom_score_adj, the highest there is
 _PLACES = ("TMPDIR", "XDG_RUNTIME_DIR")
 # What downloads go by. A build is given none of it: it has no network, and a proxy's name may hold a password.
@@ -74,8 +75,11 @@ def find_tool(name: str) -> Path | None:
     """Where the search path of every child has the tool; None when nowhere."""
     for directory in search_path():
         candidate = Path(directory) / name
-        if candidate.is_file() and os.access(candidate, os.X_OK):
-            return candidate
+        try:
+            if candidate.is_file() and os.access(candidate, os.X_OK):
+                return candidate
+        except OSError:
+            continue  # a directory of somebody else's, as after `su` without `-`
     return None
 
 
@@ -99,12 +103,23 @@ def clean_environment(extra: Mapping[str, str] | None = None, *, contained: bool
     return {**kept, **own, **(extra or {})}
 
 
+# What `spawn` has started and not yet ended; without a lock, because a signal's handler reads it.
+_running: dict[int, Process] = {}
+
+
+def hurry() -> None:
+    """Kills all that runs, at once and without a grace. It is still for those who started it to see that it ended."""
+    for process in list(_running.values()):
+        process.kill()
+
+
 class Process:
     """A running command. Made by `spawn`; `wait` gives its status, `end` ends its whole group."""
 
     def __init__(self, popen: subprocess.Popen[bytes], argv: tuple[str, ...], tether: int | None) -> None:
         self._popen = popen
-        self._tether = tether
+        self._leash = tether
+        self._held = tether is not None
         self.argv = argv
 
     @property
@@ -132,16 +147,22 @@ class Process:
 
     def end(self) -> int:
         """TERM, a grace, KILL, to the whole group, also where its leader is gone; waits. Safe to call again."""
-        if self._tether is not None:
-            os.close(self._tether)
-            self._tether = None
+        if self._leash is not None and self._held:
+            os.close(self._leash)
+            self._held = False
+        grace = _GRACE_SECONDS if self._leash is None else _TETHER_SECONDS
         for number in (signal.SIGTERM, signal.SIGKILL):
             if not self._signal_group(number):
                 break
-            limit = time.monotonic() + _GRACE_SECONDS
+            limit = time.monotonic() + grace
             while time.monotonic() < limit and self._group_lives():
                 time.sleep(0.01)
         return self._popen.wait()
+
+    def kill(self) -> None:
+        """KILL to the whole group, by the tether where there is one; waits for nothing."""
+        if self._popen.returncode is None:
+            self._signal_group(signal.SIGKILL if self._leash is None else signal.SIGUSR1)
 
     def _group_lives(self) -> bool:
         self._popen.poll()  # reaps the leader, which would else keep the group
@@ -204,9 +225,11 @@ def spawn(
             os.close(read_end)
     process = Process(popen, argv, write_end)
     try:
+        _running[id(process)] = process
         yield process
     finally:
         process.end()
+        _running.pop(id(process), None)
         for stream in (popen.stdout, popen.stderr):
             if stream is not None:
                 stream.close()

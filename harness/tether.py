@@ -3,9 +3,10 @@
 
 Standard library only, because it starts in an isolated interpreter. FD is the read end of a pipe whose other end
 only the harness holds: end of file means that the harness is gone, by kill -9 too. Then, or on SIGTERM, or when the
-command ends by itself, what is left of the command's process group is terminated and, after a grace, killed. Ends
-with the command's status; a command ended by signal N gives 128 + N, as shells do. SCORE is the least oom_score_adj
-that the command gets: the harness may be kept from the host's OOM killer, what it starts must not be.
+command ends by itself, what is left of the command's process group is terminated and, after a grace, killed; on
+SIGUSR1 without the grace. Ends with the command's status; a command ended by signal N gives 128 + N, as shells do.
+SCORE is the least oom_score_adj that the command gets: the harness may be kept from the host's OOM killer, what it
+starts must not be.
 """
 
 import os
@@ -22,18 +23,20 @@ def main(argv: list[str]) -> int:
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
-    ending = False
+    ending = hurried = False
 
-    def on_term(*_: object) -> None:
-        nonlocal ending
-        ending = True
+    def on_term(number: int, _: object) -> None:
+        nonlocal ending, hurried
+        ending, hurried = True, hurried or number == signal.SIGUSR1
 
     signal.signal(signal.SIGTERM, on_term)
+    signal.signal(signal.SIGUSR1, on_term)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the harness's to handle
     signal.signal(signal.SIGCHLD, lambda *_: None)
     child = os.fork()
     if child == 0:
         become(argv[2:], leash, int(argv[1]))
+    lead(child)
     status = None
     while status is None and not ending:
         status = reap(child)
@@ -47,7 +50,7 @@ def main(argv: list[str]) -> int:
         if not signal_group(child, number):
             break
         limit = time.monotonic() + GRACE_SECONDS
-        while time.monotonic() < limit and signal_group(child, 0):
+        while time.monotonic() < limit and not hurried and signal_group(child, 0):
             status = reap(child) if status is None else status
             time.sleep(0.01)
     if status is None:
@@ -57,16 +60,25 @@ def main(argv: list[str]) -> int:
 
 def become(words: list[str], leash: int, score: int) -> None:
     """The child: leads a group of its own, so that all of it can be signalled and waited for."""
-    os.setpgid(0, 0)
+    lead(0)
     stand_in_line(score)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # An interpreter ignores the last two, and its children would, too: `yes | head` must end quietly.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
     os.close(leash)
     try:
         os.execvp(words[0], words)
     except OSError as error:
         os.write(2, f"{words[0]}: {error.strerror}\n".encode())
         os._exit(127)
+
+
+def lead(process: int) -> None:
+    """Makes the process the leader of a group. Parent and child do it both: neither may count on the other's turn."""
+    try:
+        os.setpgid(process, process)
+    except OSError:
+        pass  # it is done, and the command runs already
 
 
 def stand_in_line(score: int) -> None:

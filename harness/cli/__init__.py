@@ -3,103 +3,32 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import sys
-import traceback
-from collections.abc import Callable
-from functools import wraps
-from typing import ParamSpec
+from types import FrameType
 
-import click
-
-from harness import __version__
-from harness.cli.streams import make_visible
-from harness.model.errors import FindingError, HarnessError, UserError
-from harness.store.files import explain_os_error
-
-P = ParamSpec("P")
-
-EXIT_FINDING = 1
-EXIT_USER = 2
-EXIT_CANNOT_TELL = 3
-EXIT_INTERRUPTED = 130
-
-
-def exit_status_of(error: HarnessError) -> int:
-    """A user's mistake is 2. A source that does not build says nothing about a series without its base: 3."""
-    return EXIT_USER if isinstance(error, UserError) else EXIT_CANNOT_TELL
-
-
-def explain(error: HarnessError) -> str:
-    """The error as it is shown: the sentence, the cure, the log."""
-    # What it quotes may have several lines; none of them may look like one of ours.
-    message = error.message.replace("\n", "\n    ")
-    lines = [f"ttm-harness: {message}"]
-    if error.hint:
-        lines.append(f"  cure: {error.hint}")
-    if error.log is not None:
-        lines.append(f"  log: {error.log}")
-    lines += [f"  note: {note}" for note in getattr(error, "__notes__", ())]
-    return "\n".join(lines)
-
-
-def speaks_plainly(command: Callable[P, None]) -> Callable[P, None]:
-    """Turns what a verb raises into a sentence on standard error and the promised exit status."""
-
-    @wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except HarnessError as error:
-            click.echo(explain(error), err=True)
-            if isinstance(error, FindingError):
-                click.echo("  nothing can be said without a kernel that was built: cannot tell", err=True)
-            sys.exit(exit_status_of(error))
-        except KeyboardInterrupt:
-            click.echo("ttm-harness: interrupted; guests were ended, finished builds are kept", err=True)
-            sys.exit(EXIT_INTERRUPTED)
-        except BrokenPipeError:
-            sys.stderr.close()
-            sys.exit(EXIT_CANNOT_TELL)
-        except OSError as error:
-            click.echo(explain(explain_os_error(error, str(error.filename or "the host"))), err=True)
-            sys.exit(EXIT_CANNOT_TELL)
-        except Exception as error:  # the one place: a bug of the harness must not look like a verdict
-            traceback.print_exc()
-            click.echo(f"ttm-harness: a bug of the harness itself, please report it: {error!r}", err=True)
-            sys.exit(EXIT_CANNOT_TELL)
-
-    return wrapped
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="ttm-harness")
-def cli() -> None:
-    """Does this kernel patch series survive memory pressure?
-
-    \b
-    Exit status: 0 all that was required ran and is good; 1 a finding; 2 a mistake in the input;
-    3 could not tell; 130 interrupted. Results go to standard output, progress to standard error.
-    """
+_INTERRUPTED = 130
 
 
 def main() -> None:
-    """The entry point; the verbs are imported here so that each stays small."""
-    make_visible()
-    from harness.cli import compare, controls, doctor, parse, report, results, run, series
+    """The entry point. Nothing that takes its time is imported before Ctrl-C has an answer."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if not is_ignored(number):
+            signal.signal(number, _leave)
+    from harness.cli.verbs import call
 
-    for command in (
-        run.run,
-        compare.compare,
-        doctor.doctor,
-        parse.parse,
-        report.report,
-        results.results,
-        series.series,
-        controls.controls,
-    ):
-        cli.add_command(command)
-    # A polite end is like Ctrl-C: guests are ended, disk images removed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
-    cli(prog_name="ttm-harness")
+    call()
+
+
+def is_ignored(number: signal.Signals) -> bool:
+    """Whether the signal is to stay ignored: nohup's SIGHUP, SIGINT of what a script has put in the background."""
+    return number is not signal.SIGTERM and signal.getsignal(number) is signal.SIG_IGN
+
+
+def _leave(*_: int | FrameType | None) -> None:
+    """While modules are imported nothing has begun that had to be ended."""
+    try:
+        os.write(2, b"ttm-harness: interrupted before it began\n")
+    except OSError:
+        pass  # nobody listens
+    os._exit(_INTERRUPTED)

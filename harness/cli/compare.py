@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from harness.cli import speaks_plainly
+from harness.cli.plainly import speaks_plainly
 from harness.flow.compare import TRAITS, Wish, compare_runs
 from harness.flow.knownfile import read_known
 from harness.model.codec import to_json
@@ -46,7 +46,7 @@ def compare(base: str, tip: str, form: str, known: tuple[str, ...], metrics: tup
     Exit status: 0 B is in nothing worse; 1 a regression; 3 cannot tell.
     """
     wish = Wish(_traits(across), metrics, read_known(known))
-    output = compare_runs(base, tip, wish, Layout.from_environment())
+    output = compare_runs(base, tip, wish, Layout.to_read())
     if form == "json":
         click.echo(to_json(output), nl=False)
     elif form == "html":

@@ -11,8 +11,8 @@ from dataclasses import replace
 import click
 
 from harness.checkout import data_directory
-from harness.cli import speaks_plainly
 from harness.cli.containment import UNTRUSTED, look_at_containment
+from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.flow.boots import Bench
 from harness.flow.controls import FOLDERS, Noticed, Tried, read_controls, try_controls

@@ -11,7 +11,7 @@ from dataclasses import asdict
 import click
 from rich.table import Table
 
-from harness.cli import EXIT_CANNOT_TELL, speaks_plainly
+from harness.cli.plainly import EXIT_CANNOT_TELL, speaks_plainly
 from harness.flow.doctor import CONTAINMENT, Finding, Status, examine, family_of_host, fix, install_command
 from harness.reports.console import console_on, plain
 from harness.store.layout import Layout

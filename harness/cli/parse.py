@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli import speaks_plainly
+from harness.cli.plainly import speaks_plainly
 from harness.evidence.oom_class import HOGS, judge_oom
 from harness.evidence.parse import ParseResult, parse_ktap_text
 from harness.evidence.splats import Severity, severity
@@ -22,6 +23,7 @@ from harness.model.oom import Oom, OomClass
 from harness.model.outcome import Outcome, Standing
 from harness.model.result import PARSE_SCHEMA, Event, ParseOutput
 from harness.model.units import parse_size
+from harness.store.files import open_regular
 from harness.store.layout import Layout
 
 _CHUNK = 1 << 20
@@ -147,7 +149,7 @@ def _chunks(name: str) -> Iterator[bytes]:
             while chunk := sys.stdin.buffer.read(_CHUNK):
                 yield chunk
             return
-        with Path(name).open("rb") as file:
+        with os.fdopen(open_regular(Path(name)), "rb") as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
     except OSError as error:
@@ -180,7 +182,8 @@ def _read(name: str) -> bytes:
     if name == "-":
         return sys.stdin.buffer.read()
     try:
-        return Path(name).read_bytes()
+        with os.fdopen(open_regular(Path(name)), "rb") as file:
+            return file.read()
     except OSError as error:
         raise UserError(f"{name} cannot be read: {error.strerror}") from error
 

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from harness.cli import speaks_plainly
+from harness.cli.plainly import speaks_plainly
 from harness.flow.kept import read_plots, read_report
 from harness.model.codec import to_json
 from harness.store.layout import Layout
@@ -20,7 +20,7 @@ from harness.store.runs import find_run
 @speaks_plainly
 def report(run: str, form: str) -> None:
     """The report of a kept RUN (its directory, its name, the end of its name, or `latest`)."""
-    directory = find_run(Layout.from_environment(), run)
+    directory = find_run(Layout.to_read(), run)
     kept = read_report(directory)
     if form == "json":
         click.echo(to_json(kept), nl=False)

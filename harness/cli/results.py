@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli import speaks_plainly
+from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.model.codec import to_json
 from harness.model.errors import UserError
@@ -78,6 +78,7 @@ def list_(
     as_json: bool,
 ) -> None:
     """The runs, the newest first, and how each ended."""
+    _refuse_bytes(kernel, series, suite, case, machine)
     wanted = Wanted(
         kernel=kernel,
         suite=suite,
@@ -126,6 +127,7 @@ def show(
     as_json: bool,
 ) -> None:
     """A RUN (its name, the beginning or end of it, or `latest`), or what became of a CASE (a name or a glob)."""
+    _refuse_bytes(what, against, kernel, series, suite, machine)
     found = _results(db)
     detail = found.run(what, limit, against)
     if detail is not None:
@@ -153,7 +155,12 @@ def show(
 @click.option("--older-than", default="", metavar="AGE", help="Runs that began so long ago: 12h, 30d, 8w.")
 @click.option("--keep", type=click.IntRange(0), help="All runs but the newest N.")
 @click.option("--max-size", default="", metavar="SIZE", help="The oldest runs, until the others take no more: 20G.")
-@click.option("--unused", default="", metavar="AGE", help="Builds and objects not used for so long; 1d or more.")
+@click.option(
+    "--unused",
+    default="",
+    metavar="AGE",
+    help="What was not used for so long, runs apart: builds, sources, …; 1d or more.",
+)
 @click.option("--yes", is_flag=True, help="Remove them; without it they are only named.")
 @_JSON
 @speaks_plainly
@@ -178,7 +185,8 @@ def prune(older_than: str, keep: int | None, max_size: str, unused: str, yes: bo
         )
     if limits.unused is not None and limits.unused < timedelta(days=1):
         raise UserError("a build of today may be in use", hint="--unused takes a day (1d) or more")
-    found = (remove if yes else survey)(Layout.from_environment(), limits, datetime.now(UTC))
+    layout = Layout.from_environment() if yes else Layout.to_read()
+    found = (remove if yes else survey)(layout, limits, datetime.now(UTC))
     if as_json:
         click.echo(to_json(found), nl=False)
     else:
@@ -241,7 +249,7 @@ def index(rebuild: bool, db: str | None, as_json: bool) -> None:
 def _results(db: str | None) -> Results:
     from harness.flow.results import Results
 
-    return Results(Layout.from_environment(), TerminalProgress(), db)
+    return Results(Layout.to_read(), TerminalProgress(), db)
 
 
 def _tell_skipped(skipped: tuple[Skipped, ...]) -> None:
@@ -250,6 +258,15 @@ def _tell_skipped(skipped: tuple[Skipped, ...]) -> None:
         names = [one.name for one in skipped if one.why == why]
         more = f" and {len(names) - _SHOWN_SKIPPED} more" if len(names) > _SHOWN_SKIPPED else ""
         click.echo(f"skipped {', '.join(names[:_SHOWN_SKIPPED])}{more}: {why}", err=True)
+
+
+def _refuse_bytes(*texts: str) -> None:
+    """No name in the index has bytes in it that are no text, and no database can be asked for them."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"{text!r} is not UTF-8 text, and so the name of nothing here") from None
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -267,5 +284,8 @@ def _moment(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        return datetime.now(UTC) - timedelta(seconds=parse_age(text, "--since"))
+        try:
+            return datetime.now(UTC) - timedelta(seconds=parse_age(text, "--since"))
+        except OverflowError:
+            raise UserError(f"--since {text!r} is before any date", hint="12h, 30d, 8w") from None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

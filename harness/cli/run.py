@@ -11,10 +11,10 @@ from typing import TypeVar
 
 import click
 
-from harness.cli import speaks_plainly
 from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.listing import list_json, print_list
 from harness.cli.machine_axes import machine_axes
+from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.cli.series import TREE_OPTION
 from harness.flow.candidates import each_patch
@@ -35,6 +35,7 @@ from harness.model.words import parse_globs, parse_knobs
 from harness.store.layout import Layout
 
 _MANY_BOOTS = 500
+_MOST_BOOTS = 20_000
 
 
 @click.command()
@@ -44,7 +45,11 @@ _MANY_BOOTS = 500
     "--series",
     help="Patches on top, with the source as base: mbox:FILE, dir:PATH, git:DIR@A..B, lore:MSGID, NAME@vN, …",
 )
-@click.option("--mirror", type=click.Path(path_type=Path), help="A directory of mboxes to ask instead of lore.")
+@click.option(
+    "--mirror",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="A directory of mboxes to ask instead of lore.",
+)
 @TREE_OPTION
 @click.option("--base", help="A source to compare with: both are run, in turn, and what changed is judged.")
 @click.option("--profile", help="A profile of kernel-configs/profiles.toml.  [default: lean]")
@@ -118,7 +123,7 @@ def run(
         base=_one(base, SourceSpec.parse),
         series=_one(series, lambda text: Maybe(SeriesSpec.parse(text))),
         profile=_one(profile, ProfileName),
-        suites=tuple(SuiteName(name.strip()) for name in (suites or "").split(",") if name.strip()),
+        suites=_suites(suites),
         cases=tuple(Glob(text) for text in parse_globs(cases.split(","))),
         seeds=() if seed is None else (seed,),
         repeat=() if repeat is None else (repeat,),
@@ -142,6 +147,7 @@ def run(
             requests = requests_of(load_plan(plan), said, extras) if plan else plain_request(said, extras)
             if every:
                 requests = each_patch(requests, layout, progress)
+            _refuse_too_many(requests)
             if list_only:
                 foreseen = foresee(with_seeds(requests), layout, progress, manner.fresh, parallel)
                 progress.close()
@@ -163,6 +169,14 @@ def run(
     sys.exit(report.verdict.exit_status)
 
 
+def _suites(text: str | None) -> tuple[SuiteName, ...]:
+    """Who names no suite means the usual ones; who names nothing does not."""
+    names = tuple(SuiteName(name.strip()) for name in (text or "").split(",") if name.strip())
+    if text is not None and not names:
+        raise UserError(f"--suite {text!r}: no suite is named", hint="leave --suite out for the usual ones")
+    return names
+
+
 _T = TypeVar("_T")
 
 
@@ -175,6 +189,15 @@ def _only_resume(plan: str, said: Axes, more: bool) -> None:
         raise UserError(
             "--resume goes on with a run as it was asked for; it takes no plan and no other choice",
             hint="a run by its name: --resume=RUN",
+        )
+
+
+def _refuse_too_many(requests: Sequence[Request]) -> None:
+    boots = count_boots(requests)
+    if boots > _MOST_BOOTS:
+        raise UserError(
+            f"this comes to {boots} boots, and {_MOST_BOOTS} are the most",
+            hint="a smaller --repeat, or several plans",
         )
 
 

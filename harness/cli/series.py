@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from harness.cli import EXIT_FINDING, speaks_plainly
 from harness.cli.containment import UNTRUSTED, look_at_containment
+from harness.cli.plainly import EXIT_FINDING, speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.flow.gate import GateRequest, gate
 from harness.flow.prepare import DEFAULT_PROFILE

@@ -72,13 +72,13 @@ class Foreseen:
 def foresee(
     requests: Sequence[Request], layout: Layout, progress: Progress, fresh: bool, parallel: int | None
 ) -> Foreseen:
-    """Fetches sources where it must (an id hashes what is in them), but builds nothing and boots nothing."""
+    """Unpacks sources where it must (an id hashes what is in them), but fetches, builds and boots nothing."""
     check_machines(requests)
     compiler = compiler_version(Deadline(_TOOL_SECONDS))
     ahead, kernels = [], {}
     left_out: list[LeftOut] = []
     for place, (request, suites) in enumerate(kernels_wanted(requests).items()):
-        tree, profile = tree_of(request, layout, progress), profile_of(request)
+        tree, profile = tree_of(request, layout, progress, fetches=False), profile_of(request)
         identity = build_id(tree, profile, compiler)
         settled = accel.foreseen(request.machine.accel, layout)
         built = find(tree, profile, layout, Deadline(_TOOL_SECONDS)) is not None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime
@@ -17,8 +16,10 @@ from pathlib import Path
 import cattrs
 
 from harness.checkout import data_directory
+from harness.model.codec import from_toml
 from harness.model.errors import UserError
 from harness.model.known import KnownIssue, KnownIssues
+from harness.store.files import read_regular
 from harness.suites.registry import suite_named
 
 SHIPPED = "shipped"
@@ -52,11 +53,7 @@ def read_known(names: Sequence[str], day: date | None = None) -> KnownIssues:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
-        if len(data) > _LARGEST:
-            raise UserError(f"{path} is larger than {_LARGEST >> 20} MiB, which no list of known issues is")
-        return data.decode("utf-8")
+        return read_regular(path, _LARGEST).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"the known issues {path} cannot be read: {error}",
@@ -66,10 +63,7 @@ def _text(path: Path) -> str:
 
 def parse_known(text: str, name: str) -> tuple[KnownIssue, ...]:
     """`name` is the file, for the sentences. UserError has one line for every mistake."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{name} is not TOML: {error}") from error
+    table = from_toml(text, name)
     troubles = [f"{key}: no such table; {_nearest(key, ('issue',))}" for key in table if key != "issue"]
     entries = table.get("issue", [])
     issues = []

@@ -34,6 +34,7 @@ from harness.model.machine import Difference
 from harness.model.outcome import Ending
 from harness.model.result import Case, Event, Metric, Span
 from harness.model.suite import Suite
+from harness.model.units import about_size
 from harness.reports.plot import plot_svg
 from harness.store.files import write_atomically
 
@@ -253,6 +254,8 @@ def _problems(result: Boot, suites: Sequence[Suite], lines: Sequence[Line]) -> l
     problems = []
     if result.garbage:
         problems.append(f"the control channel carried broken frames, the first {result.garbage[0]!r}")
+    if result.left_out:
+        problems.append(f"the console was too long to be kept: {about_size(result.left_out)} are left out of it")
     if result.ready_after is None:
         last = next((line.text for line in reversed(lines) if line.text.strip()), "nothing")
         told = result.launcher.strip().splitlines()

@@ -7,7 +7,6 @@ Every mistake becomes one sentence with the file, the key and what may stand the
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import get_args, get_origin
@@ -18,6 +17,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from harness.checkout import data_directory
 from harness.kernel.fragments import read_profile
+from harness.model.codec import from_toml
 from harness.model.errors import UserError
 from harness.model.machine import Accel, Swap
 from harness.model.series import SeriesSpec
@@ -162,10 +162,7 @@ _NOT_IN_EXCLUDE = ("base", "cases", "repeat")
 
 def parse_plan(text: str, name: str) -> PlanText:
     """`name` is the file, for the sentences. UserError has one line for every mistake."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{name} is not TOML: {error}") from error
+    table = from_toml(text, name)
     troubles: list[str] = []
     head = {key: table.pop(key) for key in _HEAD if key in table}
     plan = PlanText(

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from harness.flow.planfile import Axes, KnobAxes, MachineAxes, MachineValue, PlanText, parse_plan, value_word
@@ -14,10 +15,13 @@ from harness.model.cell import Knob
 from harness.model.errors import UserError
 from harness.model.machine import Machine
 from harness.model.tree import SourceSpec
+from harness.store.files import read_regular
 from harness.suites.registry import QUICK, suite_named
 
 SHIPPED = Path(__file__).resolve().parent.parent / "plans"
 DEFAULT_SOURCE = "debian"
+MOST_CELLS = 20_000  # before [[exclude]]; and so many boots
+_LARGEST = 1 << 20  # bytes of a plan
 FIRST_SEED = 1  # of a plan that names none: the same cells the next time, so that kept results are found
 
 
@@ -40,7 +44,7 @@ def load_plan(word: str, beside: Path | None = None) -> PlanText:
     shipped = shipped_plans()
     path = shipped.get(word) or (beside / word if beside is not None else Path(word))
     try:
-        return parse_plan(path.read_text(encoding="utf-8"), str(path))
+        return parse_plan(read_regular(path, _LARGEST).decode("utf-8"), str(path))
     except FileNotFoundError:
         raise UserError(
             f"there is no plan {word!r}", hint=f"a path to a TOML file, or one of {', '.join(shipped)}"
@@ -53,6 +57,7 @@ def load_plan(word: str, beside: Path | None = None) -> PlanText:
 
 def requests_of(plan: PlanText, said: Axes, extras: Extras) -> tuple[Request, ...]:
     """The plan's requests, each once; what was `said` on the command line stands in place of the plan's own words."""
+    _refuse_many(_Count().of(plan, said, ()), plan.name)
     found = list(dict.fromkeys(_expand(plan, said, extras, ())))
     if said.cases and not said.suites and len({one.suites for one in found}) > 1:
         raise UserError(
@@ -65,7 +70,63 @@ def requests_of(plan: PlanText, said: Axes, extras: Extras) -> tuple[Request, ..
 
 def plain_request(said: Axes, extras: Extras) -> tuple[Request, ...]:
     """The requests of a command without a plan: one, unless an option was given more than once. No seed is chosen."""
+    _refuse_many(_Cells(said), "the command line")
     return tuple(dict.fromkeys(_product(PlanText("the command line", "", Axes()), said, extras, not said.suites)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """How many cells a product stands for, without any of them being made: the axes with more than one value."""
+
+    axes: Axes
+
+    @property
+    def number(self) -> int:
+        return math.prod(len(values) for _, values in self._several())
+
+    @property
+    def words(self) -> str:
+        return " x ".join(f"{len(values)} of {name}" for name, values in self._several())
+
+    def _several(self) -> Iterator[tuple[str, Sequence[object]]]:
+        own = ((name, getattr(self.axes, name)) for name in ("source", "series", "profile", "seeds"))
+        machine = (pair for pair in self.axes.machine.axes if pair[0] != "cmdline")
+        yield from ((name, values) for name, values in (*own, *machine, *self.axes.knobs.axes) if len(values) > 1)
+
+
+@dataclass(slots=True)
+class _Count:
+    """Counts a plan with all that it includes, each file once, however often it is included."""
+
+    seen: dict[str, _Total] = field(default_factory=dict)
+
+    def of(self, plan: PlanText, said: Axes, above: tuple[str, ...]) -> _Total:
+        if plan.name in above:
+            raise UserError(f"the plan {plan.name} includes itself", hint=" -> ".join((*above, plan.name)))
+        if plan.name not in self.seen:
+            products = (*plan.product, *plan.cell) or ((Axes(),) if not plan.include else ())
+            counts = [_Cells(_merged(plan, axes, said)) for axes in products]
+            number, words = sum(one.number for one in counts), "; ".join(filter(None, (one.words for one in counts)))
+            for word in plan.include:
+                below = self.of(load_plan(word, Path(plan.name).parent), said, (*above, plan.name))
+                number, words = number + below.number, words or below.words
+            self.seen[plan.name] = _Total(number, words)
+        return self.seen[plan.name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Total:
+    number: int
+    words: str
+
+
+def _refuse_many(count: _Cells | _Total, name: str) -> None:
+    if count.number > MOST_CELLS:
+        raise UserError(
+            f"{name} stands for {count.number} cells ({count.words or 'by what it includes'}), "
+            f"and {MOST_CELLS} are the most",
+            hint="take values from an axis, or make several plans of it",
+        )
 
 
 def _expand(plan: PlanText, said: Axes, extras: Extras, above: tuple[str, ...]) -> Iterator[Request]:
@@ -79,10 +140,7 @@ def _expand(plan: PlanText, said: Axes, extras: Extras, above: tuple[str, ...]) 
     if not products and not plan.include:
         products = (Axes(),)
     for axes in products:
-        merged = _over(_over(plan.top, axes), said)
-        if said.suites:
-            merged = replace(merged, knobs=_knobs_for(merged, said))
-        merged = merged if merged.seeds else replace(merged, seeds=(FIRST_SEED,))
+        merged = _merged(plan, axes, said)
         everything += _product(plan, merged, extras, not said.suites)
     used: set[int] = set()
     for request in everything:
@@ -94,6 +152,14 @@ def _expand(plan: PlanText, said: Axes, extras: Extras, above: tuple[str, ...]) 
         raise UserError(
             f"{plan.name}: exclude[{unused[0] + 1}] leaves out nothing", hint="no cell of the plan has these values"
         )
+
+
+def _merged(plan: PlanText, axes: Axes, said: Axes) -> Axes:
+    """A product of the plan with what stands above it, and what was said in place of it."""
+    merged = _over(_over(plan.top, axes), said)
+    if said.suites:
+        merged = replace(merged, knobs=_knobs_for(merged, said))
+    return merged if merged.seeds else replace(merged, seeds=(FIRST_SEED,))
 
 
 def _knobs_for(merged: Axes, said: Axes) -> KnobAxes:

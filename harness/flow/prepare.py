@@ -34,7 +34,7 @@ from harness.model.series import Series, SeriesSpec
 from harness.model.suite import Suite
 from harness.model.tree import SourceSpec, Tree
 from harness.proc import Deadline
-from harness.store.files import sweep_leftovers
+from harness.store.files import mark_used, read_regular, sweep_leftovers
 from harness.store.layout import Layout
 from harness.store.scratch import scratch_directory, sweep_scratch
 
@@ -44,6 +44,7 @@ _BUILD_SECONDS = 4 * 3600.0
 # All suites' modules. xe whole, 579 files, took more than 600 s beside three guests on two cores.
 _MODULE_SECONDS = 3600.0
 _ROOT_SECONDS = 120.0
+_LARGEST_FRAGMENT = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,8 @@ def prepare(
         sweep_leftovers(place)
     sweep_scratch(layout)
     tree = tree_of(request, layout, progress)
+    if layout.sources in tree.path.parents:
+        mark_used(tree.path.parent)
     watch.lap("source")
     progress.step(f"kernel {tree.version}, profile {profile.name}")
     build = obtain(tree, profile, layout, Deadline(_BUILD_SECONDS), progress, request.jobs)
@@ -137,6 +140,7 @@ def prepare(
             modules[suite.name] = made
     watch.lap("modules")
     root = guest_root(layout, Deadline(_ROOT_SECONDS), progress)
+    mark_used(root)
     watch.lap("root")
     settled = accel.settle(request.machine.accel, layout, lambda: _probe_kvm(build, root, layout, progress))
     watch.lap("accelerator")
@@ -163,23 +167,23 @@ def too_old_for(suites: Iterable[Suite], version: str, build_id: str) -> Iterato
                 yield LeftOut(suite.name, version, build_id, error.message, counts=False)
 
 
-def tree_of(request: Request, layout: Layout, progress: Progress) -> Tree:
-    """The request's source with its series, fetched unless the store has it."""
+def tree_of(request: Request, layout: Layout, progress: Progress, *, fetches: bool = True) -> Tree:
+    """The request's source with its series, fetched (where that is wanted) unless the store has it."""
     progress.step(f"source {request.source}")
-    tree = resolve(request.source, layout, Deadline(_SOURCE_SECONDS), progress)
+    tree = resolve(request.source, layout, Deadline(_SOURCE_SECONDS), progress, fetches=fetches)
     if request.series is None:
         return tree
-    series = series_of(request, layout, progress)
+    series = series_of(request, layout, progress, fetches=fetches)
     count = len(series.patches) if request.upto is None else request.upto
     progress.step(f"applying {series.label} ({count} of {len(series.patches)} patches) to {tree.version}")
     leave = Leave(fuzz=FUZZ_LIMIT, progress=progress)  # which the gate shows, and the tree's origin
     return apply_series(tree, series, request.upto, layout, Deadline(_SOURCE_SECONDS), leave)
 
 
-def series_of(request: Request, layout: Layout, progress: Progress) -> Series:
+def series_of(request: Request, layout: Layout, progress: Progress, *, fetches: bool = True) -> Series:
     """The request's series, which it must have."""
     assert request.series is not None
-    work = Work(layout, Deadline(_SOURCE_SECONDS), progress)
+    work = Work(layout, Deadline(_SOURCE_SECONDS), progress, fetches)
     return resolve_series(request.series, work, Means(mirror=request.mirror))
 
 
@@ -191,9 +195,10 @@ def profile_of(request: Request) -> Profile:
     own = []
     for path in request.fragments:
         try:
-            own.append(parse_fragment(path.stem, path.read_text(encoding="utf-8")))
+            own.append(parse_fragment(path.stem, read_regular(path, _LARGEST_FRAGMENT).decode("utf-8")))
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"the fragment {path} cannot be read: {error}") from error
+            why = error.strerror if isinstance(error, OSError) else error
+            raise UserError(f"the fragment {path} cannot be read: {why}") from error
     name = "+".join((profile.name, *(fragment.name for fragment in own)))
     return replace(compose(name, (*profile.fragments, *own)), slowness=profile.slowness)
 

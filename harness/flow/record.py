@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,13 +21,15 @@ from harness.model.errors import StoreCorrupt, StoreDamaged, UserError
 from harness.model.gate import Gate
 from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.result import REPORT_SCHEMA, LeftOut, Provenance, Report, Stage
-from harness.store.files import copy_apart, write_atomically
+from harness.store.files import copy_apart, read_regular, write_atomically
 from harness.store.journal import Entry, Step, read_journal
+from harness.store.remove import remove
 from harness.store.runs import BOOT_REPLAY
 from harness.store.runs import RECORD_FILE as RECORD_FILE
 from harness.store.sealed import Seal, paths_but, require_sealed, seal
 
 RESULT_FILE = "result.json"
+_LARGEST = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ def save_record(directory: Path, record: Record) -> None:
 def load_record(directory: Path) -> Record:
     """UserError when the directory has none, StoreCorrupt when it cannot be read."""
     try:
-        return from_json(Record, (directory / RECORD_FILE).read_text(encoding="utf-8"))
+        text = read_regular(directory / RECORD_FILE, _LARGEST).decode("utf-8")
+        return from_json(Record, text, str(directory / RECORD_FILE))
     except FileNotFoundError:
         raise UserError(f"{directory} has no {RECORD_FILE}", hint="only a run that began to boot can go on") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -106,7 +108,8 @@ def finished_boots(directory: Path) -> dict[int, Entry]:
 def load_result(place: Path) -> CellResult:
     """StoreCorrupt when it cannot be read, StoreDamaged when its verdict is not the one that its cases led to."""
     try:
-        result = from_json(CellResult, (place / RESULT_FILE).read_text(encoding="utf-8"))
+        text = read_regular(place / RESULT_FILE, _LARGEST).decode("utf-8")
+        result = from_json(CellResult, text, str(place / RESULT_FILE))
     except (OSError, UnicodeDecodeError) as error:
         raise StoreCorrupt(f"{place / RESULT_FILE} cannot be read: {error}") from error
     if why := unearned_run(result.run, result.cases):
@@ -130,8 +133,7 @@ def renamed(result: CellResult, place: str, leg: Leg, group: str, kept_from: str
 def take_over(source: Path, sealed: str, target: Path) -> None:
     """Copies the evidence of a kept boot; StoreDamaged when it is not what its seal, of the id `sealed`, says."""
     require_sealed(source, sealed)
-    if target.exists():
-        shutil.rmtree(target)
+    remove(target)
     copy_apart(source, target, without=BOOT_REPLAY)
     if seal_boot(target).id != sealed:
         raise StoreDamaged(f"{source} changed while it was copied")

@@ -32,7 +32,7 @@ from harness.store.database import BrokenIndex
 from harness.store.index import Index
 from harness.store.layout import Layout
 from harness.store.queries import bad_cases, boots_of, history, list_runs, run_named, seen_cases
-from harness.store.runs import find_run, is_held, load_report
+from harness.store.runs import find_run, is_held, load_report, run_directories
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ class Results:
         try:
             found = find_run(self._layout, name)
         except UserError:
-            if any(path.name.startswith(name) for path in self._layout.runs.iterdir()):
+            if any(path.name.startswith(name) for path in run_directories(self._layout)):
                 raise
             return None
         return found if found.resolve().parent == self._layout.runs.resolve() else None
@@ -118,7 +118,7 @@ class Results:
         try:
             return self._index.ask(question), refreshed
         except BrokenIndex as error:
-            if self._index.place.file is None:
+            if not self._index.place.own:
                 raise
             self._progress.step(f"{error.message}; it is {self._index.break_off()} now, and is made anew")
         refreshed = self.refresh()

@@ -52,6 +52,7 @@ from harness.model.units import format_seconds
 from harness.proc import Deadline, run
 from harness.store.journal import JOURNAL_FILE, Entry, Journal, Step, read_journal
 from harness.store.layout import Layout
+from harness.store.remove import remove
 from harness.store.runs import find_run, held_again, is_held, run_directories, run_directory, save_report
 from harness.store.sealed import set_aside
 
@@ -243,7 +244,7 @@ class _Boots:
         if self._stop.is_set():
             return
         place = self._directory / planned.place
-        shutil.rmtree(place, ignore_errors=True)  # of an interrupted attempt
+        remove(place)  # of an interrupted attempt
         self._journal.append(Entry(Step.BEGUN, planned.number, planned.cell.id, planned.place))
         try:
             result = self._booted(planned)

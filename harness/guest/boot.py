@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.guest.accel import KVM_DEVICE
 from harness.guest.argv import Launch, vng_argv
+from harness.guest.bounded import bounded
 from harness.guest.control import ControlReader, Frame
 from harness.guest.facts import guest_facts
 from harness.guest.liveness import Limits, Liveness
@@ -65,6 +66,7 @@ class Boot:
     overdue: bool = False
     fair: bool = True
     announced: tuple[tuple[str, int], ...] = ()
+    left_out: int = 0  # bytes from the middle of its console
 
 
 @dataclass
@@ -161,7 +163,14 @@ def boot(
             within=within(confines_of(launch)),
         ) as process:
             launch = replace(launch, qmp=short / launch.qmp.name)
-            return _Follower(launch, console, limits, on_frame, reference_ready, process, stop).follow()
+            shares = tuple(share.path for share in launch.shares if share.writable)
+            with bounded(console, launch.control, shares, process) as bounds:
+                ended = _Follower(launch, console, limits, on_frame, reference_ready, process, stop).follow()
+    bounds.end()
+    if bounds.why and ended.ending is not Ending.INTERRUPTED:
+        stall = Stall(bounds.why, "", False, console.stat().st_size, f"the guest was ended: {bounds.why}")
+        ended = replace(ended, ending=Ending.LOST, stall=stall)
+    return replace(ended, left_out=bounds.left_out)
 
 
 def as_started(launch: Launch) -> Launch:

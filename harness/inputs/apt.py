@@ -20,7 +20,7 @@ from harness.inputs.shelf import Work, no_space, require_space
 from harness.inputs.unpack import hash_file
 from harness.model.codec import from_json, to_json
 from harness.model.errors import CommandFailed, HarnessError, InfraError, UserError
-from harness.model.units import MIB
+from harness.model.units import MIB, about_size
 from harness.proc import find_tool, run
 from harness.store.files import locked, write_atomically
 
@@ -79,6 +79,7 @@ class PrivateApt:
     def refreshed(self, younger_than: float) -> Catalogue:
         """A catalogue of now; that of another process when that one was quicker."""
         self._require()
+        self._work.reach_out("the mirror's list of packages")
         with self._lock():
             if kept := self.catalogue(younger_than):
                 return kept
@@ -95,6 +96,7 @@ class PrivateApt:
     def download(self, offer: Offer, into: Path) -> Path:
         """The package's file, its hash checked; Gone when the lists are behind the mirror."""
         self._require()
+        self._work.reach_out(f"{offer.package} {offer.version} ({about_size(offer.size)})")
         into.mkdir(parents=True, exist_ok=True)
         require_space(into, offer.size, f"downloading {offer.package}")
         self._work.progress.step(f"downloading {offer.package} {offer.version}")

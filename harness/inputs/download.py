@@ -46,6 +46,7 @@ def fetch_file(url: str, path: Path, work: Work) -> bool:
 
 def _with_retries(url: str, work: Work, attempt: Callable[[], bool]) -> None:
     """`attempt` until it says that it is done; InfraError when it never is."""
+    work.reach_out(url)
     why = "the connection broke off"
     for number in range(_ATTEMPTS):
         try:

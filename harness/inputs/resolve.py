@@ -17,13 +17,15 @@ from harness.proc import Deadline
 from harness.store.layout import Layout
 
 
-def resolve(spec: SourceSpec, layout: Layout, deadline: Deadline, progress: Progress) -> Tree:
-    """The tree that `spec` names, fetched and unpacked unless the store has it.
+def resolve(
+    spec: SourceSpec, layout: Layout, deadline: Deadline, progress: Progress, *, fetches: bool = True
+) -> Tree:
+    """The tree that `spec` names, fetched (where that is wanted) and unpacked unless the store has it.
 
     UserError when the spec cannot be right, InfraError when another try may help. Nobody may write to the
     tree's path: it is shared.
     """
-    work = Work(layout, deadline, progress)
+    work = Work(layout, deadline, progress, fetches)
     match spec.kind:
         case SourceKind.DEBIAN:
             return resolve_debian(spec, work)

@@ -43,11 +43,21 @@ _MAKEFILE_HEAD = 4096
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What every kind of source is given: where to put things, how long it may take, whom to tell."""
+    """What every kind of source is given: where to put things, how long it may take, whom to tell, and whether
+    anything may be fetched from elsewhere.
+    """
 
     layout: Layout
     deadline: Deadline
     progress: Progress
+    fetches: bool = True
+
+    def reach_out(self, what: str) -> None:
+        """Called before anything is fetched; InfraError where nothing may be."""
+        if not self.fetches:
+            raise InfraError(
+                f"{what} would have to be fetched, and --list fetches nothing", hint="run it without --list"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Swap is written as people write it, `disk:1G`; the object with a kind and a size
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ import cattrs.preconf.json
 from cattrs import transform_error
 from cattrs.errors import BaseValidationError
 
-from harness.model.errors import StoreCorrupt
+from harness.model.errors import StoreCorrupt, UserError
 from harness.model.swap import Swap
 from harness.model.units import format_size
 from harness.model.visible import visible_json
@@ -47,13 +48,26 @@ def to_json(value: object) -> str:
     return visible_json(_converter.dumps(value, indent=1, ensure_ascii=False)) + "\n"
 
 
-def from_json(kind: type[T], text: str) -> T:
-    """JSON text -> the dataclass; StoreCorrupt names what does not fit."""
+def from_json(kind: type[T], text: str, where: str = "") -> T:
+    """JSON text -> the dataclass; StoreCorrupt names what does not fit, and `where` the text is from."""
+    not_it = f"{where} is not the JSON of a {kind.__name__}" if where else f"not the JSON of a {kind.__name__}"
     try:
         return _converter.loads(text, kind)
     except BaseValidationError as error:
         first, *more = transform_error(error)
         rest = f" (and {len(more)} more)" if more else ""
-        raise StoreCorrupt(f"not the JSON of a {kind.__name__}: {first}{rest}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StoreCorrupt(f"not the JSON of a {kind.__name__}: {error}") from error
+        raise StoreCorrupt(f"{not_it}: {first}{rest}") from error
+    except RecursionError as error:
+        raise StoreCorrupt(f"{not_it}: it is nested too deep") from error
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise StoreCorrupt(f"{not_it}: {error}") from error
+
+
+def from_toml(text: str, where: str) -> dict[str, object]:
+    """TOML text -> its table; UserError for anything else, `where` being the file."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise UserError(f"{where} is not TOML that can be read: it is nested too deep") from error
+    except ValueError as error:  # also of an integer with thousands of digits
+        raise UserError(f"{where} is not TOML: {error}") from error

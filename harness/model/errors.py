@@ -85,6 +85,17 @@ class DeadlineExceeded(InfraError):
         super().__init__(f"{what} did not end within {seconds:.0f} s", hint=hint, log=log)
 
 
+class OutputFailed(InfraError):
+    """Standard output does not take what was to be printed; `nobody_reads`: it is a pipe whose reader has gone."""
+
+    def __init__(self, why: str, *, nobody_reads: bool) -> None:
+        self.nobody_reads = nobody_reads
+        super().__init__(
+            f"standard output cannot be written: {why}",
+            hint="a run is kept, and `ttm-harness report` prints it again",
+        )
+
+
 class StoreCorrupt(InfraError):
     """Something in the store is not what its name says."""
 

@@ -186,6 +186,11 @@ class Remains(StrEnum):
     RUN = "run"
     BUILD = "build"  # with its objects
     OBJECTS = "objects"  # of a build that was never finished, of modules, of a gate
+    SOURCE = "source"
+    ROOT = "root"  # of guests
+    DOWNLOAD = "download"
+    DAMAGED = "damaged"  # what was set aside because it was not what it should have been
+    CACHE = "cache"  # the compiler's
 
 
 @dataclass(frozen=True, slots=True)

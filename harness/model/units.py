@@ -11,6 +11,9 @@ KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
 
+MOST_SIZE = "1048576T"  # of what a program or a file system counts in 64 bits, and a database keeps
+_MOST = 1 << 60
+
 _FACTORS = {"": 1, "B": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([BKMGT]?)(?:I?B)?", re.IGNORECASE)
 
@@ -21,6 +24,8 @@ def parse_size(text: str, what: str = "size") -> int:
     if match is None:
         raise UserError(f"{what} {text!r} is not a size", hint="write a number and K, M or G, as in 256M")
     size = float(match[1]) * _FACTORS[match[2].upper()]
+    if size >= _MOST:
+        raise UserError(f"{what} {text[:40]!r} is larger than anything that has a size", hint=f"at most {MOST_SIZE}")
     if size != int(size):
         raise UserError(f"{what} {text!r} is not a whole number of bytes")
     return int(size)

@@ -149,7 +149,16 @@ def _sum(pruning: Pruning) -> str:
     if not pruning.removals:
         return "nothing to remove"
     counts = ((kind, sum(one.what is kind for one in pruning.removals)) for kind in Remains)
-    plural = {Remains.RUN: "runs", Remains.BUILD: "builds", Remains.OBJECTS: "object directories"}
+    plural = {
+        Remains.RUN: "runs",
+        Remains.BUILD: "builds",
+        Remains.OBJECTS: "object directories",
+        Remains.SOURCE: "sources",
+        Remains.ROOT: "guest roots",
+        Remains.DOWNLOAD: "downloads",
+        Remains.DAMAGED: "damaged things",
+        Remains.CACHE: "parts of the compiler's cache",
+    }
     words = ", ".join(f"{count} {plural[kind]}" for kind, count in counts if count)
     size = f"{about_size(pruning.bytes)} ({pruning.bytes} bytes)"
     return f"removed {words}: {size}" if pruning.done else f"would remove {words}: {size}; --yes does it"

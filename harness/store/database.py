@@ -11,19 +11,21 @@ import os
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, StaticPool
 
 from harness.model.errors import InfraError, UserError
-from harness.store.files import write_atomically
+from harness.store.files import read_regular, write_atomically
 from harness.store.layout import Layout
 
 URL_VARIABLE = "TTM_HARNESS_DB"
@@ -34,6 +36,9 @@ _WAIT_SECONDS = 60  # for another harness that writes
 _CONNECT_SECONDS = 15
 _STATEMENT_SECONDS = 600
 _SUFFIXES = ("", "-wal", "-shm")
+_MAGIC = b"SQLite format 3\0"
+_ID = re.compile(r"[0-9a-f]{16}")
+_LONGEST_ID = 64
 _REVISION = re.compile(r"v(\d{4})_\w+\.py")
 
 
@@ -43,10 +48,11 @@ class BrokenIndex(InfraError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the index is; `file` is None for a server."""
+    """Where the index is; `file` is None for a server. `own`: the store's own file, and so ours to set aside."""
 
     url: URL
     file: Path | None
+    own: bool = False
 
     def __str__(self) -> str:
         return str(self.file) if self.file is not None else self.url.render_as_string(hide_password=True)
@@ -56,7 +62,7 @@ def place_of(layout: Layout, url: str | None) -> Place:
     """The database that `url` names, else TTM_HARNESS_DB, else index.sqlite in the store."""
     given = url or os.environ.get(URL_VARIABLE, "")
     if not given:
-        return _file(layout.root / "index.sqlite")
+        return Place(_sqlite_url(layout.root / "index.sqlite"), layout.root.absolute() / "index.sqlite", own=True)
     try:
         parsed = make_url(given)
         backend = parsed.get_backend_name()
@@ -65,7 +71,8 @@ def place_of(layout: Layout, url: str | None) -> Place:
             f"the database {given!r} is not a URL: {error}", hint="postgresql://USER@HOST/NAME or sqlite:////FILE"
         ) from error
     if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
-        return _file(Path(parsed.database))
+        file = Path(parsed.database).absolute()
+        return Place(_sqlite_url(file), file)
     if backend in ("postgresql", "postgres"):
         return Place(parsed.set(drivername="postgresql+psycopg"), None)
     raise UserError(
@@ -74,24 +81,34 @@ def place_of(layout: Layout, url: str | None) -> Place:
     )
 
 
-def _file(path: Path) -> Place:
-    return Place(URL.create("sqlite", database=str(path.absolute())), path.absolute())
+def temporary_place() -> Place:
+    """In the memory of this process alone: for a store that nobody may write to."""
+    return Place(URL.create("sqlite", database=":memory:"), None)
+
+
+def _sqlite_url(path: Path) -> URL:
+    return URL.create("sqlite", database=str(path.absolute()))
 
 
 def store_id(layout: Layout) -> str:
     """What tells this store from every other: drawn once, kept in its root. Callers hold the index's lock."""
     path = layout.root / "id"
     try:
-        return path.read_text("ascii").strip()
-    except FileNotFoundError:
-        write_atomically(path, f"{secrets.token_hex(8)}\n")
-        return path.read_text("ascii").strip()
+        found = read_regular(path, _LONGEST_ID).decode("ascii", "replace").strip()
+    except OSError:
+        found = ""
+    if not _ID.fullmatch(found):
+        found = secrets.token_hex(8)
+        write_atomically(path, f"{found}\n")
+    return found
 
 
 def open_engine(place: Place) -> Engine:
     """Connections to the database, none of which waits for ever. Nothing is opened yet."""
-    if place.file is not None:
-        engine = create_engine(place.url, poolclass=NullPool, connect_args={"timeout": _WAIT_SECONDS})
+    if place.url.get_backend_name() == "sqlite":
+        # What is in memory is gone with its last connection.
+        pool = NullPool if place.file is not None else StaticPool
+        engine = create_engine(place.url, poolclass=pool, connect_args={"timeout": _WAIT_SECONDS})
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -119,8 +136,51 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN")
 
 
+def look_before(place: Place) -> None:
+    """Before anything opens the file, and with that may write to it: UserError where a URL names a file that is no
+    database of ours, BrokenIndex where the store's own is not even a file.
+    """
+    if place.file is None:
+        return
+    try:
+        found = place.file.lstat() if place.own else place.file.stat()
+    except OSError:
+        return  # not there yet
+    if place.own and not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+        raise BrokenIndex(f"the index {place} is no plain file")
+    if place.own or not stat.S_ISREG(found.st_mode) or not found.st_size:
+        return
+    with place.file.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise UserError(
+                f"{place} is a file of yours and no database: it is left as it is",
+                hint=f"name a file that is not there yet with --db or {URL_VARIABLE}",
+            )
+    tables = _tables(place.file)
+    if tables and VERSION_TABLE not in tables:
+        raise _foreign(place, tables)
+
+
+def _tables(path: Path) -> tuple[str, ...]:
+    """The tables of a SQLite file, without a trace of having looked; none where that cannot be told."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?immutable=1", uri=True)) as connection:
+            rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+            return tuple(str(name) for (name,) in rows)
+    except sqlite3.Error:
+        return ()
+
+
+def _foreign(place: Place, tables: Sequence[str]) -> UserError:
+    return UserError(
+        f"{place} is a database of something else (it has a table {tables[0]!r}): it is left as it is",
+        hint=f"name a database of its own with --db or {URL_VARIABLE}",
+    )
+
+
 def bring_up_to_date(engine: Engine, place: Place) -> None:
     """Makes the tables, or brings older ones up to date; UserError for those of a newer harness."""
+    look_before(place)
     with explained(place), engine.begin() as connection:
         found = _revision(connection, place)
         if found == SCHEMA:
@@ -140,8 +200,10 @@ def _revision(connection: Connection, place: Place) -> str | None:
     if VERSION_TABLE in tables:
         row = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).one_or_none()
         return str(row[0]) if row is not None else None
-    if tables and place.file is not None:
+    if tables and place.own:
         raise BrokenIndex(f"{place} is a database of something else (it has a table {tables[0]!r})")
+    if tables:
+        raise _foreign(place, tables)
     return None
 
 
@@ -163,7 +225,7 @@ def set_aside(place: Place) -> Path:
     target = place.file.with_name(f"{place.file.name}.broken-{stamp}-{secrets.token_hex(2)}")
     for suffix in _SUFFIXES:
         source = place.file.with_name(place.file.name + suffix)
-        if source.exists():
+        if source.exists() or source.is_symlink():
             source.rename(target.with_name(target.name + suffix))
     return target
 

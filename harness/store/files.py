@@ -7,13 +7,16 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from harness.model.errors import DeadlineExceeded, InfraError
+from harness.model.units import about_size
 from harness.proc import Deadline
 
 _FICLONE = 0x40049409  # linux/fs.h
@@ -71,6 +74,35 @@ def umask() -> int:
         return 0o022
 
 
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def open_regular(path: Path) -> int:
+    """A plain file, opened to be read; OSError with a sentence for anything else, which could have no end."""
+    # Without O_NONBLOCK a named pipe would be waited for.
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    kind = stat.S_IFMT(os.fstat(handle).st_mode)
+    if kind != stat.S_IFREG:
+        os.close(handle)
+        raise OSError(errno.EINVAL, f"it is {_KINDS.get(kind, 'something else')} and no plain file", str(path))
+    return handle
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """All of a plain file; OSError with a sentence for anything else, and for more than `limit` bytes."""
+    with os.fdopen(open_regular(path), "rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"it is larger than {about_size(limit)}", str(path))
+    return data
+
+
 @contextmanager
 def fresh_directory(final: Path) -> Iterator[Path]:
     """Yields an empty directory beside `final`, which takes that name when the block ends well.
@@ -122,7 +154,7 @@ def locked(path: Path, deadline: Deadline, on_wait: Callable[[], None] | None = 
     Raises DeadlineExceeded when it does not come free in time.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    with _lock_file(path) as file:
         waited = False
         while True:
             try:
@@ -140,3 +172,37 @@ def locked(path: Path, deadline: Deadline, on_wait: Callable[[], None] | None = 
                     ) from None
                 time.sleep(0.1)
         yield
+
+
+def _lock_file(path: Path) -> IO[bytes]:
+    """Never through a link: what it leads to is not the store's."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        return os.fdopen(os.open(path, flags, 0o644), "r+b", buffering=0)
+    except OSError as error:
+        raise explain_os_error(error, f"the lock {path} cannot be had") from error
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock `path`. Asking takes it for a moment from nobody but who wants it just then."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return False
+
+
+def mark_used(path: Path) -> None:
+    """Makes the directory's own time that of its last use, by which `results prune` goes; nobody's trouble if not."""
+    try:
+        os.utime(path)
+    except OSError:
+        pass

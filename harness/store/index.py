@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +32,7 @@ from harness.store.database import (
     place_of,
     set_aside,
     store_id,
+    temporary_place,
 )
 from harness.store.files import locked
 from harness.store.journal import JOURNAL_FILE
@@ -62,6 +64,8 @@ class Index:
     def __init__(self, layout: Layout, url: str | None = None) -> None:
         self._layout = layout
         self.place = place_of(layout, url)
+        if self.place.own and not layout.written:
+            self.place = temporary_place()
         self._engine = open_engine(self.place)
 
     def refresh(self, load: Load, progress: Progress, *, rebuild: bool = False) -> Refreshed:
@@ -74,19 +78,28 @@ class Index:
         def waiting() -> None:
             progress.step("waiting for another ttm-harness that brings the index up to date")
 
-        with locked(self._layout.locks / "index", Deadline(_LOCK_SECONDS), waiting):
+        with self._alone(waiting):
             try:
                 return self._refresh(load, progress, rebuild)
             except BrokenIndex:
-                if self.place.file is None:
+                if not self.place.own:
                     raise
                 aside = set_aside(self.place)
                 return replace(self._refresh(load, progress, rebuild), set_aside=str(aside))
 
     def break_off(self) -> Path:
         """Sets a SQLite file that turned out to be broken aside; the next refresh makes a new one."""
-        with locked(self._layout.locks / "index", Deadline(_LOCK_SECONDS)):
+        with self._alone():
             return set_aside(self.place)
+
+    @contextmanager
+    def _alone(self, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+        """The lock of the index; nobody else has what is in the memory of this process."""
+        if not self._layout.written:
+            yield
+            return
+        with locked(self._layout.locks / "index", Deadline(_LOCK_SECONDS), waiting):
+            yield
 
     def ask(self, question: Callable[[Connection], T]) -> T:
         """The answer to a question of queries.py, from one state of the index."""
@@ -114,12 +127,14 @@ class Index:
 
     def _claim(self, rebuild: bool) -> None:
         """Sees to it that the index is this store's."""
-        mine = store_id(self._layout)
+        mine = store_id(self._layout) if self._layout.written else ""
         with explained(self.place), self._engine.begin() as connection:
             whose = connection.execute(select(StoreRow.id)).scalar()
             if rebuild:
                 for table in (CaseRow, BootRow, RunRow, NameRow, StoreRow):
                     connection.execute(delete(table))
+            elif whose not in (None, mine) and self.place.own:
+                raise BrokenIndex(f"{self.place} is the index of another store")
             elif whose not in (None, mine):
                 raise UserError(
                     f"{self.place} is the index of another store",
@@ -220,7 +235,7 @@ class Names:
 def _look_around(runs: Path) -> tuple[list[_Found], list[Skipped]]:
     """The run directories, oldest first, and what else lies in runs/."""
     present, skipped = [], []
-    for entry in sorted(os.scandir(runs), key=lambda one: one.name):
+    for entry in sorted(os.scandir(runs) if runs.is_dir() else (), key=lambda one: one.name):
         try:
             found = _look(entry)
         except FileNotFoundError:

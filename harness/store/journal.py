@@ -16,9 +16,10 @@ from types import TracebackType
 
 from harness.model.codec import from_json, to_plain
 from harness.model.errors import StoreCorrupt
-from harness.store.files import explain_os_error
+from harness.store.files import explain_os_error, read_regular
 
 JOURNAL_FILE = "journal.jsonl"
+_LARGEST = 256 << 20
 
 
 class Step(StrEnum):
@@ -55,7 +56,9 @@ class Journal:
         self._path = directory / JOURNAL_FILE
         self._lock = threading.Lock()
         try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = os.open(
+                self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
+            )
             self._cut_torn_line()
             _sync_directory(directory)
         except OSError as error:
@@ -81,7 +84,7 @@ class Journal:
             raise explain_os_error(error, f"cannot write {self._path}") from error
 
     def _cut_torn_line(self) -> None:
-        whole = self._path.read_bytes().rfind(b"\n") + 1
+        whole = read_regular(self._path, _LARGEST).rfind(b"\n") + 1
         os.ftruncate(self._file, whole)
 
 
@@ -89,7 +92,7 @@ def read_journal(directory: Path) -> tuple[Entry, ...]:
     """The entries of a run, none where it has no journal; StoreCorrupt names a line that is broken, but not torn."""
     path = directory / JOURNAL_FILE
     try:
-        *lines, _ = path.read_bytes().split(b"\n")
+        *lines, _ = read_regular(path, _LARGEST).split(b"\n")
     except FileNotFoundError:
         return ()
     except OSError as error:

@@ -15,6 +15,8 @@ STORE/
   scratch/                      what a process at work needs for the moment
   damaged/                      what was not any more what was made: set aside, for somebody to look at
   trash/                        what is being removed
+  damaged/                      what was set aside because it was not what it should have been
+  ccache-N/                     the compiler's cache
   host.json                     what was learned about this host (KVM, times of builds)
 """
 
@@ -24,7 +26,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.model.errors import UserError
+from harness.model.errors import InfraError, UserError
+
+_ANOTHER = "name another place with TTM_HARNESS_STORE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,31 +36,37 @@ class Layout:
     """The store's root and what hangs below it."""
 
     root: Path
+    written: bool = True  # else nothing is ever made in it: it may be somebody else's
 
     @classmethod
     def from_environment(cls) -> Layout:
         """TTM_HARNESS_STORE, else XDG_CACHE_HOME/ttm-harness, else ~/.cache/ttm-harness."""
-        named = os.environ.get("TTM_HARNESS_STORE")
-        if named:
-            root = Path(named)
-        else:
-            cache = os.environ.get("XDG_CACHE_HOME")
-            root = (Path(cache) if cache else Path.home() / ".cache") / "ttm-harness"
-        root = root.expanduser().absolute()
+        root = _root()
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(
-                f"the store {root} cannot be made: {error.strerror}",
-                hint="name another place with TTM_HARNESS_STORE",
-            ) from error
+            raise UserError(f"the store {root} cannot be made: {error.strerror}", hint=_ANOTHER) from error
         if not os.access(root, os.W_OK):
-            raise UserError(f"the store {root} cannot be written", hint="name another place with TTM_HARNESS_STORE")
+            raise UserError(f"the store {root} cannot be written", hint=_ANOTHER)
         return cls(root)
+
+    @classmethod
+    def to_read(cls) -> Layout:
+        """The same for verbs that only read: of a store that is read-only or somebody else's, too."""
+        root = _root()
+        if not root.exists():
+            return cls.from_environment()
+        if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
+            raise UserError(f"the store {root} cannot be read", hint=_ANOTHER)
+        return cls(root, written=os.access(root, os.W_OK))
 
     def _below(self, name: str) -> Path:
         path = self.root / name
-        path.mkdir(parents=True, exist_ok=True)
+        if self.written:
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InfraError(f"{path} cannot be made: {error.strerror}", hint=_ANOTHER) from error
         return path
 
     @property
@@ -98,3 +108,13 @@ class Layout:
     @property
     def host_file(self) -> Path:
         return self.root / "host.json"
+
+
+def _root() -> Path:
+    named = os.environ.get("TTM_HARNESS_STORE")
+    cache = os.environ.get("XDG_CACHE_HOME")
+    try:
+        root = Path(named) if named else (Path(cache) if cache else Path.home() / ".cache") / "ttm-harness"
+        return root.expanduser().absolute()
+    except (RuntimeError, OSError) as error:  # a user without a home, ~nosuch, a working directory that is gone
+        raise UserError(f"there is no telling where the store is: {error}", hint=_ANOTHER) from error

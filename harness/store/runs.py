@@ -16,7 +16,7 @@ from harness.model.codec import from_json, to_json
 from harness.model.errors import DeadlineExceeded, StoreCorrupt, StoreDamaged, UserError
 from harness.model.result import Report
 from harness.proc import Deadline
-from harness.store.files import locked, write_atomically
+from harness.store.files import is_locked, locked, read_regular, write_atomically
 from harness.store.journal import Entry, Step, read_journal
 from harness.store.layout import Layout
 
@@ -27,6 +27,8 @@ STAMP = "%Y%m%dT%H%M%S"
 BOOT_SCRATCH = "scratch"  # in a boot's directory while it goes on
 BOOT_REPLAY = "again"  # what its reproduce.sh makes there
 _HELD = ".held"
+_ASKED_SECONDS = 1.0  # who only asks whether a run is held has its lock for a moment
+_LARGEST_REPORT = 512 << 20
 
 
 @contextmanager
@@ -47,7 +49,7 @@ def run_directory(layout: Layout) -> Iterator[Path]:
 def held_again(path: Path) -> Iterator[None]:
     """Holds the directory of a run that goes on; UserError while another process works in it."""
     try:
-        with locked(path / _HELD, Deadline(0.0)):
+        with locked(path / _HELD, Deadline(_ASKED_SECONDS)):
             yield
     except DeadlineExceeded as error:
         if error.what != f"waiting for {_HELD}":
@@ -57,13 +59,7 @@ def held_again(path: Path) -> Iterator[None]:
 
 def is_held(path: Path) -> bool:
     """Whether a process works in the run's directory."""
-    if not (path / _HELD).exists():
-        return False  # nobody ever did, and nothing is to be left in what may be no run at all
-    try:
-        with locked(path / _HELD, Deadline(0.0)):
-            return False
-    except DeadlineExceeded:
-        return True
+    return is_locked(path / _HELD)
 
 
 def _sweep_killed(layout: Layout) -> None:
@@ -93,14 +89,14 @@ def load_report(directory: Path) -> Report:
     when it is not the one with which the run ended.
     """
     try:
-        text = (directory / REPORT_FILE).read_text(encoding="utf-8")
+        text = read_regular(directory / REPORT_FILE, _LARGEST_REPORT).decode("utf-8")
     except FileNotFoundError:
         raise UserError(
             f"{directory} has no {REPORT_FILE}", hint="the run was killed before its verdict; start it again"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StoreCorrupt(f"{directory / REPORT_FILE} cannot be read: {error}") from error
-    report = from_json(Report, text)
+    report = from_json(Report, text, str(directory / REPORT_FILE))
     *_, last = (Entry(Step.BEGUN), *read_journal(directory))
     if last.step is Step.ENDED and last.sealed not in ("", hashlib.sha256(text.encode()).hexdigest()):
         raise StoreDamaged(
@@ -112,7 +108,8 @@ def load_report(directory: Path) -> Report:
 
 def run_directories(layout: Layout) -> Iterator[Path]:
     """All run directories, newest first, finished or not."""
-    yield from sorted((path for path in layout.runs.iterdir() if path.is_dir()), reverse=True)
+    if layout.runs.is_dir():
+        yield from sorted((path for path in layout.runs.iterdir() if path.is_dir()), reverse=True)
 
 
 def find_run(layout: Layout, name: str) -> Path:
@@ -122,8 +119,11 @@ def find_run(layout: Layout, name: str) -> Path:
             if (path / REPORT_FILE).is_file():
                 return path
         raise UserError("there is no finished run in the store yet", hint="ttm-harness run makes one")
-    if Path(name).is_dir():
-        return Path(name)
+    try:
+        if Path(name).is_dir():
+            return Path(name)
+    except OSError:
+        pass  # too long for a path, and so for any name
     matches = [path for path in run_directories(layout) if path.name == name or path.name.endswith(f"-{name}")]
     matches = matches or [path for path in run_directories(layout) if path.name.startswith(name)]
     if len(matches) == 1:

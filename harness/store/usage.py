@@ -26,26 +26,39 @@ Contents = dict[Inode, int]
 
 
 def contents_of(*paths: Path) -> Contents:
-    """Every file and directory below the paths, themselves too. Symbolic links are not followed; what vanishes is
-    left out.
+    """Every file and directory below the paths, themselves too. Symbolic links are not followed; what vanishes, or
+    lies deeper than a path can say, is left out.
     """
     found: Contents = {}
-    for path in paths:
-        _add(found, str(path))
-        for root, directories, files in os.walk(path):
-            for name in (*directories, *files):
-                _add(found, os.path.join(root, name))  # noqa: PTH118 -- hundreds of thousands of them
+    left = [str(path) for path in paths]
+    for path in left:
+        _add(found, path)
+    while left:  # not by calling itself: a guest may have nested them deeper than any stack
+        try:
+            with os.scandir(left.pop()) as entries:
+                for entry in entries:
+                    _add(found, entry.path)
+                    if entry.is_dir(follow_symlinks=False):
+                        left.append(entry.path)
+        except OSError:
+            continue
     return found
 
 
 def _add(found: Contents, path: str) -> None:
+    inode = inode_of(path)
+    if inode is not None:
+        found[inode] = found.get(inode, 0) + 1
+
+
+def inode_of(path: str, folder: int | None = None) -> Inode | None:
+    """The file of that path, which may begin in an open directory; None where there is none."""
     try:
-        seen = os.lstat(path)
+        seen = os.stat(path, dir_fd=folder, follow_symlinks=False)
     except OSError:
-        return
+        return None
     links = 1 if stat.S_ISDIR(seen.st_mode) else seen.st_nlink
-    inode = Inode(seen.st_dev, seen.st_ino, seen.st_blocks * _BLOCK, links)
-    found[inode] = found.get(inode, 0) + 1
+    return Inode(seen.st_dev, seen.st_ino, seen.st_blocks * _BLOCK, links)
 
 
 class Freed:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.model.errors import CommandFailed, DeadlineExceeded, UserError
-from harness.proc import Deadline, clean_environment, run, spawn
+from harness.proc import Deadline, clean_environment, find_tool, hurry, run, spawn
 
 SOON = 10.0
 
@@ -152,3 +152,45 @@ def test_nothing_outlives_a_killed_harness(tmp_path: Path, how: signal.Signals) 
     os.kill(harness.pid, how)
     harness.wait(10)
     assert gone(grandchild)
+
+
+def test_a_pipeline_of_a_child_ends_quietly() -> None:
+    """An interpreter ignores SIGPIPE and SIGXFSZ; what it starts must not."""
+    shown = run(
+        ("sh", "-c", "yes | head -n 1; grep SigIgn /proc/self/status"), deadline=Deadline(SOON), tethered=True
+    )
+    assert shown.output.split("\n")[0] == "y"
+    assert "Broken pipe" not in shown.output
+    assert int(shown.output.split()[-1], 16) & (1 << 12 | 1 << 24) == 0
+
+
+def test_a_child_that_ends_before_its_tether_looks(tmp_path: Path) -> None:
+    """Neither may wait for a group that the other was to make: many times, as it is a race."""
+    for _ in range(30):
+        began = time.monotonic()
+        with spawn(("true",)):
+            pass
+        assert time.monotonic() - began < 8
+
+
+@pytest.mark.parametrize("tethered", [True, False])
+def test_who_is_in_a_hurry_waits_for_no_grace(tmp_path: Path, tethered: bool) -> None:
+    note = tmp_path / "pid"
+    script = f"trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > {note}; sleep 60' & sleep 60"
+    with spawn(("sh", "-c", script), tethered=tethered):
+        stubborn = int(wait_for(note))
+        began = time.monotonic()
+        hurry()
+        assert gone(stubborn)
+        assert time.monotonic() - began < 2.5
+
+
+def test_a_directory_of_somebody_else_in_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_file(path: Path) -> bool:
+        if path.parent == Path("/closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return path.exists()
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    monkeypatch.setenv("PATH", "/closed:/usr/bin:/bin")
+    assert find_tool("sh") is not None

@@ -560,3 +560,67 @@ def test_no_room_for_the_index(scratch_layout: Layout) -> None:
     assert "cannot be used" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(names(Results(scratch_layout, Quiet()))) == 20
+
+
+def digest(path: Path) -> tuple[bytes, int]:
+    return path.read_bytes(), path.stat().st_mtime_ns
+
+
+def test_a_file_of_the_users_is_no_place_for_the_index(scratch_layout: Layout, tmp_path: Path) -> None:
+    file = tmp_path / "thesis.txt"
+    file.write_text("years of work\n" * 100)
+    before = digest(file)
+    with pytest.raises(UserError, match="no database: it is left as it is"):
+        Results(scratch_layout, Quiet(), f"sqlite:///{file}").refresh()
+    assert digest(file) == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("thesis")] == ["thesis.txt"]
+
+
+def test_a_database_of_something_else_gets_no_tables(scratch_layout: Layout, tmp_path: Path) -> None:
+    file = tmp_path / "recipes.sqlite"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    connection.close()
+    before = digest(file)
+    with pytest.raises(UserError, match="has a table 'recipes'"):
+        Results(scratch_layout, Quiet(), f"sqlite:///{file}").refresh()
+    assert digest(file) == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("recipes")] == ["recipes.sqlite"]
+
+
+def test_a_damaged_database_that_a_url_names_is_not_set_aside(scratch_layout: Layout, tmp_path: Path) -> None:
+    file = tmp_path / "ours.sqlite"
+    Results(scratch_layout, Quiet(), f"sqlite:///{file}").refresh()
+    zeros(file)
+    before = file.read_bytes()
+    with pytest.raises(InfraError, match=r"is damaged|cannot be used"):
+        Results(scratch_layout, Quiet(), f"sqlite:///{file}").refresh()
+    assert file.read_bytes() == before
+
+
+def test_an_index_that_is_a_link_is_set_aside_and_what_it_leads_to_stays(
+    scratch_layout: Layout, tmp_path: Path
+) -> None:
+    file = tmp_path / "precious"
+    file.write_text("years of work")
+    (scratch_layout.root / "index.sqlite").symlink_to(file)
+    assert Results(scratch_layout, Quiet()).refresh().set_aside
+    assert file.read_text() == "years of work"
+    assert not (scratch_layout.root / "index.sqlite").is_symlink()
+
+
+def test_a_store_that_must_not_be_written_is_read(scratch_layout: Layout) -> None:
+    keep(scratch_layout, 1, plain_report())
+    before = sorted(scratch_layout.root.rglob("*"))
+    results = Results(Layout(scratch_layout.root, written=False), Quiet())
+    assert names(results, Wanted(), 9) == [run_name(1)]
+    assert results.run(run_name(1), 9) is not None
+    assert sorted(scratch_layout.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("content", ["", "\xff\xfe", "{}", "x" * 100])
+def test_a_store_whose_name_is_damaged_gets_a_new_one(scratch_layout: Layout, content: str) -> None:
+    keep(scratch_layout, 1, plain_report())
+    Results(scratch_layout, Quiet()).refresh()
+    (scratch_layout.root / "id").write_text(content, encoding="latin-1")
+    assert Results(scratch_layout, Quiet()).refresh().runs == 1

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.flow.results import Results
+from harness.model.errors import UserError
 from harness.model.results import Pruning, Remains, Wanted
 from harness.model.units import MIB, about_size, parse_age
 from harness.proc import Deadline
@@ -194,3 +196,113 @@ def test_a_survey_of_many_runs_is_quick(scratch_layout: Layout) -> None:
     began = time.process_time()
     assert len(survey(scratch_layout, Limits(size=0), NOON).removals) == 300
     assert time.process_time() - began < 5
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Path:
+    """A directory outside of the store that has to stay as it is."""
+    place = tmp_path / "canary"
+    (place / "runs-x").mkdir(parents=True)
+    (place / "runs-x" / "thesis").write_text("years of work")
+    return place
+
+
+def test_a_link_in_the_place_of_the_trash_is_refused(four: Layout, canary: Path) -> None:
+    (four.root / "trash").symlink_to(canary)
+    with pytest.raises(UserError, match="not the store's own directory"):
+        prune(four, Limits(keep=0), NOON)
+    assert len(kept(four)) == 4
+    assert (canary / "runs-x" / "thesis").read_text() == "years of work"
+
+
+def test_the_trash_is_emptied_of_what_was_put_there_by_a_prune(four: Layout, canary: Path) -> None:
+    trash = four.root / "trash"
+    (trash / "mine").mkdir(parents=True)
+    (trash / "file").write_text("x")
+    (trash / "runs-link").symlink_to(canary)
+    (trash / "objects-file").write_text("x")
+    assert len(names(prune(four, Limits(keep=0), NOON))) == 4
+    assert sorted(path.name for path in trash.iterdir()) == ["file", "mine"]
+    assert (canary / "runs-x" / "thesis").read_text() == "years of work"
+
+
+def test_what_a_guest_wrote_is_removed_however_deep_and_whatever_its_modes(four: Layout) -> None:
+    place = four.runs / run_name(30) / "001-boot"
+    depth = 3000  # far more than files that may be open, or calls that may be on the stack
+    handle = os.open(place, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=handle)
+        below = os.open("d", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = below
+    os.close(handle)
+    (place / "closed").mkdir()
+    (place / "closed" / "file").write_text("x")
+    (place / "closed").chmod(0)
+    os.mkfifo(place / "pipe")
+    try:
+        prune(four, Limits(keep=3), NOON)
+        assert run_name(30) not in kept(four)
+        assert not list((four.root / "trash").iterdir())
+    finally:
+        subprocess.run(["rm", "-rf", str(four.root)], check=True)  # pytest could not
+
+
+def test_foreign_directories_stay_wherever_they_are(built: Layout) -> None:
+    foreign = [place / "mine" for place in (built.objects, built.builds, built.sources, built.roots, built.downloads)]
+    for path in foreign:
+        make(path, 900)
+    make(built.sources / f"mine-{'a' * 16}", 900)  # it has the name of a source, but never was one
+    prune(built, Limits(unused=30 * DAY), NOON)
+    assert all((path / "vmlinux").is_file() for path in foreign)
+    assert (built.sources / f"mine-{'a' * 16}").is_dir()
+
+
+def test_sources_roots_downloads_and_damaged_things_go_when_nobody_used_them(scratch_layout: Layout) -> None:
+    layout = scratch_layout
+    damaged = layout.root / "damaged"
+    damaged.mkdir()
+    old = [
+        layout.sources / f"debian-7.3-{'a' * 16}",
+        layout.roots / ("b" * 16),
+        layout.downloads / f"deb-{'c' * 16}",
+        damaged / "builds-something",
+    ]
+    new = [path.with_name(path.name.replace("a", "e").replace("b", "f").replace("c", "d")) for path in old]
+    for path in (*old, *new):
+        path.mkdir()
+        (path / "tree.json").write_text("{}")
+        used = NOON.timestamp() - (90 if path in old else 1) * 86400
+        os.utime(path, (used, used))
+    found = prune(layout, Limits(unused=30 * DAY), NOON)
+    expected = [Remains.SOURCE, Remains.ROOT, Remains.DOWNLOAD, Remains.DAMAGED]
+    assert [one.what for one in found.removals] == expected
+    assert [path for path in old if path.exists()] == []
+    assert all(path.is_dir() for path in new)
+
+
+def test_a_source_that_somebody_unpacks_stays(scratch_layout: Layout) -> None:
+    place = scratch_layout.sources / f"debian-7.3-{'a' * 16}"
+    make(place, 90)
+    (place / "tree.json").write_text("{}")
+    os.utime(place, (0, 0))
+    with locked(scratch_layout.locks / f"source-{place.name}.lock", Deadline(5)):
+        found = prune(scratch_layout, Limits(unused=30 * DAY), NOON)
+    assert ([one.name for one in found.kept], place.is_dir()) == ([place.name], True)
+
+
+def test_of_the_compilers_cache_goes_what_was_not_asked_for(scratch_layout: Layout, canary: Path) -> None:
+    folder = scratch_layout.root / "ccache-2" / "0" / "a"
+    folder.mkdir(parents=True)
+    for name, days in (("155esbkmhkvclca3jq8o15rs9s42hfiM", 90), ("28s3bofv51l57hect63v58epnmnphkmR", 1)):
+        (folder / name).write_bytes(os.urandom(MIB))
+        used = NOON.timestamp() - days * 86400
+        os.utime(folder / name, (used, used))
+    (folder.parent / "stats").write_text("0\n" * 80)
+    os.utime(folder.parent / "stats", (0, 0))
+    (folder.parent / "b").symlink_to(canary)
+    (found,) = prune(scratch_layout, Limits(unused=30 * DAY), NOON).removals
+    assert (found.what, found.name, found.why) == (Remains.CACHE, "ccache-2", "1 files not used for 30 days")
+    assert found.bytes == MIB
+    assert [path.name for path in folder.iterdir()] == ["28s3bofv51l57hect63v58epnmnphkmR"]
+    assert (canary / "runs-x" / "thesis").read_text() == "years of work"

@@ -18,7 +18,7 @@ from harness.model.errors import DeadlineExceeded, InfraError, StoreCorrupt, Use
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, fresh_directory, locked, sweep_leftovers, write_atomically
 from harness.store.layout import Layout
-from harness.store.runs import find_run, load_report, run_directory
+from harness.store.runs import find_run, held_again, is_held, load_report, run_directory
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -133,3 +133,42 @@ def test_images_of_killed_runs_are_swept_and_those_of_living_ones_are_not(scratc
         (alive / "001" / "swap.img").touch()
         with run_directory(scratch_layout):
             assert (alive / "001" / "swap.img").exists()
+
+
+def test_asking_whether_a_run_is_held_takes_its_lock_from_nobody(scratch_layout: Layout) -> None:
+    """A resume that comes just then must not be told that somebody works in the run."""
+    with run_directory(scratch_layout) as run:
+        assert is_held(run)
+    program = (
+        "import pathlib, time\nfrom harness.store.runs import is_held\n"
+        f"end = time.monotonic() + 3\nwhile time.monotonic() < end: is_held(pathlib.Path({str(run)!r}))\n"
+    )
+    asking = subprocess.Popen([sys.executable, "-c", program])
+    taken = 0
+    while asking.poll() is None:
+        with held_again(run):
+            taken += 1
+    assert asking.returncode == 0
+    assert taken > 10
+
+
+def test_a_lock_is_never_made_through_a_link(scratch_layout: Layout, tmp_path: Path) -> None:
+    (scratch_layout.locks / "build").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InfraError, match="cannot be had"):
+        with locked(scratch_layout.locks / "build", Deadline(1)):
+            pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("variables", [{"TTM_HARNESS_STORE": "~nosuch-user-here/x"}, {}])
+def test_a_store_of_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("TTM_HARNESS_STORE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(Path, "home", home)
+    with pytest.raises(UserError, match="no telling where the store is"):
+        Layout.from_environment()

@@ -54,6 +54,7 @@ def fetch_thread(target: str, work: Work, wish: Wish) -> Series:
     """b4's mbox of the thread, read."""
     if find_tool("b4") is None:
         raise UserError("b4 is not installed, which fetches threads from lore", hint=f"pip install b4; or {_HINT}")
+    work.reach_out(f"the thread of {target}")
     work.progress.step(f"fetching the thread of {target}")
     with tempfile.TemporaryDirectory(prefix="ttm-lore-") as directory:
         home = Path(directory)

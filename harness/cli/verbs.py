@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""All verbs in one command, and how it is called and ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+import click
+
+from harness import __version__
+from harness.cli import compare, controls, doctor, is_ignored, parse, report, results, run, series
+from harness.cli.outlets import stand_up
+from harness.cli.plainly import EXIT_CANNOT_TELL, EXIT_INTERRUPTED, EXIT_PIPE, EXIT_USER, explain, tell
+from harness.cli.streams import make_visible
+from harness.model.errors import OutputFailed
+from harness.proc import hurry
+
+# What a first Ctrl-C begins has ended by then, unless the exception was lost on its way.
+_LOST_SECONDS = 60.0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ttm-harness")
+def cli() -> None:
+    """Does this kernel patch series survive memory pressure?
+
+    \b
+    Exit status: 0 all that was required ran and is good; 1 a finding; 2 a mistake in the input;
+    3 could not tell; 130 interrupted. Results go to standard output, progress to standard error.
+    """
+
+
+for _verb in (
+    run.run,
+    compare.compare,
+    doctor.doctor,
+    parse.parse,
+    report.report,
+    results.results,
+    series.series,
+    controls.controls,
+):
+    cli.add_command(_verb)
+
+
+class Interruption:
+    """A handler of signals. The first one raises KeyboardInterrupt, and guests are ended politely. What comes after
+    it must not cut that short: it only takes the patience out of it.
+    """
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+
+    def __call__(self, _: int, __: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._first is not None:
+            hurry()
+            if now - self._first < _LOST_SECONDS:
+                return
+        self._first = now
+        raise KeyboardInterrupt
+
+
+def call() -> None:
+    """Does what the command line says, and ends the process with the status of that."""
+    stand_up()
+    make_visible()
+    # A polite end is like Ctrl-C: guests are ended, disk images removed.
+    taken = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if not is_ignored(number)]
+    handler = Interruption()
+    for number in taken:
+        signal.signal(number, handler)
+    status = _status()
+    for number in taken:  # all is said and done
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        sys.stdout.flush()
+    except OutputFailed as error:
+        status = _of_output(error, EXIT_CANNOT_TELL)
+    if status == EXIT_PIPE:
+        _end_as_others_do()
+    sys.exit(status)
+
+
+def _status() -> int:
+    """click's own errors are mistakes in the command line, whatever status it would give them."""
+    try:
+        ended = cli.main(prog_name="ttm-harness", standalone_mode=False)
+        return ended if isinstance(ended, int) else 0
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else EXIT_CANNOT_TELL
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USER
+    except (click.Abort, KeyboardInterrupt):
+        tell("ttm-harness: interrupted")
+        return EXIT_INTERRUPTED
+    except OutputFailed as error:  # help that was asked for has no verdict that could get lost
+        return _of_output(error, EXIT_USER)
+
+
+def _of_output(error: OutputFailed, status: int) -> int:
+    if error.nobody_reads:
+        return EXIT_PIPE
+    tell(explain(error))
+    return status
+
+
+def _end_as_others_do() -> None:
+    """By SIGPIPE, quietly: a shell gives 141."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGPIPE)
+    os._exit(EXIT_PIPE)  # the first process of a container cannot be ended by it
