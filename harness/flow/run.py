@@ -262,7 +262,8 @@ class _Boots:
         suites = tuple(suite for suite in chosen_suites(request) if suite.name in planned.cell.suites)
         try:
             return boot_cell(planned.cell, suites, self._bench(planned), planned.number)
-        except StoreDamaged:
+        except StoreDamaged as error:
+            self._board.step(f"boot {planned.number} is made again: {error.message}")
             self._repair(planned.kernel)
         shutil.rmtree(self._directory / planned.place, ignore_errors=True)
         return boot_cell(planned.cell, suites, self._bench(planned), planned.number)
