@@ -129,7 +129,8 @@ def _unfinished(layout: Layout) -> Path:
                 entries = read_journal(directory)
             except StoreCorrupt:
                 continue
-            if not any(entry.step is Step.ENDED for entry in entries):
+            ends = [entry.step for entry in entries if entry.step in (Step.ENDED, Step.RESUMED)]
+            if not ends or ends[-1] is Step.RESUMED:
                 return directory
     raise UserError("no run in the store is unfinished", hint="ttm-harness run starts one")
 

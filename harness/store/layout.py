@@ -15,6 +15,8 @@ STORE/
   damaged/                      what was not any more what was made: set aside, for somebody to look at
   trash/                        what is being removed
   host.json                     what was learned about this host (KVM, times of builds)
+
+Builds, object directories, roots and the boots of runs have a `.seal` inside: the hashes of their files (sealed.py).
 """
 
 from __future__ import annotations
