@@ -14,7 +14,7 @@ from harness.flow.kept import require_earned
 from harness.flow.record import assemble, assembled, load_record
 from harness.judge.compare import compare
 from harness.model.compare import Comparison
-from harness.model.errors import UserError
+from harness.model.errors import StoreCorrupt, UserError
 from harness.model.progress import Progress
 from harness.model.result import Case, Report
 from harness.model.results import (
@@ -87,6 +87,7 @@ class Results:
         (detail, comparisons), refreshed = self._ask(question)
         for one in refreshed.skipped:
             if one.name in (directory.name, other):
+                _require_believed(self._layout.runs / one.name)
                 raise UserError(f"the run {one.name} is not in the index: {one.why}")
         if detail is None:
             raise UserError(f"the run {directory.name} has only begun", hint="there is something when it boots")
@@ -141,6 +142,14 @@ def _load(directory: Path, state: State) -> Report:
             return assembled(directory)
         case State.RUNNING:
             return assemble(directory.name, load_record(directory), {})
+
+
+def _require_believed(directory: Path) -> None:
+    """StoreDamaged for a report that is not believed; what else is wrong with the run is the caller's matter."""
+    try:
+        require_earned(load_report(directory), directory)
+    except (StoreCorrupt, UserError):
+        pass
 
 
 def _compared(before: tuple[SeenCase, ...], after: tuple[SeenCase, ...]) -> tuple[Comparison, ...]:

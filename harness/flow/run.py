@@ -130,7 +130,8 @@ def _unfinished(layout: Layout) -> Path:
                 entries = read_journal(directory)
             except StoreCorrupt:
                 continue
-            if not any(entry.step is Step.ENDED for entry in entries):
+            ends = [entry.step for entry in entries if entry.step in (Step.ENDED, Step.RESUMED)]
+            if not ends or ends[-1] is Step.RESUMED:
                 return directory
     raise UserError("no run in the store is unfinished", hint="ttm-harness run starts one")
 
@@ -263,7 +264,8 @@ class _Boots:
         suites = tuple(suite for suite in chosen_suites(request) if suite.name in planned.cell.suites)
         try:
             return boot_cell(planned.cell, suites, self._bench(planned), planned.number)
-        except StoreDamaged:
+        except StoreDamaged as error:
+            self._board.step(f"boot {planned.number} is made again: {error.message}")
             self._repair(planned.kernel)
         shutil.rmtree(self._directory / planned.place, ignore_errors=True)
         return boot_cell(planned.cell, suites, self._bench(planned), planned.number)

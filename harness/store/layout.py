@@ -18,6 +18,8 @@ STORE/
   damaged/                      what was set aside because it was not what it should have been
   ccache-N/                     the compiler's cache
   host.json                     what was learned about this host (KVM, times of builds)
+
+Builds, object directories, roots and the boots of runs have a `.seal` inside: the hashes of their files (sealed.py).
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ _WHOLE, _PART = "whole", "part"
 _NOTHING = "-"
 _DAY_SECONDS = 86400.0
 _TOO_FRESH_NS = 1_000_000_000
+_LARGEST = 64 << 20  # bytes of a seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +106,24 @@ def paths_but(root: Path, name: str) -> list[str]:
 def read_seal(root: Path) -> Seal:
     """StoreDamaged for a directory without one, and for one that cannot be read."""
     try:
-        text = (root / SEAL_FILE).read_text("utf-8")
-        return _parsed(text)
+        return _parsed(_read(root / SEAL_FILE).decode("utf-8"))
     except FileNotFoundError:
         why = "has no seal: it was not made to its end, or by an older harness" if root.is_dir() else "is gone"
         raise StoreDamaged(f"{root} {why}") from None
     except (OSError, ValueError) as error:
         raise StoreDamaged(f"{root / SEAL_FILE} cannot be read: {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    """ValueError for anything else than a plain file, which could have no end."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError("it is no plain file")
+        data = file.read(_LARGEST + 1)
+    if len(data) > _LARGEST:
+        raise ValueError("it is too large")
+    return data
 
 
 def damage(root: Path, *, thorough: bool = False) -> str:

@@ -128,6 +128,9 @@ def test_a_forged_report_is_refused_by_all_that_read_one(
     listed = CliRunner().invoke(results_command, ["list", "--json"])
     assert [run["name"] for run in json.loads(listed.stdout)["runs"]] == [other.name]
     assert "is not believed" in listed.output
+    for shown in ([directory.name], [other.name, "--against", directory.name]):
+        done = CliRunner().invoke(results_command, ["show", *shown])
+        assert done.exit_code == 3 and "is not believed" in done.output, done.output
 
 
 @pytest.fixture

@@ -92,6 +92,15 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: (root / SEAL_FILE).write_text("\n".join((root / SEAL_FILE).read_text().split("\n")[:3]) + "\n"),
         r"\.seal cannot be read: it is no seal, or a damaged one",
     ),
+    "a fifo for a seal": (
+        lambda root: replaced(root / SEAL_FILE, os.mkfifo),
+        r"\.seal cannot be read: it is no plain",
+    ),
+    "a link for a seal": (
+        lambda root: replaced(root / SEAL_FILE, lambda path: path.symlink_to("/dev/zero")),
+        r"\.seal cannot be read",
+    ),
+    "a directory for a seal": (lambda root: replaced(root / SEAL_FILE, os.mkdir), r"\.seal cannot be read"),
     "all gone": (shutil.rmtree, "made is gone"),
 }
 
