@@ -3,14 +3,14 @@
 
 Standard library only, and little of it, because it starts in an isolated interpreter every time. LIMITS are numbers
 with commas; VIEW are triples of a kind (read, write, empty, device, link), a path, and what is to be seen there.
-The namespaces (user, mount, pid,
-net, ipc, uts) are made by bubblewrap, or here with the same system calls where there is none. Inside, the caller is
-`nobody` without capabilities: what it makes outside belongs to the caller, as the kernel maps one to the other.
+The namespaces (user, mount, pid, net, ipc, uts) are made by bubblewrap, or here with the same system calls where there
+is none. Inside, the caller is `nobody` without capabilities: what it makes outside belongs to the caller, as the kernel
+maps one to the other.
 
-This process stays outside and keeps the limits that no rlimit keeps (root's processes are not counted by one): how
-many processes there are at once, their memory together, the space that they leave on the disk. Whoever breaks one is
-ended as a whole, by the end of its pid namespace. Ends with the command's status; one that was ended by signal N
-gives 128 + N, one that broke a limit BROKEN.
+This process stays outside and keeps the limits that no rlimit keeps: how many processes there are at once, their
+memory together, the space that they leave on the disk. Whoever breaks one is ended as a whole, by the end of its pid
+namespace. Ends with the command's status; one that was ended by signal N gives 128 + N, one that broke a limit
+BROKEN.
 """
 
 import ctypes
@@ -79,11 +79,10 @@ def main(argv: list[str]) -> int:
 
 
 def limit(spec: Spec) -> None:
-    """What the kernel counts for each process, or for each user but root."""
+    """What the kernel counts for each process. Not RLIMIT_NPROC: all of the user's processes count for that."""
     for name, value in (
         (resource.RLIMIT_FSIZE, spec.file_size),
         (resource.RLIMIT_AS, spec.address_space),
-        (resource.RLIMIT_NPROC, spec.processes),
         (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(name)

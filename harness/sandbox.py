@@ -36,7 +36,7 @@ _TOOLS = (
     "sed", "addr2line", "llvm-symbolizer", "vng", "qemu-system-x86_64",
 )  # fmt: skip
 _PROCESSES = 2048
-_PER_PROCESSOR = 16
+_PER_JOB = 16
 _LEAST_MEMORY = 2 * GIB
 _LEAST_ADDRESSES = 8 * GIB  # what a process may ask for, most of which it never touches
 
@@ -58,6 +58,7 @@ class Bounds:
 class Confines:
     """What a command sees beside the system's programs: `reads`, `writes`, `devices`, and places that are `empty` to
     it, whatever is there (they are memory: what is written is gone). A place inside another one counts for itself.
+    `jobs` is how many things it does at once.
     """
 
     writes: tuple[Path, ...] = ()
@@ -65,6 +66,7 @@ class Confines:
     empty: tuple[Path, ...] = ()
     devices: tuple[Path, ...] = ()
     limits: Bounds = Bounds()
+    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def _words(backend: str, confines: Confines) -> tuple[str, ...]:
     numbers = (
         limits.file_size,
         memory if limits.memory else max(memory, _LEAST_ADDRESSES),
-        limits.processes or _PROCESSES + _PER_PROCESSOR * (os.cpu_count() or 1),
+        limits.processes or _PROCESSES + _PER_JOB * max(confines.jobs, os.cpu_count() or 1),
         memory,
         limits.reserve,
         min(limits.scratch, ram // 4),
@@ -147,7 +149,8 @@ def _view(confines: Confines) -> list[tuple[str, str, str]]:
         ("empty", confines.empty),
         ("device", confines.devices),
     ):
-        kinds.update((str(path), kind) for path in paths)
+        # By both names, where links lead there: who asks for the working directory is told the real one.
+        kinds.update((name, kind) for path in paths for name in (os.path.realpath(path), str(path)))
     found = [("read", "/etc/passwd", str(Path(__file__).with_name("nobody.passwd")))]  # vng asks for its own name
     for path, kind in sorted(kinds.items(), key=lambda one: (one[0].count("/"), one[0])):
         if path in _SYSTEM and Path(path).is_symlink():

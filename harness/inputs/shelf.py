@@ -35,8 +35,8 @@ from harness.store.seal import find_damage, is_sealed, name_some, seal
 LINUX = "linux"
 _TREE_FILE = "tree.json"
 _DAMAGED = ".damaged"
-_STILL_SOUND_SECONDS = 30.0
-_looked_at: dict[Path, float] = {}  # when this process last looked
+_STILL_SOUND_SECONDS = 300.0
+_looked_at: dict[Path, float] = {}  # when this process last looked, or put it there
 _MAKEFILE_WORD = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE)
 _MAKEFILE_HEAD = 4096
 
@@ -187,6 +187,7 @@ def land(work: Work, arrival: Arrival, fill: Callable[[Path], None]) -> Tree:
             kin = arrival.kin.parent if arrival.kin is not None and is_sealed(arrival.kin.parent) else None
             seal(part / LINUX, part, kin)
             write_atomically(part / _TREE_FILE, to_json(tree))
+        _looked_at[final] = time.monotonic()
     return tree
 
 

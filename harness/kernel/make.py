@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -113,6 +114,8 @@ class Make:
         changed a source.
         """
         environment = {**self.environment, **(env or {})}
+        jobs = max((int(word[2:]) for word in words if re.fullmatch(r"-j\d+", word)), default=1)
+        confines = replace(self.confines(*writes), jobs=jobs)
         watch = None if containment().backend else Watch(self.trees)
         try:
             return run(
@@ -123,7 +126,7 @@ class Make:
                 log=log,
                 on_line=on_line,
                 tethered=True,
-                within=within(self.confines(*writes)),
+                within=within(confines),
                 private=True,
             )
         finally:

@@ -277,6 +277,22 @@ def test_a_makefile_changes_nothing_but_its_objects(backend: str, place: Path, l
     assert {path: after[path] for path in before} == before
 
 
+def test_a_store_behind_a_link_is_built_in(backend: str, place: Path) -> None:
+    (place / "real").mkdir()
+    (place / "link").symlink_to(place / "real")
+    with kbuild(place / "link", "") as build:
+        build()
+    assert (place / "real" / "place" / "objects" / "a.o").is_file()
+
+
+def test_more_jobs_may_have_more_processes(backend: str) -> None:
+    def most(confines: Confines) -> int:
+        words = within(confines)
+        return int(words[words.index(backend) + 1].split(",")[2])
+
+    assert most(Confines(jobs=1024)) > 1024 * 8 > most(Confines())
+
+
 def test_a_log_is_never_written_through_a_link_that_a_build_left(backend: str, place: Path) -> None:
     victim = place / "victim"
     victim.write_text("mine\n")
