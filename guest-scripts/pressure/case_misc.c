@@ -166,8 +166,10 @@ static void case_ghost(struct tp_run *run)
 		struct dma_fence *f = tp_fence_new();
 		struct tp_wit *w;
 
-		if (!bo || !f)
+		if (!tp_check(run, bo && f, "no object, or no fence")) {
+			dma_fence_put(f);
 			break;
+		}
 		w = tp_witness(run, bo);
 		bo->wit = NULL;
 		tp_bo_lock(bo);

@@ -134,7 +134,7 @@ static void case_walk_ticket(struct tp_run *run)
 
 		init_completion(&holder.locked);
 		task = kthread_run(tp_hold, &holder, "ttm_pressure_h");
-		if (IS_ERR(task))
+		if (!tp_check(run, !IS_ERR(task), "no thread"))
 			break;
 		tp_wait_done(&holder.locked);
 		ww_acquire_init(&ticket, &reservation_ww_class);

@@ -266,19 +266,16 @@ void tp_leak_check(struct tp_run *run)
 	tp_eq(run, c.bo_count, run->start.bo_count, "afterwards: objects of TTM");
 	tp_eq(run, c.dma_mapped, run->start.dma_mapped, "afterwards: DMA-mapped pages");
 	tp_metric(run, "pages_unaccounted", run->start.known - c.known);
-	if (run->start.known - c.known > TP_KNOWN_SLACK)
-		tp_bug(run, "afterwards: %ld pages that nobody accounts for",
-		       run->start.known - c.known);
-	if (c.files > run->start.files + TP_FILES_SLACK)
-		tp_bug(run, "afterwards: open files grew from %ld to %ld", run->start.files,
-		       c.files);
+	tp_check(run, run->start.known - c.known <= TP_KNOWN_SLACK,
+		 "afterwards: %ld pages that nobody accounts for", run->start.known - c.known);
+	tp_check(run, c.files <= run->start.files + TP_FILES_SLACK,
+		 "afterwards: open files grew from %ld to %ld", run->start.files, c.files);
 	if (run->quiet) {
-		if (c.shmem > run->start.shmem)
-			tp_bug(run, "afterwards: shmem grew from %ld to %ld pages",
-			       run->start.shmem, c.shmem);
-		if (c.swap_free + TP_SWAP_SLACK < run->start.swap_free)
-			tp_bug(run, "afterwards: swap free fell from %ld to %ld pages",
-			       run->start.swap_free, c.swap_free);
+		tp_check(run, c.shmem <= run->start.shmem,
+			 "afterwards: shmem grew from %ld to %ld pages", run->start.shmem, c.shmem);
+		tp_check(run, c.swap_free + TP_SWAP_SLACK >= run->start.swap_free,
+			 "afterwards: swap free fell from %ld to %ld pages",
+			 run->start.swap_free, c.swap_free);
 	} else {
 		tp_metric(run, "shmem_delta", c.shmem - run->start.shmem);
 		tp_metric(run, "swap_free_delta", c.swap_free - run->start.swap_free);
@@ -339,12 +336,13 @@ bool tp_attr_is(struct tp_run *run, struct page *p, int want, const char *when,
 		       u32 id, pgoff_t i)
 {
 	int attr = tp_page_attr(p);
+	bool ok = attr == want || attr == TP_ATTR_UNKNOWN;
 
-	if (attr == want || attr == TP_ATTR_UNKNOWN)
-		return true;
+	if (tp_judged(run, ok))
+		return ok;
 	tp_bug(run, "%s: attribute of page %lu of object %u: expected %s, got %s",
 	       when, i, id, tp_attr_name(want), tp_attr_name(attr));
-	return false;
+	return ok;
 }
 
 /* ---- DMA mappings, with operations of our own ---- */

@@ -59,10 +59,8 @@ static bool tp_list_sane(struct tp_run *run, struct list_head *head, unsigned in
 	unsigned int n = 0;
 
 	for (at = head; n <= max; at = at->next, n++) {
-		if (at->next->prev != at) {
-			tp_bug(run, "%s: a list of TTM is torn", when);
+		if (!tp_check(run, at->next->prev == at, "%s: a list of TTM is torn", when))
 			return false;
-		}
 		if (at->next == head)
 			return true;
 	}
@@ -129,8 +127,8 @@ void tp_bulk_check(struct tp_run *run, struct tp_dev *dev, struct ttm_lru_bulk_m
 	unsigned int t, prio;
 
 	spin_lock(&dev->bdev.lru_lock);
-	if (!list_empty(&bulk->cursor_list))
-		tp_bug(run, "%s: a walk is still attached to the bulk move", when);
+	tp_check(run, list_empty(&bulk->cursor_list),
+		 "%s: a walk is still attached to the bulk move", when);
 	for (t = 0; t < TTM_NUM_MEM_TYPES; t++) {
 		for (prio = 0; prio < TTM_MAX_BO_PRIORITY; prio++) {
 			struct ttm_lru_bulk_move_pos *pos = &bulk->pos[t][prio];
@@ -146,17 +144,15 @@ void tp_bulk_check(struct tp_run *run, struct tp_dev *dev, struct ttm_lru_bulk_m
 					   bo->base.priority == prio &&
 					   !tp_should_hide(&bo->base);
 			spin_unlock(&dev->lock);
-			if (!pos->first != !pos->last)
-				tp_bug(run, "%s: a bulk move has one end only", when);
+			tp_check(run, !pos->first == !pos->last,
+				 "%s: a bulk move has one end only", when);
 			if (!pos->first) {
 				tp_eq(run, 0, members, "%s: members of the bulk move", when);
 				continue;
 			}
-			if (!ttm_manager_type(&dev->bdev, t)) {
-				tp_bug(run, "%s: a bulk move in a memory type without manager",
-				       when);
+			if (!tp_check(run, ttm_manager_type(&dev->bdev, t),
+				      "%s: a bulk move in a memory type without manager", when))
 				continue;
-			}
 			list_for_each_entry(item, &ttm_manager_type(&dev->bdev, t)->lru[prio],
 					    link) {
 				struct ttm_resource *res;

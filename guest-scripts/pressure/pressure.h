@@ -56,6 +56,7 @@ struct tp_knobs {
 	int writeback;
 	int verify;
 	int fail;
+	char broken[40];	/* FILE:LINE of a check that is to say the opposite */
 };
 
 /* Global counters that must be back where they were when a case has ended. */
@@ -79,6 +80,16 @@ struct tp_stats {
 
 struct tp_dev;
 
+/* A place in the source where something is checked. */
+struct tp_site {
+	const char *file;
+	int line;
+	struct list_head link;	/* among those that were evaluated, by the run with this serial */
+	unsigned int serial;
+	atomic_long_t evaluated;
+	bool broken;
+};
+
 struct tp_run {
 	struct tp_knobs k;
 	struct rnd_state rnd;
@@ -91,6 +102,11 @@ struct tp_run {
 	size_t metrics_len;
 	spinlock_t lock;
 	int failed;
+	/* Sites that were evaluated, and how often, but for those of set-up and clearing up. */
+	struct list_head sites;
+	unsigned int serial;
+	atomic_long_t checks;
+	bool tidying;
 	char skip[120];
 	bool finished;
 	bool leak_checked;
@@ -129,6 +145,8 @@ struct tp_dev_args {
 
 struct tp_dev {
 	struct ttm_device bdev;
+	/* On whose behalf; NULL once it is kept beyond its case. */
+	struct tp_run *run;
 	struct tp_dev_args args;
 	struct list_head bos;
 	struct list_head tts;
@@ -221,6 +239,7 @@ __printf(2, 3) void tp_note(struct tp_run *run, const char *fmt, ...);
 __printf(2, 3) void tp_skip(struct tp_run *run, const char *fmt, ...);
 __printf(1, 2) void tp_async(const char *fmt, ...);
 void tp_metric(struct tp_run *run, const char *name, s64 value);
+bool tp_evaluated(struct tp_run *run, struct tp_site *site, bool ok);
 u32 tp_rand(struct tp_run *run, u32 below);
 struct drm_device *tp_drm(void);
 struct device *tp_parent(void);
@@ -228,15 +247,23 @@ struct device *tp_parent(void);
 #define tp_bug(run, fmt, ...) \
 	tp_fail(run, __FILE_NAME__, __LINE__, fmt, ##__VA_ARGS__)
 
+/*
+ * What is to be reported of a check: as it is, but for one that was broken on purpose.
+ * Who asked goes on with what is true, so that a broken check breaks nothing else.
+ */
+#define tp_judged(run, ok) ({						\
+	static struct tp_site _site = { .file = __FILE__, .line = __LINE__ }; \
+	tp_evaluated(run, &_site, ok); })
+
 #define tp_check(run, cond, fmt, ...) ({				\
 	bool _ok = !!(cond);						\
-	if (!_ok)							\
+	if (!tp_judged(run, _ok))					\
 		tp_bug(run, fmt " (wanted: %s)", ##__VA_ARGS__, #cond);	\
 	_ok; })
 
 #define tp_eq(run, got, want, fmt, ...) ({				\
 	s64 _got = (s64)(got), _want = (s64)(want);			\
-	if (_got != _want)						\
+	if (!tp_judged(run, _got == _want))				\
 		tp_bug(run, fmt ": expected %lld, got %lld",		\
 		       ##__VA_ARGS__, _want, _got);			\
 	_got == _want; })

@@ -65,10 +65,8 @@ void tp_populated(struct tp_run *run, struct tp_bo *bo, const char *when)
 	int attr = tp_want_attr(bo->args.caching);
 	pgoff_t i, j, nr;
 
-	if (!tt) {
-		tp_bug(run, "%s: object %u has no ttm_tt", when, bo->id);
+	if (!tp_check(run, tt, "%s: object %u has no ttm_tt", when, bo->id))
 		return;
-	}
 	tp_check(run, ttm_tt_is_populated(tt), "%s: object %u is not populated", when, bo->id);
 	tp_check(run, !tp_tt_swapped(tt), "%s: object %u is still swapped or backed up (%x)",
 		 when, bo->id, tt->page_flags);
@@ -85,18 +83,16 @@ void tp_populated(struct tp_run *run, struct tp_bo *bo, const char *when)
 		unsigned int order;
 
 		nr = 1;
-		if (!p || tp_is_handle(p)) {
-			tp_bug(run, "%s: object %u, entry %lu: expected a page, got %lx",
-			       when, bo->id, i, (unsigned long)p);
+		if (!tp_check(run, p && !tp_is_handle(p),
+			      "%s: object %u, entry %lu: expected a page, got %lx", when, bo->id,
+			      i, (unsigned long)p))
 			return;
-		}
 		order = tp_order(bo->dev, p);
 		nr = 1UL << order;
-		if (order > MAX_PAGE_ORDER || i + nr > tt->num_pages) {
-			tp_bug(run, "%s: object %u, entry %lu: order %u cannot be",
-			       when, bo->id, i, order);
+		if (!tp_check(run, order <= MAX_PAGE_ORDER && i + nr <= tt->num_pages,
+			      "%s: object %u, entry %lu: order %u cannot be", when, bo->id, i,
+			      order))
 			return;
-		}
 		if (!bo->wit)
 			tp_eq(run, page_count(p), 1, "%s: object %u, references to page %lu",
 			      when, bo->id, i);
