@@ -19,24 +19,18 @@ static struct tp_bo *tp_pages(struct tp_run *run, struct tp_dev *dev, pgoff_t n,
 /* Table, totals and GPUReclaim tell the same; wc and uc are kept apart. */
 static void tp_pools_are(struct tp_run *run, long wc_want, long uc_want, const char *when)
 {
-	unsigned long wc[MAX_PAGE_ORDER + 1] = { }, uc[MAX_PAGE_ORDER + 1] = { };
-	unsigned long sum, total, limit;
-	long nwc = 0, nuc = 0;
-	int i;
+	unsigned long total, limit;
+	struct tp_pool_rows rows;
 
-	if (!tp_pool_orders(wc, uc, &sum) || !tp_pool_footer(&total, &limit)) {
+	if (!tp_pool_entries(&rows) || !tp_pool_footer(&total, &limit)) {
 		tp_skip(run, "needs ttm/page_pool in debugfs");
 		return;
 	}
-	for (i = 0; i <= MAX_PAGE_ORDER; i++) {
-		nwc += wc[i] << i;
-		nuc += uc[i] << i;
-	}
-	tp_eq(run, total, sum, "%s: the total below the table of pools", when);
+	tp_eq(run, total, rows.pages, "%s: the total below the table of pools", when);
 	if (wc_want >= 0)
-		tp_eq(run, nwc, wc_want, "%s: write-combined pages in pools", when);
+		tp_eq(run, tp_pool_kind(&rows, TP_POOL_WC), wc_want, "%s: write-combined pages in pools", when);
 	if (uc_want >= 0)
-		tp_eq(run, nuc, uc_want, "%s: uncached pages in pools", when);
+		tp_eq(run, tp_pool_kind(&rows, TP_POOL_UC), uc_want, "%s: uncached pages in pools", when);
 	tp_check(run, total <= limit, "%s: %lu pages in pools, the limit is %lu", when, total,
 		 limit);
 	tp_balance(run, when);

@@ -65,6 +65,20 @@
 #define TP_EMPTY_UNCACHED 0
 #endif
 
+/* 7.1: the pools' shrinker frees as much as it is asked for, and says when there is nothing. */
+#if TP_KERNEL >= 7001
+#define TP_POOL_STOPS 1
+#else
+#define TP_POOL_STOPS 0
+#endif
+
+/* 7.3: walks that wait for locks without a ticket. */
+#if TP_KERNEL >= 7003
+#define TP_HAVE_SLEEPING_LOCK 1
+#else
+#define TP_HAVE_SLEEPING_LOCK 0
+#endif
+
 /* 7.3: ttm_bo_vmap() refuses an object without pages of its own. */
 #if TP_KERNEL >= 7003
 #define TP_SG_VMAP_REFUSED 1

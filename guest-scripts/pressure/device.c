@@ -180,6 +180,8 @@ static int tp_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_operati
 	int ret;
 
 	atomic_inc(&dev->moves);
+	if (dev->move_fail_nth && !--dev->move_fail_nth)
+		return dev->move_fail_ret;
 	if (from != TTM_PL_VRAM && to != TTM_PL_VRAM) {
 		ttm_bo_move_null(tbo, new_mem);
 		return 0;
@@ -204,7 +206,8 @@ static int tp_move(struct ttm_buffer_object *tbo, bool evict, struct ttm_operati
 		tp_async("a move from or to TT without pages");
 		return -EINVAL;
 	}
-	ret = ttm_bo_wait_ctx(tbo, ctx);
+	/* One in a pipeline is ordered by its fences; whoever uses the copy waits for them. */
+	ret = dev->move_fence ? 0 : ttm_bo_wait_ctx(tbo, ctx);
 	if (ret)
 		return ret;
 	tp_copy(dev, to == TTM_PL_VRAM ? new_mem : old, tt, to == TTM_PL_VRAM);

@@ -102,10 +102,11 @@ long tp_open_files(void)
 	return tp_read_number("/proc/sys/fs/file-nr");
 }
 
-/* The table of the global pools: pages per order, their sum, the totals below it. */
-static bool tp_pool_table(unsigned long *wc, unsigned long *uc, unsigned long *sum,
-			  unsigned long *total, unsigned long *limit)
+/* The table of the global pools: entries per kind and order, their sum in pages, the totals below it. */
+static bool tp_pool_table(struct tp_pool_rows *rows, unsigned long *sum, unsigned long *total,
+			  unsigned long *limit)
 {
+	static const char * const names[TP_POOL_KINDS] = { "wc\t", "uc\t", "wc 32", "uc 32" };
 	char *text = kzalloc(4096, GFP_KERNEL), *at, *line;
 	bool found = false;
 
@@ -118,9 +119,9 @@ static bool tp_pool_table(unsigned long *wc, unsigned long *uc, unsigned long *s
 		goto out;
 	at = text;
 	while ((line = strsep(&at, "\n"))) {
-		unsigned long *row = NULL, t, l;
 		char *p = strchr(line, ':');
-		int order = 0;
+		int order = 0, kind = 0;
+		unsigned long t, l;
 
 		if (!p)
 			continue;
@@ -133,11 +134,9 @@ static bool tp_pool_table(unsigned long *wc, unsigned long *uc, unsigned long *s
 			}
 			continue;
 		}
-		if (!strncmp(line, "wc\t", 3))
-			row = wc;
-		else if (!strncmp(line, "uc\t", 3))
-			row = uc;
-		else if (strncmp(line, "wc 32", 5) && strncmp(line, "uc 32", 5))
+		while (kind < TP_POOL_KINDS && strncmp(line, names[kind], strlen(names[kind])))
+			kind++;
+		if (kind == TP_POOL_KINDS)
 			continue;
 		for (; *p; order++) {
 			unsigned long n;
@@ -145,8 +144,8 @@ static bool tp_pool_table(unsigned long *wc, unsigned long *uc, unsigned long *s
 
 			if (sscanf(p, " %lu%n", &n, &used) != 1)
 				break;
-			if (row && order <= MAX_PAGE_ORDER)
-				row[order] = n;
+			if (rows && order <= MAX_PAGE_ORDER)
+				rows->n[kind][order] = n;
 			*sum += n << order;
 			p += used;
 		}
@@ -160,14 +159,26 @@ bool tp_pool_footer(unsigned long *total, unsigned long *limit)
 {
 	unsigned long sum;
 
-	return tp_pool_table(NULL, NULL, &sum, total, limit);
+	return tp_pool_table(NULL, &sum, total, limit);
 }
 
-bool tp_pool_orders(unsigned long *wc, unsigned long *uc, unsigned long *sum)
+bool tp_pool_entries(struct tp_pool_rows *rows)
 {
 	unsigned long total, limit;
 
-	return tp_pool_table(wc, uc, sum, &total, &limit);
+	memset(rows, 0, sizeof(*rows));
+	return tp_pool_table(rows, &rows->pages, &total, &limit);
+}
+
+/* Pages in the pools of one kind. */
+unsigned long tp_pool_kind(const struct tp_pool_rows *rows, enum tp_pool_kind kind)
+{
+	unsigned long n = 0;
+	int order;
+
+	for (order = 0; order <= MAX_PAGE_ORDER; order++)
+		n += rows->n[kind][order] << order;
+	return n;
 }
 
 long tp_pool_total(void)

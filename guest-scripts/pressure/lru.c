@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Where an object is on the lists that walks go along. */
+#include <linux/dma-resv.h>
+
 #include "pressure.h"
 
 static bool tp_on(struct list_head *head, struct ttm_lru_item *wanted)
@@ -73,6 +75,7 @@ void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when)
 {
 	struct ttm_device *bdev = &dev->bdev;
 	unsigned int hitches = 0, wrong = 0, seen = 0, bos = 0, max = 64;
+	u64 usage[TTM_NUM_MEM_TYPES] = { };
 	struct tp_bo *bo;
 	int i;
 
@@ -103,6 +106,7 @@ void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when)
 					continue;
 				}
 				res = ttm_lru_item_to_res(item);
+				usage[res->mem_type] += res->size;
 				seen++;
 				if (res->bo->resource != res ||
 				    (i >= 0 && res->mem_type != i) ||
@@ -112,6 +116,11 @@ void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when)
 			}
 		}
 	}
+	/* What has a place is on some list from its beginning to its end. */
+	for (i = 0; i < TTM_NUM_MEM_TYPES; i++)
+		if (ttm_manager_type(bdev, i))
+			tp_eq(run, ttm_manager_type(bdev, i)->usage, usage[i],
+			      "%s: bytes in use of manager %d against what is on the lists", when, i);
 out:
 	spin_unlock(&bdev->lru_lock);
 	tp_eq(run, hitches, 0, "%s: marks of walks left on the lists", when);
@@ -205,6 +214,43 @@ u64 tp_lru_hash(struct tp_dev *dev)
 	}
 	spin_unlock(&bdev->lru_lock);
 	return hash;
+}
+
+static bool tp_ghost_sane(const struct ttm_buffer_object *bo)
+{
+	return bo->deleted && !bo->pin_count && !bo->bulk_move && kref_read(&bo->kref) == 1 &&
+	       !dma_resv_is_locked(bo->base.resv) &&
+	       !dma_resv_test_signaled(bo->base.resv, DMA_RESV_USAGE_BOOKKEEP);
+}
+
+int tp_lru_ghosts(struct tp_run *run, struct tp_dev *dev, const char *when)
+{
+	struct ttm_device *bdev = &dev->bdev;
+	int i, prio, ghosts = 0, odd = 0;
+
+	spin_lock(&bdev->lru_lock);
+	for (i = 0; i < TTM_NUM_MEM_TYPES; i++) {
+		struct ttm_resource_manager *man = ttm_manager_type(bdev, i);
+
+		for (prio = 0; man && prio < TTM_MAX_BO_PRIORITY; prio++) {
+			struct ttm_lru_item *item;
+
+			list_for_each_entry(item, &man->lru[prio], link) {
+				struct ttm_buffer_object *bo;
+
+				if (!ttm_lru_item_is_res(item))
+					continue;
+				bo = ttm_lru_item_to_res(item)->bo;
+				if (bo->base.dev && !bo->deleted)
+					continue;
+				ghosts++;
+				odd += !tp_ghost_sane(bo);
+			}
+		}
+	}
+	spin_unlock(&bdev->lru_lock);
+	tp_eq(run, odd, 0, "%s: ghosts that are locked, held, pinned or not busy", when);
+	return ghosts;
 }
 
 /* Numbers of the objects on one list, in the order of a walk. */

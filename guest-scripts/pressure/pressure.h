@@ -143,6 +143,8 @@ struct tp_dev_args {
 	bool no_shrinker;
 };
 
+#define TP_FENCES 6
+
 struct tp_dev {
 	struct ttm_device bdev;
 	/* On whose behalf; NULL once it is kept beyond its case. */
@@ -163,6 +165,10 @@ struct tp_dev {
 	bool by_memcpy;
 	/* The next moves that copy leave this fence behind (accelerated move). */
 	struct dma_fence *move_fence;
+	/* The so many-th move from now fails with that. */
+	int move_fail_nth, move_fail_ret;
+	/* Those of earlier moves, whose references are counted at the end. */
+	struct dma_fence *fences[TP_FENCES];
 	/* Times a walk of the scan came by, and the largest number for one object. */
 	unsigned int scan_serial;
 	unsigned int max_visits;
@@ -324,7 +330,17 @@ long tp_node_stat(enum node_stat_item item);
 long tp_pool_total(void);
 long tp_pool_limit(void);
 bool tp_pool_footer(unsigned long *total, unsigned long *limit);
-bool tp_pool_orders(unsigned long *wc, unsigned long *uc, unsigned long *sum);
+
+/* As the table of the global pools has them. */
+enum tp_pool_kind { TP_POOL_WC, TP_POOL_UC, TP_POOL_WC32, TP_POOL_UC32, TP_POOL_KINDS };
+
+struct tp_pool_rows {
+	unsigned long n[TP_POOL_KINDS][MAX_PAGE_ORDER + 1];
+	unsigned long pages;
+};
+
+bool tp_pool_entries(struct tp_pool_rows *rows);
+unsigned long tp_pool_kind(const struct tp_pool_rows *rows, enum tp_pool_kind kind);
 int tp_debugfs_show(const char *path, char *buf, size_t len);
 int tp_sysfs_write(const char *path, const char *text);
 long tp_read_number(const char *path);
@@ -383,6 +399,21 @@ pgoff_t tp_wit_nr(struct tp_wit *w);
 bool tp_wit_mine(struct tp_wit *w, pgoff_t i);
 struct page *tp_wit_page(struct tp_wit *w, pgoff_t i);
 
+/* What must be as it was after something that was refused. */
+struct tp_snap {
+	u64 lru;
+	u64 usage[3];
+	void *resource, *ttm, *bulk;
+	u32 flags;
+	unsigned int pins, fences;
+	int refs, mem_type;
+	int objects;
+};
+
+void tp_snap_take(struct tp_bo *bo, struct tp_snap *s);
+void tp_snap_same(struct tp_run *run, struct tp_bo *bo, const struct tp_snap *was,
+		  const char *when);
+
 /* lru.c */
 enum { TP_LRU_NONE = -1, TP_LRU_UNEVICTABLE = -2 };
 int tp_lru_where(struct ttm_device *bdev, struct ttm_lru_item *item, unsigned int priority);
@@ -391,6 +422,8 @@ void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when);
 void tp_bulk_check(struct tp_run *run, struct tp_dev *dev,
 		   struct ttm_lru_bulk_move *bulk, const char *when);
 u64 tp_lru_hash(struct tp_dev *dev);
+/* Ghosts, and deleted objects, whose pages wait for a fence: how many, and whether all are as they must be. */
+int tp_lru_ghosts(struct tp_run *run, struct tp_dev *dev, const char *when);
 int tp_lru_order(struct tp_dev *dev, int mem_type, unsigned int prio, u32 *ids, int max);
 
 /* shrinker.c */
@@ -440,5 +473,6 @@ extern const struct tp_case tp_cases_shrink[], tp_cases_lru[], tp_cases_pool[];
 extern const struct tp_case tp_cases_contract[], tp_cases_load[], tp_cases_misc[];
 extern const struct tp_case tp_cases_map[], tp_cases_walk[], tp_cases_oom[];
 extern const struct tp_case tp_cases_full[], tp_cases_room[], tp_cases_empty[];
+extern const struct tp_case tp_cases_scan[], tp_cases_move[], tp_cases_any[], tp_cases_lock[];
 
 #endif
