@@ -199,15 +199,17 @@ out:
 /* ---- room that somebody has locked ---- */
 
 /*
- * Wants the room of an object that somebody has locked: with a ticket it waits for
- * it, without it is refused at once; nothing has happened to either then.
+ * Wants the room of an object that somebody has locked: with a ticket that is older
+ * than his it waits; without one, or with a younger one, it is refused at once, and
+ * nothing has happened to either.
  */
-static void tp_evict_locked(struct tp_run *run, struct tp_dev *dev, bool with_ticket, bool nowait)
+static void tp_evict_locked(struct tp_run *run, struct tp_dev *dev, bool with_ticket, bool nowait,
+			    bool young)
 {
 	struct ttm_place place = { .mem_type = TTM_PL_VRAM };
 	struct ttm_placement placement = { .num_placement = 1, .placement = &place };
 	struct ttm_operation_ctx ctx = { .no_wait_gpu = nowait };
-	bool may = with_ticket && !nowait;
+	bool may = with_ticket && !nowait && !young;
 	struct ww_acquire_ctx ticket;
 	struct tp_owner owner = { };
 	struct task_struct *task;
@@ -223,16 +225,20 @@ static void tp_evict_locked(struct tp_run *run, struct tp_dev *dev, bool with_ti
 	tp_bo_unlock(a);
 	owner.bo = a;
 	owner.for_good = !may;
+	if (!young)
+		ww_acquire_init(&ticket, &reservation_ww_class);
 	task = tp_owner_start(run, &owner);
+	if (young)
+		ww_acquire_init(&ticket, &reservation_ww_class);
 	if (!task)
-		goto out;
-	ww_acquire_init(&ticket, &reservation_ww_class);
+		goto out_ticket;
 	dma_resv_lock(b->base.base.resv, with_ticket ? &ticket : NULL);
 	tp_snap_take(b, &was);
 	/* Pairs with tp_owner_may_go(). */
 	smp_store_release(&owner.walking, true);
 	tp_eq(run, ttm_bo_validate(&b->base, &placement, &ctx), may ? 0 : -ENOMEM,
-	      "to VRAM of which somebody has the lock, ticket=%d nowait=%d", with_ticket, nowait);
+	      "to VRAM of which somebody has the lock, ticket=%d nowait=%d young=%d",
+	      with_ticket, nowait, young);
 	if (!may)
 		tp_snap_same(run, b, &was, "refused for a lock");
 	dma_resv_unlock(b->base.base.resv);
@@ -255,6 +261,11 @@ static void tp_evict_locked(struct tp_run *run, struct tp_dev *dev, bool with_ti
 out:
 	tp_bo_put(a);
 	tp_bo_put(b);
+	return;
+
+out_ticket:
+	ww_acquire_fini(&ticket);
+	goto out;
 }
 
 static void case_evict_locked(struct tp_run *run)
@@ -266,8 +277,9 @@ static void case_evict_locked(struct tp_run *run)
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	for (k = 0; k < 4 && !run->failed; k++)
-		tp_evict_locked(run, dev, k & 1, k & 2);
+	/* Who comes later gives way to who has it already. */
+	for (k = 0; k < 8 && !run->failed; k++)
+		tp_evict_locked(run, dev, k & 1, k & 2, k & 4);
 	tp_dev_free(run, dev);
 }
 
