@@ -15,12 +15,11 @@
 #include "pressure.h"
 
 static const struct tp_case * const tp_tables[] = {
-	/* First what loops for ever when it is broken, and so would stop the rest. */
-	tp_cases_scan,
+	/* First what loops for ever when it is broken, and what is quick and looks at a lot. */
+	tp_cases_scan, tp_cases_move, tp_cases_lock, tp_cases_any,
 	tp_cases_backup, tp_cases_fault, tp_cases_oom, tp_cases_full, tp_cases_room,
 	tp_cases_free, tp_cases_shrink, tp_cases_empty, tp_cases_lru, tp_cases_pool,
 	tp_cases_contract, tp_cases_load, tp_cases_misc, tp_cases_map, tp_cases_walk,
-	tp_cases_move, tp_cases_lock, tp_cases_any,
 };
 
 struct tp_stats tp_stats;
