@@ -9,11 +9,11 @@ SOURCE = """\
 #define tp_other(run, cond) tp_check(run, cond, "x")
 static void case_one(struct tp_run *run)
 {
-	tp_eq(run, one(two(3)), 4,
-	      "a number");
-	if (!tp_check(run, five(), "five"))
-		return;
-	tp_bug(run, "not a check that can be broken");
+\ttp_eq(run, one(two(3)), 4,
+\t\t"a number");
+\tif (!tp_check(run, five(), "five"))
+\t\treturn;
+\ttp_bug(run, "not a check that can be broken");
 }
 """
 
