@@ -165,7 +165,7 @@ out:
 static void case_move_failed(struct tp_run *run)
 {
 	static const int errs[] = {
-		-ENOMEM, -ENOSPC, -EBUSY, -EINTR, -ERESTARTSYS, -EDEADLK, -EIO,
+		-ENOMEM, -ENOSPC, -EBUSY, -EINTR, -ERESTARTSYS, -EDEADLK, -EAGAIN, -EIO,
 	};
 	/* Room for one: the other has to push it out. */
 	static const struct tp_dev_args dargs = { .vram = SZ_64K };
@@ -433,18 +433,17 @@ static void case_gutting_busy(struct tp_run *run)
 
 #define TP_SLOTS 4	/* of 64 KiB */
 
-static int tp_at(struct tp_run *run, struct tp_bo *bo, u32 first, u32 last, u32 flags,
-		 struct ttm_operation_ctx *ctx)
+static int tp_at(struct tp_bo *bo, u32 first, u32 last)
 {
 	struct ttm_place place = {
-		.fpfn = first, .lpfn = last, .mem_type = TTM_PL_VRAM, .flags = flags,
+		.fpfn = first, .lpfn = last, .mem_type = TTM_PL_VRAM,
 	};
 	struct ttm_placement placement = { .num_placement = 1, .placement = &place };
 	struct ttm_operation_ctx plain = { };
 	int ret;
 
 	tp_bo_lock(bo);
-	ret = ttm_bo_validate(&bo->base, &placement, ctx ?: &plain);
+	ret = ttm_bo_validate(&bo->base, &placement, &plain);
 	tp_bo_unlock(bo);
 	return ret;
 }
@@ -484,7 +483,7 @@ static void case_evict_order(struct tp_run *run)
 	for (i = 0; i < TP_SLOTS; i++)
 		if (!bos[i] || !extra)
 			goto out;
-	for (round = 0; round < 4 && !run->failed; round++) {
+	for (round = 0; round < 6 && !run->failed; round++) {
 		/* Each in its slot, in order; 0 has the higher priority. */
 		tp_bo_lock(extra);
 		tp_eq(run, tp_bo_validate(extra, TTM_PL_TT, NULL), 0, "out of the way");
@@ -495,15 +494,15 @@ static void case_evict_order(struct tp_run *run)
 			tp_bo_unlock(bos[i]);
 		}
 		for (i = 0; i < TP_SLOTS; i++)
-			tp_eq(run, tp_at(run, bos[i], i * slot, (i + 1) * slot, 0, NULL), 0,
+			tp_eq(run, tp_at(bos[i], i * slot, (i + 1) * slot), 0,
 			      "into slot %d", i);
 		switch (round) {
 		case 0:
-			tp_eq(run, tp_at(run, extra, 0, 0, 0, NULL), 0, "anywhere");
+			tp_eq(run, tp_at(extra, 0, 0), 0, "anywhere");
 			tp_only_out(run, bos, TP_SLOTS, 1, "the oldest of the lowest priority");
 			break;
 		case 1:
-			tp_eq(run, tp_at(run, extra, 3 * slot, 4 * slot, 0, NULL), 0, "into slot 3");
+			tp_eq(run, tp_at(extra, 3 * slot, 4 * slot), 0, "into slot 3");
 			tp_eq(run, extra->base.resource->start, 3 * slot, "where it is");
 			tp_only_out(run, bos, TP_SLOTS, 3, "the one that is in the way");
 			break;
@@ -511,9 +510,9 @@ static void case_evict_order(struct tp_run *run)
 			tp_bo_lock(bos[1]);
 			ttm_bo_pin(&bos[1]->base);
 			tp_bo_unlock(bos[1]);
-			tp_eq(run, tp_at(run, extra, 0, 0, 0, NULL), 0, "anywhere, one is pinned");
+			tp_eq(run, tp_at(extra, 0, 0), 0, "anywhere, one is pinned");
 			tp_only_out(run, bos, TP_SLOTS, 2, "the oldest that is not pinned");
-			tp_eq(run, tp_at(run, bos[2], slot, 2 * slot, 0, NULL), -ENOMEM,
+			tp_eq(run, tp_at(bos[2], slot, 2 * slot), -ENOMEM,
 			      "into the slot of the pinned one");
 			tp_only_out(run, bos, TP_SLOTS, 2, "refused, as one is pinned");
 			tp_bo_lock(bos[1]);
@@ -525,8 +524,22 @@ static void case_evict_order(struct tp_run *run)
 			tp_bo_lock(bos[1]);
 			ttm_bo_move_to_lru_tail_unlocked(&bos[1]->base);
 			tp_bo_unlock(bos[1]);
-			tp_eq(run, tp_at(run, extra, 0, 0, 0, NULL), 0, "anywhere, one is young");
+			tp_eq(run, tp_at(extra, 0, 0), 0, "anywhere, one is young");
 			tp_only_out(run, bos, TP_SLOTS, 2, "the oldest, as the other was used");
+			break;
+		case 4:
+			/* One that finds no room elsewhere stays, and the next one goes. */
+			dev->move_fail_nth = 1;
+			dev->move_fail_ret = -ENOSPC;
+			tp_eq(run, tp_at(extra, 0, 0), 0, "anywhere, one cannot go");
+			tp_only_out(run, bos, TP_SLOTS, 2, "the next, as the oldest cannot go");
+			break;
+		case 5:
+			dev->move_fail_nth = 1;
+			dev->move_fail_ret = -EIO;
+			tp_eq(run, tp_at(extra, 0, 0), -EIO, "anywhere, a move fails");
+			tp_only_out(run, bos, TP_SLOTS, -1, "nobody, as a move failed");
+			tp_eq(run, extra->base.resource->mem_type, TTM_PL_TT, "where it is still");
 			break;
 		}
 	}

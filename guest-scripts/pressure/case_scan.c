@@ -248,13 +248,8 @@ static void tp_pools_empty(struct tp_run *run, struct tp_pools *p, const char *w
 	if (!tp_pools_scan(run, p, &s))
 		return;
 	/* Who answers with 0 and says that nothing was scanned is asked for ever. */
-	if (TP_POOL_STOPS) {
-		tp_eq(run, s.ret, SHRINK_STOP, "%s: scan of nothing", when);
-		tp_eq(run, s.scanned, 0, "%s: pages scanned of nothing", when);
-	} else {
-		tp_check(run, !s.ret || s.ret == SHRINK_STOP, "%s: scan of nothing: got %ld", when,
-			 (long)s.ret);
-	}
+	tp_eq(run, s.ret, SHRINK_STOP, "%s: scan of nothing", when);
+	tp_eq(run, s.scanned, 0, "%s: pages scanned of nothing", when);
 }
 
 /* One entry a call, of each pool in turn; count falls with it, for any mask. */
@@ -272,13 +267,11 @@ static void case_pool_contract(struct tp_run *run)
 	if (!tp_pools_init(run, &p))
 		goto out;
 	tp_eq(run, p.shrinker->seeks, 1, "cost of an entry, as the shrinker says it");
-	if (TP_POOL_STOPS) {
-		tp_check(run, p.shrinker->batch >= 1L << (MAX_PAGE_ORDER / 2),
-			 "a batch is %ld pages, less than an entry of a middle order",
-			 p.shrinker->batch);
-		tp_eq(run, p.shrinker->flags & (SHRINKER_NUMA_AWARE | SHRINKER_MEMCG_AWARE),
-		      TP_HAVE_GPU_STATS ? SHRINKER_NUMA_AWARE : 0, "what the shrinker is aware of");
-	}
+	/* Where the pools are kept by node, a batch is more than an entry of a middle order as well. */
+	tp_check(run, !TP_HAVE_GPU_STATS || p.shrinker->batch >= 1L << (MAX_PAGE_ORDER / 2),
+		 "a batch is %ld pages, less than an entry of a middle order", p.shrinker->batch);
+	tp_eq(run, p.shrinker->flags & (SHRINKER_NUMA_AWARE | SHRINKER_MEMCG_AWARE),
+	      TP_HAVE_GPU_STATS ? SHRINKER_NUMA_AWARE : 0, "what the shrinker is aware of");
 	tp_pools_empty(run, &p, "empty");
 	tp_pools_fill(run, &p, w);
 	tp_check(run, tp_pool_entries(&was), "no table of pools");
@@ -293,8 +286,7 @@ static void case_pool_contract(struct tp_run *run)
 		less = tp_pools_less(&was, &is, &entries, &pool);
 		tp_eq(run, entries, 1, "entries fewer after a scan for one");
 		tp_eq(run, s.ret, less, "pages freed, as the scan says");
-		if (TP_POOL_STOPS)
-			tp_eq(run, s.scanned, less, "pages scanned, as the scan says");
+		tp_eq(run, s.scanned, less, "pages scanned, as the scan says");
 		tp_check(run, pool >= 0 && !(seen & BIT_ULL(pool)),
 			 "pool %d had its turn again before all had it", pool);
 		seen |= pool >= 0 ? BIT_ULL(pool) : 0;
@@ -311,14 +303,13 @@ static void case_pool_contract(struct tp_run *run)
 			break;
 		less = before - tp_pool_total();
 		tp_eq(run, s.ret, less, "pages freed, as a scan for 20 says");
-		/* The older one ends with the first entry. */
-		tp_check(run, !TP_POOL_STOPS || less >= min(before, 20L),
+		tp_check(run, less >= min(before, 20L),
 			 "a scan for 20 of %ld freed %ld", before, less);
 	}
 	tp_eq(run, tp_pool_total(), 0, "pages left in pools after scans");
 	tp_pools_gone(run, w);
 	tp_pools_empty(run, &p, "emptied");
-	for (i = 0; i < ARRAY_SIZE(gfps) && TP_POOL_STOPS && !run->failed; i++) {
+	for (i = 0; i < ARRAY_SIZE(gfps) && !run->failed; i++) {
 		struct tp_scan s = { .gfp = gfps[i], .nr = 100000 };
 		long before;
 

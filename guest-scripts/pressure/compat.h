@@ -65,13 +65,6 @@
 #define TP_EMPTY_UNCACHED 0
 #endif
 
-/* 7.1: the pools' shrinker frees as much as it is asked for, and says when there is nothing. */
-#if TP_KERNEL >= 7001
-#define TP_POOL_STOPS 1
-#else
-#define TP_POOL_STOPS 0
-#endif
-
 /* 7.3: walks that wait for locks without a ticket. */
 #if TP_KERNEL >= 7003
 #define TP_HAVE_SLEEPING_LOCK 1
