@@ -136,10 +136,10 @@ static bool tp_full_round(struct tp_full *f)
 	bool swap = f->out[0];
 	struct tp_bo *bo, *next;
 	unsigned long i;
-	int ret;
+	int ret, err;
 
 	for (i = 0; i < totalram_pages() / TP_FULL_NR + 8; i++)
-		if (!tp_bo_new(f->dev, &args, NULL))
+		if (!tp_bo_new(f->dev, &args, &err))
 			break;
 	tp_full_out(f);
 	tp_guard_start(&f->guard, 0);

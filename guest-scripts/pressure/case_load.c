@@ -79,6 +79,7 @@ static void case_hold(struct tp_run *run)
 	}
 	tp_metric(run, "held_bytes", bytes);
 	tp_held = dev;
+	dev->run = NULL;
 	run->dev = NULL;
 }
 
@@ -94,6 +95,7 @@ static void case_release(struct tp_run *run)
 		return;
 	}
 	tp_held = NULL;
+	dev->run = run;
 	run->dev = dev;
 	list_for_each_entry_safe(bo, next, &dev->bos, link) {
 		struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = run->k.retry_mayfail > 0 };
@@ -536,7 +538,7 @@ static void tp_load_run(struct tp_run *run, const struct tp_plan *plan)
 		return;
 	before = kmemdup(&tp_stats, sizeof(tp_stats), GFP_KERNEL);
 	loads = kvcalloc(threads, sizeof(*loads), GFP_KERNEL);
-	if (!before || !loads)
+	if (!tp_check(run, before && loads, "no memory for the load itself"))
 		goto out;
 	tp_events(&oom[0], &in[0], &out[0]);
 	if (fills) {
@@ -551,10 +553,10 @@ static void tp_load_run(struct tp_run *run, const struct tp_plan *plan)
 		l->done = &done;
 		l->left = &left;
 		l->guard = fills ? &guard : NULL;
-		if (!tp_load_init(l, run, plan, div_u64(total, threads), i))
-			tp_bug(run, "no memory for the load itself");
+		tp_check(run, tp_load_init(l, run, plan, div_u64(total, threads), i),
+			 "no memory for a thread's share of the load");
 		tasks[i] = kthread_run(tp_load_thread, l, "ttm_pressure/%d", i);
-		if (IS_ERR(tasks[i])) {
+		if (!tp_check(run, !IS_ERR(tasks[i]), "no thread for the load")) {
 			tasks[i] = NULL;
 			if (atomic_dec_and_test(&left))
 				complete(&done);
@@ -686,7 +688,7 @@ static void case_triggers(struct tp_run *run)
 	text = kzalloc(4096, GFP_KERNEL);
 	loads = kvcalloc(2, sizeof(*loads), GFP_KERNEL);
 	dev = tp_dev_new(run, NULL);
-	if (!dev || !text || !loads)
+	if (!dev || !tp_check(run, text && loads, "no memory for the load itself"))
 		goto out;
 	tp_debugfs_show("/sys/kernel/debug/ttm/page_pool_shrink", text, 4096);
 	tp_debugfs_show("/sys/kernel/debug/ttm/tt_shrink", text, 4096);
@@ -696,10 +698,10 @@ static void case_triggers(struct tp_run *run)
 
 		l->done = &done;
 		l->left = &left;
-		if (!tp_load_init(l, run, &plan, total / 2, i))
-			tp_bug(run, "no memory for the load itself");
+		tp_check(run, tp_load_init(l, run, &plan, total / 2, i),
+			 "no memory for a thread's share of the load");
 		tasks[i] = kthread_run(tp_load_thread, l, "ttm_pressure/%d", i);
-		if (IS_ERR(tasks[i])) {
+		if (!tp_check(run, !IS_ERR(tasks[i]), "no thread for the load")) {
 			tasks[i] = NULL;
 			if (atomic_dec_and_test(&left))
 				complete(&done);
@@ -732,6 +734,7 @@ static void case_triggers(struct tp_run *run)
 			kthread_stop(tasks[i]);
 		tp_load_fini(&loads[i]);
 	}
+	tp_check(run, n >= 5, "%d triggers beside the load, not one of each kind", n);
 	tp_metric(run, "triggers", n);
 	tp_balance(run, "after triggers");
 out:

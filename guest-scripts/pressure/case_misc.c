@@ -166,8 +166,10 @@ static void case_ghost(struct tp_run *run)
 		struct dma_fence *f = tp_fence_new();
 		struct tp_wit *w;
 
-		if (!bo || !f)
+		if (!tp_check(run, bo && f, "no object, or no fence")) {
+			dma_fence_put(f);
 			break;
+		}
 		w = tp_witness(run, bo);
 		bo->wit = NULL;
 		tp_bo_lock(bo);
@@ -422,6 +424,79 @@ static void case_suspect_i_gutting(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
+	tp_dev_free(run, dev);
+}
+
+/*
+ * Found by any_order: what comes from memory of its own need not be cleared, since it
+ * is copied over. Purged then, it is populated with whatever was in the pages before.
+ */
+static void case_suspect_k_purge(struct tp_run *run)
+{
+	static const struct tp_dev_args dargs = { .vram = SZ_1M };
+	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_bo_args args = { .caching = ttm_cached };
+	struct tp_bo *bo, *other;
+	struct tp_wit *w;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	bo = tp_filled(run, dev, &args);
+	other = tp_filled(run, dev, &args);
+	if (bo && other) {
+		tp_bo_lock(bo);
+		tp_eq(run, tp_bo_validate(bo, TTM_PL_VRAM, NULL), 0, "to VRAM");
+		tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "back to TT");
+		tp_bo_verify(run, bo, "back from VRAM");
+		w = tp_witness(run, bo);
+		bo->wit = NULL;
+		tp_bo_set_purgeable(bo, true);
+		tp_eq(run, tp_bo_backup(&bo->base, NULL, true, false, false), bo->nr,
+		      "pages purged");
+		/* Its former pages are the next ones to be had. */
+		tp_wit_drop(w);
+		tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
+		bo->key = 0;
+		tp_bo_verify(run, bo, "purged after it came from VRAM, to be zeroed");
+		tp_bo_unlock(bo);
+	}
+	tp_bo_put(bo);
+	tp_bo_put(other);
+	tp_dev_free(run, dev);
+}
+
+/*
+ * Found by any_order: backed up where it was, without a move, and moved to SYSTEM then. Its
+ * new place is on a list of walks, and in its bulk move, from which it is never taken.
+ */
+static void case_suspect_l_unmoved(struct tp_run *run)
+{
+	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct ttm_lru_bulk_move bulk;
+	struct tp_bo_args args = { .caching = ttm_cached };
+	struct tp_bo *bo;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	ttm_lru_bulk_move_init(&bulk);
+	bo = tp_filled(run, dev, &args);
+	if (bo) {
+		tp_bo_lock(bo);
+		ttm_bo_set_bulk_move(&bo->base, &bulk);
+		tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, false), bo->nr, "pages");
+		tp_eq(run, tp_bo_validate(bo, TTM_PL_SYSTEM, NULL), 0, "to SYSTEM");
+		tp_lru_expect(run, bo, "backed up in TT, moved to SYSTEM");
+		tp_bulk_check(run, dev, &bulk, "backed up in TT, moved to SYSTEM");
+		/* Back in pages it is a member as it should be, and can be taken out. */
+		tp_eq(run, tp_bo_populate(bo, NULL), 0, "restore");
+		tp_bo_verify(run, bo, "restored");
+		ttm_bo_set_bulk_move(&bo->base, NULL);
+		tp_bo_unlock(bo);
+		tp_bo_put(bo);
+	}
+	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
 	tp_dev_free(run, dev);
 }
 
@@ -695,6 +770,10 @@ const struct tp_case tp_cases_misc[] = {
 	  case_suspect_h_memcpy, TP_NEED_BACKUP | TP_NEED_SWAP | TP_HIDDEN | TP_NEED_PAT },
 	{ "suspect_i_gutting", "I2", "backed-up pages that are given up come back as zeroes",
 	  case_suspect_i_gutting, TP_NEED_BACKUP | TP_NEED_SWAP | TP_HIDDEN },
+	{ "suspect_k_purge", "I2", "purged after it came from VRAM, it comes back as zeroes",
+	  case_suspect_k_purge, TP_NEED_BACKUP | TP_HIDDEN },
+	{ "suspect_l_unmoved", "I15", "backed up in TT, moved to SYSTEM: no walk sees it",
+	  case_suspect_l_unmoved, TP_NEED_BACKUP | TP_NEED_SWAP | TP_HIDDEN },
 	{ "suspect_j_ghost", "I6", "a ghost that could not be made is not counted",
 	  case_suspect_j_ghost, TP_NEED_FAULT | TP_HIDDEN },
 	{ "huge_backup", "I1", "(of shmem_huge) backups in pages of 2 MiB", case_huge_backup,

@@ -275,7 +275,7 @@ static void case_busy_signal(struct tp_run *run)
 		tp_bo_unlock(bo);
 		before = tp_lru_hash(dev);
 		task = kthread_run(tp_waiter_fn, &w, "ttm_pressure_w");
-		if (IS_ERR(task))
+		if (!tp_check(run, !IS_ERR(task), "no thread"))
 			break;
 		get_task_struct(task);
 		tp_wait_done(&w.started);

@@ -134,7 +134,7 @@ static void case_walk_ticket(struct tp_run *run)
 
 		init_completion(&holder.locked);
 		task = kthread_run(tp_hold, &holder, "ttm_pressure_h");
-		if (IS_ERR(task))
+		if (!tp_check(run, !IS_ERR(task), "no thread"))
 			break;
 		tp_wait_done(&holder.locked);
 		ww_acquire_init(&ticket, &reservation_ww_class);
@@ -256,6 +256,12 @@ static void case_walk_evict(struct tp_run *run)
 		{ { -EBUSY, 2, -EALREADY, 2 }, 100, 4, 4 },
 		{ { 2, -ENOMEM, 5, 5 }, 100, -ENOMEM, 2 },
 		{ { 2, -ERESTARTSYS, 5, 5 }, 100, -ERESTARTSYS, 2 },
+		{ { 2, -EINTR, 5, 5 }, 100, -EINTR, 2 },
+		{ { 2, -ENOSPC, 5, 5 }, 100, -ENOSPC, 2 },
+		{ { 2, -EDEADLK, 5, 5 }, 100, -EDEADLK, 2 },
+		{ { 2, -EAGAIN, 5, 5 }, 100, -EAGAIN, 2 },
+		{ { 0, -EALREADY, -EBUSY, 0 }, 1, 0, 4 },
+		{ { 7, 1, 1, 1 }, 7, 7, 1 },
 		{ { 0, 0, 0, 1 }, 1, 1, 4 },
 		{ { 1, 1, 1, 1 }, 1, 1, 1 },
 		{ { -EBUSY, -EBUSY, -EBUSY, -EBUSY }, 1, 0, 4 },

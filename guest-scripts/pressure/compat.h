@@ -65,6 +65,13 @@
 #define TP_EMPTY_UNCACHED 0
 #endif
 
+/* 7.3: walks that wait for locks without a ticket. */
+#if TP_KERNEL >= 7003
+#define TP_HAVE_SLEEPING_LOCK 1
+#else
+#define TP_HAVE_SLEEPING_LOCK 0
+#endif
+
 /* 7.3: ttm_bo_vmap() refuses an object without pages of its own. */
 #if TP_KERNEL >= 7003
 #define TP_SG_VMAP_REFUSED 1

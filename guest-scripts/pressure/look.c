@@ -102,10 +102,11 @@ long tp_open_files(void)
 	return tp_read_number("/proc/sys/fs/file-nr");
 }
 
-/* The table of the global pools: pages per order, their sum, the totals below it. */
-static bool tp_pool_table(unsigned long *wc, unsigned long *uc, unsigned long *sum,
-			  unsigned long *total, unsigned long *limit)
+/* The table of the global pools: entries per kind and order, their sum in pages, the totals below it. */
+static bool tp_pool_table(struct tp_pool_rows *rows, unsigned long *sum, unsigned long *total,
+			  unsigned long *limit)
 {
+	static const char * const names[TP_POOL_KINDS] = { "wc\t", "uc\t", "wc 32", "uc 32" };
 	char *text = kzalloc(4096, GFP_KERNEL), *at, *line;
 	bool found = false;
 
@@ -118,9 +119,9 @@ static bool tp_pool_table(unsigned long *wc, unsigned long *uc, unsigned long *s
 		goto out;
 	at = text;
 	while ((line = strsep(&at, "\n"))) {
-		unsigned long *row = NULL, t, l;
 		char *p = strchr(line, ':');
-		int order = 0;
+		int order = 0, kind = 0;
+		unsigned long t, l;
 
 		if (!p)
 			continue;
@@ -133,11 +134,9 @@ static bool tp_pool_table(unsigned long *wc, unsigned long *uc, unsigned long *s
 			}
 			continue;
 		}
-		if (!strncmp(line, "wc\t", 3))
-			row = wc;
-		else if (!strncmp(line, "uc\t", 3))
-			row = uc;
-		else if (strncmp(line, "wc 32", 5) && strncmp(line, "uc 32", 5))
+		while (kind < TP_POOL_KINDS && strncmp(line, names[kind], strlen(names[kind])))
+			kind++;
+		if (kind == TP_POOL_KINDS)
 			continue;
 		for (; *p; order++) {
 			unsigned long n;
@@ -145,8 +144,8 @@ static bool tp_pool_table(unsigned long *wc, unsigned long *uc, unsigned long *s
 
 			if (sscanf(p, " %lu%n", &n, &used) != 1)
 				break;
-			if (row && order <= MAX_PAGE_ORDER)
-				row[order] = n;
+			if (rows && order <= MAX_PAGE_ORDER)
+				rows->n[kind][order] = n;
 			*sum += n << order;
 			p += used;
 		}
@@ -160,14 +159,26 @@ bool tp_pool_footer(unsigned long *total, unsigned long *limit)
 {
 	unsigned long sum;
 
-	return tp_pool_table(NULL, NULL, &sum, total, limit);
+	return tp_pool_table(NULL, &sum, total, limit);
 }
 
-bool tp_pool_orders(unsigned long *wc, unsigned long *uc, unsigned long *sum)
+bool tp_pool_entries(struct tp_pool_rows *rows)
 {
 	unsigned long total, limit;
 
-	return tp_pool_table(wc, uc, sum, &total, &limit);
+	memset(rows, 0, sizeof(*rows));
+	return tp_pool_table(rows, &rows->pages, &total, &limit);
+}
+
+/* Pages in the pools of one kind. */
+unsigned long tp_pool_kind(const struct tp_pool_rows *rows, enum tp_pool_kind kind)
+{
+	unsigned long n = 0;
+	int order;
+
+	for (order = 0; order <= MAX_PAGE_ORDER; order++)
+		n += rows->n[kind][order] << order;
+	return n;
 }
 
 long tp_pool_total(void)
@@ -266,19 +277,16 @@ void tp_leak_check(struct tp_run *run)
 	tp_eq(run, c.bo_count, run->start.bo_count, "afterwards: objects of TTM");
 	tp_eq(run, c.dma_mapped, run->start.dma_mapped, "afterwards: DMA-mapped pages");
 	tp_metric(run, "pages_unaccounted", run->start.known - c.known);
-	if (run->start.known - c.known > TP_KNOWN_SLACK)
-		tp_bug(run, "afterwards: %ld pages that nobody accounts for",
-		       run->start.known - c.known);
-	if (c.files > run->start.files + TP_FILES_SLACK)
-		tp_bug(run, "afterwards: open files grew from %ld to %ld", run->start.files,
-		       c.files);
+	tp_check(run, run->start.known - c.known <= TP_KNOWN_SLACK,
+		 "afterwards: %ld pages that nobody accounts for", run->start.known - c.known);
+	tp_check(run, c.files <= run->start.files + TP_FILES_SLACK,
+		 "afterwards: open files grew from %ld to %ld", run->start.files, c.files);
 	if (run->quiet) {
-		if (c.shmem > run->start.shmem)
-			tp_bug(run, "afterwards: shmem grew from %ld to %ld pages",
-			       run->start.shmem, c.shmem);
-		if (c.swap_free + TP_SWAP_SLACK < run->start.swap_free)
-			tp_bug(run, "afterwards: swap free fell from %ld to %ld pages",
-			       run->start.swap_free, c.swap_free);
+		tp_check(run, c.shmem <= run->start.shmem,
+			 "afterwards: shmem grew from %ld to %ld pages", run->start.shmem, c.shmem);
+		tp_check(run, c.swap_free + TP_SWAP_SLACK >= run->start.swap_free,
+			 "afterwards: swap free fell from %ld to %ld pages",
+			 run->start.swap_free, c.swap_free);
 	} else {
 		tp_metric(run, "shmem_delta", c.shmem - run->start.shmem);
 		tp_metric(run, "swap_free_delta", c.swap_free - run->start.swap_free);
@@ -339,12 +347,13 @@ bool tp_attr_is(struct tp_run *run, struct page *p, int want, const char *when,
 		       u32 id, pgoff_t i)
 {
 	int attr = tp_page_attr(p);
+	bool ok = attr == want || attr == TP_ATTR_UNKNOWN;
 
-	if (attr == want || attr == TP_ATTR_UNKNOWN)
-		return true;
+	if (tp_judged(run, ok))
+		return ok;
 	tp_bug(run, "%s: attribute of page %lu of object %u: expected %s, got %s",
 	       when, i, id, tp_attr_name(want), tp_attr_name(attr));
-	return false;
+	return ok;
 }
 
 /* ---- DMA mappings, with operations of our own ---- */

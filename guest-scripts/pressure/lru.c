@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Where an object is on the lists that walks go along. */
+#include <linux/dma-resv.h>
+
 #include "pressure.h"
 
 static bool tp_on(struct list_head *head, struct ttm_lru_item *wanted)
@@ -59,10 +61,8 @@ static bool tp_list_sane(struct tp_run *run, struct list_head *head, unsigned in
 	unsigned int n = 0;
 
 	for (at = head; n <= max; at = at->next, n++) {
-		if (at->next->prev != at) {
-			tp_bug(run, "%s: a list of TTM is torn", when);
+		if (!tp_check(run, at->next->prev == at, "%s: a list of TTM is torn", when))
 			return false;
-		}
 		if (at->next == head)
 			return true;
 	}
@@ -75,6 +75,7 @@ void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when)
 {
 	struct ttm_device *bdev = &dev->bdev;
 	unsigned int hitches = 0, wrong = 0, seen = 0, bos = 0, max = 64;
+	u64 usage[TTM_NUM_MEM_TYPES] = { };
 	struct tp_bo *bo;
 	int i;
 
@@ -105,6 +106,7 @@ void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when)
 					continue;
 				}
 				res = ttm_lru_item_to_res(item);
+				usage[res->mem_type] += res->size;
 				seen++;
 				if (res->bo->resource != res ||
 				    (i >= 0 && res->mem_type != i) ||
@@ -114,6 +116,11 @@ void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when)
 			}
 		}
 	}
+	/* What has a place is on some list from its beginning to its end. */
+	for (i = 0; i < TTM_NUM_MEM_TYPES; i++)
+		if (ttm_manager_type(bdev, i))
+			tp_eq(run, ttm_manager_type(bdev, i)->usage, usage[i],
+			      "%s: bytes in use of manager %d against what is on the lists", when, i);
 out:
 	spin_unlock(&bdev->lru_lock);
 	tp_eq(run, hitches, 0, "%s: marks of walks left on the lists", when);
@@ -129,8 +136,8 @@ void tp_bulk_check(struct tp_run *run, struct tp_dev *dev, struct ttm_lru_bulk_m
 	unsigned int t, prio;
 
 	spin_lock(&dev->bdev.lru_lock);
-	if (!list_empty(&bulk->cursor_list))
-		tp_bug(run, "%s: a walk is still attached to the bulk move", when);
+	tp_check(run, list_empty(&bulk->cursor_list),
+		 "%s: a walk is still attached to the bulk move", when);
 	for (t = 0; t < TTM_NUM_MEM_TYPES; t++) {
 		for (prio = 0; prio < TTM_MAX_BO_PRIORITY; prio++) {
 			struct ttm_lru_bulk_move_pos *pos = &bulk->pos[t][prio];
@@ -146,17 +153,15 @@ void tp_bulk_check(struct tp_run *run, struct tp_dev *dev, struct ttm_lru_bulk_m
 					   bo->base.priority == prio &&
 					   !tp_should_hide(&bo->base);
 			spin_unlock(&dev->lock);
-			if (!pos->first != !pos->last)
-				tp_bug(run, "%s: a bulk move has one end only", when);
+			tp_check(run, !pos->first == !pos->last,
+				 "%s: a bulk move has one end only", when);
 			if (!pos->first) {
 				tp_eq(run, 0, members, "%s: members of the bulk move", when);
 				continue;
 			}
-			if (!ttm_manager_type(&dev->bdev, t)) {
-				tp_bug(run, "%s: a bulk move in a memory type without manager",
-				       when);
+			if (!tp_check(run, ttm_manager_type(&dev->bdev, t),
+				      "%s: a bulk move in a memory type without manager", when))
 				continue;
-			}
 			list_for_each_entry(item, &ttm_manager_type(&dev->bdev, t)->lru[prio],
 					    link) {
 				struct ttm_resource *res;
@@ -209,6 +214,43 @@ u64 tp_lru_hash(struct tp_dev *dev)
 	}
 	spin_unlock(&bdev->lru_lock);
 	return hash;
+}
+
+static bool tp_ghost_sane(const struct ttm_buffer_object *bo)
+{
+	return bo->deleted && !bo->pin_count && !bo->bulk_move && kref_read(&bo->kref) == 1 &&
+	       !dma_resv_is_locked(bo->base.resv) &&
+	       !dma_resv_test_signaled(bo->base.resv, DMA_RESV_USAGE_BOOKKEEP);
+}
+
+int tp_lru_ghosts(struct tp_run *run, struct tp_dev *dev, const char *when)
+{
+	struct ttm_device *bdev = &dev->bdev;
+	int i, prio, ghosts = 0, odd = 0;
+
+	spin_lock(&bdev->lru_lock);
+	for (i = 0; i < TTM_NUM_MEM_TYPES; i++) {
+		struct ttm_resource_manager *man = ttm_manager_type(bdev, i);
+
+		for (prio = 0; man && prio < TTM_MAX_BO_PRIORITY; prio++) {
+			struct ttm_lru_item *item;
+
+			list_for_each_entry(item, &man->lru[prio], link) {
+				struct ttm_buffer_object *bo;
+
+				if (!ttm_lru_item_is_res(item))
+					continue;
+				bo = ttm_lru_item_to_res(item)->bo;
+				if (bo->base.dev && !bo->deleted)
+					continue;
+				ghosts++;
+				odd += !tp_ghost_sane(bo);
+			}
+		}
+	}
+	spin_unlock(&bdev->lru_lock);
+	tp_eq(run, odd, 0, "%s: ghosts that are locked, held, pinned or not busy", when);
+	return ghosts;
 }
 
 /* Numbers of the objects on one list, in the order of a walk. */

@@ -15,6 +15,8 @@
 #include "pressure.h"
 
 static const struct tp_case * const tp_tables[] = {
+	/* First what loops for ever when it is broken, and what is quick and looks at a lot. */
+	tp_cases_scan, tp_cases_move, tp_cases_lock, tp_cases_any,
 	tp_cases_backup, tp_cases_fault, tp_cases_oom, tp_cases_full, tp_cases_room,
 	tp_cases_free, tp_cases_shrink, tp_cases_empty, tp_cases_lru, tp_cases_pool,
 	tp_cases_contract, tp_cases_load, tp_cases_misc, tp_cases_map, tp_cases_walk,
@@ -30,6 +32,7 @@ static struct platform_device *tp_pdev;
 static struct drm_device *tp_drm_device;
 static char tp_async_text[512];
 static DEFINE_SPINLOCK(tp_async_lock);
+static unsigned int tp_serial;	/* of the runs; written under tp_mutex */
 static char tp_trigger_text[160] = "nothing triggered yet\n";
 
 struct drm_device *tp_drm(void)
@@ -121,8 +124,7 @@ static void tp_async_collect(struct tp_run *run)
 	strscpy(text, tp_async_text, sizeof(text));
 	tp_async_text[0] = 0;
 	spin_unlock_irqrestore(&tp_async_lock, flags);
-	if (text[0])
-		tp_bug(run, "seen in a callback: %s", text);
+	tp_check(run, !text[0], "seen in a callback: %s", text);
 }
 
 void tp_metric(struct tp_run *run, const char *name, s64 value)
@@ -134,6 +136,30 @@ void tp_metric(struct tp_run *run, const char *name, s64 value)
 				      TP_RESULT_BYTES - run->metrics_len,
 				      "%s=%lld\n", name, value);
 	spin_unlock_irqrestore(&run->lock, flags);
+}
+
+/* Notes that a check was evaluated, and says what is to be reported of it. */
+bool tp_evaluated(struct tp_run *run, struct tp_site *site, bool ok)
+{
+	char name[sizeof(run->k.broken)];
+	unsigned long flags;
+
+	if (READ_ONCE(site->serial) != run->serial) {
+		snprintf(name, sizeof(name), "%s:%d", kbasename(site->file), site->line);
+		spin_lock_irqsave(&run->lock, flags);
+		if (site->serial != run->serial) {
+			list_add_tail(&site->link, &run->sites);
+			atomic_long_set(&site->evaluated, 0);
+			site->broken = !strcmp(name, run->k.broken);
+			/* Pairs with the look above: what is set is seen by who sees the serial. */
+			smp_store_release(&site->serial, run->serial);
+		}
+		spin_unlock_irqrestore(&run->lock, flags);
+	}
+	atomic_long_inc(&site->evaluated);
+	if (!run->tidying)
+		atomic_long_inc(&run->checks);
+	return ok != READ_ONCE(site->broken);
 }
 
 u32 tp_rand(struct tp_run *run, u32 below)
@@ -178,6 +204,7 @@ static const struct tp_key tp_keys[] = {
 	TP_KEY("writeback", K_ENUM, writeback, 0, 0, "auto,always,never"),
 	TP_KEY("verify", K_ENUM, verify, 0, 0, "full,head,none"),
 	TP_KEY("fail", K_INT, fail, 0, 1, NULL),
+	TP_KEY("break", K_NAME, broken, 0, 0, NULL),
 };
 
 static void tp_keys_say(const char *what)
@@ -229,9 +256,10 @@ static int tp_parse_word(struct tp_knobs *k, char *word)
 
 	switch (key->kind) {
 	case K_NAME:
+		BUILD_BUG_ON(sizeof(k->name) != sizeof(k->broken));
 		if (!*value || strlen(value) >= sizeof(k->name))
 			return -EINVAL;
-		strscpy(k->name, value, sizeof(k->name));
+		strscpy(field, value, sizeof(k->name));
 		return 0;
 	case K_ENUM:
 		n = tp_enum(key->words, value);
@@ -281,6 +309,7 @@ static int tp_parse(struct tp_knobs *k, char *text)
 
 	memset(k, 0xff, sizeof(*k));
 	k->name[0] = 0;
+	k->broken[0] = 0;
 	k->seed = 1;
 	k->bo = 0;
 	k->total = 0;
@@ -329,6 +358,8 @@ static struct tp_run *tp_run_new(void)
 	if (!run)
 		return NULL;
 	spin_lock_init(&run->lock);
+	INIT_LIST_HEAD(&run->sites);
+	run->serial = ++tp_serial;
 	run->diag = kvzalloc(TP_RESULT_BYTES, GFP_KERNEL);
 	run->metrics = kvzalloc(TP_RESULT_BYTES, GFP_KERNEL);
 	if (!run->diag || !run->metrics) {
@@ -383,11 +414,14 @@ static int tp_execute(struct tp_run *run)
 		c->fn(run);
 	tp_fail_nth(0);
 	tp_make_fail(false);
-	tp_async_collect(run);
 	tp_metric(run, "ms", div_u64(ktime_get_ns() - t0, NSEC_PER_MSEC));
-	if (tp_warn_count() != warns)
-		tp_bug(run, "the kernel printed a warning in this case: expected 0, got %d",
-		       tp_warn_count() - warns);
+	tp_metric(run, "checks", atomic_long_read(&run->checks));
+	if (!run->failed && !run->skip[0] && !(c->needs & TP_KEEP) &&
+	    !atomic_long_read(&run->checks))
+		tp_bug(run, "the case ended without having checked anything");
+	run->tidying = true;
+	tp_async_collect(run);
+	tp_eq(run, tp_warn_count() - warns, 0, "warnings of the kernel in this case");
 	/* Whatever else was left behind is looked for when the result is read. */
 	run->leak_checked = c->needs & TP_KEEP || tp_held;
 	run->finished = true;
@@ -406,12 +440,13 @@ static ssize_t tp_run_write(struct file *file, const char __user *ubuf,
 	text = memdup_user_nul(ubuf, count);
 	if (IS_ERR(text))
 		return PTR_ERR(text);
+	mutex_lock(&tp_mutex);
 	run = tp_run_new();
 	if (!run) {
+		mutex_unlock(&tp_mutex);
 		kfree(text);
 		return -ENOMEM;
 	}
-	mutex_lock(&tp_mutex);
 	ret = tp_parse(&run->k, text);
 	if (!ret)
 		ret = tp_execute(run);
@@ -434,24 +469,14 @@ static const struct file_operations tp_run_fops = {
 
 #define TP_TEXT_BYTES	(2 * TP_RESULT_BYTES + 256)
 
-/*
- * The text is made when the file is opened: seq_file would hold its lock around
- * tp_mutex, under which files of other seq_files are read.
- */
-static int tp_result_open(struct inode *inode, struct file *file)
+/* The verdict on the last case and what led to it; looks for leaks when it is first asked for. */
+static void tp_result_text(struct tp_run *run, char *text)
 {
-	char *text = kvzalloc(TP_TEXT_BYTES, GFP_KERNEL);
-	struct tp_run *run;
 	size_t len = 0;
 
-	if (!text)
-		return -ENOMEM;
-	file->private_data = text;
-	mutex_lock(&tp_mutex);
-	run = tp_current;
 	if (!run || !run->finished) {
 		scnprintf(text, TP_TEXT_BYTES, "skip nothing was run\n");
-		goto out;
+		return;
 	}
 	if (!run->leak_checked) {
 		run->leak_checked = true;
@@ -469,29 +494,58 @@ static int tp_result_open(struct inode *inode, struct file *file)
 				 run->failed - TP_MAX_DIAG);
 	scnprintf(text + len, TP_TEXT_BYTES - len, "%schecks_failed=%d\n", run->metrics,
 		  run->failed);
-out:
+}
+
+/* The checks of the last case, a line each: FILE:LINE and how often it was evaluated. */
+static void tp_sites_text(struct tp_run *run, char *text)
+{
+	struct tp_site *site;
+	size_t len = 0;
+
+	if (!run)
+		return;
+	list_for_each_entry(site, &run->sites, link)
+		len += scnprintf(text + len, TP_TEXT_BYTES - len, "%s:%d %ld\n",
+				 kbasename(site->file), site->line,
+				 atomic_long_read(&site->evaluated));
+}
+
+/*
+ * The text is made when the file is opened: seq_file would hold its lock around
+ * tp_mutex, under which files of other seq_files are read.
+ */
+static int tp_text_open(struct inode *inode, struct file *file)
+{
+	void (*fill)(struct tp_run *run, char *text) = inode->i_private;
+	char *text = kvzalloc(TP_TEXT_BYTES, GFP_KERNEL);
+
+	if (!text)
+		return -ENOMEM;
+	file->private_data = text;
+	mutex_lock(&tp_mutex);
+	fill(tp_current, text);
 	mutex_unlock(&tp_mutex);
 	return 0;
 }
 
-static ssize_t tp_result_read(struct file *file, char __user *to, size_t size, loff_t *pos)
+static ssize_t tp_text_read(struct file *file, char __user *to, size_t size, loff_t *pos)
 {
 	char *text = file->private_data;
 
 	return simple_read_from_buffer(to, size, pos, text, strlen(text));
 }
 
-static int tp_result_release(struct inode *inode, struct file *file)
+static int tp_text_release(struct inode *inode, struct file *file)
 {
 	kvfree(file->private_data);
 	return 0;
 }
 
-static const struct file_operations tp_result_fops = {
+static const struct file_operations tp_text_fops = {
 	.owner = THIS_MODULE,
-	.open = tp_result_open,
-	.read = tp_result_read,
-	.release = tp_result_release,
+	.open = tp_text_open,
+	.read = tp_text_read,
+	.release = tp_text_release,
 	.llseek = default_llseek,
 };
 
@@ -672,7 +726,8 @@ static int __init tp_init(void)
 	tp_dir = debugfs_create_dir("ttm_pressure", NULL);
 	debugfs_create_file("cases", 0444, tp_dir, NULL, &tp_list_fops);
 	debugfs_create_file("run", 0200, tp_dir, NULL, &tp_run_fops);
-	debugfs_create_file("result", 0444, tp_dir, NULL, &tp_result_fops);
+	debugfs_create_file("result", 0444, tp_dir, tp_result_text, &tp_text_fops);
+	debugfs_create_file("sites", 0444, tp_dir, tp_sites_text, &tp_text_fops);
 	debugfs_create_file("stats", 0444, tp_dir, NULL, &tp_stats_fops);
 	debugfs_create_file("shrink", 0600, tp_dir, NULL, &tp_shrink_fops);
 	return 0;

@@ -56,6 +56,7 @@ struct tp_knobs {
 	int writeback;
 	int verify;
 	int fail;
+	char broken[40];	/* FILE:LINE of a check that is to say the opposite */
 };
 
 /* Global counters that must be back where they were when a case has ended. */
@@ -79,6 +80,16 @@ struct tp_stats {
 
 struct tp_dev;
 
+/* A place in the source where something is checked. */
+struct tp_site {
+	const char *file;
+	int line;
+	struct list_head link;	/* among those that were evaluated, by the run with this serial */
+	unsigned int serial;
+	atomic_long_t evaluated;
+	bool broken;
+};
+
 struct tp_run {
 	struct tp_knobs k;
 	struct rnd_state rnd;
@@ -91,6 +102,11 @@ struct tp_run {
 	size_t metrics_len;
 	spinlock_t lock;
 	int failed;
+	/* Sites that were evaluated, and how often, but for those of set-up and clearing up. */
+	struct list_head sites;
+	unsigned int serial;
+	atomic_long_t checks;
+	bool tidying;
 	char skip[120];
 	bool finished;
 	bool leak_checked;
@@ -127,8 +143,12 @@ struct tp_dev_args {
 	bool no_shrinker;
 };
 
+#define TP_FENCES 6
+
 struct tp_dev {
 	struct ttm_device bdev;
+	/* On whose behalf; NULL once it is kept beyond its case. */
+	struct tp_run *run;
 	struct tp_dev_args args;
 	struct list_head bos;
 	struct list_head tts;
@@ -145,6 +165,10 @@ struct tp_dev {
 	bool by_memcpy;
 	/* The next moves that copy leave this fence behind (accelerated move). */
 	struct dma_fence *move_fence;
+	/* The so many-th move from now fails with that. */
+	int move_fail_nth, move_fail_ret;
+	/* Those of earlier moves, whose references are counted at the end. */
+	struct dma_fence *fences[TP_FENCES];
 	/* Times a walk of the scan came by, and the largest number for one object. */
 	unsigned int scan_serial;
 	unsigned int max_visits;
@@ -221,6 +245,7 @@ __printf(2, 3) void tp_note(struct tp_run *run, const char *fmt, ...);
 __printf(2, 3) void tp_skip(struct tp_run *run, const char *fmt, ...);
 __printf(1, 2) void tp_async(const char *fmt, ...);
 void tp_metric(struct tp_run *run, const char *name, s64 value);
+bool tp_evaluated(struct tp_run *run, struct tp_site *site, bool ok);
 u32 tp_rand(struct tp_run *run, u32 below);
 struct drm_device *tp_drm(void);
 struct device *tp_parent(void);
@@ -228,15 +253,23 @@ struct device *tp_parent(void);
 #define tp_bug(run, fmt, ...) \
 	tp_fail(run, __FILE_NAME__, __LINE__, fmt, ##__VA_ARGS__)
 
+/*
+ * What is to be reported of a check: as it is, but for one that was broken on purpose.
+ * Who asked goes on with what is true, so that a broken check breaks nothing else.
+ */
+#define tp_judged(run, ok) ({						\
+	static struct tp_site _site = { .file = __FILE__, .line = __LINE__ }; \
+	tp_evaluated(run, &_site, ok); })
+
 #define tp_check(run, cond, fmt, ...) ({				\
 	bool _ok = !!(cond);						\
-	if (!_ok)							\
+	if (!tp_judged(run, _ok))					\
 		tp_bug(run, fmt " (wanted: %s)", ##__VA_ARGS__, #cond);	\
 	_ok; })
 
 #define tp_eq(run, got, want, fmt, ...) ({				\
 	s64 _got = (s64)(got), _want = (s64)(want);			\
-	if (_got != _want)						\
+	if (!tp_judged(run, _got == _want))				\
 		tp_bug(run, fmt ": expected %lld, got %lld",		\
 		       ##__VA_ARGS__, _want, _got);			\
 	_got == _want; })
@@ -297,7 +330,17 @@ long tp_node_stat(enum node_stat_item item);
 long tp_pool_total(void);
 long tp_pool_limit(void);
 bool tp_pool_footer(unsigned long *total, unsigned long *limit);
-bool tp_pool_orders(unsigned long *wc, unsigned long *uc, unsigned long *sum);
+
+/* As the table of the global pools has them. */
+enum tp_pool_kind { TP_POOL_WC, TP_POOL_UC, TP_POOL_WC32, TP_POOL_UC32, TP_POOL_KINDS };
+
+struct tp_pool_rows {
+	unsigned long n[TP_POOL_KINDS][MAX_PAGE_ORDER + 1];
+	unsigned long pages;
+};
+
+bool tp_pool_entries(struct tp_pool_rows *rows);
+unsigned long tp_pool_kind(const struct tp_pool_rows *rows, enum tp_pool_kind kind);
 int tp_debugfs_show(const char *path, char *buf, size_t len);
 int tp_sysfs_write(const char *path, const char *text);
 long tp_read_number(const char *path);
@@ -356,6 +399,21 @@ pgoff_t tp_wit_nr(struct tp_wit *w);
 bool tp_wit_mine(struct tp_wit *w, pgoff_t i);
 struct page *tp_wit_page(struct tp_wit *w, pgoff_t i);
 
+/* What must be as it was after something that was refused. */
+struct tp_snap {
+	u64 lru;
+	u64 usage[3];
+	void *resource, *ttm, *bulk;
+	u32 flags;
+	unsigned int pins, fences;
+	int refs, mem_type;
+	int objects;
+};
+
+void tp_snap_take(struct tp_bo *bo, struct tp_snap *s);
+void tp_snap_same(struct tp_run *run, struct tp_bo *bo, const struct tp_snap *was,
+		  const char *when);
+
 /* lru.c */
 enum { TP_LRU_NONE = -1, TP_LRU_UNEVICTABLE = -2 };
 int tp_lru_where(struct ttm_device *bdev, struct ttm_lru_item *item, unsigned int priority);
@@ -364,6 +422,8 @@ void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when);
 void tp_bulk_check(struct tp_run *run, struct tp_dev *dev,
 		   struct ttm_lru_bulk_move *bulk, const char *when);
 u64 tp_lru_hash(struct tp_dev *dev);
+/* Ghosts, and deleted objects, whose pages wait for a fence: how many, and whether all are as they must be. */
+int tp_lru_ghosts(struct tp_run *run, struct tp_dev *dev, const char *when);
 int tp_lru_order(struct tp_dev *dev, int mem_type, unsigned int prio, u32 *ids, int max);
 
 /* shrinker.c */
@@ -413,5 +473,6 @@ extern const struct tp_case tp_cases_shrink[], tp_cases_lru[], tp_cases_pool[];
 extern const struct tp_case tp_cases_contract[], tp_cases_load[], tp_cases_misc[];
 extern const struct tp_case tp_cases_map[], tp_cases_walk[], tp_cases_oom[];
 extern const struct tp_case tp_cases_full[], tp_cases_room[], tp_cases_empty[];
+extern const struct tp_case tp_cases_scan[], tp_cases_move[], tp_cases_any[], tp_cases_lock[];
 
 #endif

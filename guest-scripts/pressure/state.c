@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The state of an object, of all objects together, and of pages let go. */
+#include <linux/dma-resv.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
@@ -65,10 +66,8 @@ void tp_populated(struct tp_run *run, struct tp_bo *bo, const char *when)
 	int attr = tp_want_attr(bo->args.caching);
 	pgoff_t i, j, nr;
 
-	if (!tt) {
-		tp_bug(run, "%s: object %u has no ttm_tt", when, bo->id);
+	if (!tp_check(run, tt, "%s: object %u has no ttm_tt", when, bo->id))
 		return;
-	}
 	tp_check(run, ttm_tt_is_populated(tt), "%s: object %u is not populated", when, bo->id);
 	tp_check(run, !tp_tt_swapped(tt), "%s: object %u is still swapped or backed up (%x)",
 		 when, bo->id, tt->page_flags);
@@ -85,18 +84,16 @@ void tp_populated(struct tp_run *run, struct tp_bo *bo, const char *when)
 		unsigned int order;
 
 		nr = 1;
-		if (!p || tp_is_handle(p)) {
-			tp_bug(run, "%s: object %u, entry %lu: expected a page, got %lx",
-			       when, bo->id, i, (unsigned long)p);
+		if (!tp_check(run, p && !tp_is_handle(p),
+			      "%s: object %u, entry %lu: expected a page, got %lx", when, bo->id,
+			      i, (unsigned long)p))
 			return;
-		}
 		order = tp_order(bo->dev, p);
 		nr = 1UL << order;
-		if (order > MAX_PAGE_ORDER || i + nr > tt->num_pages) {
-			tp_bug(run, "%s: object %u, entry %lu: order %u cannot be",
-			       when, bo->id, i, order);
+		if (!tp_check(run, order <= MAX_PAGE_ORDER && i + nr <= tt->num_pages,
+			      "%s: object %u, entry %lu: order %u cannot be", when, bo->id, i,
+			      order))
 			return;
-		}
 		if (!bo->wit)
 			tp_eq(run, page_count(p), 1, "%s: object %u, references to page %lu",
 			      when, bo->id, i);
@@ -309,6 +306,58 @@ void tp_balance(struct tp_run *run, const char *when)
 		      "%s: GPUReclaim against the pages in pools", when);
 	if (tp_have_dma_ops() && !s.restoring)
 		tp_eq(run, s.c.dma_mapped, s.mapped, "%s: DMA-mapped pages", when);
+}
+
+/* ---- before and after what was refused; the lock of the object is held ---- */
+
+static unsigned int tp_fences(struct tp_bo *bo)
+{
+	struct dma_resv_iter cursor;
+	struct dma_fence *fence;
+	unsigned int n = 0;
+
+	dma_resv_for_each_fence(&cursor, bo->base.base.resv, DMA_RESV_USAGE_BOOKKEEP, fence)
+		n += !dma_fence_is_signaled(fence);
+	return n;
+}
+
+void tp_snap_take(struct tp_bo *bo, struct tp_snap *s)
+{
+	struct ttm_device *bdev = &bo->dev->bdev;
+	int i;
+
+	*s = (struct tp_snap){
+		.lru = tp_lru_hash(bo->dev), .resource = bo->base.resource, .ttm = bo->base.ttm,
+		.bulk = bo->base.bulk_move, .pins = bo->base.pin_count, .fences = tp_fences(bo),
+		.refs = kref_read(&bo->base.kref), .objects = atomic_read(&ttm_glob.bo_count),
+		.flags = bo->base.ttm ? bo->base.ttm->page_flags : 0,
+		.mem_type = bo->base.resource ? (int)bo->base.resource->mem_type : -1,
+	};
+	for (i = 0; i < ARRAY_SIZE(s->usage); i++)
+		if (ttm_manager_type(bdev, i))
+			s->usage[i] = ttm_resource_manager_usage(ttm_manager_type(bdev, i));
+}
+
+void tp_snap_same(struct tp_run *run, struct tp_bo *bo, const struct tp_snap *was,
+		  const char *when)
+{
+	struct tp_snap is;
+	int i;
+
+	tp_snap_take(bo, &is);
+	tp_eq(run, is.mem_type, was->mem_type, "%s: object %u, memory type", when, bo->id);
+	tp_check(run, is.resource == was->resource, "%s: object %u has another place", when, bo->id);
+	tp_check(run, is.ttm == was->ttm, "%s: object %u has another ttm_tt (%s)", when, bo->id,
+		 is.ttm ? "one" : "none");
+	tp_eq(run, is.flags, was->flags, "%s: object %u, flags of its ttm_tt", when, bo->id);
+	tp_check(run, is.bulk == was->bulk, "%s: object %u is in another bulk move", when, bo->id);
+	tp_eq(run, is.pins, was->pins, "%s: object %u, pins", when, bo->id);
+	tp_eq(run, is.fences, was->fences, "%s: object %u, fences", when, bo->id);
+	tp_eq(run, is.refs, was->refs, "%s: object %u, references", when, bo->id);
+	tp_eq(run, is.objects, was->objects, "%s: objects of TTM", when);
+	for (i = 0; i < ARRAY_SIZE(is.usage); i++)
+		tp_eq(run, is.usage[i], was->usage[i], "%s: bytes in use of manager %d", when, i);
+	tp_check(run, is.lru == was->lru, "%s: something was moved on the lists", when);
 }
 
 /* ---- witnesses: references that outlive what TTM does with the pages ---- */

@@ -21,10 +21,11 @@ from harness.model.machine import Accel, Machine, Swap
 from harness.model.outcome import Standing
 from harness.model.tree import SourceSpec
 from harness.model.units import parse_size
+from harness.model.words import parse_globs
 from harness.store.files import write_atomically
 from harness.store.layout import Layout
 from harness.store.runs import run_directory
-from harness.suites.registry import suite_named
+from harness.suites.registry import narrowed, suite_named
 
 
 @click.command()
@@ -35,6 +36,7 @@ from harness.suites.registry import suite_named
 @click.option("--swap", default="disk:1G", show_default=True)
 @click.option("--accel", default="auto", show_default=True, type=click.Choice([word.value for word in Accel]))
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**32 - 1))
+@click.option("--case", "cases", default="", metavar="GLOB[,…]", help="Only these cases of the suite.")
 @UNTRUSTED
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @speaks_plainly
@@ -46,6 +48,7 @@ def controls(
     swap: str,
     accel: str,
     seed: int,
+    cases: str,
     untrusted: bool,
     as_json: bool,
 ) -> None:
@@ -58,7 +61,8 @@ def controls(
     look_at_containment(untrusted)
     layout = Layout.from_environment()
     chosen = read_controls(data_directory("patches") / "controls" / FOLDERS[suite_name], names)
-    suite = suite_named(suite_name)
+    globs = parse_globs(cases.split(","))
+    suite = narrowed(suite_named(suite_name), globs)
     machine = Machine(parse_size(ram, "--ram"), Swap.parse(swap), accel=Accel(accel))
     request = Request(SourceSpec.parse(source), DEFAULT_PROFILE, machine, (suite.name,))
     progress = TerminalProgress()
@@ -74,7 +78,7 @@ def controls(
             # Hours of boots: what ended is there also when the rest never does.
             write_atomically(directory / "controls.json", _as_json(ended, len(chosen), ready.tree.version))
 
-        tried = try_controls(chosen, suite, booted, bench, layout, seed, note)
+        tried = try_controls(chosen, suite, booted, bench, layout, seed, note, globs)
         write_atomically(directory / "controls.json", _as_json(tried, len(chosen), ready.tree.version))
     progress.close()
     if as_json:
@@ -101,7 +105,7 @@ def _as_json(tried: Sequence[Tried], chosen: int, kernel: str) -> str:
 def _verdict(tried: Sequence[Tried], left: int = 0) -> Standing:
     if any(one.noticed in (Noticed.MISSED, Noticed.FALSE_RED) for one in tried):
         return Standing.BAD
-    if left or any(one.noticed is Noticed.CANNOT_TELL for one in tried):
+    if left or any(one.noticed in (Noticed.CANNOT_TELL, Noticed.MISAPPLIED) for one in tried):
         return Standing.CANNOT_TELL
     return Standing.GOOD
 

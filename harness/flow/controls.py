@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import re
 import shutil
 import time
 import tomllib
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from harness.checkout import data_directory
 from harness.flow.boots import Bench, boot_cell
+from harness.flow.landing import landed_outside
 from harness.flow.readout import CellResult
 from harness.kernel.module import build_module
 from harness.kernel.overlay import build_overlay
@@ -49,6 +51,7 @@ class Noticed(StrEnum):
     GREEN = "green"  # a neutral control that stayed green, as it must
     FALSE_RED = "false red"  # a neutral control that turned red
     CANNOT_TELL = "cannot tell"
+    MISAPPLIED = "misapplied"  # the bug is somewhere else than where it was made for
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,11 @@ class Control:
     applies: tuple[str, ...]
     neutral: bool
     note: str
+    functions: tuple[str, ...] = ()
+
+
+class Misapplied(FindingError):
+    """A control that applied, but not to the function that it was made for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +104,7 @@ def read_controls(folder: Path, wanted: Sequence[str] = ()) -> tuple[Control, ..
 def _control(folder: Path, table: dict[str, object]) -> Control:
     file = str(table["file"])
     breaks, applies = table.get("breaks", []), table.get("applies", [])
+    functions = table.get("function", [])
     return Control(
         name=file.removesuffix(".patch"),
         patch=folder / file,
@@ -105,12 +114,14 @@ def _control(folder: Path, table: dict[str, object]) -> Control:
         applies=tuple(map(str, applies)) if isinstance(applies, list) else (),
         neutral=table.get("neutral") is True,
         note=str(table.get("note", "")),
+        functions=tuple(map(str, functions)) if isinstance(functions, list) else (str(functions),),
     )
 
 
 def broken_modules(control: Control, build: Build, layout: Layout, progress: Progress) -> Path:
     """A copy of the build's modules with the ttm.ko that carries the control; made once."""
-    digest = hashlib.sha256(control.patch.read_bytes()).hexdigest()[:12]
+    made_of = control.patch.read_bytes() + "".join(control.functions).encode()
+    digest = hashlib.sha256(made_of).hexdigest()[:12]
     final = layout.objects / f"control-{build.id[:12]}-{digest}"
     with locked(layout.locks / final.name, Deadline(_BUILD_SECONDS)):
         if final.is_dir():
@@ -124,14 +135,17 @@ def broken_modules(control: Control, build: Build, layout: Layout, progress: Pro
 def broken_overlay(control: Control, folder: str, build: Build, layout: Layout) -> Path:
     """The directory with the modules of an overlay on a driver that carries the control; made once."""
     source = data_directory("guest-scripts") / folder
-    return build_overlay(build, source, layout, Deadline(_BUILD_SECONDS), lambda tree: _apply(control, tree, build))
+    version = build.tree.version
+    return build_overlay(
+        build, source, layout, Deadline(_BUILD_SECONDS), lambda tree: apply_control(control, tree, version)
+    )
 
 
 def _make_broken(control: Control, build: Build, layout: Layout, final: Path) -> None:
     with fresh_directory(final) as work:
         source = work / "source"
         shutil.copytree(build.tree.path / _DRIVER, source / _DRIVER)
-        _apply(control, source, build)
+        apply_control(control, source, build.tree.version)
         made = build_module(build, source / _DRIVER, layout, Deadline(_BUILD_SECONDS)) / "ttm.ko"
         modules = work / "modules"
         shutil.copytree(build.modules, modules, symlinks=True)
@@ -147,12 +161,31 @@ def _make_broken(control: Control, build: Build, layout: Layout, final: Path) ->
         seal(work)
 
 
-def _apply(control: Control, source: Path, build: Build) -> None:
+def apply_control(control: Control, source: Path, version: str) -> None:
+    """Patches the sources; Misapplied where the changed lines are not in the functions that the control names."""
+    touched = {path: _text(source / path) for path in _touched(control)}
     argv = ("patch", "-p1", "--fuzz=0", "--batch", "-d", str(source), "-i", str(control.patch))
     try:
         run(argv, deadline=Deadline(_PATCH_SECONDS))
     except CommandFailed as error:
-        raise FindingError(f"control {control.name} does not apply to {build.tree.version}: {error.tail}") from error
+        raise FindingError(f"control {control.name} does not apply to {version}: {error.tail}") from error
+    for path, before in touched.items():
+        outside = landed_outside(before, _text(source / path), control.functions) if control.functions else ()
+        if outside:
+            raise Misapplied(
+                f"control {control.name} landed outside {', '.join(control.functions)} in {version}: "
+                f"{path}, line {outside[0]}",
+                hint="more context in the patch, or a function key in controls.toml that is right",
+            )
+
+
+def _touched(control: Control) -> tuple[str, ...]:
+    names = re.findall(r"^\+\+\+ b/(\S+)$", control.patch.read_text(encoding="utf-8"), re.MULTILINE)
+    return tuple(dict.fromkeys(names))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="surrogateescape") if path.is_file() else ""
 
 
 def try_controls(
@@ -163,6 +196,7 @@ def try_controls(
     layout: Layout,
     seed: int,
     done: Callable[[Tried], None],
+    cases: tuple[str, ...] = (),
 ) -> tuple[Tried, ...]:
     """Boots the unbroken kernel, then each control, stopping its suite at the first red case.
 
@@ -170,21 +204,20 @@ def try_controls(
     of each control as it ends.
     """
     bench.progress.step("the unbroken kernel first")
-    clean = boot_cell(Cell(bench.build.id, machine, (suite.name,), seed), (suite,), bench, 0)
+    whole = Cell(bench.build.id, machine, (suite.name,), seed, cases=cases)
+    clean = boot_cell(whole, (suite,), bench, 0)
     if clean.run.verdict is not Standing.GOOD:
         why = ("the unbroken kernel is not green itself", *clean.run.reasons)
         return tuple(Tried(one, Noticed.CANNOT_TELL, (), why, 0.0, clean.run.directory) for one in controls)
     results = []
     for number, control in enumerate(controls, 1):
         bench.progress.step(f"control {number} of {len(controls)}: {control.name}")
-        results.append(_try(control, suite, machine, bench, layout, seed, number))
+        results.append(_try(control, suite, whole, bench, layout, number))
         done(results[-1])
     return tuple(results)
 
 
-def _try(
-    control: Control, suite: Suite, machine: Machine, bench: Bench, layout: Layout, seed: int, number: int
-) -> Tried:
+def _try(control: Control, suite: Suite, whole: Cell, bench: Bench, layout: Layout, number: int) -> Tried:
     try:
         if suite.needs_overlay is not None:
             broken = broken_overlay(control, suite.needs_overlay, bench.build, layout)
@@ -192,10 +225,12 @@ def _try(
         else:
             broken = broken_modules(control, bench.build, layout, bench.progress)
             place = replace(bench, module_tree=broken / "modules")
+    except Misapplied as error:
+        return Tried(control, Noticed.MISAPPLIED, (), (error.message,), 0.0, "")
     except FindingError as error:
         return Tried(control, Noticed.CANNOT_TELL, (), (error.message,), 0.0, "")
     build = replace(bench.build, id=hashlib.sha256(f"{bench.build.id}{broken.name}".encode()).hexdigest())
-    cell = Cell(build.id, machine, (suite.name,), seed)
+    cell = replace(whole, build_id=build.id)
     place = replace(place, build=build, stop_at_first=not control.neutral)
     began = time.monotonic()
     return _noticed(control, boot_cell(cell, (suite,), place, number), time.monotonic() - began)

@@ -146,6 +146,10 @@ _KNOWN_BUGS = (
     ),
     _bug("h_memcpy", r"backed up, moved by memcpy: content of object", "ttm_bo_move_memcpy() clears what is out"),
     _bug("i_gutting", r"gutted while backed up, to be zeroed", "what is given up while it is backed up comes back"),
+    _bug("k_purge", r"to be zeroed: content of object", "what came from VRAM and is purged comes back uncleared"),
+    _bug(
+        "l_unmoved", r"the list it is on: expected -2", "backed up in place and then moved to SYSTEM, it is on a list"
+    ),
     _bug("j_ghost", r"objects more after a ghost could not be made", "a ghost that could not be made stays counted"),
     _bug("g_refused", r"the list it is on: expected 0, got -2", "purged and refused once, it is seen by no walk"),
     _bug(
@@ -174,4 +178,15 @@ FINDINGS = replace(
             "the case asks for what ttm_tt_setup_backup() refuses with WARN_ON and -EINVAL",
         ),
     ),
+)
+
+# Not a test of the kernel but of the cases: each of their checks, broken once, has to turn its case red.
+CHECKS = replace(
+    SUITE,
+    name="pressure-checks",
+    title="each check of the suite pressure broken on purpose, to see it turn its case red",
+    arguments=("break-checks",),
+    knobs=(),
+    knob_cases=(),
+    deadline=5400.0,
 )

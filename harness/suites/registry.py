@@ -17,6 +17,7 @@ SUITES: dict[str, Suite] = {
         xe_kunit.SUITE,
         pressure.SUITE,
         pressure.FINDINGS,
+        pressure.CHECKS,
         xe_fake.SUITE,
         xe_fake.FINDINGS,
         xe_live.SUITE,

@@ -77,6 +77,12 @@ def test_a_patch_is_short_and_carries_little_context(path: Path) -> None:
     assert 1 <= len(changed) <= 24
 
 
+def test_every_control_names_the_functions_it_was_made_for() -> None:
+    for one in (*CONTROLS, *XE_CONTROLS):
+        assert one.functions, one.name
+        assert all(re.fullmatch(r"\w+", name) for name in one.functions), one.name
+
+
 def test_controls_are_chosen_by_globs() -> None:
     assert [one.name for one in read_controls(TTM, ("01-*", "77-*"))] == [
         "01-restore-drops-one-in-a-thousand",
