@@ -216,6 +216,7 @@ class Series:
     notes: tuple[str, ...] = ()
     replies: int = 0
     trees: tuple[str, ...] = ()
+    point: int = 0  # the 2 of v6.2
 
     @property
     def id(self) -> str:
@@ -228,7 +229,7 @@ class Series:
 
     @property
     def label(self) -> str:
-        return f"{self.name} v{self.revision}"
+        return f"{self.name} v{self.revision}{f'.{self.point}' if self.point else ''}"
 
 
 class Relation(StrEnum):
