@@ -78,6 +78,7 @@ class GateRequest:
     only_touched: bool = False
     mirror: Path | None = None
     jobs: int | None = None
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class _Means:
     deadline: Deadline
     jobs: int | None
     depth: Depth
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def gate(request: GateRequest, layout: Layout, progress: Progress) -> Gate:
     series = resolve_series(request.series, work, Means(partial=True, mirror=request.mirror))
     profile = read_profile(request.profile, data_directory("kernel-configs"))
     depth = Depth.TOUCHED if request.only_touched else Depth.WHOLE
-    return gate_series(Candidate(base, series, profile, depth, request.jobs), layout, progress)
+    return gate_series(Candidate(base, series, profile, depth, request.jobs, request.strict), layout, progress)
 
 
 def gate_request(request: Request, layout: Layout, progress: Progress) -> Gate:
@@ -152,6 +154,7 @@ class Candidate:
     profile: Profile
     depth: Depth
     jobs: int | None
+    strict: bool = False  # an ERROR of checkpatch makes a patch bad
 
 
 def gate_series(candidate: Candidate, layout: Layout, progress: Progress) -> Gate:
@@ -159,7 +162,8 @@ def gate_series(candidate: Candidate, layout: Layout, progress: Progress) -> Gat
     deadline = Deadline(_SECONDS)
     base, series, depth = candidate.base, candidate.series, candidate.depth
     shop = Workshop(base, candidate.profile, layout, candidate.jobs or cpu_count() or 1, _touched(series))
-    means = _Means(base, series, candidate.profile, shop, layout, progress, deadline, candidate.jobs, depth)
+    jobs, strict = candidate.jobs, candidate.strict
+    means = _Means(base, series, candidate.profile, shop, layout, progress, deadline, jobs, depth, strict)
     leave = Leave(fuzz=FUZZ_LIMIT, progress=progress)
     reports = check_series(base, series, None, deadline, leave)
     built = _whole(means, base) if depth is Depth.WHOLE else None
@@ -260,7 +264,7 @@ def _checkpatch(means: _Means, step: _Step) -> GateCheck:
         said = checkpatch(means.base, mail_of(step.patch), has_address(step.patch), means.deadline)
     except CheckerMissing as error:
         return GateCheck("checkpatch", Mark.NOT_RUN, str(error))
-    return checkpatch_check(said)
+    return checkpatch_check(said, strict=means.strict)
 
 
 def _kernel_doc(means: _Means, step: _Step) -> GateCheck:

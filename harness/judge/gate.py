@@ -17,6 +17,7 @@ from harness.model.outcome import Standing
 from harness.model.series import ChangeKind, HunkState, Patch, PatchReport, Series
 
 _SHOWN = 20
+_OF_ITSELF = ("checkpatch",)  # what no other patch can have a part in
 _COMPLAINT = re.compile(r"^[^:]*:(?P<line>\d*):? ?(?P<grade>ERROR|WARNING|CHECK): ?(?P<text>.*)$")
 _DOC_NEW = re.compile(r"^(?:Warning|Error): (?P<file>[^:\s]+):\d+ (?P<text>.*)$")
 _DOC_OLD = re.compile(r"^(?P<file>[^:\s]+):\d+: (?:warning|error): (?P<text>.*)$")
@@ -103,13 +104,16 @@ def applies_check(report: PatchReport) -> GateCheck:
     return GateCheck("applies", Mark.WARN, f"{len(fuzzy)} of {len(report.hunks)} hunks only with fuzz", details)
 
 
-def checkpatch_check(said: str) -> GateCheck:
-    """`checkpatch.pl --terse` -> bad with an ERROR, a warning with less."""
+def checkpatch_check(said: str, *, strict: bool = False) -> GateCheck:
+    """`checkpatch.pl --terse` -> a warning, a bad mark for an ERROR only if that is asked for: it is a matter of style,
+    and maintainers take patches with errors of it.
+    """
     complaints = [match for line in said.splitlines() if (match := _COMPLAINT.match(line))]
     errors = [match for match in complaints if match["grade"] == "ERROR"]
     details = tuple(f"{match['grade']}: {match['text']}" for match in complaints[:_SHOWN])
     if errors:
-        return GateCheck("checkpatch", Mark.BAD, f"{len(errors)} errors, the first: {errors[0]['text']}", details)
+        mark = Mark.BAD if strict else Mark.WARN
+        return GateCheck("checkpatch", mark, f"{len(errors)} errors, the first: {errors[0]['text']}", details)
     if complaints:
         return GateCheck("checkpatch", Mark.WARN, f"{len(complaints)} warnings", details)
     return GateCheck("checkpatch", Mark.OK)
@@ -241,13 +245,14 @@ def provider_of(name: str, series: Series, patch: Patch) -> str:
 
 
 def judged(series: Series, base: str, patches: Sequence[PatchGate]) -> Gate:
-    """The verdict: bad with a bad patch; good only when every check of every patch was made."""
+    """The verdict: bad with a bad patch; good only when every check of every patch was made. Behind a gap in the series
+    a patch is not blamed for what the missing ones may have brought.
+    """
+    patches = [_behind_gap(patch, series) for patch in patches]
     bad = [patch for patch in patches if patch.bad]
     reasons = [_reason(patch, check) for patch in bad for check in patch.checks if check.mark is Mark.BAD]
     undone = [_reason(patch, check) for patch in patches for check in patch.checks if check.mark is Mark.NOT_RUN]
-    if series.missing:
-        numbers = ", ".join(map(str, series.missing))
-        undone.append(f"the thread is not whole: {numbers} of {series.total} missing")
+    undone = [*gaps_of(series), *undone]
     verdict = Standing.BAD if bad else Standing.CANNOT_TELL if undone else Standing.GOOD
     return Gate(
         schema=GATE_SCHEMA,
@@ -259,6 +264,30 @@ def judged(series: Series, base: str, patches: Sequence[PatchGate]) -> Gate:
         first_bad=bad[0].position if bad else 0,
         patches=tuple(patches),
     )
+
+
+def gaps_of(series: Series) -> list[str]:
+    """Why the series is not what was posted: it cannot be good, however good the rest is."""
+    found = []
+    if series.missing:
+        numbers = ", ".join(map(str, series.missing))
+        found.append(f"the series is not whole: {numbers} of {series.total} missing")
+    return [*found, *(f"the series is not whole: {problem}" for problem in series.problems)]
+
+
+def _behind_gap(patch: PatchGate, series: Series) -> PatchGate:
+    before = [number for number in series.missing if number < patch.position]
+    if not before:
+        return patch
+    numbers = ", ".join(map(str, before))
+    word = f"perhaps for want of {numbers} of {series.total}, which {'is' if len(before) == 1 else 'are'} missing"
+    checks = tuple(
+        replace(check, mark=Mark.NOT_RUN, message=f"{word}: {check.message}")
+        if check.mark is Mark.BAD and check.name not in _OF_ITSELF
+        else check
+        for check in patch.checks
+    )
+    return replace(patch, checks=checks)
 
 
 def builds(gate: Gate, upto: int | None) -> bool:

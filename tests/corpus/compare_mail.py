@@ -150,7 +150,7 @@ def _compare_patch(patch: Patch, git: GitMail, raw: bytes, verdict: Verdict) -> 
     if not git.applies:
         verdict.add("taken, git refuses it", f"{patch.message_id}: {patch}")
         return
-    if patch.patch_id != git.patch_id:
+    if patch.patch_id != git.patch_id and not _same_diff(patch, git):
         verdict.add("another diff", f"{patch.message_id}: {patch}")
     if _plain(patch.subject) not in (_plain(git.subject), _plain(_BRACKETS.sub("", git.subject))):
         verdict.add("subject", f"{patch.message_id}: {patch.subject!r}, git {git.subject!r}")
@@ -158,6 +158,18 @@ def _compare_patch(patch: Patch, git: GitMail, raw: bytes, verdict: Verdict) -> 
         verdict.add("author", f"{patch.message_id}: {patch.author!r}, git {git.author!r}")
     if _words(patch.body) != _words(git.body):
         verdict.add("message", f"{patch.message_id}: {_first_difference(patch.body, git.body)}")
+
+
+def _same_diff(patch: Patch, git: GitMail) -> bool:
+    """git patch-id stops at a blank line that lost its blank, and knows no diff without `diff --git`: then git apply's
+    numbers and the changed lines count.
+    """
+    numbers = sorted(f"{one.adds}\t{one.dels}" for one in patch.files)
+    theirs = iter(git.patch.decode("utf-8", "replace").replace("\r", "").split("\n"))
+    changed = [line.rstrip("\r") for line in patch.diff.split("\n") if re.match(r"[-+](?!--|\+\+)", line)]
+    return numbers == sorted("\t".join(line.split("\t")[:2]) for line in git.numstat) and all(
+        line in theirs for line in changed
+    )
 
 
 def _plain(subject: str) -> str:

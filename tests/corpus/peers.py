@@ -35,6 +35,7 @@ class GitMail:
     patch: bytes
     applies: bool
     patch_id: str = ""
+    numstat: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -105,6 +106,8 @@ def read_with_git(raw: bytes, room: Path) -> GitMail:
     # git am takes the CRs off before it looks, unless --keep-cr is given; mailsplit does that.
     single.write_bytes(raw.replace(b"\r\n", b"\n"))
     words = ("git", "mailinfo", "-b", "--encoding=UTF-8", "--quoted-cr=strip", str(message), str(patch))
+    if re.search(rb"^[- ]+(?:>8|8<|>%|%<)", raw, re.MULTILINE):
+        words = (*words[:2], "--scissors", *words[2:])  # as b4 runs it
     with single.open("rb") as file:
         done = subprocess.run(words, stdin=file, capture_output=True, env=_ENVIRONMENT, cwd=room, check=False)
     if done.returncode:
@@ -120,6 +123,7 @@ def read_with_git(raw: bytes, room: Path) -> GitMail:
         patch=diff,
         applies=applied.returncode == 0 and bool(applied.stdout.strip()),
         patch_id=_patch_id(diff),
+        numstat=tuple(applied.stdout.decode("utf-8", "replace").splitlines()),
     )
 
 

@@ -174,12 +174,13 @@ def test_symbols_of_a_changed_kconfig_file() -> None:
         ("", Mark.OK),
         ("patch:12: WARNING: line length of 120 exceeds 100 columns\n", Mark.WARN),
         ("patch:: WARNING: added, moved or deleted file(s), does MAINTAINERS need updating?\n", Mark.WARN),
-        ("patch:3: CHECK: Alignment should match\npatch:9: ERROR: code indent should use tabs\n", Mark.BAD),
+        ("patch:3: CHECK: Alignment should match\npatch:9: ERROR: code indent should use tabs\n", Mark.WARN),
         ("\x00\xff: nonsense\n", Mark.OK),
     ],
 )
 def test_checkpatch(said: str, mark: Mark) -> None:
     assert checkpatch_check(said).mark is mark
+    assert (checkpatch_check(said, strict=True).mark is Mark.BAD) == ("ERROR" in said)
 
 
 def test_kernel_doc_in_both_forms() -> None:

@@ -286,10 +286,21 @@ class _Maker:
         return found[0]
 
     def _cover(self) -> Cover | None:
-        covers = self._posting.covers
+        covers = self._posting.covers or self._bare_cover()
         if len(covers) > 1:
             self._notes.append(f"{len(covers)} cover letters; the last one is shown")
         return read_cover(covers[-1]) if covers else None
+
+    def _bare_cover(self) -> list[Letter]:
+        """A mail without a number that the patches of the same author answer."""
+        by_id = {one.message_id: one for one in self._letters if one.message_id}
+        for patch in self._posting.patches:
+            parent = by_id.get(patch.parents[0]) if patch.parents else None
+            if parent is None or parent.tag.reply or author_of(parent) != author_of(patch) or has_diff(parent):
+                continue
+            if parent.tag.patch or not any(name in by_id for name in parent.parents):
+                return [parent]
+        return []
 
     def _base(self, placed: dict[int, Letter]) -> tuple[str | None, tuple[str, ...]]:
         base: str | None = None

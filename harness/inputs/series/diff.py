@@ -22,7 +22,7 @@ _EXTENDED = re.compile(
     r"|rename new|similarity index|dissimilarity index|index) (.*)"
 )
 _BINARY = re.compile(r"GIT binary patch\s*$|Binary files .* differ\s*$")
-# What may follow a hunk without a blank line: the next part of a diff, a signature, a list's footer, what ends a mail.
+# What may follow a hunk without a blank line: the next part of a diff, a signature, a footer, what ends a mail.
 _AFTER_HUNK = re.compile(
     r"@@ -|diff --git |diff -|--- \S|-{2,}\s*$|-- ?\d+\.\d|Index: |={5,}|_+\s*$|_{5,}|-{5,}|\\ |base-commit: "
     r"|Only in "

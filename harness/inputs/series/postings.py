@@ -2,8 +2,8 @@
 """Mails sorted into postings, and the one posting that is meant. Pure.
 
 A posting is what somebody sent at once: a series, or single patches. A thread may hold several: revisions, the same
-once more (RESEND), a newer version of one patch, backports for several trees, somebody else's fix. A file of mails may
-hold several that have nothing to do with each other: families.
+once more (RESEND), a newer version of one patch, backports for several trees, somebody else's fix. A file of mails
+may hold several that have nothing to do with each other: families.
 """
 
 from __future__ import annotations
@@ -323,7 +323,7 @@ def ident_of(letter: Letter) -> Ident:
 
 
 def _idents(family: list[Letter]) -> dict[int, Ident]:
-    """Each mail's, by its place; a patch takes from its cover letter, or from patch 1, what its subject leaves out."""
+    """Each mail's, by its place; a patch takes from its cover letter, or from patch 1, what it leaves out itself."""
     by_id = {one.message_id: (at, one) for at, one in enumerate(family) if one.message_id}
     idents = {at: ident_of(one) for at, one in enumerate(family)}
     for at, one in sorted(enumerate(family), key=lambda pair: pair[1].tag.position):
