@@ -40,12 +40,34 @@ from harness.judge.gate import (
     unbuilt_check,
     warnings_check,
     whole_check,
+    with_reach,
+    without_absent,
+)
+from harness.judge.reach import (
+    Reach,
+    gone_of,
+    headers_of,
+    is_makefile,
+    lost_exports,
+    new_of,
+    objects_in,
+    objects_named,
+    words_of,
 )
 from harness.kernel.build import obtain
 from harness.kernel.checkers import CheckerMissing, checkpatch, kernel_doc
 from harness.kernel.fragments import read_profile
 from harness.kernel.kconfig import parse_config
 from harness.kernel.objects import Workshop
+from harness.kernel.users import (
+    included,
+    made_of_something,
+    makefiles_over,
+    mentioning,
+    naming,
+    users_of_header,
+    users_of_symbol,
+)
 from harness.model.build import Build, Profile
 from harness.model.errors import BuildFailed, ConfigUnmet
 from harness.model.gate import Compiled, Flip, Gate, GateCheck, Mark, PatchGate
@@ -57,6 +79,8 @@ from harness.store.files import locked
 from harness.store.layout import Layout
 
 _SECONDS = 6 * 3600.0
+_SMALL = ("mm", "kernel", "lib", "ipc", "init", "block")  # the Makefiles of other folders in the top reach all below
+_USERS_LIMIT = 200  # .c files beside a patch's own that are compiled for it
 _NOTHING = Compiled()
 
 
@@ -99,12 +123,19 @@ class _Means:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One patch, the tree before it, the tree with it, and the files whose objects are looked at."""
+    """One patch, the tree before it, the tree with it, and the files whose objects are looked at: its own, and what
+    it reaches.
+    """
 
     patch: Patch
     before: Tree
     tree: Tree
-    sources: tuple[str, ...]
+    own: tuple[str, ...]
+    reach: Reach
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.own, *self.reach.sources)))
 
     @property
     def lone(self) -> bool:
@@ -179,12 +210,70 @@ def gate_series(candidate: Candidate, layout: Layout, progress: Progress) -> Gat
                 patches.append(_gated(patch, [_refused(error)]))
                 break
             sources = tuple(name for name in sources_of(patch, series) if (tree.path / name).is_file())
-            step = _Step(patch, before, tree, sources)
+            step = _Step(patch, before, tree, sources, _reach(means, patch, tree, sources))
             checks, built = _checks(means, step, built)
             checks.insert(0, applies_check(report))
             patches.append(_gated(patch, checks))
             before = tree
     return judged(series, base.origin, patches)
+
+
+def _reach(means: _Means, patch: Patch, tree: Tree, own: tuple[str, ...]) -> Reach:
+    """What a patch touches beside its own .c files; nothing where the whole kernel is built anyway."""
+    if means.depth is Depth.WHOLE or (means.depth is Depth.NEEDED and not own):
+        return Reach()
+    root = tree.path
+    broken = [
+        f"{makefile} still builds {name.rpartition('/')[2].removesuffix('.c')}.o, whose source the patch takes away"
+        for name in gone_of(patch)
+        if name.endswith(".c") and not made_of_something(root, name) and (makefile := naming(root, name))
+    ]
+    untold = [
+        f"no Makefile builds {name}: it was compiled alone"
+        for name in new_of(patch)
+        if makefiles_over(root, name) and not naming(root, name) and not included(root, name)
+    ]
+    sources: list[str] = []
+    for makefile in filter(is_makefile, patch.paths):
+        _add_objects(patch, makefile, root, sources, untold)
+    for header in headers_of(patch):
+        _add_users(patch, header, tree, means.deadline, sources, untold)
+    for name in lost_exports(patch):
+        users = [one for one in users_of_symbol(tree, name, means.deadline) if one not in patch.paths]
+        if users:
+            untold.append(f"{name} is exported no more, and {users[0]} names it: only the whole build tells")
+    more = [one for one in dict.fromkeys(sources) if one not in own]
+    if len(more) > _USERS_LIMIT:
+        untold.append(f"of {len(more)} other files that it reaches only {_USERS_LIMIT} were compiled")
+    return Reach(tuple(more[:_USERS_LIMIT]), tuple(broken), tuple(untold))
+
+
+def _add_objects(patch: Patch, makefile: str, root: Path, sources: list[str], untold: list[str]) -> None:
+    """The objects of a Makefile that the patch changes."""
+    folder = makefile.rpartition("/")[0]
+    if "/" not in folder and folder not in _SMALL:
+        untold.append(f"{makefile} reaches more than single objects: only the whole build tells")
+        return
+    if not (root / makefile).is_file():
+        return
+    named = objects_named(patch, makefile)
+    if named is None:
+        named = objects_in((root / makefile).read_text("utf-8", "replace"))
+    files = (f"{folder}/{name.removesuffix('.o')}.c" for name in named)
+    sources += [name for name in files if (root / name).is_file()]
+
+
+def _add_users(
+    patch: Patch, header: str, tree: Tree, deadline: Deadline, sources: list[str], untold: list[str]
+) -> None:
+    """The .c files that include a header which the patch changes and name something of what it changes there."""
+    users = users_of_header(tree, header, deadline)
+    if users is None:
+        untold.append(f"{header} is included by too much to compile: only the whole build tells")
+        return
+    near = header.rpartition("/")[0]
+    found = mentioning(tree, users, words_of(patch, header))
+    sources += sorted(found, key=lambda name: (not name.startswith(f"{near}/"), name))
 
 
 def _touched(series: Series) -> set[str]:
@@ -214,7 +303,7 @@ def _checks(means: _Means, step: _Step, built: Build | None) -> tuple[list[GateC
         return [*checks, *more], built
     before, after = _compile(means, step)
     after = after or _NOTHING
-    objects = objects_check(before, after, means.series, step.patch)
+    objects = with_reach(objects_check(before, after, means.series, step.patch), step.reach)
     checks += [replace(objects, seconds=time.monotonic() - began), warnings_check(before, after)]
     if means.depth is not Depth.WHOLE:
         return checks, built
@@ -285,6 +374,7 @@ def _compile(means: _Means, step: _Step, flip: Flip | None = None) -> tuple[Comp
     if not step.sources:
         return _NOTHING, _NOTHING
     after = means.shop.compile(step.tree, step.sources, means.deadline, flip)
+    after = without_absent(after, step.own) if after is not None else None
     if after is None or after.clean:
         return _NOTHING, after
     names = step.before_of(step.sources) if after.errors else step.known(step.sources)

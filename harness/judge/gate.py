@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from harness.judge.reach import Reach
 from harness.model.build import CompilerWarning
 from harness.model.gate import GATE_SCHEMA, Compiled, Gate, GateCheck, Mark, PatchGate
 from harness.model.outcome import Standing
@@ -105,8 +106,8 @@ def applies_check(report: PatchReport) -> GateCheck:
 
 
 def checkpatch_check(said: str, *, strict: bool = False) -> GateCheck:
-    """`checkpatch.pl --terse` -> a warning, a bad mark for an ERROR only if that is asked for: it is a matter of style,
-    and maintainers take patches with errors of it.
+    """`checkpatch.pl --terse` -> a warning; a bad mark for an ERROR only if that is asked for: it is about style, and
+    maintainers take patches with errors.
     """
     complaints = [match for line in said.splitlines() if (match := _COMPLAINT.match(line))]
     errors = [match for match in complaints if match["grade"] == "ERROR"]
@@ -148,6 +149,21 @@ def objects_check(before: Compiled, after: Compiled, series: Series, patch: Patc
     if not after.built:
         return GateCheck("objects", Mark.OK, "nothing that is built is touched")
     return GateCheck("objects", Mark.OK, f"{len(after.built)} compiled")
+
+
+def with_reach(check: GateCheck, reach: Reach) -> GateCheck:
+    """The objects check, with what the patch reaches beyond its own files."""
+    if reach.broken and check.mark is not Mark.BAD:
+        return replace(check, mark=Mark.BAD, message=reach.broken[0], details=(*reach.broken, *check.details))
+    if reach.untold and check.mark is Mark.OK:
+        return replace(check, mark=Mark.NOT_RUN, message="; ".join(reach.untold[:3]), details=reach.untold)
+    return check
+
+
+def without_absent(compiled: Compiled, own: Iterable[str]) -> Compiled:
+    """What was compiled: that the config does not build a mere user of what changed is no gap."""
+    names = set(own)
+    return replace(compiled, absent=tuple(name for name in compiled.absent if name in names))
 
 
 def whole_check(build: GateCheck, made: bool) -> GateCheck:
@@ -245,8 +261,8 @@ def provider_of(name: str, series: Series, patch: Patch) -> str:
 
 
 def judged(series: Series, base: str, patches: Sequence[PatchGate]) -> Gate:
-    """The verdict: bad with a bad patch; good only when every check of every patch was made. Behind a gap in the series
-    a patch is not blamed for what the missing ones may have brought.
+    """The verdict: bad with a bad patch; good only when every check of every patch was made. Behind a gap in the
+    series a patch is not blamed for what the missing ones may have brought.
     """
     patches = [_behind_gap(patch, series) for patch in patches]
     bad = [patch for patch in patches if patch.bad]

@@ -33,8 +33,8 @@ class SeriesForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SeriesSpec:
-    """A series as the user named it. `revision` is what `@vN` asks for; `what` a git range, or the Message-ID of a mail
-    of the one that is meant.
+    """A series as the user named it. `revision` is what `@vN` asks for; `what` a git range, or the Message-ID of a
+    mail of the one that is meant.
     """
 
     form: SeriesForm

@@ -161,8 +161,8 @@ def _compare_patch(patch: Patch, git: GitMail, raw: bytes, verdict: Verdict) -> 
 
 
 def _same_diff(patch: Patch, git: GitMail) -> bool:
-    """git patch-id stops at a blank line that lost its blank, and knows no diff without `diff --git`: then git apply's
-    numbers and the changed lines count.
+    """git patch-id stops at a blank line that lost its blank, and knows no diff without `diff --git`: then what
+    git apply counts and the changed lines are compared.
     """
     numbers = sorted(f"{one.adds}\t{one.dels}" for one in patch.files)
     theirs = iter(git.patch.decode("utf-8", "replace").replace("\r", "").split("\n"))

@@ -105,7 +105,9 @@ def read_with_git(raw: bytes, room: Path) -> GitMail:
     single, message, patch = room / "mail", room / "message", room / "patch"
     # git am takes the CRs off before it looks, unless --keep-cr is given; mailsplit does that.
     single.write_bytes(raw.replace(b"\r\n", b"\n"))
-    words = ("git", "mailinfo", "-b", "--encoding=UTF-8", "--quoted-cr=strip", str(message), str(patch))
+    words: tuple[str, ...] = (
+        "git", "mailinfo", "-b", "--encoding=UTF-8", "--quoted-cr=strip", str(message), str(patch),
+    )  # fmt: skip
     if re.search(rb"^[- ]+(?:>8|8<|>%|%<)", raw, re.MULTILINE):
         words = (*words[:2], "--scissors", *words[2:])  # as b4 runs it
     with single.open("rb") as file:
