@@ -109,6 +109,10 @@ def _compare_numbers(ours: Series, theirs: B4Series, verdict: Verdict) -> None:
     if ours.revision != revision:
         verdict.add("revision", f"ours {ours.revision}, b4 {theirs.counters}")
     numbered = [(tag.position, tag.total) if tag.total else (at, 0) for at, tag in enumerate(tags, 1)]
+    most = max(position for position, _ in numbered)
+    numbered = [
+        (position, total and max(total, most)) for position, total in numbered
+    ]  # b4 leaves 5/4 in the subject
     mine = [
         (patch.position, patch.total if total else 0)
         for patch, (_, total) in zip(ours.patches, numbered, strict=True)
@@ -131,6 +135,10 @@ def _compare_sets(
         verdict.add("better: refused, as git refuses it", sentence)
     elif not lacking and not more:
         verdict.add("order", sentence)
+    elif lacking and all(_stands_in(name, ours) for name in lacking):
+        verdict.add("better: what b4 mixes in is named as another posting, or as damaged", sentence)
+    elif not lacking and any("is taken from" in note for note in ours.notes):
+        verdict.add("better: a partial reroll is made whole", sentence)
     elif "duplicate messages found" in theirs.said:
         verdict.add("b4 mixes several postings", sentence)
     elif not set(mine) & set(theirs.names):
@@ -139,6 +147,23 @@ def _compare_sets(
         verdict.add("fewer patches", sentence)
     else:
         verdict.add("more patches", sentence)
+
+
+def _stands_in(name: str, ours: Series) -> bool:
+    """Whether a mail is named among what is not taken: as one without a number beside numbered ones, as a second one
+    of the same number, as one of another series, or as one whose diff git would cut without a word.
+    """
+    why = (
+        "not taken",
+        "times",
+        "it holds",
+        "in one place",
+        "goes on with the hunk",
+        "is no part of a diff",
+        "replaced",
+    )
+    said = [one for one in (*ours.problems, *ours.notes) if f"<{name}>" in one]
+    return any(word in one for one in said for word in why)
 
 
 def _is_reply(subject: str) -> bool:
@@ -197,14 +222,16 @@ def _compare_trailers(patch: Patch, theirs: B4Series, verdict: Verdict) -> None:
     if lost := sorted(other - mine):
         verdict.add("trailers lost", f"{patch.message_id}: {lost}")
     if more := sorted(mine - other):
-        verdict.add("trailers more", f"{patch.message_id}: {more}")
+        asked = {_trailer(one[1]) for one in re.finditer(r"! Trailer: (\S+: .*)", theirs.said)}
+        bucket = "better: trailers of a reply from another address, which b4 only lists (-S)"
+        verdict.add(bucket if set(more) <= asked else "trailers more", f"{patch.message_id}: {more}")
 
 
 def _trailer(text: str) -> str:
     """Name and address: how a person's name is spelt is no difference."""
     key, _, value = text.lower().partition(":")
-    address = re.search(r"<([^<>\s]+)>|(\S+@\S+)", value)
-    return f"{key}: {(address[1] or address[2]) if address else ''.join(value.split())}"
+    address = re.search(r"<([^<>\s]+)>", value) or re.search(r"(\S+@\S+)", value)
+    return f"{key}: {address[1] if address else ''.join(value.split())}"
 
 
 def _chosen(groups: list[list[bytes]], wanted: int) -> list[list[bytes]]:

@@ -24,6 +24,7 @@ from harness.model.series import Cover, Patch, Series, Trailer
 PATCH_LIMIT = 256
 _SHOWN = 8
 _DEPTH = 200  # answers above an answer
+_LONGEST = 8  # times PATCH_LIMIT: no series that people post is longer
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
@@ -47,7 +48,7 @@ class Wish:
 def assemble(letters: list[Letter], wish: Wish) -> Series:
     """The series in those mails; UserError names what stands in the way."""
     letters, copies = _once(letters)
-    letters = _with_attached(letters)
+    letters = _with_attached([_answering(letter) for letter in letters])
     choice = _in_their_order(letters) if wish.ordered else choose(letters, _asked(wish))
     if choice is None or not (choice.posting.patches or choice.posting.covers):
         raise _no_patch(letters, wish)
@@ -85,6 +86,14 @@ def _once(letters: list[Letter]) -> tuple[list[Letter], dict[str, list[Letter]]]
         elif _diff_of(first[name]) != _diff_of(letter):
             copies.setdefault(name, []).append(letter)
     return found, copies
+
+
+def _answering(letter: Letter) -> Letter:
+    """A mail with trailers, without a diff, below another one is an answer, though its subject has no Re."""
+    tag = letter.tag
+    if tag.reply or tag.numbered or not letter.parents or not given_trailers(letter) or has_diff(letter):
+        return letter
+    return replace(letter, tag=replace(tag, reply=True))
 
 
 def _not_whole(series: Series) -> UserError:
@@ -159,7 +168,8 @@ class _Maker:
 
     def make(self) -> Series:
         placed, total = self._loose() if self._posting.loose else self._numbered()
-        if total > PATCH_LIMIT:
+        # A part of a long series can be looked at.
+        if max(len(placed), total if not self._wish.partial else total // _LONGEST) > PATCH_LIMIT:
             raise UserError(
                 f"{self._wish.spec} is a series of {total} patches; {PATCH_LIMIT} is the most",
                 hint="give a part of it: git:DIR@A..B",

@@ -22,6 +22,7 @@ _GIVEN = re.compile(
 )
 _IN_BODY = re.compile(r"(From|Subject|Date):[ \t]{1,40}(\S.*)", re.IGNORECASE)
 _SCISSORS = re.compile(r"(?=.*(?:>8|8<|>%|%<))[-\s>8<%]{6,80}(?:cut here|[-\s>8<%]){0,40}", re.IGNORECASE)
+_COMMIT_LINE = re.compile(r">?From [0-9a-f]{40} .{0,80}")  # of git format-patch, pasted with the rest
 _NAMES_FILE = re.compile(r"--- \S")
 _FOLLOWUP = re.compile(
     r"(base-commit|prerequisite-patch-id|prerequisite-message-id|prerequisite-change-id): (\S{1,300})\s*$",
@@ -96,7 +97,7 @@ def _message(text: str) -> tuple[str, str, str]:
     # What stands above scissors is talk; b4 and git am --scissors leave it out, too.
     cut = next((at for at, line in enumerate(lines) if _SCISSORS.fullmatch(line)), -1)
     lines = lines[cut + 1 :]
-    while lines and not lines[0]:
+    while lines and (not lines[0] or _COMMIT_LINE.fullmatch(lines[0])):
         del lines[0]
     named, used = _named(lines)
     end = next((at for at in range(used, len(lines)) if _ends_message(lines[at])), len(lines))

@@ -444,15 +444,14 @@ def _batches(letters: list[Letter]) -> list[list[Letter]]:
 
 
 def above(letter: Letter, by_id: dict[str, Letter]) -> list[Letter]:
-    """The mails above it, nearest first, as far as they are there."""
+    """The mails above it, nearest first, up to one that is not there: beyond that, nothing is known."""
     found: list[Letter] = []
     seen = {letter.message_id}
     at = letter
     for _ in range(_DEPTH):
-        names = [name for name in at.parents if name in by_id and name not in seen]
-        if not names:
+        if not at.parents or at.parents[0] not in by_id or at.parents[0] in seen:
             break
-        at = by_id[names[0]]
+        at = by_id[at.parents[0]]
         seen.add(at.message_id)
         found.append(at)
     return found
