@@ -119,18 +119,21 @@ def diff(old: str, new: str, stat: bool, mirror: Path | None, as_json: bool, qui
 @series.command("base")
 @click.argument("name", metavar="SERIES")
 @TREE_OPTION
+@click.option("--yes", is_flag=True, help="Download Debian's sources to look at them, without a question.")
 @_MIRROR
 @_JSON
 @_QUIET
 @speaks_plainly
-def base_(name: str, trees: tuple[Path, ...], mirror: Path | None, as_json: bool, quiet: bool) -> None:
+def base_(name: str, trees: tuple[Path, ...], yes: bool, mirror: Path | None, as_json: bool, quiet: bool) -> None:
     """The source that SERIES was made for: what it states, what its diffs say, where all of it applies.
 
+    Sources that would have to be downloaded are named with their sizes, and fetched only after a yes.
     Exit status: 0 there is one; 1 no source takes all of it, with the nearest.
     """
     progress = TerminalProgress(quiet=quiet)
     try:
-        found = base_of(name, trees, Asker(Layout.from_environment(), progress, mirror))
+        asker = Asker(Layout.from_environment(), progress, mirror, lambda question: yes or _confirmed(question))
+        found = base_of(name, trees, asker)
     finally:
         progress.close()
     if as_json:
@@ -180,6 +183,11 @@ def gate_(
     else:
         print_gate(found, sys.stdout)
     sys.exit(found.verdict.exit_status)
+
+
+def _confirmed(question: str) -> bool:
+    """What the user says; without a terminal nothing is downloaded that nobody asked for."""
+    return sys.stdin.isatty() and click.confirm(f"{question} Go on?", err=True)
 
 
 def _asker(mirror: Path | None, quiet: bool) -> Asker:

@@ -303,6 +303,7 @@ class HunkReport:
     state: HunkState
     offset: int = 0
     fuzz: int = 0
+    there: bool = False  # it fails, and the tree has what it would make
 
 
 @dataclass(frozen=True, slots=True)

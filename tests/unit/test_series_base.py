@@ -31,7 +31,7 @@ class Told:
 
 @pytest.fixture
 def work(scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Work:
-    monkeypatch.setattr(base_room, "debian_versions", lambda work: ())  # no mirror is asked here
+    monkeypatch.setattr(base_room, "debian_releases", lambda work: ())  # no mirror is asked here
     return Work(scratch_layout, Deadline(60), Told())
 
 

@@ -114,7 +114,10 @@ def _count(number: int, one: str, many: str) -> str:
 
 def _no_patch(letters: list[Letter], wish: Wish) -> UserError:
     replies = [letter for letter in letters if letter.tag.reply]
-    if replies:
+    html = [letter for letter in letters if letter.html_only and not letter.tag.reply]
+    if html:
+        what = f"{_count(len(letters), 'mail', 'mails')} and no patch: {html[0]} is only HTML, without plain text"
+    elif replies:
         what = f"{_count(len(replies), 'reply', 'replies')} ({replies[0].subject!r}) and no patch"
     else:
         what = f"{_count(len(letters), 'mail', 'mails')} and no patch"
