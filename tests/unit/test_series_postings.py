@@ -114,7 +114,7 @@ def test_what_may_follow_the_last_hunk(footer: str) -> None:
 
 @pytest.mark.parametrize("tail", ["+more();", "-less();", " line;", "name;", "{"])
 def test_what_may_not_follow_it(tail: str) -> None:
-    with pytest.raises(UserError, match="goes on with the hunk|as a wrapped line would"):
+    with pytest.raises(UserError, match=r"goes on with the hunk|as a wrapped line would"):
         read(mail("[PATCH] x", f"Because.\n---\n{plain_diff()}{tail}\n", "a@x"))
 
 
@@ -229,9 +229,9 @@ def test_a_cover_letter_without_a_number() -> None:
 
 
 def test_an_answer_without_a_re() -> None:
-    answer = mail("[drm] gpu: it crashes", "Reported-by: Bot <bot@x>\n", "r@x", "a@x")
+    answer = mail("[drm] gpu: it crashes", "Reported-and-tested-by: Bot <bot@x>\n", "r@x", "a@x")
     series = read(mbox(post("[PATCH 1/1]", "a@x"), answer))
-    assert [one.key for one in series.patches[0].trailers] == ["Reported-by"]
+    assert [one.key for one in series.patches[0].trailers] == ["Reported-and-tested-by"]
 
 
 def test_folded_headers_in_the_text() -> None:

@@ -18,7 +18,9 @@ _TRAILER = re.compile(
 )
 # What a reply may add to a patch; that somebody signs off in a reply is said of his own patch.
 _GIVEN = re.compile(
-    r"\s{0,4}((?:Reviewed|Acked|Tested|Reported|Suggested|Nacked)-(?:and-tested-)?by): (\S.{0,400})", re.I
+    r"\s{0,4}((?:Reviewed|Acked|Tested|Reported|Suggested|Nacked)-(?:and-tested-)?by"
+    r"|(?!Signed)[A-Za-z]{2,30}(?:-[A-Za-z]{1,30}){0,4}-by(?=:.{0,300}@)): (\S.{0,400})",
+    re.I,
 )
 _IN_BODY = re.compile(r"(From|Subject|Date):[ \t]{1,40}(\S.*)", re.IGNORECASE)
 _SCISSORS = re.compile(r"(?=.*(?:>8|8<|>%|%<))[-\s>8<%]{6,80}(?:cut here|[-\s>8<%]){0,40}", re.IGNORECASE)
