@@ -86,7 +86,7 @@ def _compare_series(
     mine = [patch.message_id for patch in ours.patches] if ours else []
     if mine == theirs.names:
         if ours is not None and mine:
-            _compare_numbers(ours, theirs, verdict)
+            _compare_numbers(ours, theirs, raw, verdict)
         return
     said = why or "; ".join((*ours.problems, *ours.notes) if ours else ())
     subjects = " | ".join(header_of(raw[name], "Subject") for name in theirs.names if name in raw)
@@ -102,12 +102,16 @@ def _compare_series(
         _compare_sets(ours, mine, theirs, git, sentence, verdict)
 
 
-def _compare_numbers(ours: Series, theirs: B4Series, verdict: Verdict) -> None:
+def _compare_numbers(ours: Series, theirs: B4Series, raw: dict[str, bytes], verdict: Verdict) -> None:
     """Revision, positions and cover of the same patches. b4 writes both into the subjects that it makes."""
     tags = [read_subject(counter) for counter in theirs.counters]
     revision = max(tag.revision for tag in tags)
     if ours.revision != revision:
-        verdict.add("revision", f"ours {ours.revision}, b4 {theirs.counters}")
+        named = ours.cover is not None and f" v{ours.revision} " in header_of(
+            raw.get(ours.cover.message_id, b""), "Subject"
+        )
+        bucket = "better: the revision that the cover letter names" if named else "revision"
+        verdict.add(bucket, f"ours {ours.revision}, b4 {theirs.counters}")
     numbered = [(tag.position, tag.total) if tag.total else (at, 0) for at, tag in enumerate(tags, 1)]
     most = max(position for position, _ in numbered)
     numbered = [
@@ -220,7 +224,9 @@ def _compare_trailers(patch: Patch, theirs: B4Series, verdict: Verdict) -> None:
     mine = {_trailer(f"{one.key}: {one.value}") for one in patch.trailers if one.key.lower().endswith("-by")}
     other = {_trailer(one) for one in theirs.trailers[patch.message_id]}
     if lost := sorted(other - mine):
-        verdict.add("trailers lost", f"{patch.message_id}: {lost}")
+        signed = all(one.startswith("signed-off-by:") for one in lost)
+        bucket = "better: a reply signs off its own patch, not this one" if signed else "trailers lost"
+        verdict.add(bucket, f"{patch.message_id}: {lost}")
     if more := sorted(mine - other):
         asked = {_trailer(one[1]) for one in re.finditer(r"! Trailer: (\S+: .*)", theirs.said)}
         bucket = "better: trailers of a reply from another address, which b4 only lists (-S)"

@@ -217,6 +217,9 @@ def _of_family(family: list[Letter], asked: Asked) -> Choice:
         there = ", ".join(dict.fromkeys(one.label for one in sorted(line, key=lambda one: one.ident.rank)))
         raise UserError(f"{asked.spec} holds no revision v{asked.revision}", hint=f"there is {there}")
     best, more = _newest(wanted, asked)
+    again = [one for one in wanted if one is not best and one.patches and one.ident.rank == best.ident.rank]
+    if not more:
+        notes += [f"posted again, and not taken: {one}" for one in again[:_SHOWN]]
     older = [one for one in line if one is not best and one.patches and _is_older(one, best)]
     labels = sorted({one.label for one in line if one is not best and one.patches and one.label != best.label})
     if labels and asked.revision is None:
