@@ -45,6 +45,7 @@ _MARKS = {
     Relation.DROPPED: "-",
     Relation.MERGED: "<",
     Relation.SPLIT: ">",
+    Relation.ABSENT: "?",
 }
 _MIRROR = click.option(
     "--mirror",
@@ -107,7 +108,8 @@ def diff(old: str, new: str, stat: bool, mirror: Path | None, as_json: bool, qui
 
     \b
     = the same; ! changed; + added; - dropped; < merged into another patch;
-    > split off from another patch; ~ behind the mark: it changed places.
+    > split off from another patch; ? the other side lacks mails, one of which may be
+    this patch; ~ behind the mark: it changed places.
     """
     found = diff_of(old, new, _asker(mirror, quiet))
     if as_json:
@@ -119,18 +121,21 @@ def diff(old: str, new: str, stat: bool, mirror: Path | None, as_json: bool, qui
 @series.command("base")
 @click.argument("name", metavar="SERIES")
 @TREE_OPTION
+@click.option("--yes", is_flag=True, help="Download Debian's sources to look at them, without a question.")
 @_MIRROR
 @_JSON
 @_QUIET
 @speaks_plainly
-def base_(name: str, trees: tuple[Path, ...], mirror: Path | None, as_json: bool, quiet: bool) -> None:
+def base_(name: str, trees: tuple[Path, ...], yes: bool, mirror: Path | None, as_json: bool, quiet: bool) -> None:
     """The source that SERIES was made for: what it states, what its diffs say, where all of it applies.
 
+    Sources that would have to be downloaded are named with their sizes, and fetched only after a yes.
     Exit status: 0 there is one; 1 no source takes all of it, with the nearest.
     """
     progress = TerminalProgress(quiet=quiet)
     try:
-        found = base_of(name, trees, Asker(Layout.from_environment(), progress, mirror))
+        asker = Asker(Layout.from_environment(), progress, mirror, lambda question: yes or _confirmed(question))
+        found = base_of(name, trees, asker)
     finally:
         progress.close()
     if as_json:
@@ -146,6 +151,7 @@ def base_(name: str, trees: tuple[Path, ...], mirror: Path | None, as_json: bool
 @click.option("--profile", default=DEFAULT_PROFILE, show_default=True)
 @click.option("--only", type=click.Choice(["touched"]), help="Compile only what each patch touches: seconds a patch.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given.")
+@click.option("--strict", is_flag=True, help="An ERROR of checkpatch makes a patch bad; else it is only shown.")
 @UNTRUSTED
 @_MIRROR
 @_JSON
@@ -158,6 +164,7 @@ def gate_(
     profile: str,
     only: str | None,
     jobs: int | None,
+    strict: bool,
     untrusted: bool,
     mirror: Path | None,
     as_json: bool,
@@ -172,7 +179,7 @@ def gate_(
     layout = Layout.from_environment()
     try:
         kernel = SourceSpec.parse(source) if source else base_of(name, trees, Asker(layout, progress, mirror)).source
-        request = GateRequest(SeriesSpec.parse(name), kernel, profile, only == "touched", mirror, jobs)
+        request = GateRequest(SeriesSpec.parse(name), kernel, profile, only == "touched", mirror, jobs, strict)
         found = gate(request, layout, progress)
     finally:
         progress.close()
@@ -181,6 +188,11 @@ def gate_(
     else:
         print_gate(found, sys.stdout)
     sys.exit(found.verdict.exit_status)
+
+
+def _confirmed(question: str) -> bool:
+    """What the user says; without a terminal nothing is downloaded that nobody asked for."""
+    return sys.stdin.isatty() and click.confirm(f"{question} Go on?", err=True)
 
 
 def _asker(mirror: Path | None, quiet: bool) -> Asker:
@@ -205,6 +217,8 @@ def _print_series(found: Series, files: bool) -> None:
     if found.replies:
         click.echo(f"replies   {found.replies}, read for their trailers")
     click.echo()
+    for problem in found.problems:
+        click.echo(f"problem: {problem}")
     touches = touches_of(found)
     for patch in found.patches:
         _print_patch(patch, files)
@@ -212,8 +226,6 @@ def _print_series(found: Series, files: bool) -> None:
             click.echo(f"         {said}")
     for number in found.missing[:40]:
         click.echo(f"{number:>3}/{found.total}  missing")
-    for problem in found.problems:
-        click.echo(f"problem: {problem}")
     for note in found.notes:
         click.echo(f"note: {note}")
 
@@ -246,6 +258,8 @@ def _print_diff(found: SeriesDiff, stat: bool) -> None:
     counts = {relation: sum(pair.relation is relation for pair in found.pairs) for relation in Relation}
     moved = sum(pair.moved for pair in found.pairs)
     words = [f"{count} {relation}" for relation, count in counts.items() if count]
+    for note in found.notes:
+        click.echo(f"note: {note}")
     click.echo(", ".join([*words, *([f"{moved} moved"] if moved else [])]) or "no patches on either side")
 
 
@@ -255,6 +269,8 @@ def _remark(pair: PatchPair) -> str:
             return f"  (merged: {pair.similarity:.0%} of its lines are in {pair.other})"
         case Relation.SPLIT:
             return f"  (split off: {pair.similarity:.0%} of its lines were in {pair.other})"
+        case Relation.ABSENT:
+            return f"  (perhaps missing from the mails of the {'new' if pair.old else 'old'} one)"
         case Relation.CHANGED:
             return f"  ({', '.join(pair.changes)}; {pair.similarity:.0%} alike)"
         case _:

@@ -41,12 +41,34 @@ from harness.judge.gate import (
     unbuilt_check,
     warnings_check,
     whole_check,
+    with_reach,
+    without_absent,
+)
+from harness.judge.reach import (
+    Reach,
+    gone_of,
+    headers_of,
+    is_makefile,
+    lost_exports,
+    new_of,
+    objects_in,
+    objects_named,
+    words_of,
 )
 from harness.kernel.build import obtain
 from harness.kernel.checkers import CheckerMissing, checkpatch, kernel_doc
 from harness.kernel.fragments import read_profile
 from harness.kernel.kconfig import parse_config
 from harness.kernel.objects import Workshop
+from harness.kernel.users import (
+    included,
+    made_of_something,
+    makefiles_over,
+    mentioning,
+    naming,
+    users_of_header,
+    users_of_symbol,
+)
 from harness.model.build import Build, Profile
 from harness.model.errors import BuildFailed, ConfigUnmet
 from harness.model.gate import Compiled, Flip, Gate, GateCheck, Mark, PatchGate
@@ -58,6 +80,8 @@ from harness.store.files import locked
 from harness.store.layout import Layout
 
 _SECONDS = 6 * 3600.0
+_SMALL = ("mm", "kernel", "lib", "ipc", "init", "block")  # the Makefiles of other folders in the top reach all below
+_USERS_LIMIT = 200  # .c files beside a patch's own that are compiled for it
 _NOTHING = Compiled()
 
 
@@ -79,6 +103,7 @@ class GateRequest:
     only_touched: bool = False
     mirror: Path | None = None
     jobs: int | None = None
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +119,24 @@ class _Means:
     deadline: Deadline
     jobs: int | None
     depth: Depth
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One patch, the tree before it, the tree with it, and the files whose objects are looked at."""
+    """One patch, the tree before it, the tree with it, and the files whose objects are looked at: its own, and what
+    it reaches.
+    """
 
     patch: Patch
     before: Tree
     tree: Tree
-    sources: tuple[str, ...]
+    own: tuple[str, ...]
+    reach: Reach
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.own, *self.reach.sources)))
 
     @property
     def lone(self) -> bool:
@@ -134,7 +167,7 @@ def gate(request: GateRequest, layout: Layout, progress: Progress) -> Gate:
     series = resolve_series(request.series, work, Means(partial=True, mirror=request.mirror))
     profile = read_profile(request.profile, data_directory("kernel-configs"))
     depth = Depth.TOUCHED if request.only_touched else Depth.WHOLE
-    return gate_series(Candidate(base, series, profile, depth, request.jobs), layout, progress)
+    return gate_series(Candidate(base, series, profile, depth, request.jobs, request.strict), layout, progress)
 
 
 def gate_request(request: Request, layout: Layout, progress: Progress) -> Gate:
@@ -153,15 +186,17 @@ class Candidate:
     profile: Profile
     depth: Depth
     jobs: int | None
+    strict: bool = False  # an ERROR of checkpatch makes a patch bad
 
 
 def gate_series(candidate: Candidate, layout: Layout, progress: Progress) -> Gate:
     """The gate on a tree and a series that are there already."""
     deadline = Deadline(_SECONDS)
     base, series, depth = candidate.base, candidate.series, candidate.depth
+    jobs, strict = candidate.jobs, candidate.strict
     apart = apart_of(base, series, len(series.patches))
-    shop = Workshop(base, candidate.profile, layout, candidate.jobs or cpu_count() or 1, _touched(series), apart)
-    means = _Means(base, series, candidate.profile, shop, layout, progress, deadline, candidate.jobs, depth)
+    shop = Workshop(base, candidate.profile, layout, jobs or cpu_count() or 1, _touched(series), apart)
+    means = _Means(base, series, candidate.profile, shop, layout, progress, deadline, jobs, depth, strict)
     leave = Leave(fuzz=FUZZ_LIMIT, progress=progress)
     reports = check_series(base, series, None, deadline, leave)
     built = _whole(means, base) if depth is Depth.WHOLE else None
@@ -177,12 +212,70 @@ def gate_series(candidate: Candidate, layout: Layout, progress: Progress) -> Gat
                 patches.append(_gated(patch, [_refused(error)]))
                 break
             sources = tuple(name for name in sources_of(patch, series) if (tree.path / name).is_file())
-            step = _Step(patch, before, tree, sources)
+            step = _Step(patch, before, tree, sources, _reach(means, patch, tree, sources))
             checks, built = _checks(means, step, built)
             checks.insert(0, applies_check(report))
             patches.append(_gated(patch, checks))
             before = tree
     return judged(series, base.origin, patches)
+
+
+def _reach(means: _Means, patch: Patch, tree: Tree, own: tuple[str, ...]) -> Reach:
+    """What a patch touches beside its own .c files; nothing where the whole kernel is built anyway."""
+    if means.depth is Depth.WHOLE or (means.depth is Depth.NEEDED and not own):
+        return Reach()
+    root = tree.path
+    broken = [
+        f"{makefile} still builds {name.rpartition('/')[2].removesuffix('.c')}.o, whose source the patch takes away"
+        for name in gone_of(patch)
+        if name.endswith(".c") and not made_of_something(root, name) and (makefile := naming(root, name))
+    ]
+    untold = [
+        f"no Makefile builds {name}: it was compiled alone"
+        for name in new_of(patch)
+        if makefiles_over(root, name) and not naming(root, name) and not included(root, name)
+    ]
+    sources: list[str] = []
+    for makefile in filter(is_makefile, patch.paths):
+        _add_objects(patch, makefile, root, sources, untold)
+    for header in headers_of(patch):
+        _add_users(patch, header, tree, means.deadline, sources, untold)
+    for name in lost_exports(patch):
+        users = [one for one in users_of_symbol(tree, name, means.deadline) if one not in patch.paths]
+        if users:
+            untold.append(f"{name} is exported no more, and {users[0]} names it: only the whole build tells")
+    more = [one for one in dict.fromkeys(sources) if one not in own]
+    if len(more) > _USERS_LIMIT:
+        untold.append(f"of {len(more)} other files that it reaches only {_USERS_LIMIT} were compiled")
+    return Reach(tuple(more[:_USERS_LIMIT]), tuple(broken), tuple(untold))
+
+
+def _add_objects(patch: Patch, makefile: str, root: Path, sources: list[str], untold: list[str]) -> None:
+    """The objects of a Makefile that the patch changes."""
+    folder = makefile.rpartition("/")[0]
+    if "/" not in folder and folder not in _SMALL:
+        untold.append(f"{makefile} reaches more than single objects: only the whole build tells")
+        return
+    if not (root / makefile).is_file():
+        return
+    named = objects_named(patch, makefile)
+    if named is None:
+        named = objects_in((root / makefile).read_text("utf-8", "replace"))
+    files = (f"{folder}/{name.removesuffix('.o')}.c" for name in named)
+    sources += [name for name in files if (root / name).is_file()]
+
+
+def _add_users(
+    patch: Patch, header: str, tree: Tree, deadline: Deadline, sources: list[str], untold: list[str]
+) -> None:
+    """The .c files that include a header which the patch changes and name something of what it changes there."""
+    users = users_of_header(tree, header, deadline)
+    if users is None:
+        untold.append(f"{header} is included by too much to compile: only the whole build tells")
+        return
+    near = header.rpartition("/")[0]
+    found = mentioning(tree, users, words_of(patch, header))
+    sources += sorted(found, key=lambda name: (not name.startswith(f"{near}/"), name))
 
 
 def _touched(series: Series) -> set[str]:
@@ -212,7 +305,7 @@ def _checks(means: _Means, step: _Step, built: Build | None) -> tuple[list[GateC
         return [*checks, *more], built
     before, after = _compile(means, step)
     after = after or _NOTHING
-    objects = objects_check(before, after, means.series, step.patch)
+    objects = with_reach(objects_check(before, after, means.series, step.patch), step.reach)
     checks += [replace(objects, seconds=time.monotonic() - began), warnings_check(before, after)]
     if means.depth is not Depth.WHOLE:
         return checks, built
@@ -262,7 +355,7 @@ def _checkpatch(means: _Means, step: _Step) -> GateCheck:
         said = checkpatch(means.base, mail_of(step.patch), has_address(step.patch), means.deadline)
     except CheckerMissing as error:
         return GateCheck("checkpatch", Mark.NOT_RUN, str(error))
-    return checkpatch_check(said)
+    return checkpatch_check(said, strict=means.strict)
 
 
 def _kernel_doc(means: _Means, step: _Step) -> GateCheck:
@@ -283,6 +376,7 @@ def _compile(means: _Means, step: _Step, flip: Flip | None = None) -> tuple[Comp
     if not step.sources:
         return _NOTHING, _NOTHING
     after = means.shop.compile(step.tree, step.sources, means.deadline, flip)
+    after = without_absent(after, step.own) if after is not None else None
     if after is None or after.clean:
         return _NOTHING, after
     names = step.before_of(step.sources) if after.errors else step.known(step.sources)

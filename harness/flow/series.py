@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.inputs.debian import Release
 from harness.inputs.series.base import FoundBase, find_base
 from harness.inputs.series.buildtime import build_time
 from harness.inputs.series.compare import compare_series
@@ -16,6 +17,7 @@ from harness.inputs.series.validate import objections
 from harness.inputs.shelf import Work
 from harness.model.progress import Progress
 from harness.model.series import BuildTime, Series, SeriesDiff, SeriesForm, SeriesSpec
+from harness.model.units import format_size
 from harness.proc import Deadline
 from harness.store.layout import Layout
 
@@ -26,11 +28,14 @@ _ONLY_REVISION = re.compile(r"@?v(\d{1,4})")
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asks: where things lie, whom to tell, and the directory of mboxes to ask instead of lore."""
+    """Who asks: where things lie, whom to tell, the directory of mboxes to ask instead of lore, and what to do before
+    kernels are downloaded just to look at them.
+    """
 
     layout: Layout
     progress: Progress
     mirror: Path | None = None
+    may_fetch: Callable[[str], bool] = lambda question: True
 
     def work(self) -> Work:
         return Work(self.layout, Deadline(_SECONDS), self.progress)
@@ -45,7 +50,12 @@ def show(text: str, asker: Asker) -> Series:
 def base(text: str, trees: Sequence[Path], asker: Asker) -> FoundBase:
     """What the series was made for; also of a part of a series. Each thing that was looked at is told."""
     series = resolve_series(SeriesSpec.parse(text), asker.work(), Means(partial=True, mirror=asker.mirror))
-    found = find_base(series, trees, replace(asker.work(), deadline=Deadline(_BASE_SECONDS)))
+
+    def may_fetch(releases: Sequence[Release]) -> bool:
+        total = format_size(sum(one.download for one in releases))
+        return asker.may_fetch(f"To look further, up to {total} are downloaded: {', '.join(map(str, releases))}.")
+
+    found = find_base(series, trees, replace(asker.work(), deadline=Deadline(_BASE_SECONDS)), may_fetch)
     for line in found.tried:
         asker.progress.step(f"base: {line}")
     asker.progress.step(f"base: {found.source}, {found.why}")

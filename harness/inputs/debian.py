@@ -7,7 +7,7 @@ import functools
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from harness.inputs.shelf import Arrival, Place, Work, find, is_sound, land, no_
 from harness.inputs.unpack import unpack_kernel
 from harness.model.errors import CommandFailed, HarnessError, InfraError, UserError
 from harness.model.tree import SourceSpec, Tree, version_tuple
+from harness.model.units import format_size
 from harness.proc import run
 
 # The first kernel with the series merged; plain `debian` asks for that or newer.
@@ -59,20 +60,32 @@ def fits(version: str, what: str) -> bool:
     return what in (version, upstream) or upstream.startswith((f"{what}.", f"{what}~"))
 
 
-def debian_versions(work: Work, apt_directory: Path = APT_DIRECTORY) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A package version, and how many bytes have to be downloaded for it: none when its tree is in the store."""
+
+    version: str
+    download: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.version} ({format_size(self.download) if self.download else 'in the store'})"
+
+
+def debian_releases(work: Work, apt_directory: Path = APT_DIRECTORY) -> tuple[Release, ...]:
     """The newest package version of each release within reach, newest first; those in the store without a mirror."""
+    stored = {_package(tree)[1] for tree in standing(work.layout, _LABEL)}
     try:
         apt = PrivateApt(work, apt_directory)
         catalogue = apt.catalogue(FRESH_SECONDS) or apt.refreshed(FRESH_SECONDS)
-        versions = {one.version for one in catalogue.offers}
+        sizes = {one.version: one.size for one in catalogue.offers}
     except HarnessError as error:
-        versions = {_package(tree)[1] for tree in standing(work.layout, _LABEL)}
+        sizes = dict.fromkeys(stored, 0)
         work.progress.step(f"{error.message}; going on with what is in the store")
     newest: dict[tuple[int, int, int], str] = {}
-    for version in sorted(versions, key=functools.cmp_to_key(compare_versions), reverse=True):
+    for version in sorted(sizes, key=functools.cmp_to_key(compare_versions), reverse=True):
         major, minor, _ = version_tuple(upstream_version(version).partition("~")[0])
         newest.setdefault((major, minor, 0), version)
-    return tuple(newest.values())
+    return tuple(Release(one, 0 if one in stored else sizes[one]) for one in newest.values())
 
 
 T = TypeVar("T")

@@ -11,12 +11,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from harness.judge.reach import Reach
 from harness.model.build import CompilerWarning
 from harness.model.gate import GATE_SCHEMA, Compiled, Gate, GateCheck, Mark, PatchGate
 from harness.model.outcome import Standing
 from harness.model.series import ChangeKind, HunkState, Patch, PatchReport, Series
 
 _SHOWN = 20
+_OF_ITSELF = ("checkpatch",)  # what no other patch can have a part in
 _COMPLAINT = re.compile(r"^[^:]*:(?P<line>\d*):? ?(?P<grade>ERROR|WARNING|CHECK): ?(?P<text>.*)$")
 _DOC_NEW = re.compile(r"^(?:Warning|Error): (?P<file>[^:\s]+):\d+ (?P<text>.*)$")
 _DOC_OLD = re.compile(r"^(?P<file>[^:\s]+):\d+: (?:warning|error): (?P<text>.*)$")
@@ -103,13 +105,16 @@ def applies_check(report: PatchReport) -> GateCheck:
     return GateCheck("applies", Mark.WARN, f"{len(fuzzy)} of {len(report.hunks)} hunks only with fuzz", details)
 
 
-def checkpatch_check(said: str) -> GateCheck:
-    """`checkpatch.pl --terse` -> bad with an ERROR, a warning with less."""
+def checkpatch_check(said: str, *, strict: bool = False) -> GateCheck:
+    """`checkpatch.pl --terse` -> a warning; a bad mark for an ERROR only if that is asked for: it is about style, and
+    maintainers take patches with errors.
+    """
     complaints = [match for line in said.splitlines() if (match := _COMPLAINT.match(line))]
     errors = [match for match in complaints if match["grade"] == "ERROR"]
     details = tuple(f"{match['grade']}: {match['text']}" for match in complaints[:_SHOWN])
     if errors:
-        return GateCheck("checkpatch", Mark.BAD, f"{len(errors)} errors, the first: {errors[0]['text']}", details)
+        mark = Mark.BAD if strict else Mark.WARN
+        return GateCheck("checkpatch", mark, f"{len(errors)} errors, the first: {errors[0]['text']}", details)
     if complaints:
         return GateCheck("checkpatch", Mark.WARN, f"{len(complaints)} warnings", details)
     return GateCheck("checkpatch", Mark.OK)
@@ -144,6 +149,21 @@ def objects_check(before: Compiled, after: Compiled, series: Series, patch: Patc
     if not after.built:
         return GateCheck("objects", Mark.OK, "nothing that is built is touched")
     return GateCheck("objects", Mark.OK, f"{len(after.built)} compiled")
+
+
+def with_reach(check: GateCheck, reach: Reach) -> GateCheck:
+    """The objects check, with what the patch reaches beyond its own files."""
+    if reach.broken and check.mark is not Mark.BAD:
+        return replace(check, mark=Mark.BAD, message=reach.broken[0], details=(*reach.broken, *check.details))
+    if reach.untold and check.mark is Mark.OK:
+        return replace(check, mark=Mark.NOT_RUN, message="; ".join(reach.untold[:3]), details=reach.untold)
+    return check
+
+
+def without_absent(compiled: Compiled, own: Iterable[str]) -> Compiled:
+    """What was compiled: that the config does not build a mere user of what changed is no gap."""
+    names = set(own)
+    return replace(compiled, absent=tuple(name for name in compiled.absent if name in names))
 
 
 def whole_check(build: GateCheck, made: bool) -> GateCheck:
@@ -241,13 +261,14 @@ def provider_of(name: str, series: Series, patch: Patch) -> str:
 
 
 def judged(series: Series, base: str, patches: Sequence[PatchGate]) -> Gate:
-    """The verdict: bad with a bad patch; good only when every check of every patch was made."""
+    """The verdict: bad with a bad patch; good only when every check of every patch was made. Behind a gap in the
+    series a patch is not blamed for what the missing ones may have brought.
+    """
+    patches = [_behind_gap(patch, series) for patch in patches]
     bad = [patch for patch in patches if patch.bad]
     reasons = [_reason(patch, check) for patch in bad for check in patch.checks if check.mark is Mark.BAD]
     undone = [_reason(patch, check) for patch in patches for check in patch.checks if check.mark is Mark.NOT_RUN]
-    if series.missing:
-        numbers = ", ".join(map(str, series.missing))
-        undone.append(f"the thread is not whole: {numbers} of {series.total} missing")
+    undone = [*gaps_of(series), *undone]
     verdict = Standing.BAD if bad else Standing.CANNOT_TELL if undone else Standing.GOOD
     return Gate(
         schema=GATE_SCHEMA,
@@ -259,6 +280,30 @@ def judged(series: Series, base: str, patches: Sequence[PatchGate]) -> Gate:
         first_bad=bad[0].position if bad else 0,
         patches=tuple(patches),
     )
+
+
+def gaps_of(series: Series) -> list[str]:
+    """Why the series is not what was posted: it cannot be good, however good the rest is."""
+    found = []
+    if series.missing:
+        numbers = ", ".join(map(str, series.missing))
+        found.append(f"the series is not whole: {numbers} of {series.total} missing")
+    return [*found, *(f"the series is not whole: {problem}" for problem in series.problems)]
+
+
+def _behind_gap(patch: PatchGate, series: Series) -> PatchGate:
+    before = [number for number in series.missing if number < patch.position]
+    if not before:
+        return patch
+    numbers = ", ".join(map(str, before))
+    word = f"perhaps for want of {numbers} of {series.total}, which {'is' if len(before) == 1 else 'are'} missing"
+    checks = tuple(
+        replace(check, mark=Mark.NOT_RUN, message=f"{word}: {check.message}")
+        if check.mark is Mark.BAD and check.name not in _OF_ITSELF
+        else check
+        for check in patch.checks
+    )
+    return replace(patch, checks=checks)
 
 
 def builds(gate: Gate, upto: int | None) -> bool:

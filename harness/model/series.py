@@ -13,10 +13,11 @@ from harness.model.errors import UserError
 SERIES_SCHEMA = "ttm-harness/series/1"
 SERIES_BASE_SCHEMA = "ttm-harness/series-base/1"
 SERIES_DIFF_SCHEMA = "ttm-harness/series-diff/1"
-SERIES_FORMS = "mbox:FILE, dir:PATH, git:DIR@A..B, lore:MSGID, patchwork:URL, a file or a URL, or NAME@vN"
+SERIES_FORMS = "mbox:FILE[#MSGID], dir:PATH, git:DIR@A..B, lore:MSGID, patchwork:URL, a file or a URL, or NAME@vN"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _REVISION = re.compile(r"(.+)@v(\d{1,4})", re.DOTALL)
+_MAIL_OF = re.compile(r"(.+)#<?([^\s#<>/]+@[^\s#<>]+)>?", re.DOTALL)
 _FILE_SUFFIXES = (".patch", ".diff", ".mbox", ".mbx", ".eml", ".txt", ".html", ".htm", ".gz")
 
 
@@ -32,7 +33,9 @@ class SeriesForm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SeriesSpec:
-    """A series as the user named it. `revision` is what `@vN` asks for; `what` a git range."""
+    """A series as the user named it. `revision` is what `@vN` asks for; `what` a git range, or the Message-ID of a
+    mail of the one that is meant.
+    """
 
     form: SeriesForm
     where: str
@@ -48,10 +51,13 @@ class SeriesSpec:
         if colon and head == "git":
             return cls._parse_git(text, rest)
         if colon and head in ("mbox", "dir", "lore", "patchwork", "file"):
-            where, revision = _split_revision(rest, at_least_one_at=head == "lore")
+            picks = head == "mbox" and _MAIL_OF.fullmatch(rest) is not None
+            where, revision = _split_revision(rest, at_least_one_at=head == "lore" or picks)
             if not where:
                 raise _bad_series(text, f"names nothing after {head}:")
-            return cls(SeriesForm(head), where, revision=revision)
+            mail = _MAIL_OF.fullmatch(where) if picks else None
+            where, what = (mail[1], mail[2]) if mail else (where, "")
+            return cls(SeriesForm(head), where, what, revision)
         if head in ("http", "https") and rest.startswith("//"):
             where, revision = _split_revision(text, at_least_one_at=False)
             return cls(_form_of_url(text, where), where, revision=revision)
@@ -78,7 +84,7 @@ class SeriesSpec:
             return f"git:{self.where}@{self.what}"
         if self.form in (SeriesForm.NAME, SeriesForm.FILE):
             return f"{self.where}{wanted}"
-        return f"{self.form}:{self.where}{wanted}"
+        return f"{self.form}:{self.where}{'#' * bool(self.what)}{self.what}{wanted}"
 
 
 def _split_revision(text: str, *, at_least_one_at: bool) -> tuple[str, int | None]:
@@ -236,6 +242,7 @@ class Series:
     notes: tuple[str, ...] = ()
     replies: int = 0
     trees: tuple[str, ...] = ()
+    point: int = 0  # the 2 of v6.2
 
     @property
     def id(self) -> str:
@@ -248,7 +255,7 @@ class Series:
 
     @property
     def label(self) -> str:
-        return f"{self.name} v{self.revision}"
+        return f"{self.name} v{self.revision}{f'.{self.point}' if self.point else ''}"
 
 
 class Relation(StrEnum):
@@ -258,6 +265,7 @@ class Relation(StrEnum):
     DROPPED = "dropped"
     MERGED = "merged"  # gone as a patch of its own; its lines are in another one
     SPLIT = "split"  # new as a patch of its own; its lines were in another one
+    ABSENT = "absent"  # the other series lacks mails, one of which may be this patch
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +296,7 @@ class SeriesDiff:
     old_id: str
     new_id: str
     pairs: tuple[PatchPair, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def same(self) -> bool:
@@ -314,6 +323,7 @@ class HunkReport:
     state: HunkState
     offset: int = 0
     fuzz: int = 0
+    there: bool = False  # it fails, and the tree has what it would make
 
 
 @dataclass(frozen=True, slots=True)

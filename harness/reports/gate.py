@@ -53,9 +53,14 @@ def print_gate(gate: Gate, file: IO[str], *, word: str = "verdict", color: bool 
     console.print()
     if gate.first_bad:
         console.print(f"the first bad patch is {gate.first_bad}/{gate.patches[0].total}")
-    for reason in gate.reasons if not gate.first_bad else ():
+    for reason in gate.reasons if not gate.first_bad else _about_all(gate):
         console.print(f"  {plain(reason)}")
     console.print(f"{word}: [{_VERDICT[gate.verdict]}]{gate.verdict}[/]")
+
+
+def _about_all(gate: Gate) -> list[str]:
+    """The reasons that are of no one patch: what is missing of the series."""
+    return [reason for reason in gate.reasons if not reason.startswith("patch ")]
 
 
 def _print_check(where: str, check: GateCheck, console: Console) -> None:

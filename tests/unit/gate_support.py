@@ -53,6 +53,7 @@ for target in $targets; do
     fi
     echo "  CC      $target"
     echo "../$source:1:1: warning: made of $(cat include/offsets.s drivers/table.h "../$source" | tr '\\n' ' ')"
+    mkdir -p "${target%/*}"
     echo "source_$target := ../$source" > "drivers/.${target##*/}.cmd"
     : > "$target"
 done

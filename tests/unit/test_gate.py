@@ -36,6 +36,7 @@ from harness.judge.gate import (
     warnings_check,
     with_failed_build,
 )
+from harness.judge.reach import lost_exports, objects_in, objects_named, words_of
 from harness.kernel.buildlog import Failures, Paths, parse_checked, parse_failures
 from harness.model.build import CompilerWarning
 from harness.model.codec import to_json
@@ -174,12 +175,13 @@ def test_symbols_of_a_changed_kconfig_file() -> None:
         ("", Mark.OK),
         ("patch:12: WARNING: line length of 120 exceeds 100 columns\n", Mark.WARN),
         ("patch:: WARNING: added, moved or deleted file(s), does MAINTAINERS need updating?\n", Mark.WARN),
-        ("patch:3: CHECK: Alignment should match\npatch:9: ERROR: code indent should use tabs\n", Mark.BAD),
+        ("patch:3: CHECK: Alignment should match\npatch:9: ERROR: code indent should use tabs\n", Mark.WARN),
         ("\x00\xff: nonsense\n", Mark.OK),
     ],
 )
 def test_checkpatch(said: str, mark: Mark) -> None:
     assert checkpatch_check(said).mark is mark
+    assert (checkpatch_check(said, strict=True).mark is Mark.BAD) == ("ERROR" in said)
 
 
 def test_kernel_doc_in_both_forms() -> None:
@@ -266,6 +268,49 @@ def test_the_verdict() -> None:
     partial = verdict(good[0], of=series(patch(1, changed("a.c")), missing=(2, 3)))
     assert partial.verdict is Standing.CANNOT_TELL
     assert "not whole: 2, 3 of 3 missing" in partial.reasons[-1]
+
+
+def test_behind_a_gap_nobody_is_blamed() -> None:
+    part = series(patch(1, changed("a.c")), patch(3, changed("c.c")), missing=(2,))
+    behind = gated(3, Mark.BAD)
+    found = verdict(gated(1, Mark.OK, Mark.OK), behind, of=part)
+    assert (found.verdict, found.first_bad) == (Standing.CANNOT_TELL, 0)
+    assert found.reasons[0] == "the series is not whole: 2 of 3 missing"
+    assert "perhaps for want of 2 of 3, which is missing: applies says" in found.reasons[1]
+    assert found.patches[1].checks[0].mark is Mark.NOT_RUN
+    # What comes before the gap is bad for itself; so is what checkpatch says under --strict.
+    assert verdict(gated(1, Mark.BAD), behind, of=part).first_bad == 1
+    assert verdict(gated(1, Mark.OK), gated(3, Mark.OK, Mark.BAD), of=part).first_bad == 3
+    out = io.StringIO()
+    print_gate(verdict(gated(1, Mark.BAD), behind, of=part), out)
+    assert "the series is not whole: 2 of 3 missing" in out.getvalue()
+
+
+def test_a_series_with_a_problem_is_not_good() -> None:
+    doubled = replace(ALL, problems=("patch 1/3 is there 2 times",))
+    found = verdict(*(gated(number, Mark.OK) for number in (1, 2, 3)), of=doubled)
+    assert found.verdict is Standing.CANNOT_TELL
+    assert found.reasons == ("the series is not whole: patch 1/3 is there 2 times",)
+
+
+def test_what_a_header_and_a_makefile_reach() -> None:
+    diff = (
+        "diff --git a/include/x.h b/include/x.h\n--- a/include/x.h\n+++ b/include/x.h\n@@ -1,2 +1,2 @@ struct box {\n"
+        "-int old_name(void);\n+int new_name(void);\n int kept(void);\n"
+        "diff --git a/d/x.c b/d/x.c\n--- a/d/x.c\n+++ b/d/x.c\n@@ -1,1 +1,1 @@\n-EXPORT_SYMBOL_GPL(old_name);\n"
+        "+EXPORT_SYMBOL_GPL(new_name);\n"
+        "diff --git a/d/Makefile b/d/Makefile\n--- a/d/Makefile\n+++ b/d/Makefile\n@@ -1,1 +1,1 @@\n"
+        "-obj-y += x.o\n+obj-y += x.o y.o\n"
+    )
+    one = patch(1, changed("include/x.h"), changed("d/x.c"), changed("d/Makefile"), diff=diff)
+    assert words_of(one, "include/x.h") == frozenset({"old_name", "new_name", "box"})
+    assert lost_exports(one) == ("old_name",)
+    assert objects_named(one, "d/Makefile") == ("x.o", "y.o")
+    flags = replace(one, diff=diff.replace("+obj-y += x.o y.o", "+ccflags-y += -DX"))
+    assert objects_named(flags, "d/Makefile") is None
+    gone = patch(1, changed("include/x.h", ChangeKind.DELETED))
+    assert words_of(gone, "include/x.h") is None
+    assert objects_in("obj-y := a.o b/c.o # d.o\n") == ("a.o", "b/c.o")
 
 
 def test_a_kernel_that_the_gate_knows_not_to_compile_is_not_built() -> None:

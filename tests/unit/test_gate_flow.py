@@ -106,3 +106,70 @@ def test_what_the_compiler_said_of_the_old_name_is_not_new(repo: Repo, scratch_l
     assert marks(found, "objects") == [Mark.OK, Mark.OK]
     # The make here warns of every file, with its text.
     assert marks(found, "warnings") == [Mark.BAD, Mark.OK]
+
+
+MAKEFILE = "obj-y += a.o b.o\nobj-y += c.o user.o\n"
+
+
+@pytest.fixture
+def built(repo: Repo) -> Repo:
+    """The same with a Makefile, a header with a function, and one more file that uses it."""
+    repo.write("drivers/gpu/Makefile", MAKEFILE)
+    for name in "abc":
+        repo.write(f"drivers/gpu/{name}.c", f"{name}\n")
+    repo.write("drivers/gpu/a.c", "int old_name(void)\n{\n}\nEXPORT_SYMBOL_GPL(old_name);\n")
+    repo.write("drivers/gpu/box.h", "int old_name(void);\nint kept(void);\n")
+    repo.write("include/drm/by_way.h", '#include "../../drivers/gpu/box.h"\n')
+    repo.write("drivers/gpu/user.c", "#include <drm/by_way.h>\nint x = old_name();\n")
+    repo.write("drivers/gpu/idle.c", "#include <drm/by_way.h>\nint x = kept();\n")
+    repo.commit("gpu")
+    repo.git("tag", "-f", "base")
+    return repo
+
+
+def objects(found: Gate) -> tuple[Mark, str]:
+    check = next(check for check in found.patches[-1].checks if check.name == "objects")
+    return check.mark, check.message
+
+
+def test_a_file_that_is_renamed_without_its_makefile_is_bad(built: Repo, scratch_layout: Layout) -> None:
+    found = gate(built, scratch_layout, Depth.TOUCHED, renames=("drivers/gpu/b.c", "drivers/gpu/z.c"))
+    mark, message = objects(found)
+    assert (mark, found.verdict) == (Mark.BAD, Standing.BAD)
+    assert message == "drivers/gpu/Makefile still builds b.o, whose source the patch takes away"
+
+
+def test_a_new_file_that_no_makefile_names_is_not_good(built: Repo, scratch_layout: Layout) -> None:
+    found = gate(built, scratch_layout, Depth.TOUCHED, ("drivers/gpu/new.c", "new"))
+    assert objects(found) == (Mark.NOT_RUN, "no Makefile builds drivers/gpu/new.c: it was compiled alone")
+    assert found.verdict is not Standing.GOOD
+
+
+def test_the_users_of_a_header_are_compiled(built: Repo, scratch_layout: Layout) -> None:
+    header = "int new_name(void);\nint kept(void);"
+    found = gate(built, scratch_layout, Depth.TOUCHED, ("drivers/gpu/box.h", header))
+    # a.c does not include it, idle.c includes it and uses nothing of what changed
+    assert objects(found) == (Mark.OK, "1 compiled")
+
+
+def test_a_symbol_that_others_use_and_that_is_exported_no_more(built: Repo, scratch_layout: Layout) -> None:
+    found = gate(built, scratch_layout, Depth.TOUCHED, ("drivers/gpu/a.c", "int new_name(void)\n{\n}"))
+    mark, message = objects(found)
+    assert mark is Mark.NOT_RUN
+    assert message.startswith("old_name is exported no more, and drivers/gpu/user.c names it")
+
+
+@pytest.mark.parametrize(("flags", "count"), [("", 3), ("ccflags-y += -DX\n", 5)])
+def test_the_objects_of_a_makefile_are_compiled(built: Repo, scratch_layout: Layout, flags: str, count: int) -> None:
+    """Those of the line; or all, where the line may be one of flags."""
+    changed = flags + MAKEFILE.replace("c.o", "c.o idle.o").strip()
+    found = gate(built, scratch_layout, Depth.TOUCHED, ("drivers/gpu/Makefile", changed))
+    assert objects(found) == (Mark.OK, f"{count} compiled")
+
+
+@pytest.mark.parametrize("makefile", ["Makefile", "drivers/Makefile"])
+def test_a_makefile_that_reaches_everything_is_not_good(built: Repo, scratch_layout: Layout, makefile: str) -> None:
+    text = "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\nEXTRAVERSION =\nX = 1"
+    built.write("drivers/gpu/b.c", "other\n")
+    found = gate(built, scratch_layout, Depth.TOUCHED, (makefile, text))
+    assert objects(found)[0] is Mark.NOT_RUN

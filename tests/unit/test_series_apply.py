@@ -255,6 +255,32 @@ def test_a_patch_against_another_project(tree: Tree, scratch_layout: Layout) -> 
         apply_series(tree, one(plain_diff("src/main.rs")), None, scratch_layout, deadline())
 
 
+def test_a_file_that_is_younger_than_the_tree_is_not_another_projects(tree: Tree, scratch_layout: Layout) -> None:
+    with pytest.raises(ApplyFailed, match=r"the tree has no drivers/young\.c") as caught:
+        apply_series(tree, one(plain_diff("drivers/young.c")), None, scratch_layout, deadline())
+    assert "older than the series" in (caught.value.hint or "")
+
+
+MOVED = [
+    # what stands around the patch's place in the tree, whether the result of the patch is there
+    ("int other_1;\nint line_a9;\nlong line_a10;\nint added_a;\nint other_2;\n", True),
+    ("int other_1;\nint line_a9;\nint other_10;\nint added_a;\nint other_2;\n", False),
+    ("int other_1;\nint line_a9;\nlong line_a10;\nint other_2;\n", False),
+    ("long line_a10;\nint added_a;\n", False),  # with nothing that tells the place
+]
+
+
+@pytest.mark.parametrize(("text", "there"), MOVED)
+def test_a_merged_patch_whose_context_moved_on(tree: Tree, scratch_layout: Layout, text: str, there: bool) -> None:
+    (tree.path / "drivers/a.c").write_text(text)
+    with pytest.raises(ApplyFailed, match=r"hunk 1 of drivers/a\.c .* finds no place") as caught:
+        apply_series(tree, one(plain_diff()), None, scratch_layout, deadline())
+    assert ("merged already?" in caught.value.message) == there
+    assert ("the results of 1 of its 1 hunks are in the tree" in caught.value.message) == there
+    assert caught.value.report is not None
+    assert [hunk.there for hunk in caught.value.report.hunks] == [there]
+
+
 def test_files_and_directories_in_each_others_place(tree: Tree, scratch_layout: Layout) -> None:
     for name in ("Makefile/x.c", "drivers"):
         with pytest.raises(FindingError, match="does not fit the tree"):

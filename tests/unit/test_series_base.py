@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.inputs.debian import Release
 from harness.inputs.series import base as base_room
 from harness.inputs.series.base import find_base, tree_names, wanted_blobs
 from harness.inputs.shelf import Work
 from harness.model.errors import FindingError, UserError
-from harness.model.series import Series, Trailer
+from harness.model.series import PatchReport, Series, Trailer
+from harness.model.tree import SourceSpec
+from harness.model.units import MIB
 from harness.proc import Deadline
 from harness.store.layout import Layout
 from tests.unit.series_support import Repo, mail, mbox, plain_diff, read
@@ -31,7 +35,7 @@ class Told:
 
 @pytest.fixture
 def work(scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Work:
-    monkeypatch.setattr(base_room, "debian_versions", lambda work: ())  # no mirror is asked here
+    monkeypatch.setattr(base_room, "debian_releases", lambda work: ())  # no mirror is asked here
     return Work(scratch_layout, Deadline(60), Told())
 
 
@@ -124,6 +128,31 @@ def test_no_source_takes_it(repo: Repo, work: Work) -> None:
         find_base(strange, [repo.path], work)
     assert "v7.4: hunk 1 of drivers/b.c of patch 1/1 finds no place" in str(caught.value)
     assert f"the nearest is git:{repo.path}@v7.4, with 0 of 1" in str(caught.value)
+
+
+def test_nothing_is_downloaded_without_a_yes(repo: Repo, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    releases = (Release("7.3.4-1", 150 * MIB), Release("6.12.9-1"), Release("6.1.5-1", 130 * MIB))
+    monkeypatch.setattr(base_room, "debian_releases", lambda work: releases)
+    looked: list[str] = []
+
+    def look(series: Series, source: SourceSpec, work: Work) -> tuple[PatchReport, ...]:
+        looked.append(source.what)
+        return (PatchReport(1, 3, "x", applies=False, already=True),)
+
+    monkeypatch.setattr(base_room, "_reports", look)
+    asked: list[list[str]] = []
+    for answer in (False, True):
+        looked.clear()
+
+        def may_fetch(more: Sequence[Release], answer: bool = answer) -> bool:
+            asked.append(list(map(str, more)))
+            return answer
+
+        with pytest.raises(FindingError) as caught:
+            find_base(series(repo), [], work, may_fetch)
+        assert looked == (["6.12.9-1", "7.3.4-1", "6.1.5-1"] if answer else ["6.12.9-1"])
+        assert ("have to be downloaded: Debian's 7.3.4-1 (150M), 6.1.5-1 (130M)" in str(caught.value)) != answer
+    assert asked == [["7.3.4-1 (150M)", "6.1.5-1 (130M)"]] * 2
 
 
 def test_a_tree_that_is_no_repository(tmp_path: Path, repo: Repo, work: Work) -> None:

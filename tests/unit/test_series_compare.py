@@ -79,6 +79,16 @@ def test_a_message_alone_and_trailers() -> None:
     assert found.pairs[0].changes == ("message", "+Acked-by: Bob <b@x>")
 
 
+def test_an_absent_mail_is_not_dropped() -> None:
+    a, b, c = (patch(number, name, lines(name)) for number, name in enumerate("abc", 1))
+    old, short = series(a, b, c), series(a, b)
+    new = replace(short, total=3, missing=(3,))
+    assert relations(compare_series(old, new))[-1] == (Relation.ABSENT, 3, 0)
+    assert relations(compare_series(new, old))[-1] == (Relation.ABSENT, 0, 3)
+    assert compare_series(old, new).notes == (f"{new.label} is not whole: 3 of 3 missing",)
+    assert relations(compare_series(old, short))[-1] == (Relation.DROPPED, 3, 0)
+
+
 def test_dropped_added_merged_and_split() -> None:
     a, b, c = (patch(number, name, lines(name)) for number, name in enumerate("abc", 1))
     both = patch(1, "ab", lines("a") + lines("b"))

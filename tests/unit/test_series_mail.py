@@ -28,7 +28,7 @@ SUBJECTS = [
     ("[RFC PATCH 00/16] Add", Tag("Add", True, False, True, 1, 0, 16)),
     ("[RFC,v2,1/3] x", Tag("x", True, False, True, 2, 1, 3)),
     ("[PATCHv3 1/2] [media] x", Tag("[media] x", True, False, False, 3, 1, 2)),
-    ("[PATCH RESEND drm-misc-next v2 1/3] x", Tag("x", True, False, False, 2, 1, 3, ("drm-misc-next",))),
+    ("[PATCH RESEND drm-misc-next v2 1/3] x", Tag("x", True, False, False, 2, 1, 3, ("drm-misc-next",), 0, True)),
     ("Re: AW: [PATCH 1/2] x", Tag("x", True, True, False, 1, 1, 2)),
     ("[media] x", Tag("[media] x")),
     ("[PATCH] x", Tag("x", True)),

@@ -31,6 +31,7 @@ from harness.store.seal import require_sound
 
 _LINKS_TAKE = 128 * MIB  # directories of a kernel, and what the patches change
 _SHOWN = 3
+_MERGED = ", but its result is there already (merged already?)"
 
 
 class ApplyFailed(FindingError):
@@ -154,9 +155,18 @@ def _does_not_apply(tree: Tree, patch: Patch, report: PatchReport) -> ApplyFaile
         hint = "name an older source, or drop the patch"
     elif report.fuzzy:
         hint = "look at the place; git am refuses it, so rebase the series"
+    elif _there(report):
+        hint = "name an older source, or drop the patch if it was merged"
+    elif report.absent:
+        hint = "the tree may be older than the series: ttm-harness series base looks for the source it was made for"
     else:
         hint = "ttm-harness series base looks for the source that it was made for; or rebase the series"
     return ApplyFailed(message, report, hint=hint)
+
+
+def _there(report: PatchReport) -> int:
+    """Hunks whose result the tree has."""
+    return sum(hunk.there for hunk in report.hunks)
 
 
 def _why(report: PatchReport, patch: Patch) -> str:
@@ -167,9 +177,11 @@ def _why(report: PatchReport, patch: Patch) -> str:
     parts += [f"the tree has {path} already, which it adds" for path in report.present[:_SHOWN]]
     absent = set(report.absent)
     failed = [hunk for hunk in report.hunks if hunk.state is HunkState.FAILED and hunk.path not in absent]
-    parts += [f"{_name(hunk, patch)} finds no place" for hunk in failed[:_SHOWN]]
+    parts += [f"{_name(hunk, patch)} finds no place{_MERGED if hunk.there else ''}" for hunk in failed[:_SHOWN]]
     if len(failed) > _SHOWN:
         parts.append(f"nor do {len(failed) - _SHOWN} others")
+    if there := _there(report):
+        parts.append(f"the results of {there} of its {len(report.hunks)} hunks are in the tree")
     fuzzy = [hunk for hunk in report.hunks if hunk.state is HunkState.FUZZ]
     parts += [f"{_name(hunk, patch)} fits only with fuzz {hunk.fuzz}{_offset(hunk)}" for hunk in fuzzy[:_SHOWN]]
     if len(fuzzy) > _SHOWN:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from harness.inputs.series.letters import (
     follow_up_lines,
@@ -17,12 +17,14 @@ from harness.inputs.series.letters import (
 )
 from harness.inputs.series.mail import Letter
 from harness.inputs.series.mbox import is_mail, read_letters
+from harness.inputs.series.postings import Asked, Choice, Ident, Posting, above, author_of, choose
 from harness.model.errors import UserError
 from harness.model.series import Cover, Patch, Series, Trailer
 
 PATCH_LIMIT = 256
 _SHOWN = 8
 _DEPTH = 200  # answers above an answer
+_LONGEST = 8  # times PATCH_LIMIT: no series that people post is longer
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
@@ -30,7 +32,8 @@ _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 class Wish:
     """What the caller wants of the mails. `ordered`: their order is that of the series, whatever subjects say.
 
-    `partial`: what is missing, doubled or damaged is listed in the series instead of refused.
+    `partial`: what is missing, doubled or damaged is listed in the series instead of refused. `pick`: a Message-ID of
+    the posting that is meant. `gathered`: the mails were put together by somebody who meant one series.
     """
 
     spec: str
@@ -38,36 +41,59 @@ class Wish:
     revision: int | None = None
     ordered: bool = False
     partial: bool = False
-
-
-@dataclass(slots=True)
-class _Group:
-    """The mails of one revision."""
-
-    revision: int
-    rfc: bool
-    covers: list[Letter] = field(default_factory=list)
-    patches: list[Letter] = field(default_factory=list)
-
-    @property
-    def label(self) -> str:
-        return f"{'RFC ' if self.rfc else ''}v{self.revision}"
+    pick: str = ""
+    gathered: bool = False
 
 
 def assemble(letters: list[Letter], wish: Wish) -> Series:
     """The series in those mails; UserError names what stands in the way."""
-    letters = _with_attached(letters)
-    groups = _groups(letters, wish)
-    if not any(group.patches or group.covers for group in groups):
+    letters, copies = _once(letters)
+    letters = _with_attached([_answering(letter) for letter in letters])
+    choice = _in_their_order(letters) if wish.ordered else choose(letters, _asked(wish))
+    if choice is None or not (choice.posting.patches or choice.posting.covers):
         raise _no_patch(letters, wish)
-    group = _choose(groups, wish)
-    series = _Maker(group, letters, wish).make()
-    others = sorted({one.label for one in groups if one is not group and one.patches})
-    if others and wish.revision is None and not wish.ordered:
-        series = replace(series, notes=(*series.notes, f"also there: {', '.join(others)}; ask for one with @vN"))
+    series = _Maker(choice, letters, copies, wish).make()
     if not series.whole and not wish.partial:
         raise _not_whole(series)
     return series
+
+
+def _asked(wish: Wish) -> Asked:
+    return Asked(wish.spec, wish.revision, wish.pick, wish.gathered)
+
+
+def _in_their_order(letters: list[Letter]) -> Choice | None:
+    """The mails of a directory in quilt's order, or of a range of commits."""
+    own = [letter for letter in letters if not letter.tag.reply]
+    patches = [one for one in own if not one.tag.cover and (one.tag.numbered or has_diff(one))]
+    covers = [one for one in own if one.tag.cover]
+    if not patches and not covers:
+        return None
+    return Choice(Posting(Ident(max([one.tag.revision for one in patches], default=1)), covers, patches, loose=True))
+
+
+def _once(letters: list[Letter]) -> tuple[list[Letter], dict[str, list[Letter]]]:
+    """Each mail once, and the other copies of each that are not the same: lists damage some on the way."""
+    found: list[Letter] = []
+    first: dict[str, Letter] = {}
+    copies: dict[str, list[Letter]] = {}
+    for letter in letters:
+        name = letter.message_id
+        if not name or name.startswith("commit ") or name not in first:
+            found.append(letter)
+            if name:
+                first[name] = letter
+        elif _diff_of(first[name]) != _diff_of(letter):
+            copies.setdefault(name, []).append(letter)
+    return found, copies
+
+
+def _answering(letter: Letter) -> Letter:
+    """A mail with trailers, without a diff, below another one is an answer, though its subject has no Re."""
+    tag = letter.tag
+    if tag.reply or tag.numbered or not letter.parents or not given_trailers(letter) or has_diff(letter):
+        return letter
+    return replace(letter, tag=replace(tag, reply=True))
 
 
 def _not_whole(series: Series) -> UserError:
@@ -88,7 +114,10 @@ def _count(number: int, one: str, many: str) -> str:
 
 def _no_patch(letters: list[Letter], wish: Wish) -> UserError:
     replies = [letter for letter in letters if letter.tag.reply]
-    if replies:
+    html = [letter for letter in letters if letter.html_only and not letter.tag.reply]
+    if html:
+        what = f"{_count(len(letters), 'mail', 'mails')} and no patch: {html[0]} is only HTML, without plain text"
+    elif replies:
         what = f"{_count(len(replies), 'reply', 'replies')} ({replies[0].subject!r}) and no patch"
     else:
         what = f"{_count(len(letters), 'mail', 'mails')} and no patch"
@@ -128,49 +157,22 @@ def _attached(letter: Letter) -> list[Letter]:
     return [mail for mail in found if has_diff(mail) or mail.tag.cover]
 
 
-def _groups(letters: list[Letter], wish: Wish) -> list[_Group]:
-    groups: dict[tuple[int, bool], _Group] = {}
-    everything = _Group(wish.revision or 1, rfc=False)
-    for letter in letters:
-        tag = letter.tag
-        if tag.reply:
-            continue
-        group = everything
-        if not wish.ordered:
-            group = groups.setdefault((tag.revision, tag.rfc), _Group(tag.revision, tag.rfc))
-        if tag.cover:
-            group.covers.append(letter)
-        elif tag.numbered or has_diff(letter):
-            group.patches.append(letter)
-    if wish.ordered:
-        everything.revision = max([letter.tag.revision for letter in everything.patches], default=1)
-        return [everything]
-    return [group for group in groups.values() if group.patches or group.covers]
-
-
-def _choose(groups: list[_Group], wish: Wish) -> _Group:
-    """The revision asked for, else the newest; one that is no RFC is newer than its RFC."""
-    candidates = [group for group in groups if wish.revision in (None, group.revision) or wish.ordered]
-    if not candidates:
-        there = ", ".join(sorted({group.label for group in groups}))
-        raise UserError(f"{wish.spec} holds no revision v{wish.revision}", hint=f"there is {there}")
-    with_patches = [group for group in candidates if group.patches]
-    return max(with_patches or candidates, key=lambda group: (group.revision, not group.rfc))
-
-
 class _Maker:
-    """Puts the mails of one revision in order."""
+    """Puts the mails of one posting in order."""
 
-    def __init__(self, group: _Group, letters: list[Letter], wish: Wish) -> None:
-        self._group = group
+    def __init__(self, choice: Choice, letters: list[Letter], copies: dict[str, list[Letter]], wish: Wish) -> None:
+        self._choice = choice
+        self._posting = choice.posting
         self._letters = letters
+        self._copies = copies
         self._wish = wish
-        self._problems: list[str] = []
-        self._notes: list[str] = []
+        self._problems: list[str] = list(choice.problems)
+        self._notes: list[str] = list(choice.notes)
 
     def make(self) -> Series:
-        placed, total = self._ordered() if self._wish.ordered else self._numbered()
-        if total > PATCH_LIMIT:
+        placed, total = self._loose() if self._posting.loose else self._numbered()
+        # A part of a long series can be looked at.
+        if max(len(placed), total if not self._wish.partial else total // _LONGEST) > PATCH_LIMIT:
             raise UserError(
                 f"{self._wish.spec} is a series of {total} patches; {PATCH_LIMIT} is the most",
                 hint="give a part of it: git:DIR@A..B",
@@ -183,7 +185,8 @@ class _Maker:
         name = self._wish.name or (cover.subject if cover else patches[0].subject if patches else "") or "series"
         return Series(
             name=name,
-            revision=self._group.revision,
+            revision=self._posting.ident.revision,
+            point=self._posting.ident.point,
             total=total,
             patches=tuple(patches),
             spec=self._wish.spec,
@@ -198,64 +201,77 @@ class _Maker:
         )
 
     def _trees(self) -> tuple[str, ...]:
-        letters = (*self._group.covers, *self._group.patches)
+        letters = (*self._posting.covers, *self._posting.patches)
         return tuple(dict.fromkeys(word for letter in letters for word in letter.tag.others))
 
-    def _ordered(self) -> tuple[dict[int, Letter], int]:
-        letters = self._group.patches
-        return dict(enumerate(letters, 1)), len(letters)
+    def _loose(self) -> tuple[dict[int, Letter], int]:
+        letters = self._posting.patches
+        if len(letters) > 1 and not self._wish.ordered:
+            self._notes.append("its patches carry no numbers; they are taken in the order of the mails")
+        totals = [] if self._wish.ordered else [letter.tag.total for letter in self._posting.covers]
+        return dict(enumerate(letters, 1)), max([len(letters), *totals])
 
     def _numbered(self) -> tuple[dict[int, Letter], int]:
-        numbered = [letter for letter in self._group.patches if letter.tag.numbered]
-        loose = [letter for letter in self._group.patches if not letter.tag.numbered]
-        if not numbered:
-            if len(loose) > 1:
-                self._notes.append("its patches carry no numbers; they are taken in the order of the mails")
-            placed: dict[int, Letter] = dict(enumerate(self._once(loose), 1))
-            return placed, max([len(placed), *[letter.tag.total for letter in self._group.covers]])
-        for letter in loose:
-            self._notes.append(f"not taken, as it has no number: {letter}")
-        totals = sorted({letter.tag.total for letter in numbered})
-        total = totals[-1]
-        if len(totals) > 1:
-            sizes = ", ".join(map(str, totals))
-            self._problems.append(f"several series of {self._group.label} in one place, with {sizes} patches")
-        placed = {}
+        patches = self._posting.patches
+        total = max([letter.tag.total for letter in (*patches, *self._posting.covers)], default=0)
+        placed: dict[int, Letter] = {}
         twice: dict[int, list[Letter]] = {}
-        for letter in numbered:
-            self._place(letter, total, placed, twice)
+        for letter in patches:
+            self._place(letter, placed, twice)
         for position, letters in sorted(twice.items()):
             names = ", ".join(str(letter) for letter in letters[:4])
             self._problems.append(f"patch {position}/{total} is there {len(letters)} times: {names}")
+        beyond = [letter for position, letter in sorted(placed.items()) if position > total]
+        if beyond:
+            self._notes.append(f"added to a series of {total}: {', '.join(map(str, beyond[:4]))}")
+        total = max([total, *placed])
+        if total <= PATCH_LIMIT:
+            self._fill(placed, total)
         return placed, total
 
-    def _place(self, letter: Letter, total: int, placed: dict[int, Letter], twice: dict[int, list[Letter]]) -> None:
-        tag = letter.tag
-        if tag.total != total:
+    def _place(self, letter: Letter, placed: dict[int, Letter], twice: dict[int, list[Letter]]) -> None:
+        """A patch at its number; who answers his own patch with another one of that number means the latter."""
+        position = letter.tag.position
+        first = placed.setdefault(position, letter)
+        if first is letter:
             return
-        if tag.position > total:
-            self._problems.append(f"{letter} says that it is {tag.position} of only {total}")
-            return
-        first = placed.setdefault(tag.position, letter)
-        if first is letter or _same_mail(first, letter):
-            return  # the same mail through two lists is one mail
-        twice.setdefault(tag.position, [first]).append(letter)
+        by_id = {one.message_id: one for one in self._letters if one.message_id}
+        for newer, older in ((letter, first), (first, letter)):
+            if older in above(newer, by_id) and author_of(newer) == author_of(older):
+                placed[position] = newer
+                self._notes.append(f"{older} is replaced by {newer}, which answers it")
+                return
+        twice.setdefault(position, [first]).append(letter)
 
-    def _once(self, letters: list[Letter]) -> list[Letter]:
-        found: list[Letter] = []
-        known: set[str] = set()
-        for letter in letters:
-            if letter.message_id and letter.message_id in known:
-                continue
-            known.add(letter.message_id)
-            found.append(letter)
-        return found
+    def _fill(self, placed: dict[int, Letter], total: int) -> None:
+        """A partial reroll: only what changed was sent again, as answers to the posting before."""
+        lacking = set(range(1, total + 1)) - set(placed)
+        resent = self._posting.ident.resend
+        if not lacking or not placed or (self._posting.covers and not resent):
+            return
+        older = [one for one in self._choice.older if not one.loose and one.total == total]
+        by_id = {one.message_id: one for one in self._letters if one.message_id}
+        before = {one.message_id: one for posting in older for one in posting.patches}
+        for letter in placed.values():
+            known = [one for one in above(letter, by_id) if one.message_id in before]
+            same = any(one.tag.position == letter.tag.position for one in known)
+            if not (resent or same or (known and len(placed) == 1)):
+                return
+        for posting in older:
+            for letter in posting.patches:
+                if letter.tag.position in lacking:
+                    placed[letter.tag.position] = letter
+                    lacking.discard(letter.tag.position)
+                    self._notes.append(
+                        f"{letter.tag.position}/{total} is taken from {posting.label}: {self._posting.label} has "
+                        "only what changed"
+                    )
 
     def _read(self, placed: dict[int, Letter], total: int) -> list[Patch]:
         patches: list[Patch] = []
         for position, letter in sorted(placed.items()):
             try:
-                patches.append(read_patch(letter, position, total))
+                patches.append(self._read_copies(letter, position, total))
             except UserError as error:
                 if not self._wish.partial:
                     raise
@@ -264,26 +280,51 @@ class _Maker:
             self._problems.append(f"{patch} makes the same change as an earlier patch of the series")
         return patches
 
+    def _read_copies(self, letter: Letter, position: int, total: int) -> Patch:
+        """The patch of a mail, from the first copy that is not damaged."""
+        copies = [letter, *self._copies.get(letter.message_id, ())]
+        found: list[Patch] = []
+        errors: list[UserError] = []
+        for copy in copies:
+            try:
+                found.append(read_patch(copy, position, total))
+            except UserError as error:
+                errors.append(error)
+        if not found:
+            raise errors[0]
+        if len({patch.patch_id for patch in found}) > 1:
+            self._problems.append(f"patch {position}/{total} is there {len(found)} times, and differs: {letter}")
+        if errors:
+            self._notes.append(f"of {len(copies)} copies of {letter} the first that is whole was taken")
+        return found[0]
+
     def _cover(self) -> Cover | None:
-        covers = self._once(self._group.covers)
+        covers = self._posting.covers or self._bare_cover()
         if len(covers) > 1:
             self._notes.append(f"{len(covers)} cover letters; the last one is shown")
         return read_cover(covers[-1]) if covers else None
 
+    def _bare_cover(self) -> list[Letter]:
+        """A mail without a number that the patches of the same author answer."""
+        by_id = {one.message_id: one for one in self._letters if one.message_id}
+        for patch in self._posting.patches:
+            parent = by_id.get(patch.parents[0]) if patch.parents else None
+            if parent is None or parent.tag.reply or author_of(parent) != author_of(patch) or has_diff(parent):
+                continue
+            if parent.tag.patch or not any(name in by_id for name in parent.parents):
+                return [parent]
+        return []
+
     def _base(self, placed: dict[int, Letter]) -> tuple[str | None, tuple[str, ...]]:
         base: str | None = None
         prerequisites: list[str] = []
-        for letter in [*self._group.covers, *placed.values()]:
+        for letter in [*self._posting.covers, *placed.values()]:
             for key, value in follow_up_lines(letter):
                 if key != "base-commit":
                     prerequisites.append(value.strip("<>"))
                 elif _COMMIT.fullmatch(value):
                     base = base or value
         return base, tuple(dict.fromkeys(prerequisites))
-
-
-def _same_mail(first: Letter, second: Letter) -> bool:
-    return bool(first.message_id) and first.message_id == second.message_id and _diff_of(first) == _diff_of(second)
 
 
 def _diff_of(letter: Letter) -> str:

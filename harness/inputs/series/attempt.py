@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.inputs.series.conflict import show_conflict
+from harness.inputs.series.conflict import has_result, show_conflict
 from harness.inputs.series.diff import Diff, FileDiff, Hunk, read_diff
 from harness.model.errors import InfraError, UserError
 from harness.model.series import ChangeKind, HunkReport, HunkState, Patch, PatchReport
@@ -186,6 +186,7 @@ def _explain(room: Room, patch: Patch, diff: Diff, output: str, deadline: Deadli
     if hunks is None:
         hunks = _git_states(patch, replace(diff, files=tuple(others)), output)
     hunks = (*hunks, *[_failed(patch, file, number) for file in absent for number in range(1, len(file.hunks) + 1)])
+    hunks = _with_results(room, diff, hunks)
     errors = [line for line in output.splitlines() if line.startswith("error: ")]
     room.patch.write_text(patch.diff, encoding="utf-8")
     already = _git_apply(room, deadline, "--check", "--reverse").status == 0
@@ -198,6 +199,21 @@ def _explain(room: Room, patch: Patch, diff: Diff, output: str, deadline: Deadli
         conflict="" if already else _conflict(room, diff, hunks),
         said="; ".join(errors[:_SAID]).replace("error: ", ""),
     )
+
+
+def _with_results(room: Room, diff: Diff, hunks: tuple[HunkReport, ...]) -> tuple[HunkReport, ...]:
+    """The hunks; of those that fail, whether the file has their result: a merged patch whose context moved on."""
+    texts: dict[str, list[str]] = {}
+    found: list[HunkReport] = []
+    for report in hunks:
+        file = next((one for one in diff.files if one.change.path == report.path), None)
+        path = room.files / report.path
+        if report.state is HunkState.FAILED and file is not None and path.is_file():
+            if report.path not in texts:
+                texts[report.path] = path.read_text(encoding="utf-8", errors="replace").split("\n")
+            report = replace(report, there=has_result(file.hunks[report.number - 1], texts[report.path]))
+        found.append(report)
+    return tuple(found)
 
 
 def _before(room: Room, file: FileDiff) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.inputs.debian import debian_versions
+from harness.inputs.debian import Release, debian_releases
 from harness.inputs.git import git, require_git
 from harness.inputs.resolve import resolve
 from harness.inputs.series.apply import check_series
@@ -54,8 +54,14 @@ class _Candidate:
     why: str
 
 
-def find_base(series: Series, trees: Sequence[Path], work: Work) -> FoundBase:
-    """The base of a series, looked for in the user's git repositories and among Debian's sources.
+MayFetch = Callable[[Sequence[Release]], bool]
+
+
+def find_base(
+    series: Series, trees: Sequence[Path], work: Work, may_fetch: MayFetch = lambda releases: True
+) -> FoundBase:
+    """The base of a series, looked for in the user's git repositories and among Debian's sources; `may_fetch` is
+    asked once before any of them is downloaded.
 
     FindingError when no source takes all of it, with the nearest one.
     """
@@ -65,7 +71,7 @@ def find_base(series: Series, trees: Sequence[Path], work: Work) -> FoundBase:
     tried: list[str] = []
     nearest: tuple[int, str] = (-1, "")
     seen: set[SourceSpec] = set()
-    for candidate in _candidates(series, roots, work, tried.append):
+    for candidate in _candidates(series, roots, work, tried.append, may_fetch):
         if candidate.source in seen:
             continue
         seen.add(candidate.source)
@@ -98,7 +104,7 @@ def _root(path: Path, work: Work) -> Path:
 
 
 def _candidates(
-    series: Series, roots: Sequence[Path], work: Work, tell: Callable[[str], None]
+    series: Series, roots: Sequence[Path], work: Work, tell: Callable[[str], None], may_fetch: MayFetch
 ) -> Iterator[_Candidate]:
     yield from _stated(series, roots, work, tell)
     yield from _by_blobs(series, roots, work, tell)
@@ -106,9 +112,26 @@ def _candidates(
     for root in roots:
         for tag in _tags(root, work):
             yield _Candidate(SourceSpec(SourceKind.GIT, os.fspath(root), tag), "the newest tag on which it applies")
-    for version in debian_versions(work)[:_MOST_SOURCES]:
-        source = SourceSpec(SourceKind.DEBIAN, what=version)
-        yield _Candidate(source, "the newest of Debian's sources on which it applies")
+    yield from _of_debian(work, tell, may_fetch)
+
+
+def _of_debian(work: Work, tell: Callable[[str], None], may_fetch: MayFetch) -> Iterator[_Candidate]:
+    """Debian's sources: those in the store first, as they cost nothing."""
+    releases = debian_releases(work)[:_MOST_SOURCES]
+    why = "the newest of Debian's sources on which it applies"
+    for one in releases:
+        if not one.download:
+            yield _Candidate(SourceSpec(SourceKind.DEBIAN, what=one.version), why)
+    more = [one for one in releases if one.download]
+    if not more:
+        return
+    names = ", ".join(map(str, more))
+    if not may_fetch(more):
+        tell(f"not looked at, as they would have to be downloaded: Debian's {names}")
+        return
+    work.progress.step(f"Debian's sources may be downloaded, one after the other: {names}")
+    for one in more:
+        yield _Candidate(SourceSpec(SourceKind.DEBIAN, what=one.version), why)
 
 
 def _stated(series: Series, roots: Sequence[Path], work: Work, tell: Callable[[str], None]) -> Iterator[_Candidate]:

@@ -43,16 +43,23 @@ def compare_series(old: Series, new: Series) -> SeriesDiff:
     came_from = {theirs: ours for ours, theirs in matches.items()}
     for at, known in enumerate(after):
         ours = came_from.get(at)
-        pair = _new(known, before) if ours is None else _pair(before[ours], known, moved=at in moved)
+        pair = _new(known, before, old) if ours is None else _pair(before[ours], known, moved=at in moved)
         found.append(((at, 1), pair))
     last = -1
     for at, known in enumerate(before):
         if at in matches:
             last = matches[at]
         else:
-            found.append(((last, 2), _gone(known, after)))
+            found.append(((last, 2), _gone(known, after, new)))
     pairs = tuple(pair for _, pair in sorted(found, key=lambda one: one[0]))
-    return SeriesDiff(old.label, new.label, old.id, new.id, pairs)
+    notes = tuple(f"{one.label} is not whole: {_lacking(one)}" for one in (old, new) if not one.whole)
+    return SeriesDiff(old.label, new.label, old.id, new.id, pairs, notes)
+
+
+def _lacking(series: Series) -> str:
+    numbers = ", ".join(map(str, series.missing))
+    missing = [f"{numbers} of {series.total} missing"] if numbers else []
+    return "; ".join([*missing, *series.problems])
 
 
 def changed_lines(patch: Patch) -> Counter[str]:
@@ -191,14 +198,16 @@ def _text(patch: Patch) -> list[str]:
     return lines + [_HUNK.sub("@@", line, count=1) if line.startswith("@@ ") else line for line in diff]
 
 
-def _gone(known: _Known, after: list[_Known]) -> PatchPair:
-    pair = PatchPair(Relation.DROPPED, known.patch.position, 0, known.patch.subject)
+def _gone(known: _Known, after: list[_Known], new: Series) -> PatchPair:
+    relation = Relation.ABSENT if new.missing else Relation.DROPPED
+    pair = PatchPair(relation, known.patch.position, 0, known.patch.subject)
     share, other = _best_home(known, after)
     return replace(pair, relation=Relation.MERGED, other=other, similarity=share) if other else pair
 
 
-def _new(known: _Known, before: list[_Known]) -> PatchPair:
-    pair = PatchPair(Relation.ADDED, 0, known.patch.position, known.patch.subject)
+def _new(known: _Known, before: list[_Known], old: Series) -> PatchPair:
+    relation = Relation.ABSENT if old.missing else Relation.ADDED
+    pair = PatchPair(relation, 0, known.patch.position, known.patch.subject)
     share, other = _best_home(known, before)
     return replace(pair, relation=Relation.SPLIT, other=other, similarity=share) if other else pair
 

@@ -11,6 +11,7 @@ from harness.inputs.series.diff import Hunk
 _WIDTH = 56
 _LINES = 80
 _AROUND = 2
+_NEAR = 6  # lines around a result in which one of its context has to stand
 _COMMON = 40  # a line that a file has more often than this tells nothing of a place
 
 
@@ -31,6 +32,44 @@ def likely_place(hunk: Hunk, text: list[str]) -> tuple[int, int]:
     most = max(votes.values())
     best = min((at for at, count in votes.items() if count == most), key=lambda at: (abs(at - expected), at))
     return max(0, best), most
+
+
+def has_result(hunk: Hunk, text: list[str]) -> bool:
+    """Whether each run of lines that a hunk adds stands in the text, with a neighbour that it has in the hunk, and
+    what it removes does not stand there instead.
+    """
+    runs = _runs(hunk)
+    added = [run for run, _ in runs if run]
+    if not any(any(map(str.isalnum, line)) for run in added for line in run):
+        return False
+    for run, near in runs:
+        places = [at for at in range(len(text) - len(run) + 1) if text[at : at + len(run)] == run] if run else []
+        if run and not any(_neighbours(text, at, len(run)) & near for at in places):
+            return False
+    removed = [line[1:] for line in hunk.lines if line[0] == "-"]
+    wanted = {line for run in added for line in run}
+    return all(line in wanted or not line.strip() or line not in text for line in removed if len(line.strip()) > 1)
+
+
+def _runs(hunk: Hunk) -> list[tuple[list[str], set[str]]]:
+    """The runs of added lines, each with the lines of context around it that tell a place."""
+    found: list[tuple[list[str], set[str]]] = []
+    after = [line for line in hunk.lines if line[0] in " +"]
+    at = 0
+    while at < len(after):
+        end = at
+        while end < len(after) and after[end][0] == "+":
+            end += 1
+        if end > at:
+            near = {line[1:] for line in after[max(0, at - _NEAR) : at] + after[end : end + _NEAR] if line[0] == " "}
+            found.append(([line[1:] for line in after[at:end]], near))
+        at = max(end, at + 1)
+    return found
+
+
+def _neighbours(text: list[str], at: int, count: int) -> set[str]:
+    lines = text[max(0, at - _NEAR) : at] + text[at + count : at + count + _NEAR]
+    return {line for line in lines if any(map(str.isalnum, line))}
 
 
 def show_conflict(path: str, hunk: Hunk, text: list[str]) -> str:

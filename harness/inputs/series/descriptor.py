@@ -133,14 +133,14 @@ def _read(
         return read_directory(where, replace(wish, revision=None))
     if mirror is None:
         work.progress.step(f"{descriptor.name} v{revision.version} is asked of lore")
-        return fetch_thread(message_id(revision.cover), work, wish)
+        return fetch_thread(message_id(revision.cover), work, replace(wish, pick=message_id(revision.cover)))
     file = find_mirrored(mirror, revision.cover)
     if file is None:
         raise UserError(
             f"the mirror {mirror} has no mbox with {revision.cover} ({descriptor.name} v{revision.version})",
             hint=f"fetch it: b4 mbox --outdir {mirror} {revision.cover}",
         )
-    return assemble(read_letters(read_file(file), file.name), wish)
+    return assemble(read_letters(read_file(file), file.name), replace(wish, pick=revision.cover))
 
 
 def find_mirrored(mirror: Path, message: str) -> Path | None:

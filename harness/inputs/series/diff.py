@@ -22,8 +22,14 @@ _EXTENDED = re.compile(
     r"|rename new|similarity index|dissimilarity index|index) (.*)"
 )
 _BINARY = re.compile(r"GIT binary patch\s*$|Binary files .* differ\s*$")
-# What may follow a hunk without a blank line: the next part of a diff, a signature, a list's footer.
-_AFTER_HUNK = re.compile(r"@@ -|diff --git |diff -|--- \S|-- ?$|Index: |={5,}|_{5,}|-{5,}|\\ |base-commit: |Only in ")
+# What may follow a hunk without a blank line: the next part of a diff, a signature, a footer, what ends a mail.
+_AFTER_HUNK = re.compile(
+    r"@@ -|diff --git |diff -|--- \S|-{2,}\s*$|-- ?\d+\.\d|Index: |={5,}|_+\s*$|_{5,}|-{5,}|\\ |base-commit: "
+    r"|Only in "
+)
+_STRUCTURE = ("diff --git ", "--- ", "+++ ", "@@ -", "index ")
+_WRAPPED_FROM = 60  # no mail program wraps lines that are shorter, and few wrap later than at 78
+_CODE_ENDS = (";", "{", "}", "\\")  # what no sentence ends in
 
 
 class DiffError(Exception):
@@ -122,9 +128,11 @@ def read_diff(text: str, *, first_line: int = 1, lenient_end: bool = False) -> D
 
 
 def _without_carriage_returns(lines: list[str], first: int) -> tuple[list[str], tuple[str, ...]]:
-    """CR LF throughout is the transport's; where only some lines have a CR, it is the file's own and stays."""
-    last = len(lines) if lines[-1] else len(lines) - 1
-    if not all(line.endswith("\r") for line in lines[first:last]):
+    """CR LF on every line that is the diff's own and not a file's is the transport's, whatever ends the lines of a
+    footer; where those have none, a CR is the file's own and stays.
+    """
+    own = [line for line in lines[first:] if line.startswith(_STRUCTURE)]
+    if not all(line.endswith("\r") for line in own):
         return lines, ()
     return [line.removesuffix("\r") for line in lines], ("its lines end in CR LF; the CRs were taken off",)
 
@@ -239,6 +247,7 @@ class _Reader:
             self._check_what_follows(section.hunks[-1])
 
     def _check_what_follows(self, hunk: Hunk) -> None:
+        """Words behind the last hunk of a file are passed over, as git does: unless they could be the hunk's."""
         if self._at >= len(self._lines):
             return
         line = self._lines[self._at]
@@ -246,7 +255,10 @@ class _Reader:
             return
         if line[0] in " +-":
             raise self._error(f"goes on with the hunk of line {hunk.line}, which was to end before it: {short(line)}")
-        raise self._error(f"follows a hunk and is no part of a diff, as a wrapped line would: {short(line)}")
+        last = next(text for text in reversed(hunk.lines) if not text.startswith("\\"))
+        long = len(last.rstrip()) + len(line.split(None, 1)[0]) >= _WRAPPED_FROM
+        if long or line.rstrip().endswith(_CODE_ENDS):
+            raise self._error(f"follows a hunk and is no part of a diff, as a wrapped line would: {short(line)}")
 
     def _hunk(self) -> Hunk:
         at = self._at

@@ -35,7 +35,7 @@ def read_directory(path: Path, wish: Wish) -> Series:
     letters: list[Letter] = []
     for name in names:
         letters += read_patch_file(name)
-    return assemble(letters, replace(wish, ordered=quilt is not None))
+    return assemble(letters, replace(wish, ordered=quilt is not None, gathered=True))
 
 
 def _patch_files(path: Path) -> list[Path]:

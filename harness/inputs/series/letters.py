@@ -8,6 +8,7 @@ import re
 from harness.inputs.series.diff import Diff, DiffError, find_diff, read_diff
 from harness.inputs.series.identity import patch_id
 from harness.inputs.series.mail import Letter
+from harness.inputs.series.subject import read_subject
 from harness.model.errors import UserError
 from harness.model.series import Cover, Patch, Trailer
 
@@ -17,10 +18,18 @@ _TRAILER = re.compile(
 )
 # What a reply may add to a patch; that somebody signs off in a reply is said of his own patch.
 _GIVEN = re.compile(
-    r"\s{0,4}((?:Reviewed|Acked|Tested|Reported|Suggested|Nacked)-(?:and-tested-)?by): (\S.{0,400})", re.I
+    r"\s{0,4}((?:Reviewed|Acked|Tested|Reported|Suggested|Nacked)-(?:and-tested-)?by"
+    r"|(?!Signed)[A-Za-z]{2,30}(?:-[A-Za-z]{1,30}){0,4}-by(?=:.{0,300}@)): (\S.{0,400})",
+    re.I,
 )
-_IN_BODY = re.compile(r"(From|Subject|Date): (\S.*)")
-_FOLLOWUP = re.compile(r"(base-commit|prerequisite-patch-id|prerequisite-message-id): (\S{1,300})\s*$", re.MULTILINE)
+_IN_BODY = re.compile(r"(From|Subject|Date):[ \t]{1,40}(\S.*)", re.IGNORECASE)
+_SCISSORS = re.compile(r"(?=.*(?:>8|8<|>%|%<))[-\s>8<%]{6,80}(?:cut here|[-\s>8<%]){0,40}", re.IGNORECASE)
+_COMMIT_LINE = re.compile(r">?From [0-9a-f]{40} .{0,80}")  # of git format-patch, pasted with the rest
+_NAMES_FILE = re.compile(r"--- \S")
+_FOLLOWUP = re.compile(
+    r"(base-commit|prerequisite-patch-id|prerequisite-message-id|prerequisite-change-id): (\S{1,300})\s*$",
+    re.MULTILINE,
+)
 
 
 def damaged(letter: Letter, why: str, line: int | None = None) -> UserError:
@@ -87,23 +96,39 @@ def _patch(letter: Letter, diff: Diff, position: int, total: int) -> Patch:
 def _message(text: str) -> tuple[str, str, str]:
     """The commit message before `---`, and author and subject where the first lines name others."""
     lines = [line.rstrip() for line in text.split("\n")]
-    cut = next((at for at, line in enumerate(lines) if line == "---" or line.startswith("Index: ")), len(lines))
-    lines = lines[:cut]
-    while lines and not lines[0]:
+    # What stands above scissors is talk; b4 and git am --scissors leave it out, too.
+    cut = next((at for at, line in enumerate(lines) if _SCISSORS.fullmatch(line)), -1)
+    lines = lines[cut + 1 :]
+    while lines and (not lines[0] or _COMMIT_LINE.fullmatch(lines[0])):
         del lines[0]
+    named, used = _named(lines)
+    end = next((at for at in range(used, len(lines)) if _ends_message(lines[at])), len(lines))
+    return "\n".join(lines[used:end]).strip("\n"), named.get("from", ""), named.get("subject", "")
+
+
+def _named(lines: list[str]) -> tuple[dict[str, str], int]:
+    """The headers that begin the text, which may be folded as those of a mail; and how many lines they take."""
     named: dict[str, str] = {}
+    last = ""
     used = 0
-    for line in lines[:4]:
+    for line in lines:
         match = _IN_BODY.fullmatch(line)
-        if match is None:
+        if match is not None:
+            last = match[1].lower()
+            named[last] = match[2].strip()
+        elif last and line[:1] in (" ", "\t") and line.strip():
+            named[last] += f" {line.strip()}"
+        else:
             break
-        named[match[1]] = match[2].strip()
         used += 1
-    if used and (used == len(lines) or not lines[used]):
-        lines = lines[used:]
-    else:
-        named = {}
-    return "\n".join(lines).strip("\n"), named.get("From", ""), named.get("Subject", "")
+    if "subject" in named:
+        named["subject"] = read_subject(named["subject"]).title
+    return named, used
+
+
+def _ends_message(line: str) -> bool:
+    """git's rule: `---`, `--- FILE`, or what begins a diff."""
+    return line == "---" or line.startswith(("Index: ", "diff -")) or _NAMES_FILE.match(line) is not None
 
 
 def read_trailers(body: str) -> tuple[Trailer, ...]:

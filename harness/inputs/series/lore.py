@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tempfile
 import urllib.parse
+from dataclasses import replace
 from pathlib import Path
 
 from harness.inputs.series.assemble import Wish, assemble
@@ -40,13 +41,14 @@ def message_id(text: str) -> str:
 def read_lore(where: str, work: Work, wish: Wish) -> Series:
     """The thread of a Message-ID or of an archive's address."""
     if not where.startswith(("http://", "https://")):
-        return fetch_thread(message_id(where), work, wish)
+        return fetch_thread(message_id(where), work, replace(wish, pick=message_id(where)))
     parts = urllib.parse.urlsplit(where)
     names = [urllib.parse.unquote(part) for part in parts.path.split("/") if "@" in urllib.parse.unquote(part)]
     if not names:
         raise UserError(f"{where} has no Message-ID in it", hint="open one mail of the thread and take its address")
     before = parts.path.partition(urllib.parse.quote(names[0], safe="@"))[0].strip("/") or "all"
     name = urllib.parse.quote(message_id(names[0]), safe="@")
+    wish = replace(wish, pick=message_id(names[0]))
     return fetch_thread(f"{parts.scheme}://{parts.netloc}/{before.split('/')[0]}/{name}", work, wish)
 
 

@@ -29,6 +29,11 @@ def read_file(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise UserError(f"{path} is a directory", hint=f"write dir:{path}")
+        if path.exists() and not path.is_file():
+            # a pipe nobody writes into would be waited for without a word, a device read without an end
+            raise UserError(
+                f"{path} is a pipe or a device, not a file", hint="write the mails into a file, and name that"
+            )
         with path.open("rb") as file:
             data = file.read(FILE_LIMIT + 1)
     except FileNotFoundError as error:

@@ -182,4 +182,4 @@ def _one_patch(site: _Site, url: str, wish: Wish) -> Series:
 
 def _named(wish: Wish, facts: dict[str, object]) -> Wish:
     name = facts.get("name")
-    return replace(wish, name=wish.name or (name if isinstance(name, str) else ""))
+    return replace(wish, name=wish.name or (name if isinstance(name, str) else ""), gathered=True)

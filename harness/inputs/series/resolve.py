@@ -40,7 +40,8 @@ def resolve_series(spec: SeriesSpec, work: Work, means: Means = PLAIN) -> Series
     UserError when it is not whole (unless `partial`) or not to be understood, with the mail and the line;
     InfraError when another try may help. Nothing is checked against a tree here: `validate` and `apply` do.
     """
-    wish = Wish(str(spec), revision=spec.revision, partial=means.partial)
+    pick = spec.what if spec.form is SeriesForm.MBOX else ""
+    wish = Wish(str(spec), revision=spec.revision, partial=means.partial, pick=pick)
     path = Path(spec.where).expanduser()
     match spec.form:
         case SeriesForm.MBOX:

@@ -156,7 +156,9 @@ def validate_for_tree(tree: Tree, patches: tuple[Patch, ...]) -> None:
                 wanted[before] = (tree.path / before).is_file()
             made.add(change.path)
     refuse(found, f"is refused for {tree.spec} before anything is applied")
-    if wanted and not any(wanted.values()):
+    # A file that is only younger than the tree has a folder there; whether it applies is told elsewhere.
+    known = [path for path in wanted if "/" in path and (tree.path / path).parent.is_dir()]
+    if wanted and not any(wanted.values()) and 2 * len(known) < len(wanted):
         names = ", ".join(list(wanted)[:3])
         raise UserError(
             f"is this a patch against another project? Of the {len(wanted)} files that {patches[0]} and what follows "

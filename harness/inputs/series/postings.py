@@ -1,0 +1,460 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mails sorted into postings, and the one posting that is meant. Pure.
+
+A posting is what somebody sent at once: a series, or single patches. A thread may hold several: revisions, the same
+once more (RESEND), a newer version of one patch, backports for several trees, somebody else's fix. A file of mails
+may hold several that have nothing to do with each other: families.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parseaddr
+
+from harness.inputs.series.letters import has_diff
+from harness.inputs.series.mail import Letter
+from harness.model.errors import UserError
+
+_DEPTH = 200  # answers above an answer
+_AT_ONCE = timedelta(minutes=15)  # within which git send-email gets a series out
+_SHOWN = 8
+_KERNEL = re.compile(r"v?(\d+\.\d+)(?:\.\d+|\.y|-stable)?", re.IGNORECASE)
+
+PICK = "pick one by a mail of it: mbox:FILE#MESSAGE-ID, or lore:MESSAGE-ID"
+
+
+@dataclass(frozen=True, slots=True)
+class Ident:
+    """What the subjects of a posting have in common."""
+
+    revision: int
+    point: int = 0
+    rfc: bool = False
+    resend: bool = False
+    trees: tuple[str, ...] = ()  # kernels that it is a backport for
+
+    @property
+    def label(self) -> str:
+        point = f".{self.point}" if self.point else ""
+        words = ["RFC"] * self.rfc + [f"v{self.revision}{point}"] + ["RESEND"] * self.resend
+        return " ".join([*words, *[f"for {tree}" for tree in self.trees]])
+
+    @property
+    def rank(self) -> tuple[int, bool, int, bool]:
+        """The newer, the greater; what is no RFC is newer than its RFC."""
+        return (self.revision, not self.rfc, self.point, self.resend)
+
+
+@dataclass(slots=True)
+class Posting:
+    """The mails of one; `patches` carry numbers unless `loose`."""
+
+    ident: Ident
+    covers: list[Letter] = field(default_factory=list)
+    patches: list[Letter] = field(default_factory=list)
+    loose: bool = False
+
+    @property
+    def label(self) -> str:
+        return self.ident.label
+
+    @property
+    def total(self) -> int:
+        """What its subjects say; who says 3/2 has added a third."""
+        totals = [max(one.tag.total, one.tag.position) for one in (*self.patches, *self.covers)]
+        return max(totals, default=0) or len(self.patches)
+
+    @property
+    def first(self) -> Letter:
+        return min((*self.covers, *self.patches), key=lambda one: (one.tag.numbered, one.tag.position))
+
+    @property
+    def date(self) -> datetime:
+        return max(map(date_of, (*self.patches, *self.covers)))
+
+    def holds(self, name: str) -> bool:
+        return bool(name) and any(one.message_id == name for one in (*self.covers, *self.patches))
+
+    def titles(self) -> set[str]:
+        return {title_of(one) for one in (*self.covers, *self.patches)}
+
+    def overlaps(self) -> bool:
+        """Whether numbers are there twice, or several totals."""
+        positions = [one.tag.position for one in self.patches]
+        return not self.loose and (
+            len(set(positions)) < len(positions) or len({t.tag.total for t in self.patches}) > 1
+        )
+
+    def __str__(self) -> str:
+        count = f"{len(self.patches)} patch{'es' * (len(self.patches) != 1)}"
+        return f"{self.first.tag.title!r} {self.label} by {self.first.author} ({count}, <{self.first.message_id}>)"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The posting that is meant; `older` ones of the same series, newest first; what is to be said of the others."""
+
+    posting: Posting
+    older: tuple[Posting, ...] = ()
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for: a revision, a mail of the posting. `gathered`: who gave the mails put them together."""
+
+    spec: str
+    revision: int | None = None
+    pick: str = ""
+    gathered: bool = False
+
+
+def author_of(letter: Letter) -> str:
+    return parseaddr(letter.author)[1].lower() or letter.author.lower()
+
+
+def date_of(letter: Letter) -> datetime:
+    try:
+        found = datetime.fromisoformat(letter.date)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def title_of(letter: Letter) -> str:
+    return " ".join(letter.tag.title.lower().split())
+
+
+class Links:
+    """Things that belong together, named by anything."""
+
+    def __init__(self) -> None:
+        self._above: dict[object, object] = {}
+
+    def find(self, name: object) -> object:
+        above = self._above
+        while above.setdefault(name, name) != name:
+            above[name] = above[above[name]]
+            name = above[name]
+        return name
+
+    def join(self, one: object, other: object) -> None:
+        self._above[self.find(one)] = self.find(other)
+
+
+def choose(letters: Sequence[Letter], asked: Asked) -> Choice | None:
+    """The posting that is meant, None where no mail is a patch or a cover letter."""
+    families = _families(letters, asked)
+    if not families:
+        return None
+    if asked.pick:
+        picked = [family for family in families if any(one.message_id == asked.pick for one in family)]
+        if not picked:
+            if "#" in asked.spec:
+                raise UserError(f"{asked.spec}: no patch and no cover letter is <{asked.pick}>", hint=PICK)
+            asked = replace(asked, pick="")
+        families = picked or families
+    if len(families) > 1 and asked.revision is not None:
+        right = [family for family in families if any(ident_of(x).revision == asked.revision for x in family)]
+        families = right or families
+    return _several(families) if len(families) > 1 else _of_family(families[0], asked)
+
+
+def _candidates(letters: Iterable[Letter]) -> list[Letter]:
+    found = [one for one in letters if not one.tag.reply and (one.tag.numbered or has_diff(one))]
+    if any(one.tag.patch and not one.tag.cover for one in found):
+        # a report that quotes a diff, beside patches
+        found = [one for one in found if one.tag.patch]
+    return found
+
+
+def _families(letters: Sequence[Letter], asked: Asked) -> list[list[Letter]]:
+    """The patches and cover letters, those together that have to do with each other."""
+    links = Links()
+    found = [one for one in letters if not one.tag.reply and (one.tag.numbered or has_diff(one))]
+    for number, letter in enumerate(letters):
+        named = letter.message_id and not letter.message_id.startswith("commit ")
+        own = ("id", letter.message_id) if named else ("none",)
+        links.join(("at", number), own)
+        for above in letter.parents:
+            links.join(own, ("id", above))
+    at = {id(letter): ("at", number) for number, letter in enumerate(letters)}
+    for letter in found:
+        author, tag = author_of(letter), letter.tag
+        if tag.patch:
+            links.join(at[id(letter)], ("title", author, title_of(letter)))
+        if tag.numbered and not letter.parents:
+            links.join(at[id(letter)], ("numbered", author, ident_of(letter), tag.total))
+        if asked.gathered:
+            links.join(at[id(letter)], ("gathered",))
+    families: dict[object, list[Letter]] = {}
+    for letter in found:
+        families.setdefault(links.find(at[id(letter)]), []).append(letter)
+    return [found for family in families.values() if (found := _candidates(family))]
+
+
+def _several(families: list[list[Letter]]) -> Choice:
+    """Several series that have nothing to do with each other: that is said, and the first one shown."""
+    newest = [max(_postings(family), key=lambda one: (bool(one.patches), one.ident.rank)) for family in families]
+    with_patches = [one for one in newest if one.patches] or newest
+    if len(with_patches) == 1:
+        return Choice(with_patches[0])
+    names = "; ".join(map(str, with_patches[:_SHOWN]))
+    more = f"; and {len(with_patches) - _SHOWN} more" if len(with_patches) > _SHOWN else ""
+    return Choice(with_patches[0], problems=(f"it holds {len(with_patches)} series: {names}{more}; {PICK}",))
+
+
+def _of_family(family: list[Letter], asked: Asked) -> Choice:
+    postings = _postings(family, gathered=asked.gathered)
+    main, asides = _of_main(postings, asked)
+    line, problems, notes = _line(main, asked)
+    wanted = [one for one in line if asked.revision in (None, one.ident.revision)]
+    if not wanted:
+        there = ", ".join(dict.fromkeys(one.label for one in sorted(line, key=lambda one: one.ident.rank)))
+        raise UserError(f"{asked.spec} holds no revision v{asked.revision}", hint=f"there is {there}")
+    best, more = _newest(wanted, asked)
+    again = [one for one in wanted if one is not best and one.patches and one.ident.rank == best.ident.rank]
+    if not more:
+        notes += [f"posted again, and not taken: {one}" for one in again[:_SHOWN]]
+    older = [one for one in line if one is not best and one.patches and _is_older(one, best)]
+    labels = sorted({one.label for one in line if one is not best and one.patches and one.label != best.label})
+    if labels and asked.revision is None:
+        notes.append(f"also there: {', '.join(labels)}; ask for one with @vN")
+    return Choice(
+        best,
+        tuple(sorted(older, key=lambda one: (one.ident.rank, one.date), reverse=True)),
+        (*notes, *(note for one in asides[:_SHOWN] for note in _aside(one))),
+        (*problems, *more, *(_lone_cover(line, best) if asked.revision is None else [])),
+    )
+
+
+def _is_older(one: Posting, best: Posting) -> bool:
+    return one.ident.rank < best.ident.rank or (one.ident.rank == best.ident.rank and one.date < best.date)
+
+
+def _aside(one: Posting) -> list[str]:
+    if one.loose:
+        return [f"not taken, as it has no number: {letter}" for letter in one.patches]
+    return [f"also there, and not taken: {one}"]
+
+
+def _lone_cover(line: list[Posting], best: Posting) -> list[str]:
+    """A cover letter of a newer revision, whose patches are elsewhere."""
+    lone = [one for one in line if not one.patches and one.ident.rank[:3] > best.ident.rank[:3]]
+    if not lone or not best.patches:
+        return []
+    newest = max(lone, key=lambda one: one.ident.rank)
+    cure = f"get them, or ask for {best.label} with @v{best.ident.revision}"
+    return [f"the cover letter of a newer one is there, {newest.label}, without its patches: {cure}"]
+
+
+def _of_main(postings: list[Posting], asked: Asked) -> tuple[list[Posting], list[Posting]]:
+    """The postings of the series; and single patches that came as answers to it, and what others posted beside it."""
+    with_patches = [one for one in postings if one.patches] or postings
+    mine = min(with_patches, key=lambda one: min(map(date_of, (*one.covers, *one.patches))))
+    if asked.pick:
+        mine = next((one for one in postings if one.holds(asked.pick)), mine)
+    own = [one for one in with_patches if author_of(one.first) == author_of(mine.first)]
+    newest = max(one.ident.revision for one in own)
+    numbered = max([one.ident.revision for one in own if not one.loose], default=0)
+    main: list[Posting] = []
+    asides: list[Posting] = []
+    for one in postings:
+        foreign = one.patches and one not in own and (one.loose or one.ident.revision <= newest)
+        beside = one.loose and one in own and one.ident.revision <= numbered
+        aside = one is not mine and (foreign or beside) and not asked.gathered
+        (asides if aside else main).append(one)
+    return main, asides
+
+
+def _line(postings: list[Posting], asked: Asked) -> tuple[list[Posting], list[str], list[str]]:
+    """The postings for one tree: backports for several are several series."""
+    lines: dict[tuple[str, ...], list[Posting]] = {}
+    for one in postings:
+        lines.setdefault(one.ident.trees, []).append(one)
+    full = {trees: line for trees, line in lines.items() if any(one.patches for one in line)}
+    if len(full) < 2:
+        return postings, [], []
+    picked = [trees for trees, line in full.items() if any(one.holds(asked.pick) for one in line)]
+    names = ", ".join(" ".join(trees) or "no tree named" for trees in full)
+    if asked.pick and picked:
+        return full[picked[0]], [], []
+    first = next(iter(full))
+    if not first:
+        return full[first], [], [f"also there are series for other trees: {names}; {PICK}"]
+    return full[first], [f"it holds series for several trees: {names}; {PICK}"], []
+
+
+def _newest(postings: list[Posting], asked: Asked) -> tuple[Posting, list[str]]:
+    """The posting with the highest revision; a word where two could be meant."""
+    full = [one for one in postings if one.patches] or postings
+    plain = [one for one in full if not one.ident.rfc]
+    rfcs = [one for one in full if one.ident.rfc]
+    if plain and rfcs and max(one.date for one in plain) > max(one.date for one in rfcs):
+        full = plain  # numbers begin anew when a series is no RFC any more
+    top = max(one.ident.rank for one in full)
+    same = [one for one in full if one.ident.rank == top]
+    best = max(same, key=lambda one: one.date)
+    others = [one for one in same if one is not best]
+    if not others:
+        return best, []
+    if all(_repeats(best, one) for one in others):
+        return best, []
+    if picked := [one for one in same if one.holds(asked.pick)]:
+        return picked[0], []
+    best = same[0]
+    sizes = ", ".join(str(total) for total in sorted({one.total for one in same}))
+    return best, [f"several series of {best.label} in one place, with {sizes} patches; {PICK}"]
+
+
+def _repeats(newer: Posting, older: Posting) -> bool:
+    """It was posted again, without a new number: half of its patches have the same titles."""
+    titles = newer.titles() & older.titles()
+    alike = 2 * len(titles) >= min(len(newer.titles()), len(older.titles()))
+    loose = newer.loose and older.loose and author_of(newer.first) == author_of(older.first)
+    return (alike or loose) and newer.date > older.date
+
+
+def ident_of(letter: Letter) -> Ident:
+    tag = letter.tag
+    trees = tuple(match[1] for word in tag.others if (match := _KERNEL.fullmatch(word)))
+    return Ident(tag.revision, tag.point, tag.rfc, tag.resend, trees)
+
+
+def _idents(family: list[Letter]) -> dict[int, Ident]:
+    """Each mail's, by its place; a patch takes from its cover letter, or from patch 1, what it leaves out itself."""
+    by_id = {one.message_id: (at, one) for at, one in enumerate(family) if one.message_id}
+    idents = {at: ident_of(one) for at, one in enumerate(family)}
+    for at, one in sorted(enumerate(family), key=lambda pair: pair[1].tag.position):
+        above = by_id.get(one.parents[0]) if one.parents and one.tag.numbered else None
+        if above is None or above[0] == at:
+            continue
+        parent, mine, tag = idents[above[0]], idents[at], above[1].tag
+        fits = tag.total == one.tag.total and tag.position < min(2, one.tag.position)
+        silent = (mine.revision, mine.point) in ((1, 0), (parent.revision, parent.point))
+        silent = silent and not (mine.resend and not parent.resend) and mine.trees in ((), parent.trees)
+        if fits and silent and author_of(above[1]) == author_of(one):
+            idents[at] = parent
+    return idents
+
+
+def _postings(family: list[Letter], *, gathered: bool = False) -> list[Posting]:
+    groups: dict[Ident, list[Letter]] = {}
+    for at, ident in _idents(family).items():
+        groups.setdefault(ident, []).append(family[at])
+    found: list[Posting] = []
+    for ident, letters in groups.items():
+        covers = [one for one in letters if one.tag.cover]
+        numbered = [one for one in letters if one.tag.numbered and not one.tag.cover]
+        loose = [one for one in letters if not one.tag.numbered]
+        if numbered or not loose:
+            found += _numbered(ident, covers, numbered)
+            covers = []
+        if loose:
+            batches = [loose] if gathered else _batches(loose)
+            found += [Posting(ident, covers if at == 0 else [], one, True) for at, one in enumerate(batches)]
+    return found
+
+
+def _numbered(ident: Ident, covers: list[Letter], patches: list[Letter]) -> list[Posting]:
+    """One posting if the numbers fit; else by what answers what."""
+    whole = Posting(ident, covers, patches)
+    if not whole.overlaps() and len({one.message_id for one in covers}) < 2:
+        return [whole]
+    links = Links()
+    own = {one.message_id for one in (*covers, *patches)}
+    for one in (*covers, *patches):
+        for above in one.parents[:1]:
+            if above in own or not one.tag.cover:
+                links.join(one.message_id, above)
+    groups: dict[object, list[Letter]] = {}
+    for one in patches:
+        groups.setdefault((links.find(one.message_id), one.tag.total), []).append(one)
+    parts = [Posting(ident, [], batch) for group in groups.values() for batch in _again(group)]
+    for cover in covers:
+        under = [one for one in parts if _is_under(one, cover, links)]
+        free = [one for one in under if not one.covers]
+        if under and not free:
+            under[0].covers.append(cover)
+        elif free:
+            free[0].covers.append(cover)
+        else:
+            parts.append(Posting(ident, [cover]))
+    return _joined(parts)
+
+
+def _is_under(posting: Posting, cover: Letter, links: Links) -> bool:
+    first = posting.patches[0] if posting.patches else None
+    if first is None or first.tag.total != cover.tag.total:
+        return False
+    return links.find(first.message_id) == links.find(cover.message_id)
+
+
+def _again(letters: list[Letter]) -> list[list[Letter]]:
+    """Numbers that come a second time, and later, are another posting; so are those of another author."""
+    if len({one.tag.position for one in letters}) == len(letters):
+        return [letters]
+    batches: list[list[Letter]] = []
+    for one in sorted(letters, key=date_of):
+        mine = [batch for batch in batches if author_of(batch[0]) == author_of(one)]
+        last = mine[-1] if mine else None
+        again = last is not None and any(x.tag.position == one.tag.position for x in last)
+        if last is None or (again and date_of(one) - date_of(last[0]) > _AT_ONCE):
+            batches.append([one])
+        else:
+            last.append(one)
+    return batches
+
+
+def _joined(parts: list[Posting]) -> list[Posting]:
+    """Parts whose numbers complete each other are one."""
+    found: list[Posting] = []
+    for part in parts:
+        for one in found:
+            both = Posting(one.ident, [*one.covers, *part.covers], [*one.patches, *part.patches])
+            totals = {x.tag.total for x in (*both.covers, *both.patches)}
+            same = author_of(one.first) == author_of(part.first) and len(totals) == 1 and len(both.covers) < 2
+            if same and not both.overlaps():
+                one.covers, one.patches = both.covers, both.patches
+                break
+        else:
+            found.append(part)
+    return found
+
+
+def _batches(letters: list[Letter]) -> list[list[Letter]]:
+    """Patches without numbers that were sent at once by one person are one series, in the order of the mails."""
+    found: list[list[Letter]] = []
+    for one in letters:
+        for batch in found:
+            last = batch[-1]
+            local = one.message_id.startswith("commit ") or not one.message_id
+            same = one.message_id == last.message_id or (
+                author_of(one) == author_of(last)
+                and abs(date_of(one) - date_of(last)) <= _AT_ONCE
+                and all(title_of(one) != title_of(x) for x in batch)
+            )
+            if local or same:
+                batch.append(one)
+                break
+        else:
+            found.append([one])
+    return found
+
+
+def above(letter: Letter, by_id: dict[str, Letter]) -> list[Letter]:
+    """The mails above it, nearest first, up to one that is not there: beyond that, nothing is known."""
+    found: list[Letter] = []
+    seen = {letter.message_id}
+    at = letter
+    for _ in range(_DEPTH):
+        if not at.parents or at.parents[0] not in by_id or at.parents[0] in seen:
+            break
+        at = by_id[at.parents[0]]
+        seen.add(at.message_id)
+        found.append(at)
+    return found

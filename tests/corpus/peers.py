@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What `b4 am` and `git mailinfo` make of mails: the programs themselves, with no network and no configuration."""
+
+from __future__ import annotations
+
+import email
+import email.header
+import email.policy
+import importlib
+import mailbox
+import os
+import re
+import subprocess
+import sys
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_TRAILER = re.compile(r"([A-Z][A-Za-z]+(?:-[A-Za-z]+)*-by): (\S.*)")
+_ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "LC_ALL": "C.UTF-8",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GitMail:
+    """What `git mailinfo` and `git patch-id` say of one mail; `applies` when `git apply --numstat` can read it."""
+
+    author: str
+    subject: str
+    body: str
+    patch: bytes
+    applies: bool
+    patch_id: str = ""
+    numstat: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class B4Series:
+    """`b4 am` of a thread: Message-IDs in the order in which it would apply them, each with its trailers."""
+
+    names: list[str] = field(default_factory=list)
+    trailers: dict[str, set[str]] = field(default_factory=dict)
+    counters: list[str] = field(default_factory=list)
+    said: str = ""
+    status: int = 0
+    cover: bool = False
+
+
+def run_b4(thread: Path, room: Path) -> B4Series:
+    """b4's own command in a child, so that its start is paid once; `thread` is an mbox."""
+    out = room / "am"
+    out.mkdir()
+    said = room / "said"
+    command = importlib.import_module("b4.command")
+    child = os.fork()
+    if child == 0:
+        _be_b4(command, thread, out, said)
+    _, status = os.waitpid(child, 0)
+    found = B4Series(said=said.read_text("utf-8", "replace"), status=os.waitstatus_to_exitcode(status))
+    found.cover = any(out.glob("*.cover"))
+    for file in sorted(out.glob("*.mbx")):
+        for mail in mailbox.mbox(file, create=False):
+            name = str(mail.get("Message-Id", "")).strip("<> \n")
+            text = mail.get_payload(decode=True)
+            body = text.decode("utf-8", "replace") if isinstance(text, bytes) else ""
+            message = re.split(r"^---$|^diff --git ", body, maxsplit=1, flags=re.MULTILINE)[0]
+            found.names.append(name)
+            found.counters.append(str(mail.get("Subject", "")))
+            found.trailers[name] = {
+                f"{one[1]}: {one[2]}".lower() for line in message.split("\n") if (one := _TRAILER.fullmatch(line))
+            }
+    return found
+
+
+def _be_b4(command: object, thread: Path, out: Path, said: Path) -> None:
+    """The child: never returns."""
+    try:
+        handle = os.open(said, os.O_WRONLY | os.O_CREAT, 0o644)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        os.environ.update(_ENVIRONMENT, HOME=str(out), XDG_CACHE_HOME=str(out), XDG_DATA_HOME=str(out))
+        os.chdir(out)
+        sys.argv = [
+            "b4", "--offline-mode", "--no-stdin", "-c", "b4.attestation-policy=off",
+            "am", "--use-local-mbox", str(thread), "--no-cache", "-o", str(out),
+        ]  # fmt: skip
+        command.cmd()  # type: ignore[attr-defined]
+        status = 0
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        status = 70
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def read_with_git(raw: bytes, room: Path) -> GitMail:
+    """`git mailsplit` and `git mailinfo`, as `git am` runs them."""
+    single, message, patch = room / "mail", room / "message", room / "patch"
+    # git am takes the CRs off before it looks, unless --keep-cr is given; mailsplit does that.
+    single.write_bytes(raw.replace(b"\r\n", b"\n"))
+    words: tuple[str, ...] = (
+        "git", "mailinfo", "-b", "--encoding=UTF-8", "--quoted-cr=strip", str(message), str(patch),
+    )  # fmt: skip
+    if re.search(rb"^[- ]+(?:>8|8<|>%|%<)", raw, re.MULTILINE):
+        words = (*words[:2], "--scissors", *words[2:])  # as b4 runs it
+    with single.open("rb") as file:
+        done = subprocess.run(words, stdin=file, capture_output=True, env=_ENVIRONMENT, cwd=room, check=False)
+    if done.returncode:
+        return GitMail("", "", "", b"", False)
+    facts = dict(line.partition(": ")[::2] for line in done.stdout.decode("utf-8", "replace").splitlines())
+    diff = patch.read_bytes()
+    numstat = ("git", "apply", "--numstat", "--whitespace=nowarn", str(patch))
+    applied = subprocess.run(numstat, capture_output=True, env=_ENVIRONMENT, cwd=room, check=False)
+    return GitMail(
+        author=facts.get("Email", ""),
+        subject=facts.get("Subject", ""),
+        body=message.read_text("utf-8", "replace").strip(),
+        patch=diff,
+        applies=applied.returncode == 0 and bool(applied.stdout.strip()),
+        patch_id=_patch_id(diff),
+        numstat=tuple(applied.stdout.decode("utf-8", "replace").splitlines()),
+    )
+
+
+def _patch_id(diff: bytes) -> str:
+    done = subprocess.run(
+        ("git", "patch-id", "--stable"), input=diff, capture_output=True, env=_ENVIRONMENT, check=False
+    )
+    return done.stdout.decode().split(" ")[0].strip()
+
+
+def header_of(raw: bytes, name: str) -> str:
+    """A header of a mail, decoded."""
+    value = email.message_from_bytes(raw, policy=email.policy.compat32).get(name, "")
+    return " ".join(str(email.header.make_header(email.header.decode_header(str(value)))).split())
