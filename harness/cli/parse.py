@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +16,6 @@ from harness.evidence.oom_class import HOGS, judge_oom
 from harness.evidence.parse import ParseResult, parse_ktap_text
 from harness.evidence.splats import Severity, severity
 from harness.evidence.stream import stream_kmsg
-from harness.flow.sources import Objects, objects_beside, objects_of_build, with_sources
 from harness.model.codec import to_json
 from harness.model.errors import UserError
 from harness.model.oom import Oom, OomClass
@@ -23,6 +23,9 @@ from harness.model.outcome import Outcome, Standing
 from harness.model.result import PARSE_SCHEMA, Event, ParseOutput
 from harness.model.units import parse_size
 from harness.store.layout import Layout
+
+if TYPE_CHECKING:
+    from harness.flow.sources import Objects
 
 _CHUNK = 1 << 20
 # What is kept of a log that says the same for hours; the rest is counted.
@@ -86,6 +89,8 @@ def kmsg(
         found.add(piece.events, tuple(judge_oom(report, victims, held) for report in piece.ooms), piece.lines)
     events = tuple(sorted(found.events, key=lambda event: event.span.first))
     if objects is not None:
+        from harness.flow.sources import with_sources
+
         events, problem = with_sources(events, objects)
         found.trouble = (problem,) if problem else ()
     if as_json:
@@ -135,6 +140,10 @@ def _objects(vmlinux: Path | None, build: str | None) -> Objects | None:
     """What to decode backtraces with; None when nothing was named."""
     if vmlinux is not None and build is not None:
         raise UserError("--vmlinux and --build name the same thing", hint="give one of them")
+    if vmlinux is None and build is None:
+        return None
+    from harness.flow.sources import objects_beside, objects_of_build
+
     if build is not None:
         return objects_of_build(build, Layout.from_environment())
     return None if vmlinux is None else objects_beside(vmlinux)

@@ -10,12 +10,11 @@ import click
 
 from harness.cli import EXIT_FINDING, speaks_plainly
 from harness.cli.progress import TerminalProgress
-from harness.flow.gate import GateRequest, gate
-from harness.flow.prepare import DEFAULT_PROFILE
 from harness.flow.series import Asker
 from harness.flow.series import base as base_of
 from harness.flow.series import diff as diff_of
 from harness.flow.series import show as series_of
+from harness.model.build import DEFAULT_PROFILE
 from harness.model.codec import to_json
 from harness.model.series import (
     SERIES_BASE_SCHEMA,
@@ -32,7 +31,6 @@ from harness.model.series import (
     SeriesSpec,
 )
 from harness.model.tree import SourceSpec
-from harness.reports.gate import print_gate
 from harness.store.layout import Layout
 
 _SHORT = 12
@@ -163,6 +161,9 @@ def gate_(
 
     Exit status: 0 all good; 1 a patch is bad; 3 something could not be checked, or the series is not whole.
     """
+    from harness.flow.gate import GateRequest, gate  # half a second of imports that the other commands do not need
+    from harness.reports.gate import print_gate
+
     progress = TerminalProgress(quiet=quiet)
     layout = Layout.from_environment()
     try:

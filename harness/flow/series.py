@@ -7,9 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.inputs.series.base import FoundBase, find_base
-from harness.inputs.series.compare import compare_series
 from harness.inputs.series.resolve import Means, resolve_series
 from harness.inputs.series.validate import objections
 from harness.inputs.shelf import Work
@@ -17,6 +16,9 @@ from harness.model.progress import Progress
 from harness.model.series import Series, SeriesDiff, SeriesForm, SeriesSpec
 from harness.proc import Deadline
 from harness.store.layout import Layout
+
+if TYPE_CHECKING:
+    from harness.inputs.series.base import FoundBase
 
 _SECONDS = 900.0
 _BASE_SECONDS = 3600.0  # several sources may have to be fetched
@@ -43,6 +45,8 @@ def show(text: str, asker: Asker) -> Series:
 
 def base(text: str, trees: Sequence[Path], asker: Asker) -> FoundBase:
     """What the series was made for; also of a part of a series. Each thing that was looked at is told."""
+    from harness.inputs.series.base import find_base  # downloads, archives: nothing that `series show` needs
+
     series = resolve_series(SeriesSpec.parse(text), asker.work(), Means(partial=True, mirror=asker.mirror))
     found = find_base(series, trees, replace(asker.work(), deadline=Deadline(_BASE_SECONDS)))
     for line in found.tried:
@@ -53,6 +57,8 @@ def base(text: str, trees: Sequence[Path], asker: Asker) -> FoundBase:
 
 def diff(old: str, new: str, asker: Asker) -> SeriesDiff:
     """Two series compared; `new` may be just `vN`, another revision of the same one."""
+    from harness.inputs.series.compare import compare_series
+
     first = SeriesSpec.parse(old)
     only = _ONLY_REVISION.fullmatch(new)
     if only and first.form is not SeriesForm.GIT:
