@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Logs as other programs show them: the same events under every prefix, and no line too many."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from harness.evidence.lines import decode
+from harness.evidence.oom_class import read_ooms
+from harness.evidence.prefixes import seconds_of
+from harness.evidence.splats import find_events
+from harness.evidence.stream import stream_kmsg
+from harness.model.result import Event
+from tests.unit.test_ktap import GOLDEN as KTAP
+from tests.unit.test_oom import GOLDEN as KMSG
+
+Writer = Callable[[float, str], str]
+_STAMPED = re.compile(r"(?:<\d>)?\[ *(\d+\.\d{6})\](?:\[ *[TC]\d+\])? (.*)")
+_BEGIN = datetime(2025, 9, 1, 12, 34, 56, tzinfo=UTC)
+
+
+def at(time: float) -> datetime:
+    return _BEGIN + timedelta(seconds=time)
+
+
+def bsd(time: float) -> str:
+    return f"{at(time):%b} {at(time).day:2d} {at(time):%H:%M:%S}"
+
+
+def human(time: float, text: str) -> str:
+    return f"[Sep 1 12:34] {text}" if int(time * 1e6) % 7 == 0 else f"[  +0.000012] {text}"
+
+
+def logcat(time: float, text: str) -> str:
+    tag, colon, rest = text.partition(": ")
+    if not colon or " " in tag or not tag:
+        tag, rest = "", text
+    return f"{at(time):%m-%d %H:%M:%S}.{at(time).microsecond // 1000:03d}     0     0 W {tag:<8}: {rest}"
+
+
+def kmsg(time: float, text: str) -> str:
+    return f"6,{int(time * 1e4)},{int(time * 1e6)},-;{text}"
+
+
+FORMS: dict[str, Writer] = {
+    "console": lambda t, x: f"[{t:12.6f}] {x}",
+    "nothing": lambda t, x: x,
+    "level and time": lambda t, x: f"<4>[{t:12.6f}] {x}",
+    "Intel CI": lambda t, x: f"<4> [{t:.6f}] {x}",
+    "level alone": lambda t, x: f"<4>{x}",
+    "caller": lambda t, x: f"[{t:12.6f}][ T1234] {x}",
+    "caller after a blank": lambda t, x: f"[{t:12.6f}] [ T1234] {x}",
+    "caller, level": lambda t, x: f"<6>[{t:12.6f}] [    C0] {x}",
+    "dmesg -T": lambda t, x: f"[{at(t):%a %b} {at(t).day:2d} {at(t):%H:%M:%S %Y}] {x}",
+    "dmesg -T, French": lambda t, x: f"[lun. sept.  1 {at(t):%H:%M:%S %Y}] {x}",
+    "dmesg -T, Japanese": lambda t, x: f"[月  9月  1 {at(t):%H:%M:%S %Y}] {x}",
+    "dmesg -H": human,
+    "dmesg -d": lambda t, x: f"[{t:12.6f} <    0.000012>] {x}",
+    "dmesg -dT": lambda t, x: f"[{at(t):%a %b} {at(t).day:2d} {at(t):%H:%M:%S %Y} <    0.000012>] {x}",
+    "dmesg -x": lambda t, x: f"kern  :warn  : [{t:12.6f}] {x}",
+    "dmesg -xT": lambda t, x: f"kern  :warn  : [{at(t):%a %b} {at(t).day:2d} {at(t):%H:%M:%S %Y}] {x}",
+    "dmesg --time-format iso": lambda t, x: f"{at(t):%Y-%m-%dT%H:%M:%S},{at(t).microsecond:06d}+02:00 {x}",
+    "kmsg": kmsg,
+    "kmsg with the caller": lambda t, x: f"4,12,{int(t * 1e6)},-,caller=T1;{x}",
+    "syslog": lambda t, x: f"{bsd(t)} host kernel: [{t:12.6f}] {x}",
+    "syslog without kernel time": lambda t, x: f"{bsd(t)} host kernel: {x}",
+    "syslog, other months": lambda t, x: f"sept. 01 {at(t):%H:%M:%S} host kernel: {x}",
+    "syslog, day first": lambda t, x: f" 1. Sep {at(t):%H:%M:%S} host kernel: {x}".strip(),
+    "RFC 3339": lambda t, x: f"{at(t):%Y-%m-%dT%H:%M:%S}.2+00:00 h kernel: {x}",
+    "RFC 3339 with kernel time": lambda t, x: f"{at(t):%Y-%m-%dT%H:%M:%S}.123456Z h kernel: [{t:12.6f}] {x}",
+    "RFC 5424": lambda t, x: f"<4>1 {at(t):%Y-%m-%dT%H:%M:%S}.123Z h kernel - - - {x}",
+    "journalctl short-precise": lambda t, x: f"{at(t):%b %d %H:%M:%S}.{at(t).microsecond:06d} host kernel: {x}",
+    "journalctl short-iso": lambda t, x: f"{at(t):%Y-%m-%dT%H:%M:%S}+0200 host kernel: {x}",
+    "journalctl short-full": lambda t, x: f"{at(t):%a %Y-%m-%d %H:%M:%S} CEST host kernel: {x}",
+    "journalctl short-monotonic": lambda t, x: f"[{t:12.6f}] host kernel: {x}",
+    "journalctl short-unix": lambda t, x: f"{at(t).timestamp():.6f} host kernel: {x}",
+    "quoted": lambda t, x: f"> [{t:12.6f}] {x}",
+    "quoted without a blank": lambda t, x: f">[{t:12.6f}] {x}",
+    "quoted thrice": lambda t, x: f"> >> [{t:12.6f}] {x}",
+    "quoted, no times": lambda t, x: f"> {x}",
+    "quoted syslog": lambda t, x: f"> {bsd(t)} host kernel: {x}",
+    "four blanks": lambda t, x: f"    [{t:12.6f}] {x}",
+    "two blanks, no times": lambda t, x: f"  {x}",
+    "tab": lambda t, x: f"\t[{t:12.6f}] {x}",
+    "logcat": logcat,
+    "logcat, kernel": lambda t, x: f"09-01 12:34:56.789  1234  1234 E kernel  : {x}",
+    "logcat brief": lambda t, x: f"W/        (    0): {x}",
+    "MediaTek": lambda t, x: f"<4>[{t:12.6f}]  (0)[1234:kworker/0:1]{x}",
+    "MediaTek, minus": lambda t, x: f"[{t:12.6f}] -(3)[1234:my task]{x}",
+    "Qualcomm": lambda t, x: f"[{t:12.6f},1] {x}",
+    "Samsung": lambda t, x: f"<6>[{t:12.6f}]  [0:      swapper/0:    1] {x}",
+    "Amlogic": lambda t, x: f"[{t:12.6f}@0] {x}",
+    "a serial logger": lambda t, x: f"[{at(t):%Y-%m-%d %H:%M:%S}.123] [{t:12.6f}] {x}",
+    "a terminal's clock": lambda t, x: f"{at(t):%H:%M:%S}.123 -> [{t:12.6f}] {x}",
+    "a container's log": lambda t, x: f"console | [{t:12.6f}] {x}",
+    "CR LF": lambda t, x: f"[{t:12.6f}] {x}\r",
+}
+LOGS = {
+    "oom": KMSG / "global-oom-kills-the-hog-on-7.3" / "input.log",
+    "memcg": KMSG / "nested-cgroup-killed-as-a-group-on-6.12" / "input.log",
+    "panic": KMSG / "no-killable-process-panics-on-7.3" / "input.log",
+    "splats": KTAP / "every-outcome-of-kunit" / "input.log",
+    "warnings": KTAP / "xe-suites-with-warnings-they-expect" / "input.log",
+    "crash": KTAP / "panic-while-a-suite-runs" / "input.log",
+}
+
+
+def records(name: str) -> list[tuple[float, str]]:
+    """The kernel's own lines of a real log, each with its time."""
+    text = LOGS[name].read_text(errors="replace")
+    found = (_STAMPED.fullmatch(line.rstrip("\r")) for line in text.split("\n"))
+    return [(float(match[1]), match[2]) for match in found if match is not None]
+
+
+def written(name: str, form: str) -> bytes:
+    return "".join(FORMS[form](time, text) + "\n" for time, text in records(name)).encode()
+
+
+def told(data: bytes) -> list[tuple[str, str, str, int, int, str]]:
+    events = find_events(decode(data))
+    return [(e.kind, e.title, e.fingerprint, e.span.first, e.span.last, e.task) for e in events]
+
+
+def victims(data: bytes) -> list[tuple[bool, str, object, object]]:
+    reports = [oom.report for oom in read_ooms(decode(data))]
+    return [(one.complete, one.invoker.comm, one.victim, one.memory.swap_total) for one in reports]
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+@pytest.mark.parametrize("name", sorted(LOGS))
+def test_the_same_events_under_every_prefix(name: str, form: str) -> None:
+    log, plain = written(name, form), written(name, "console")
+    assert told(log) == told(plain) != []
+    assert victims(log) == victims(plain)
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+def test_a_stream_sees_what_the_whole_shows(form: str) -> None:
+    log = written("splats", form)
+    whole: list[Event] = []
+    for piece in stream_kmsg(log[at : at + 777] for at in range(0, len(log), 777)):
+        whole += piece.events
+    assert sorted(whole, key=lambda event: event.span.first) == list(find_events(decode(log)))
