@@ -45,6 +45,9 @@ _LEVEL_ONLY = re.compile(r"<\d{1,4}>")
 # `[    T1] ` alone: printk.time=0 with PRINTK_CALLER
 _CALLER_ONLY = re.compile(r"\[ {0,5}[TC]\d{1,10}\] ")
 
+_BLANKS = " " * 8
+_KTAP = re.compile(r" *(?:(?:not )?ok\b|#|K?TAP version|1\.\.|Bail out!)")
+
 
 class Line(NamedTuple):
     """One message. `number` counts the lines of the file from 1; `time` is None where no mark carried one.
@@ -114,6 +117,7 @@ class LineStream:
             start += room
             block = self._whole()
             if block:
+                self._look(block)
                 yield block
         self._held += data[start:]
 
@@ -143,10 +147,6 @@ class LineStream:
         self._take(_clean(block), ends=False)
         return self._mender.take()
 
-    def look(self, block: bytes) -> None:
-        """Find the form of whole lines; `feed` does it, too."""
-        self._prefixes.look(_clean(block).split("\n"))
-
     def _take(self, text: str, ends: bool) -> None:
         raws = text.split("\n")
         if not ends:
@@ -154,11 +154,15 @@ class LineStream:
         first = self._mender.number + 1
         self._mender.number += len(raws)
         last = self._mender.number if ends else -1
-        self._prefixes.look(raws)
         if self._prefixes.plain:
             self._mender.feed(enumerate(raws, first), last)
         else:
             self._mender.feed(self._prefixes.apply(first, raws), last)
+
+    def _look(self, block: bytes) -> None:
+        """Find the form of the block that comes next."""
+        if not self._prefixes.settles(block):
+            self._prefixes.look(_clean(block).split("\n"))
 
     def skip(self, block: bytes) -> None:
         """Whole lines in which nobody is interested; not while one is `waiting`."""
@@ -170,7 +174,8 @@ class LineStream:
         if self._held:
             if not self._begun and b"\n" not in self._held:
                 self._held = self._held.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            self._take(_clean(self._held[: BLOCK - 1]), ends=True)
+            self._look(self._held)
+            self._take(_clean(self._held), ends=True)
             self._held, last = b"", self._mender.number
         self._mender.feed(self._prefixes.finish(), last)
         return self._mender.finish()
@@ -249,6 +254,7 @@ class _Mender:
         self.number = 0  # physical lines so far
         self._broken = -1  # index of the line that waits for its rest
         self._inner = -1  # index of the line that broke in, if the broken one is the kernel's
+        self._before: Line | None = None  # the last line that was taken
         self._raw = ""  # the physical line of which both were made
 
     @property
@@ -261,6 +267,8 @@ class _Mender:
             self._give_up()
         end = self._broken if self._broken >= 0 else len(self.lines)
         done, self.lines = self.lines[:end], self.lines[end:]
+        if done:
+            self._before = done[-1]
         if self._broken >= 0:
             self._inner -= end if self._inner >= 0 else 0
             self._broken = 0
@@ -321,6 +329,8 @@ class _Mender:
             if self._broken >= 0 and _DROPPED.match(raw) is None:
                 self._mend(raw, whole)
                 return
+            if raw.startswith(_BLANKS) and self._go_on(number, raw, whole):
+                return
             if raw[:1] in ("[", "<") or (": " in raw and _SYSLOG.match(raw)):
                 text, time = _split_prefix(raw)
                 self.lines.append(Line(number, text, time, whole))
@@ -349,6 +359,18 @@ class _Mender:
             self._broken, self._inner = (len(self.lines) if float(inner[1]) else -1), -1
             self.lines.append(Line(number, head, None, False))
         self.lines.append(Line(number, raw[inner.end() :], float(inner[1]), whole))
+
+    def _go_on(self, number: int, raw: str, whole: bool) -> bool:
+        """A record of several lines, as dmesg shows it: blanks stand where the first line has its time."""
+        before = self.lines[-1] if self.lines else self._before
+        if before is None or before.time is None or before.number != number - 1 or _KTAP.match(raw):
+            return False
+        text = raw.lstrip(" ")
+        if not text:
+            return False
+        width = min(len(raw) - len(text), len(f"[{before.time:12.6f}] "))
+        self.lines.append(Line(number, raw[width:], before.time, whole))
+        return True
 
     def _mend(self, rest: str, whole: bool) -> None:
         """The rest of the broken line has come."""

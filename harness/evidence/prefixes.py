@@ -92,15 +92,21 @@ FORMS: tuple[Form, ...] = (
         rf"[^\n]{{1,80}}?(?<![\w\[])(?:<\d{{1,4}}> ?)?\[(?=[ \d]{{4,8}}\.) {{0,8}}(?P<t>\d{{1,10}}\.\d{{6}})\]"
         rf"(?: ?{_CALLER})?(?: |$)",
     ),
+    _form("tag", r"(?:[\w.-]{1,64} )?kernel: ", records=True),
     _form("caller", rf"(?:<\d{{1,4}}> ?)?{_CALLER} "),
     _form("level", r"<\d{1,4}> ?", told=False),
     _form("nothing", r"", told=False),
 )
+_TIMELESS = ("nothing", "level", "caller", "tag")
 _PRINTK = next(form for form in FORMS if form.name == "console")
 # What looks like the console's own prefix, and has more behind it.
 _MORE = re.compile(
     rf"{_PLAIN.pattern}(?:[^\S\n]?{_CALLER} | {{0,2}}-?\(\d|[VDIWEF ]{{0,2}}\[\d{{1,3}}: |\S{{1,64}} kernel: )"
 )
+# The same for bytes. Who looks at a begin sees the same as who looks at a block, but for a log that changes its form.
+_QUICK = 6000
+_QUICK_PLAIN = re.compile(rf"^{_PLAIN.pattern}".encode(), re.M)
+_QUICK_MORE = re.compile(rf"^{_MORE.pattern}".encode(), re.M)
 
 # What no one else writes, at the start of a message.
 _KERNELISH = re.compile(
@@ -115,6 +121,7 @@ _KERNELISH = re.compile(
     r"|watchdog: |(?:Free|Total) swap +=|\d+ pages (?:RAM|reserved)|\S+: page allocation failure)"
 )
 _KTAP = re.compile(r" *(?:K?TAP version \d|# Subtest: |(?:not )?ok \d+ )")
+_DIGITS, _LETTERS = re.compile(r"\d+"), re.compile(r"[^\W\d_]+")
 _QUOTE = re.compile(r"(?:> ?|\| ?)")
 _ESCAPED = re.compile(r"\\x([0-9a-fA-F]{2})|#(012|011)")
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -170,6 +177,17 @@ class Prefixes:
     def plain(self) -> bool:
         """The lines are as the console's code wrote them: nothing is to be done."""
         return self._chosen is _CONSOLE and not self._wraps and self._held is None
+
+    def settles(self, block: bytes) -> bool:
+        """The quick look: the lines that come next have the console's own prefix, as those before them had."""
+        if self._chosen is not _CONSOLE or self._wraps:
+            return False
+        begin = block[:_QUICK]
+        stamped = len(_QUICK_PLAIN.findall(begin))
+        if stamped * _ENOUGH < begin.count(b"\n") or _QUICK_MORE.search(begin) is not None or stamped < _ENOUGH:
+            return False
+        self.kernel = True
+        return True
 
     def look(self, raws: Sequence[str]) -> None:
         """Lines that come next: is the form still the one that makes most of them a kernel's?"""
@@ -231,7 +249,7 @@ class Prefixes:
         self._width = len(raw) - len(message)
         time = self._seconds(match)
         if time is None:
-            return [(number, message)]
+            return [(number, message if self._chosen.form.name in _TIMELESS else raw)]
         self._time = time
         parts = _unescape(message) if "\\x" in message or "#01" in message else [message]
         return [(number, f"[{time:12.6f}] {part}") for part in parts]
@@ -279,15 +297,15 @@ class Prefixes:
         for name in ("iso", "bsd", "date", "day"):
             if told.get(name):
                 return seconds_of(told[name])
-        return None if self._chosen.form.name in ("nothing", "level", "caller") else self._time
+        return None if self._chosen.form.name in _TIMELESS else self._time
 
 
-def seconds_of(text: str) -> float:
+def seconds_of(text: str) -> float | None:
     """A date in any of the forms above -> seconds since 1970, in whose time zone is not asked; without a year, since
-    the year's begin. What cannot be read is January."""
+    the year's begin. A month that cannot be read is January; None for a day that there is not."""
     clock = re.search(r"(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?", text)
     if clock is None:
-        return 0.0
+        return None
     words = [word.strip(".,") for word in (text[: clock.start()] + text[clock.end() :]).replace("T", " ").split()]
     year, month, day = 1970, 1, 1
     for word in words:
@@ -295,7 +313,7 @@ def seconds_of(text: str) -> float:
             year, month, day = (int(part) for part in word.split("-"))
         elif re.fullmatch(r"\d{4}", word):
             year = int(word)
-        elif word.isdecimal() and 1 <= int(word) <= 31:
+        elif word.isascii() and word.isdecimal() and len(word) <= 2:
             day = int(word)
         elif word[:3].lower() in _MONTHS:
             month = _MONTHS[word[:3].lower()]
@@ -306,7 +324,7 @@ def seconds_of(text: str) -> float:
     try:
         moment = datetime(year, month, day, int(clock[1]), int(clock[2]), int(clock[3]), fraction, UTC)
     except ValueError:
-        return 0.0
+        return None
     return max(0.0, moment.timestamp())
 
 
@@ -329,13 +347,24 @@ def _best(lines: Sequence[str], plain: int) -> tuple[_Chosen, int]:
         if len(rests) <= most:
             continue
         for form in FORMS:
-            if form.told:
+            if form.name == "before-time":
+                score = _alike(rests, form)
+            elif form.told:
                 score = sum(form.pattern.match(rest) is not None for rest in rests)
             else:
                 score = sum(_is_kernelish(rest, form, bool(head)) for rest in rests)
             if score > most:
                 best, most = _Chosen(form, head, quotes), score
     return best, most
+
+
+def _alike(rests: Sequence[str], form: Form) -> int:
+    """Lines with a kernel's time behind something that is always of one shape; else it is a line that broke into
+    another."""
+    heads = (match[0][: match.start("t")] for match in map(form.pattern.match, rests) if match is not None)
+    shapes = Counter(_LETTERS.sub("a", _DIGITS.sub("0", head)).rstrip(" [") for head in heads)
+    score = shapes.most_common(1)[0][1] if shapes else 0
+    return score if score >= 3 and score * 2 >= len(rests) else 0
 
 
 def _is_kernelish(text: str, form: Form, indented: bool) -> bool:

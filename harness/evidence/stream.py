@@ -73,7 +73,6 @@ class _Stream:
 
     def feed(self, chunk: bytes) -> Iterator[KmsgPiece]:
         for block in self._lines.cut(chunk):
-            self._lines.look(block)
             idle = self._events.idle and self._ooms.idle and not self._lines.waiting
             if idle and not _interesting(block):
                 self._lines.skip(block)

@@ -145,3 +145,106 @@ def test_a_stream_sees_what_the_whole_shows(form: str) -> None:
     for piece in stream_kmsg(log[at : at + 777] for at in range(0, len(log), 777)):
         whole += piece.events
     assert sorted(whole, key=lambda event: event.span.first) == list(find_events(decode(log)))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Sep  1 12:34:56", 243 * 86400 + 45296.0),
+        ("sept. 01 12:34:56.5", 243 * 86400 + 45296.5),
+        ("9月 01 12:34:56", 243 * 86400 + 45296.0),
+        ("1. Sep 12:34:56", 243 * 86400 + 45296.0),
+        ("Mon Sep  1 12:34:56 2025", 1756730096.0),
+        ("2025-09-01T12:34:56,250000+00:00", 1756730096.25),
+        ("Sep 99 12:34:56", None),
+        ("Sep 1", None),
+    ],
+)
+def test_dates(text: str, seconds: float | None) -> None:
+    assert seconds_of(text) == seconds
+
+
+# ---- lines that have no prefix of their own ----
+
+
+def texts(*raws: str) -> list[str]:
+    return [line.text for line in decode("\n".join((*raws, "")).encode())]
+
+
+def test_the_rest_of_a_record_has_blanks_in_the_place_of_the_prefix() -> None:
+    raws = [
+        "[    1.000003] active_anon:1",
+        "                active_file:3",
+        "                free:5",
+        "[    1.000004] x",
+    ]
+    assert texts(*raws) == ["active_anon:1", " active_file:3", " free:5", "x"]
+    assert len({line.time for line in decode("\n".join(raws).encode())}) == 2
+    head = "Sep 01 12:34:56 host kernel: "
+    assert texts(f"{head}active_anon:1", f"{' ' * len(head)} free:5", f"{head}x") == ["active_anon:1", " free:5", "x"]
+
+
+@pytest.mark.parametrize(
+    ("raws", "expected"),
+    [
+        (["4,1,5,-;a", " SUBSYSTEM=pci", " DEVICE=+pci:0000", "4,2,6,-;b"], ["a", "b"]),
+        ([r"4,1,5,-;a\x0a b\x5c", "4,2,6,-;c"], ["a", " b\\", "c"]),
+        (["Sep  1 12:34:56 h kernel: a#012 b"], ["a", " b"]),
+    ],
+)
+def test_records_with_more_than_a_line(raws: list[str], expected: list[str]) -> None:
+    assert texts(*raws) == expected
+
+
+@pytest.mark.parametrize(
+    "head", ["Sep  1 12:34:56 h kernel: ", "h kernel: ", "2025-09-01T12:34:56+0200 host kernel: "]
+)
+def test_lines_that_a_mailer_broke(head: str) -> None:
+    log = [f"{head}BUG: kernel NULL pointer", "dereference, address: 08", f"{head}RIP:", "0010:right+0x1/0x2",
+           f"{head}Call Trace:", f"{head} ?", "wrong+0x1/0x2", f"{head} outer+0x1/0x2"]  # fmt: skip
+    (event,) = find_events(decode("\n".join((*log, "")).encode()))
+    assert (event.kind, event.title) == ("oops", "BUG: kernel NULL pointer dereference, address: 08")
+    assert event.frames == ("right+0x1/0x2", "outer+0x1/0x2")
+
+
+def test_a_console_log_that_a_mailer_broke() -> None:
+    log = [
+        "[  123.456789] hog invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|",
+        "__GFP_COMP), order=0, oom_score_adj=0",
+        "[  123.456790] Out of memory: Killed process 47 (hog) total-vm:410596kB,",
+        "anon-rss:67336kB, file-rss:8kB, shmem-rss:0kB, UID:0 pgtables:172kB",
+        "oom_score_adj:0",
+    ]
+    (oom,) = read_ooms(decode("\n".join((*log, "")).encode()))
+    assert oom.report.invoker.order == 0
+    assert oom.report.victim is not None
+    assert (oom.report.victim.anon_rss, oom.report.victim.oom_score_adj) == (67336 * 1024, 0)
+
+
+def test_what_other_programs_say_is_no_part_of_it() -> None:
+    log = ["Sep  1 12:34:56 h kernel: BUG: kernel NULL pointer dereference, address: 08",
+           "Sep  1 12:34:56 h efitime[7]: Oops: efitime: can't read time!",
+           "Sep  1 12:34:56 h app: BUG: of the application",
+           "Sep  1 12:34:57 h kernel:  f+0x1/0x2"]  # fmt: skip
+    (event,) = find_events(decode("\n".join((*log, "")).encode()))
+    assert event.lines == ("BUG: kernel NULL pointer dereference, address: 08", " f+0x1/0x2")
+
+
+def test_user_space_on_our_own_console_is_left_alone() -> None:
+    log = [
+        "[    1.000000] x",
+        "    indented by user space",
+        "# a prompt of a shell",
+        "> quoted",
+        "[    1.100000] y",
+        "z",
+    ]
+    assert texts(*log) == ["x", *log[1:4], "y", "z"]
+
+
+def test_cr_alone_ends_a_line() -> None:
+    raws = ["[    1.000000] BUG: kernel NULL pointer dereference", "[    1.000000]  f+0x1/0x2", "[    1.1] x"]
+    (event,) = find_events(decode("\r".join(raws).encode()))
+    assert event.frames == ("f+0x1/0x2",)
+    long = "\r".join(raws + [f"[{n:12.6f}] all is well" for n in range(9000)])
+    assert len(find_events(decode(long.encode()))) == 1
