@@ -106,6 +106,9 @@ TITLES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 _HEADER = re.compile(r"([A-Z]+): ?(.*)")
 _IN = re.compile(r" (?:in|at) ([A-Za-z_][\w.$]*)(?: \(\d+\))?$")
+_CALL = re.compile(r"^_*(?:(?:x64|ia32|arm64|riscv|se|do|compat|sys|SyS|SYSC|C_SYSC)_+)+")
+_TAKEN = re.compile(r"\b(?:at|last function): (?:\[<[0-9a-f]+>\] )?([A-Za-z_][\w.]*)")
+_FAMILIES = {"synchronize_rcu": ("synchronize_", "exp_funnel_lock"), "smp_call_function": ("smp_call_function",)}
 _SUFFIX = re.compile(r"\.(?:constprop|isra|part|cold|llvm)\b.*$")
 # Titles that are not about the kernel that printed the log.
 _OTHERS = ("SYZFAIL", "SYZFATAL", "go runtime error", "panic: ", "trusty", "lost connection", "no output")
@@ -182,21 +185,31 @@ def answer(sample: Sample) -> Answer:
 
 
 def _names(event: Event, function: str) -> bool:
-    frames = {_SUFFIX.sub("", re.split(r"[+ ]", frame, maxsplit=1)[0]) for frame in event.frames}
-    return function in frames or re.search(rf"\b{re.escape(function)}\b", event.title) is not None
+    """Whether the event names it: in its title, as a frame, or as the place where a lock was taken or left.
+
+    The other side calls a system call by its bare name, and all that wait for RCU or for other CPUs by one name.
+    """
+    frames = {_bare(re.split(r"[+ ]", frame, maxsplit=1)[0]) for frame in event.frames}
+    if event.kind in ("lockdep", "bug-message"):
+        frames |= {_bare(name) for text in event.lines for name in _TAKEN.findall(text)}
+    wanted = _bare(function)
+    alike = function in _FAMILIES and any(frame.lstrip("_").startswith(_FAMILIES[function]) for frame in frames)
+    return wanted in frames or alike or re.search(rf"\b{re.escape(function)}\b", event.title) is not None
+
+
+def _bare(name: str) -> str:
+    return _CALL.sub("", _SUFFIX.sub("", name))
 
 
 def figures(answers: Iterable[Answer]) -> dict[str, tuple[int, int]]:
     """Right and all, for each question."""
     told = list(answers)
+    free = [one for one in told if not one.sample.title]
     return {
         "recognised": (sum(one.recognised for one in told), len(told)),
         "kind": (sum(one.kind is True for one in told), sum(one.kind is not None for one in told)),
         "function": (sum(one.function is True for one in told), sum(one.function is not None for one in told)),
-        "false": (
-            sum(not one.sample.title and bool(one.events) for one in told),
-            sum(not a.sample.title for a in told),
-        ),
+        "false": (sum(bool(one.events) for one in free), len(free)),
     }
 
 
