@@ -234,8 +234,7 @@ class Prefixes:
         """One line -> none (it is the rest of another), one, or several (of a record with line ends in it)."""
         text = self._chosen.rest(raw)
         if text is None:
-            self._follows = _LONGEST_REST
-            return [(number, raw)]
+            return self._without(number, raw, raw)
         match = self._chosen.form.pattern.match(text)
         if match is None or (match.end() == 0 and not self._chosen.head and not self._chosen.quotes):
             return self._without(number, raw, text)
