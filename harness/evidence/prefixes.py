@@ -114,11 +114,12 @@ _KERNELISH = re.compile(
     r"|Call [Tt]race:| </?(?:TASK|IRQ|NMI|EOI|#\w+)>| (?:\? )?[A-Za-z_][\w.]*\+0x[0-9a-f]+/0x"
     r"| (?:\? )?[a-z_]\w* \(\S+\.[chS]:\d+|RIP: |RSP: |R[A-D]X: |CR2: |EIP: |Code: (?:[0-9a-f]{2} |Bad)"
     r"|CPU: \d+ (?:UID|PID)|Modules linked in:|Hardware name: |Kernel panic - |Oops: |Internal error: "
-    r"|Unable to handle kernel|general protection fault|INFO: (?:task|rcu)|rcu: |pc : |lr : |sp : |x\d{1,2} ?: "
-    r"|Linux version \d|Command line: |Kernel command line: |Mem-Info:|Node \d+ |\[ *pid *\]"
-    r"|.{1,20} invoked oom-killer: |Out of memory: |Memory cgroup |oom-kill:constraint|oom_reaper: "
-    r"|Tasks state \(|active_anon:|usb \d+-\d|pci 0000:|ACPI: |systemd\[1\]: |={40,}$|-{40,}$|stack backtrace:"
-    r"|watchdog: |(?:Free|Total) swap +=|\d+ pages (?:RAM|reserved)|\S+: page allocation failure)"
+    r"|Unable to handle kernel|general protection fault|INFO: (?:task|rcu)|rcu: |pc : |lr : "
+    r"|sp : [0-9a-f]{8}|x\d{1,2} ?: [0-9a-f]{16}|Linux version \d|Command line: |Kernel command line: "
+    r"|Mem-Info:|Node \d+ (?:active_anon|DMA|Normal|hugepages)|\[ *pid *\]|.{1,20} invoked oom-killer: "
+    r"|Out of memory: |Memory cgroup |oom-kill:constraint|oom_reaper: |Tasks state \(|active_anon:"
+    r"|usb \d+-\d|pci 0000:|ACPI: |stack backtrace:|watchdog: |(?:Free|Total) swap +="
+    r"|\d+ pages (?:RAM|reserved)|\S+: page allocation failure)"
 )
 _KTAP = re.compile(r" *(?:K?TAP version \d|# Subtest: |(?:not )?ok \d+ )")
 _DIGITS, _LETTERS = re.compile(r"\d+"), re.compile(r"[^\W\d_]+")

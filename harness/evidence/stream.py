@@ -46,11 +46,13 @@ _THIN_WORDS = tuple(word.translate(None, _THIN) for word in _WORDS)
 
 @dataclass(frozen=True, slots=True)
 class KmsgPiece:
-    """What became certain with one piece of a log. `lines` counts the lines of the log up to here."""
+    """What became certain with one piece of a log. `lines` counts the lines of the log up to here; `kernel` is
+    False as long as none of them looks like a kernel's."""
 
     events: tuple[Event, ...]
     ooms: tuple[OomReport, ...]
     lines: int
+    kernel: bool = True
 
 
 def stream_kmsg(chunks: Iterable[bytes]) -> Iterator[KmsgPiece]:
@@ -76,19 +78,20 @@ class _Stream:
             idle = self._events.idle and self._ooms.idle and not self._lines.waiting
             if idle and not _interesting(block):
                 self._lines.skip(block)
-                yield KmsgPiece((), (), self._lines.number)
+                yield KmsgPiece((), (), self._lines.number, self._lines.kernel)
                 continue
             lines = self._lines.feed(block)
             for line in lines:
                 self._ooms.feed(line)
-            yield KmsgPiece(tuple(self._events.feed(lines)), self._ooms.take(), self._lines.number)
+            events = tuple(self._events.feed(lines))
+            yield KmsgPiece(events, self._ooms.take(), self._lines.number, self._lines.kernel)
 
     def finish(self) -> KmsgPiece:
         lines = self._lines.finish()
         for line in lines:
             self._ooms.feed(line)
         events = self._events.feed(lines, ends=True)
-        return KmsgPiece(tuple(events), self._ooms.finish(), self._lines.number)
+        return KmsgPiece(tuple(events), self._ooms.finish(), self._lines.number, self._lines.kernel)
 
 
 def _interesting(block: bytes) -> bool:

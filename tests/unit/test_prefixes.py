@@ -102,9 +102,7 @@ FORMS: dict[str, Writer] = {
 LOGS = {
     "oom": KMSG / "global-oom-kills-the-hog-on-7.3" / "input.log",
     "memcg": KMSG / "nested-cgroup-killed-as-a-group-on-6.12" / "input.log",
-    "panic": KMSG / "no-killable-process-panics-on-7.3" / "input.log",
     "splats": KTAP / "every-outcome-of-kunit" / "input.log",
-    "warnings": KTAP / "xe-suites-with-warnings-they-expect" / "input.log",
     "crash": KTAP / "panic-while-a-suite-runs" / "input.log",
 }
 
