@@ -11,13 +11,14 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Protocol, cast
+from typing import IO, Protocol
 
 from harness.model.errors import UserError
 
 _CHUNK = 1 << 18
 _MOST = 1 << 36  # bytes of a log: nobody has one of 64 GiB, but a packed file of a few MB may say that it is one
 _MEMORY = 1 << 28  # for unpacking
+_ZSTD_RATIO = 512  # bytes out per byte in that is usual at most; a hostile file has 60 times as much
 _SPECIAL = "is no file, but a {kind}"
 
 
@@ -53,6 +54,38 @@ class _Gzip:
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         return self._inner.decompress(self._inner.unconsumed_tail + data, max_length)
+
+
+class _Zstd:
+    """The same of zstandard's. It has no bound for what it gives out, so it gets little at a time."""
+
+    def __init__(self) -> None:
+        import zstandard
+
+        self._error = zstandard.ZstdError
+        self._inner = zstandard.ZstdDecompressor(max_window_size=_MEMORY).decompressobj()
+        self._waiting = b""
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._waiting
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data + self._waiting
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        little = max(max_length // _ZSTD_RATIO, 1)
+        self._waiting += data
+        data, self._waiting = self._waiting[:little], self._waiting[little:]
+        try:
+            return self._inner.decompress(data)
+        except self._error as error:
+            raise ValueError(str(error)) from error
 
 
 _PACKED: tuple[tuple[bytes, str], ...] = (
@@ -94,8 +127,7 @@ class LogFile:
                 begin = file.read(_CHUNK)
             return
         try:
-            pieces = _zstd(begin, file) if packed == "zstd" else _members(begin, file, packed)
-            yield from pieces
+            yield from _members(begin, file, packed)
         except (EOFError, zlib.error, lzma.LZMAError, OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
@@ -126,6 +158,8 @@ def _unpacker(packed: str) -> _Unpacker:
         return _Gzip()
     if packed == "bzip2":
         return bz2.BZ2Decompressor()
+    if packed == "zstd":
+        return _Zstd()
     return lzma.LZMADecompressor(memlimit=_MEMORY)
 
 
@@ -146,29 +180,3 @@ def _members(data: bytes, file: IO[bytes], packed: str) -> Iterator[bytes]:
         data = b""
         if piece:
             yield piece
-
-
-def _zstd(data: bytes, file: IO[bytes]) -> Iterator[bytes]:
-    import zstandard
-
-    try:
-        source = cast(IO[bytes], _Joined(data, file))
-        unpacker = zstandard.ZstdDecompressor(max_window_size=_MEMORY)
-        with unpacker.stream_reader(source, read_across_frames=True) as reader:
-            while piece := reader.read(_CHUNK):
-                yield piece
-    except zstandard.ZstdError as error:
-        raise ValueError(str(error)) from error
-
-
-class _Joined:
-    """What was read already, and then the file."""
-
-    def __init__(self, begin: bytes, file: IO[bytes]) -> None:
-        self._begin, self._file = begin, file
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._begin:
-            return self._file.read(size)
-        begin, self._begin = (self._begin, b"") if size < 0 else (self._begin[:size], self._begin[size:])
-        return begin

@@ -91,7 +91,7 @@ def kmsg(
     objects = _objects(vmlinux, build)
     found, log = _Found(), LogFile(file)
     for piece in stream_kmsg(log.chunks()):
-        found.kernel = found.kernel or piece.kernel
+        found.kernel, found.backwards = found.kernel or piece.kernel, piece.backwards
         found.add(piece.events, tuple(judge_oom(report, victims, held) for report in piece.ooms), piece.lines)
     events = tuple(sorted(found.events, key=lambda event: event.span.first))
     found.trouble = (log.trouble,) if log.trouble else ()
@@ -118,6 +118,7 @@ class _Found:
     lines: int = 0
     bad: bool = False
     kernel: bool = False  # some line is a kernel's
+    backwards: bool = False
     trouble: tuple[str, ...] = ()  # what kept the log from being read
     notes: tuple[str, ...] = ()
 
@@ -138,6 +139,8 @@ class _Found:
     def problems(self) -> tuple[str, ...]:
         said = [f"{count} more {what} than the {_MOST[what]} shown" for what, count in self.more.items()]
         said += [*self.notes, *self.trouble]
+        if self.backwards:
+            said.append("the newest line comes first: lines are counted from the oldest one")
         if not self.lines:
             said.append("the log is empty")
         elif not self.told:

@@ -16,6 +16,7 @@ from harness.evidence.prefixes import Prefixes
 
 # Lines after which the rest of a broken line is no longer waited for.
 _WAIT = 5000
+_MOST_PILED = 50_000  # lines of a log whose newest line comes first that are turned at once
 # The kernel cuts its own records at about 1 KiB. What is longer is not a line that anybody should believe.
 LONGEST = 8192
 _KEPT = LONGEST + 256  # bytes of a line that does not end; text needs fewer characters than bytes
@@ -87,6 +88,7 @@ class LineStream:
         self._mender = _Mender()
         self._prefixes = Prefixes()
         self._held = b""
+        self._pile: list[tuple[int, str]] = []
         self._endless = False  # the line in _held is longer than what is kept of it
         self._returns = False  # CR alone ends a line
         self._begun = False
@@ -100,6 +102,11 @@ class LineStream:
     def waiting(self) -> bool:
         """A line waits for its rest, or has to be written anew: no line may be passed over."""
         return self._mender.waiting or not self._prefixes.plain
+
+    @property
+    def backwards(self) -> bool:
+        """The newest line came first; the lines are counted in the order of their times."""
+        return self._prefixes.backwards
 
     @property
     def kernel(self) -> bool:
@@ -154,10 +161,22 @@ class LineStream:
         first = self._mender.number + 1
         self._mender.number += len(raws)
         last = self._mender.number if ends else -1
-        if self._prefixes.plain:
+        if self._prefixes.calm:
+            self._mender.feed(self._prefixes.finish(), -1)
             self._mender.feed(enumerate(raws, first), last)
+        elif self._prefixes.backwards:
+            self._pile += self._prefixes.apply(first, raws)
+            if len(self._pile) > _MOST_PILED:
+                self._turn()
         else:
             self._mender.feed(self._prefixes.apply(first, raws), last)
+
+    def _turn(self) -> None:
+        """Lines that came newest first, in the order of their times; so they are counted, too."""
+        numbers = (number for number, _ in self._pile)
+        texts = (text for _, text in reversed(self._pile))
+        self._mender.feed(zip(numbers, texts, strict=True), -1)
+        self._pile = []
 
     def _look(self, block: bytes) -> None:
         """Find the form of the block that comes next."""
@@ -177,6 +196,11 @@ class LineStream:
             self._look(self._held)
             self._take(_clean(self._held), ends=True)
             self._held, last = b"", self._mender.number
+        if self.backwards:
+            self._pile += self._prefixes.finish()
+            if self._pile and not self._pile[-1][1]:
+                self._pile.pop()  # behind the last newline
+            self._turn()
         self._mender.feed(self._prefixes.finish(), last)
         return self._mender.finish()
 

@@ -14,9 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 _SAMPLE = 600  # lines that are looked at to find the form
 _ENOUGH = 3  # of as many lines, one with the console's own prefix: then that is the form, and no other is looked for
+_MOSTLY = 10  # so many steps back for one forward: the newest line comes first
 _LONGEST_REST = 40  # lines that may follow a record without a prefix of their own
 _MAIL = (60, 80)  # columns at which mailers wrap
 
@@ -172,16 +174,23 @@ class Prefixes:
         self._follows = 0  # lines since a record that had no prefix
         self._held: tuple[int, str] | None = None
         self._columns = 0
+        self._begun = False
         self.kernel = False  # some line was a kernel's
+        self.backwards = False  # the newest line comes first
 
     @property
     def plain(self) -> bool:
         """The lines are as the console's code wrote them: nothing is to be done."""
-        return self._chosen is _CONSOLE and not self._wraps and self._held is None
+        return self.calm and self._held is None
+
+    @property
+    def calm(self) -> bool:
+        """Nothing is to be done with the lines to come."""
+        return self._chosen is _CONSOLE and not self._wraps and not self.backwards
 
     def settles(self, block: bytes) -> bool:
         """The quick look: the lines that come next have the console's own prefix, as those before them had."""
-        if self._chosen is not _CONSOLE or self._wraps:
+        if not self._begun or not self.calm:
             return False
         begin = block[:_QUICK]
         stamped = len(_QUICK_PLAIN.findall(begin))
@@ -212,6 +221,19 @@ class Prefixes:
     def _choose(self, chosen: _Chosen, lines: Sequence[str], sure: bool = True) -> None:
         self._chosen, self._sure = chosen, sure
         self._wraps = chosen.form.records or _is_wrapped(lines, chosen)
+        if not self._begun and sure:
+            self._begun = True
+            self.backwards = self._goes_back(lines[:50])
+
+    def _goes_back(self, lines: Sequence[str]) -> bool:
+        """Each line is older than the one before it."""
+        rests = (self._chosen.rest(line) for line in lines)
+        matches = (self._chosen.form.pattern.match(rest) for rest in rests if rest)
+        told = (match for match in matches if match is not None and not match.groupdict().get("delta"))
+        times = [time for time in map(self._seconds, told) if time is not None]
+        older = sum(b < a for a, b in pairwise(times))
+        newer = sum(b > a for a, b in pairwise(times))
+        return older >= 2 and older > _MOSTLY * newer
 
     def apply(self, first: int, raws: Iterable[str]) -> Iterator[tuple[int, str]]:
         """Lines with their numbers, the first of which is `first`, as the console would have them.

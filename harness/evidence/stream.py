@@ -47,12 +47,14 @@ _THIN_WORDS = tuple(word.translate(None, _THIN) for word in _WORDS)
 @dataclass(frozen=True, slots=True)
 class KmsgPiece:
     """What became certain with one piece of a log. `lines` counts the lines of the log up to here; `kernel` is
-    False as long as none of them looks like a kernel's."""
+    False as long as none of them looks like a kernel's; `backwards`: the newest line came first, and the lines are
+    counted in the order of their times."""
 
     events: tuple[Event, ...]
     ooms: tuple[OomReport, ...]
     lines: int
     kernel: bool = True
+    backwards: bool = False
 
 
 def stream_kmsg(chunks: Iterable[bytes]) -> Iterator[KmsgPiece]:
@@ -91,7 +93,8 @@ class _Stream:
         for line in lines:
             self._ooms.feed(line)
         events = self._events.feed(lines, ends=True)
-        return KmsgPiece(tuple(events), self._ooms.finish(), self._lines.number, self._lines.kernel)
+        ooms, log = self._ooms.finish(), self._lines
+        return KmsgPiece(tuple(events), ooms, log.number, log.kernel, log.backwards)
 
 
 def _interesting(block: bytes) -> bool:

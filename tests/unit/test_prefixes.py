@@ -246,3 +246,23 @@ def test_cr_alone_ends_a_line() -> None:
     assert event.frames == ("f+0x1/0x2",)
     long = "\r".join(raws + [f"[{n:12.6f}] all is well" for n in range(9000)])
     assert len(find_events(decode(long.encode()))) == 1
+
+
+@pytest.mark.parametrize(
+    "form", ["console", "level and time", "RFC 3339 with kernel time", "journalctl short-monotonic", "kmsg"]
+)
+def test_newest_line_first(form: str) -> None:
+    rows = [(1 + at / 1e3, text) for at, (_, text) in enumerate(records("oom"))]
+    raws = [FORMS[form](time, text) for time, text in rows]
+    plain = "".join(f"{raw}\n" for raw in raws).encode()
+    turned = "".join(f"{raw}\n" for raw in reversed(raws)).encode()
+    assert told(turned) == told(plain) != []
+    assert victims(turned) == victims(plain)
+    pieces = list(stream_kmsg([turned]))
+    assert pieces[-1].backwards and sum(len(piece.ooms) for piece in pieces) == 1
+
+
+def test_two_boots_and_times_that_are_a_little_out_of_order_are_not_newest_first() -> None:
+    boot = [f"[{at / 10:12.6f}] line {at}" for at in range(1, 9)]
+    boot[3], boot[4] = boot[4], boot[3]
+    assert texts(*boot, *boot) == [line.partition("] ")[2] for line in (*boot, *boot)]
