@@ -3,30 +3,30 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli.logfile import LogFile
 from harness.cli.plainly import speaks_plainly
 from harness.evidence.oom_class import HOGS, judge_oom
-from harness.evidence.parse import ParseResult, parse_ktap_text
+from harness.evidence.parse import ParseResult, parse_ktap_stream
 from harness.evidence.splats import Severity, severity
 from harness.evidence.stream import stream_kmsg
-from harness.flow.sources import Objects, objects_beside, objects_of_build, with_sources
 from harness.model.codec import to_json
 from harness.model.errors import UserError
 from harness.model.oom import Oom, OomClass
 from harness.model.outcome import Outcome, Standing
 from harness.model.result import PARSE_SCHEMA, Event, ParseOutput
 from harness.model.units import parse_size
-from harness.store.files import open_regular
 from harness.store.layout import Layout
 
-_CHUNK = 1 << 20
+if TYPE_CHECKING:
+    from harness.flow.sources import Objects
+
 # What is kept of a log that says the same for hours; the rest is counted.
 _MOST = {"events": 10_000, "OOM reports": 2_000}
 
@@ -44,9 +44,13 @@ def ktap(file: str, as_json: bool) -> None:
     """KTAP (kunit's, and the older TAP 14 forms) in a kernel log; `-` is standard input.
 
     \b
-    Exit status: 0 all cases passed or skipped; 1 one did not; 3 no case passed, or the log is cut.
+    Exit status: 0 all cases passed or skipped; 1 one did not, or the kernel complained outside of them;
+    3 no case passed, or the log is cut.
     """
-    result = parse_ktap_text(_read(file))
+    log = LogFile(file)
+    result = parse_ktap_stream(log.chunks())
+    if log.trouble:
+        result = replace(result, problems=(*result.problems, log.trouble))
     if as_json:
         click.echo(to_json(ParseOutput(PARSE_SCHEMA, result.cases, result.events, result.problems)), nl=False)
     else:
@@ -79,17 +83,23 @@ def kmsg(
     """What a kernel log (console, dmesg, journalctl -k) says: splats, panics, OOM kills; `-` is standard input.
 
     \b
-    Exit status: 0 nothing bad; 1 a splat, a panic or an OOM; 3 there is nothing in it.
+    Exit status: 0 a kernel log with notes at most; 1 a splat, a panic or an OOM;
+    3 it is no kernel log, is empty, or could not be read to its end. gzip, bzip2, xz
+    and zstd are unpacked.
     """
     held = None if shrinkable is None else parse_size(shrinkable, "--shrinkable")
     objects = _objects(vmlinux, build)
-    found = _Found()
-    for piece in stream_kmsg(_chunks(file)):
+    found, log = _Found(), LogFile(file)
+    for piece in stream_kmsg(log.chunks()):
+        found.kernel, found.backwards = found.kernel or piece.kernel, piece.backwards
         found.add(piece.events, tuple(judge_oom(report, victims, held) for report in piece.ooms), piece.lines)
     events = tuple(sorted(found.events, key=lambda event: event.span.first))
+    found.trouble = (log.trouble,) if log.trouble else ()
     if objects is not None:
+        from harness.flow.sources import with_sources
+
         events, problem = with_sources(events, objects)
-        found.trouble = (problem,) if problem else ()
+        found.notes = (problem,) if problem else ()
     if as_json:
         output = ParseOutput(PARSE_SCHEMA, (), events, found.problems(), tuple(found.ooms))
         click.echo(to_json(output), nl=False)
@@ -107,7 +117,10 @@ class _Found:
     more: dict[str, int] = field(default_factory=dict)
     lines: int = 0
     bad: bool = False
-    trouble: tuple[str, ...] = ()
+    kernel: bool = False  # some line is a kernel's
+    backwards: bool = False
+    trouble: tuple[str, ...] = ()  # what kept the log from being read
+    notes: tuple[str, ...] = ()
 
     def add(self, events: tuple[Event, ...], ooms: tuple[Oom, ...], lines: int) -> None:
         self.lines = lines
@@ -125,35 +138,37 @@ class _Found:
 
     def problems(self) -> tuple[str, ...]:
         said = [f"{count} more {what} than the {_MOST[what]} shown" for what, count in self.more.items()]
-        return (*said, *self.trouble, *(("the log is empty",) if not self.lines else ()))
+        said += [*self.notes, *self.trouble]
+        if self.backwards:
+            said.append("the newest line comes first: lines are counted from the oldest one")
+        if not self.lines:
+            said.append("the log is empty")
+        elif not self.told:
+            said.append("no line of it looks like a kernel's: is it a kernel log?")
+        return tuple(said)
+
+    @property
+    def told(self) -> bool:
+        """A kernel spoke."""
+        return self.kernel or bool(self.events) or bool(self.ooms)
 
     def standing(self) -> Standing:
         if self.bad:
             return Standing.BAD
-        return Standing.GOOD if self.lines else Standing.CANNOT_TELL
+        return Standing.GOOD if self.told and not self.trouble else Standing.CANNOT_TELL
 
 
 def _objects(vmlinux: Path | None, build: str | None) -> Objects | None:
     """What to decode backtraces with; None when nothing was named."""
     if vmlinux is not None and build is not None:
         raise UserError("--vmlinux and --build name the same thing", hint="give one of them")
+    if vmlinux is None and build is None:
+        return None
+    from harness.flow.sources import objects_beside, objects_of_build
+
     if build is not None:
         return objects_of_build(build, Layout.from_environment())
     return None if vmlinux is None else objects_beside(vmlinux)
-
-
-def _chunks(name: str) -> Iterator[bytes]:
-    """A file, or standard input, in pieces."""
-    try:
-        if name == "-":
-            while chunk := sys.stdin.buffer.read(_CHUNK):
-                yield chunk
-            return
-        with os.fdopen(open_regular(Path(name)), "rb") as file:
-            while chunk := file.read(_CHUNK):
-                yield chunk
-    except OSError as error:
-        raise UserError(f"{name} cannot be read: {error.strerror}") from error
 
 
 def _print_kmsg(events: tuple[Event, ...], found: _Found) -> None:
@@ -178,19 +193,10 @@ def _print_kmsg(events: tuple[Event, ...], found: _Found) -> None:
     click.echo(f"{found.lines} lines, {len(events)} events, {len(found.ooms)} OOM reports")
 
 
-def _read(name: str) -> bytes:
-    if name == "-":
-        return sys.stdin.buffer.read()
-    try:
-        with os.fdopen(open_regular(Path(name)), "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise UserError(f"{name} cannot be read: {error.strerror}") from error
-
-
 def _standing(result: ParseResult) -> Standing:
     outcomes = [case.outcome for case in result.cases]
-    if any(outcome.finding for outcome in outcomes):
+    loose = any(severity(event.kind) is not Severity.NOTE and not event.expected for event in result.loose)
+    if loose or any(outcome.finding for outcome in outcomes):
         return Standing.BAD
     if result.problems or Outcome.PASS not in outcomes or Outcome.INCOMPLETE in outcomes:
         return Standing.CANNOT_TELL

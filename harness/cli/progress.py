@@ -6,22 +6,27 @@ from __future__ import annotations
 import sys
 import threading
 import time
-
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from harness.model.units import format_seconds
-from harness.reports.console import console_on, plain
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 _PLAIN_EVERY_SECONDS = 30.0
 _STEP = 0  # boots count from 1
 
 
 class TerminalProgress:
-    """`step` begins a stage; `advance` moves its bar; each boot has a line of its own below it. Thread-safe."""
+    """`step` begins a stage; `advance` moves its bar; each boot has a line of its own below it. Thread-safe.
+
+    rich is imported when there is something to say: most verbs are over before.
+    """
 
     def __init__(self, quiet: bool = False) -> None:
-        self._console = console_on(sys.stderr, quiet=quiet)
-        self._live = self._console.is_terminal and not quiet
+        self._quiet = quiet
         self._lock = threading.RLock()
         self._began = time.monotonic()
         self._step_began = self._began
@@ -30,6 +35,16 @@ class TerminalProgress:
         self._tasks: dict[int, TaskID] = {}
         self._lanes: dict[int, str] = {}
         self._crowded = False  # several boots at once: each line says of which it is
+
+    @cached_property
+    def _console(self) -> Console:
+        from harness.reports.console import console_on
+
+        return console_on(sys.stderr, quiet=self._quiet)
+
+    @property
+    def _live(self) -> bool:
+        return not self._quiet and self._console.is_terminal
 
     def step(self, text: str) -> None:
         with self._lock:
@@ -75,6 +90,10 @@ class TerminalProgress:
                 self._end_bar(number)
 
     def _print(self, text: str) -> None:
+        if self._quiet:
+            return
+        from harness.reports.console import plain
+
         self._console.print(f"[dim]{self._clock()}[/] {plain(text)}")
 
     def _clock(self) -> str:
@@ -88,6 +107,10 @@ class TerminalProgress:
         return f", about {format_seconds(spent * (total - done) / done)} left"
 
     def _bar(self, number: int, text: str, done: int | None, total: int | None) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        from harness.reports.console import plain
+
         if self._bars is None:
             self._bars = Progress(
                 TextColumn("        "),

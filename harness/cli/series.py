@@ -11,12 +11,11 @@ import click
 from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.plainly import EXIT_FINDING, speaks_plainly
 from harness.cli.progress import TerminalProgress
-from harness.flow.gate import GateRequest, gate
-from harness.flow.prepare import DEFAULT_PROFILE
 from harness.flow.series import Asker, touches_of
 from harness.flow.series import base as base_of
 from harness.flow.series import diff as diff_of
 from harness.flow.series import show as series_of
+from harness.model.build import DEFAULT_PROFILE
 from harness.model.codec import to_json
 from harness.model.series import (
     SERIES_BASE_SCHEMA,
@@ -34,7 +33,6 @@ from harness.model.series import (
     say_build_time,
 )
 from harness.model.tree import SourceSpec
-from harness.reports.gate import print_gate
 from harness.store.layout import Layout
 
 _SHORT = 12
@@ -174,6 +172,9 @@ def gate_(
 
     Exit status: 0 all good; 1 a patch is bad; 3 something could not be checked, or the series is not whole.
     """
+    from harness.flow.gate import GateRequest, gate  # half a second of imports that the other commands do not need
+    from harness.reports.gate import print_gate
+
     look_at_containment(untrusted)
     progress = TerminalProgress(quiet=quiet)
     layout = Layout.from_environment()

@@ -12,19 +12,37 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from harness.evidence.ktap_grammar import FAILED, PLAN, SHAPE, SPEAKER, STATS, SUBTEST, VERSION, Result, read_result
-from harness.evidence.ktap_tree import KtapLog, Node, gaps, judge, of_document
+from harness.evidence.ktap_grammar import (
+    FAILED,
+    PLAN,
+    SHAPE,
+    SPEAKER,
+    STATS,
+    SUBTEST,
+    VERSION,
+    Result,
+    indent_of,
+    read_result,
+)
+from harness.evidence.ktap_tree import KtapLog, Node, Numbers, judge, of_document
 from harness.evidence.lines import Line
 from harness.model.outcome import Outcome
 from harness.model.result import Span
 
-__all__ = ["DEEPEST", "KtapLog", "Node", "parse"]
+__all__ = ["DEEPEST", "KtapLog", "KtapReader", "Node", "parse"]
 
 DEEPEST = 32  # levels of nesting; kunit has three
 _LEVEL, _LEVELS = 4, 3  # kunit's indentation and depth
 MOST_MISSING = 10_000  # nodes made for promises not kept, over a whole log; the rest is one node with a range
 MOST_ERRORS = 200
 MOST_DIAGNOSTICS = 200  # lines kept of one node
+_MOST_STATS = 1000
+_MOST_SEEN = 100_000  # openings of documents that are remembered, to know them when dmesg prints them again
+_BUDGET = 40_000_000  # bytes that the results of a log may take; what is more is counted
+_NODE_BYTES = 1500
+_BAD_BEYOND = 5000  # bad results that are kept all the same
+_SHORT = 200
+_DEEPER = 8  # blanks by which the results of a document may be deeper than its header
 _CONTINUED = 24  # lines that a failed expectation may go on after its `#` line
 
 _GOOD = (Outcome.PASS, Outcome.XFAIL)
@@ -43,13 +61,15 @@ class _Open:
     plan: int | None = None
     plan_note: str = ""
     nodes: list[Node] = field(default_factory=list)
-    numbers: set[int] = field(default_factory=set)
+    numbers: Numbers = field(default_factory=Numbers)
     next: int = 1
+    beyond: int = 0  # results that are not among the nodes, because there are too many
     diagnostics: list[str] = field(default_factory=list)
 
     def misfit(self, number: int) -> bool:
         """A number that was there already, or that the plan has not."""
-        return number in self.numbers or number < 1 or (self.plan is not None and number > self.plan)
+        beyond = self.plan is not None and number > self.plan
+        return number < 1 or beyond or number in self.numbers or self.numbers.full
 
 
 def parse(lines: Iterable[Line]) -> KtapLog:
@@ -59,23 +79,62 @@ def parse(lines: Iterable[Line]) -> KtapLog:
     indentation; nested ones two or more spaces deeper, opened by a version line, `# Subtest: NAME`, or both.
     Lines with a printk time and lines without are two streams: a document is read from the stream it began in.
     """
-    report = _Report()
-    stamped, bare = _Stream(report), _Stream(report)
-    shape = SHAPE.match
-    last = 0
+    reader = KtapReader()
     for line in lines:
-        match = shape(line.text)
-        stream = bare if line.time is None else stamped
-        if match is not None:
-            stream.take(line, match)
-        elif stream.continued:
-            stream.go_on(line)
-        last = line.number
-    for stream in (stamped, bare):
-        stream.end(last)
-    documents = [*stamped.documents, *bare.documents]
-    documents.sort(key=lambda node: node.span.first if node.span else 0)
-    return KtapLog(tuple(documents), report.sentences())
+        reader.feed(line)
+    return reader.finish()
+
+
+class KtapReader:
+    """The same for lines that come one after another. `saved`: the log is a file that somebody keeps, so a last line
+    without its newline counts where it is the last result that was promised; a console may have been cut there.
+    """
+
+    def __init__(self, saved: bool = False) -> None:
+        self._report = _Report()
+        self._stamped, self._bare = _Stream(self._report), _Stream(self._report)
+        self._saved = saved
+        self._last = 0
+        self._newest = -1.0  # time of the newest line with a result in it
+        self._again = -1.0  # up to this time everything was printed before
+        self._seen: set[tuple[float, str]] = set()
+
+    def feed(self, line: Line) -> None:
+        """One line."""
+        match = SHAPE.match(line.text)
+        stream = self._bare if line.time is None else self._stamped
+        self._last = line.number
+        if match is None:
+            if stream.continued:
+                stream.go_on(line)
+        elif line.time is None or not self._is_again(line, line.time, match):
+            if self._saved and not line.whole:
+                stream.take_last(line, match)
+            else:
+                stream.take(line, match)
+
+    def finish(self) -> KtapLog:
+        """The log is at its end."""
+        for stream in (self._stamped, self._bare):
+            stream.end(self._last)
+        documents = [*self._stamped.documents, *self._bare.documents]
+        documents.sort(key=lambda node: node.span.first if node.span else 0)
+        return KtapLog(tuple(documents), self._report.sentences())
+
+    def _is_again(self, line: Line, time: float, match: re.Match[str]) -> bool:
+        """Somebody printed the log into itself: the time goes back to an opening that was there before."""
+        if match.lastgroup == "version":
+            key = (time, line.text)
+            if key in self._seen and time < self._newest:
+                self._again = max(self._again, self._newest)
+            elif time < self._newest:
+                self._again = -1.0  # another boot
+            if len(self._seen) < _MOST_SEEN:
+                self._seen.add(key)
+        if time <= self._again:
+            return True
+        self._newest = time if self._again < 0 else max(time, self._newest)
+        return False
 
 
 class _Report:
@@ -83,6 +142,9 @@ class _Report:
 
     def __init__(self) -> None:
         self.missing_left = MOST_MISSING
+        self._left = _BUDGET
+        self._bad_left = _BAD_BEYOND
+        self.beyond = 0
         self._errors: list[str] = []
         self._more = 0
         self._stray: list[int] = []
@@ -93,6 +155,23 @@ class _Report:
             self._errors.append(f"line {line}: {text}")
         else:
             self._more += 1
+
+    @property
+    def full(self) -> bool:
+        """A further error would only be counted."""
+        return len(self._errors) >= MOST_ERRORS
+
+    def kept(self, node: Node) -> Node | None:
+        """The node, if there is room for it; a bad one in short where there is none."""
+        size = len(node.name) + len(node.reason) + sum(map(len, node.diagnostics)) + 60 * len(node.diagnostics)
+        self._left -= size + _NODE_BYTES
+        if self._left > 0:
+            return node
+        if node.outcome not in (*_GOOD, Outcome.SKIP) and self._bad_left:
+            self._bad_left -= 1
+            return replace(node, name=node.name[:_SHORT], reason=node.reason[:_SHORT], diagnostics=())
+        self.beyond += 1
+        return None
 
     def stray(self, line: int) -> None:
         """A result line that belongs to nothing. Counted, because a log whose head is lost is full of them."""
@@ -105,6 +184,8 @@ class _Report:
         if self._strays:
             where = ", ".join(str(line) for line in self._stray)
             errors.append(f"result lines that belong to no open suite: {self._strays}, first at line {where}")
+        if self.beyond:
+            errors.append(f"{self.beyond} results more than can be kept: they are not among the cases")
         if self._more:
             errors.append(f"and {self._more} errors more")
         return tuple(errors)
@@ -124,11 +205,12 @@ class _Stream:
         self._pending: list[str] = []
         self._stats: dict[str, tuple[int, int, int, int]] = {}
         self._speaker = ""
+        self._base = 0  # blanks before every line
 
     def take(self, line: Line, match: re.Match[str]) -> None:
         """One line that looks like KTAP. `match` is that of SHAPE."""
         kind = match.lastgroup
-        indent = len(match[1])
+        indent = self._indent(match)
         self.continued = 0
         if kind == "note":
             self._note(line, indent)
@@ -147,6 +229,28 @@ class _Stream:
         elif self._stack:
             self._report.error(line.number, line.text.strip())
             self._close_down_to(-1, line.number)
+
+    def take_last(self, line: Line, match: re.Match[str]) -> None:
+        """The last line of a saved log, without a newline: a result, if it is the last one of its document."""
+        result = read_result(line.text) if match.lastgroup == "result" else None
+        top = self._stack[0] if self._stack else None
+        due = top is not None and result is not None and result.number == top.next == top.plan
+        if due and self._indent(match) == 0 and all(level.plan == len(level.numbers) for level in self._stack[1:]):
+            line = line._replace(whole=True)
+        self.take(line, match)
+
+    def _indent(self, match: re.Match[str]) -> int:
+        """How deep a line is. Blanks that stand before every line of a document count for nothing."""
+        indent = indent_of(match[1])
+        if match.lastgroup == "version" and (not self._stack or indent < self._base):
+            self._base = indent if indent < _LEVEL else 0
+        return indent - self._base if indent >= self._base else -1
+
+    def _settle(self, level: _Open, indent: int) -> None:
+        """The first plan or result of a document may be deeper than its header: so are those that follow."""
+        fresh = level.plan is None and not level.nodes and not level.beyond and level is not self._stack[0]
+        if fresh and level.indent < indent <= level.indent + _DEEPER:
+            level.indent = indent
 
     def go_on(self, line: Line) -> None:
         """A line after a failed expectation: part of its text if indented like it or of the same printk."""
@@ -177,7 +281,7 @@ class _Stream:
                 return
         if " total:" in text and line.whole:
             stats = STATS.match(line.text)
-            if stats is not None:
+            if stats is not None and len(self._stats) < _MOST_STATS:
                 self._stats[stats[1]] = (int(stats[2]), int(stats[3]), int(stats[4]), int(stats[5]))
         speaker = SPEAKER.match(text)
         if speaker is not None:
@@ -243,7 +347,10 @@ class _Stream:
     def _plan(self, line: Line, indent: int) -> None:
         """Accepted form: `1..N`, `1..0 # SKIP reason`, at the indentation of the document."""
         match = PLAN.match(line.text)
-        if match is None or not self._stack or self._stack[-1].indent != indent:
+        if match is None or not self._stack:
+            return
+        self._settle(self._stack[-1], indent)
+        if self._stack[-1].indent != indent:
             return
         top, plan = self._stack[-1], int(match[1])
         if top.plan is not None and top.plan != plan:
@@ -258,6 +365,8 @@ class _Stream:
 
     def _result(self, line: Line, indent: int) -> None:
         """A result line at the indentation of an open document, else it is somebody's prose."""
+        if self._stack:
+            self._settle(self._stack[-1], indent)
         depth = len(self._stack) - 1
         while depth >= 0 and self._stack[depth].indent > indent:
             depth -= 1
@@ -281,6 +390,9 @@ class _Stream:
         if inner is not None and level.misfit(number):
             name = result.name[:80]
             self._report.error(line.number, f"number {number} has no place here, so it does not end {name}")
+            return
+        if inner is None and result.outcome in _GOOD and level.misfit(number) and self._report.full:
+            self._report.error(line.number, "")  # counted
             return
         self._close_down_to(indent + 1 if inner is None else inner.indent, line.number - 1)
         node = self._node(line, result, number, level, inner)
@@ -319,19 +431,26 @@ class _Stream:
                 self._report.error(line.number, f"number {number} where {level.next} was due: {node.name[:80]}")
             level.numbers.add(number)
             level.next = max(level.next, number + 1)
-            level.nodes.append(node)
+            self._append(level, node)
             return
         why = "a second time" if number in level.numbers else f"is outside the plan 1..{level.plan}"
         self._report.error(line.number, f"number {number} {why}: {node.name[:80]}")
         if node.outcome not in _GOOD:
-            level.nodes.append(node)
+            self._append(level, node)
+
+    def _append(self, level: _Open, node: Node) -> None:
+        kept = self._report.kept(node)
+        if kept is None:
+            level.beyond += 1
+        else:
+            level.nodes.append(kept)
 
     def _close_down_to(self, indent: int, last: int) -> None:
         """Close, as cut, every document that is indented by more than `indent`."""
         while self._stack and self._stack[-1].indent > indent:
             level = self._stack.pop()
             parent = self._stack[-1] if self._stack else None
-            empty = not (level.name or level.nodes or level.plan)  # not even begun
+            empty = not (level.name or level.nodes or level.beyond or level.plan)  # not even begun
             if empty and parent is not None:
                 continue
             children = self._children(level, last, None)
@@ -346,30 +465,32 @@ class _Stream:
                 note="" if parent is None else "the suite has no result line",
             )
             if parent is None:
-                self.documents.append(node)
+                if children or self._report.kept(node) is not None:
+                    self.documents.append(node)
                 continue
             self._report.error(level.line, f"{level.name or 'a nested document'} has no result line")
             number = parent.next
-            parent.nodes.append(replace(node, name=level.name or f"?{number}", number=number))
+            self._append(parent, replace(node, name=level.name or f"?{number}", number=number))
             parent.numbers.add(number)
             parent.next = number + 1
 
     def _children(self, level: _Open, last: int, stats: tuple[int, int, int, int] | None) -> tuple[Node, ...]:
         """The nodes of a document, with one for each that was promised and did not come, in their order."""
         promised = level.plan or 0
-        if stats is not None and stats[3] != len(level.nodes):
-            self._report.error(last, f"{level.name}: says it ran {stats[3]}, {len(level.nodes)} results are here")
+        here = len(level.nodes) + level.beyond
+        if stats is not None and stats[3] != here:
+            self._report.error(last, f"{level.name}: says it ran {stats[3]}, {here} results are here")
             if level.plan is None:
                 promised = max(promised, stats[3])
         promised = max(promised, level.next - 1)
-        if promised == len(level.numbers) and len(level.numbers) == len(level.nodes):
+        if promised == len(level.numbers) and len(level.numbers) == here:
             return tuple(level.nodes)
         nodes = list(level.nodes)
         if level.plan is not None and len(level.numbers) < level.plan:
             who = level.name or "the document"
             self._report.error(last, f"{who}: {len(level.numbers)} of {level.plan} results arrived")
         died = level.next <= promised and self._edge < last
-        for first, upto in gaps(level.numbers, promised):
+        for first, upto in level.numbers.gaps(promised):
             self._missing(nodes, first, upto, Span(self._edge + 1, last) if died and first == level.next else None)
         nodes.sort(key=lambda node: node.number or 0)
         return tuple(nodes)

@@ -10,18 +10,26 @@ from harness.model.outcome import Outcome
 
 # One match tells what a line can be; most lines of a console fail at their first character.
 SHAPE = re.compile(
-    r"( *)(?:(?P<result>(?:not )?ok(?= |$))|(?P<note>#)|(?P<version>K?TAP version )|(?P<plan>1\.\.\d)"
+    r"([ \t]*)(?:(?P<result>(?:not )?ok(?= |$))|(?P<note>#)|(?P<version>K?TAP version )|(?P<plan>1\.\.\d)"
     r"|(?P<bail>Bail out!)|(?P<dropped>\*\* \d+ printk messages dropped))"
 )
-_RESULT = re.compile(r" *(not ok|ok)(?: +(\d+)(?= |$))?(?: +-(?= |$))?(?: +(.*))?$", re.DOTALL)
+_RESULT = re.compile(r"[ \t]*(not ok|ok)(?: +(\d+)(?= |$))?(?: +-(?= |$))?(?: +(.*))?$", re.DOTALL)
 # ASCII, because without it the Kelvin sign is a K to the match and none to upper().
 _DIRECTIVE = re.compile(r"(?:^|\s)#\s*(SKIP|TODO|XFAIL|TIMEOUT|ERROR)\w*(?::|\b)\s*(.*)$", re.I | re.S | re.A)
-VERSION = re.compile(r" *(K?TAP) version (\d{1,9})\s*$")
-PLAN = re.compile(r" *1\.\.(\d{1,18})\s*(?:#\s*(.*))?$", re.DOTALL)
-SUBTEST = re.compile(r" *# Subtest:\s*(.*?)\s*$", re.DOTALL)
-STATS = re.compile(r" *# (.+): pass:(\d{1,9}) fail:(\d{1,9}) skip:(\d{1,9}) total:(\d{1,9})\s*$")
+VERSION = re.compile(r"[ \t]*(K?TAP) version (\d{1,9})\s*$")
+PLAN = re.compile(r"[ \t]*1\.\.(\d{1,18})\s*(?:#\s*(.*))?$", re.DOTALL)
+SUBTEST = re.compile(r"[ \t]*# Subtest:\s*(.*?)\s*$", re.DOTALL)
+STATS = re.compile(r"[ \t]*# (.+): pass:(\d{1,9}) fail:(\d{1,9}) skip:(\d{1,9}) total:(\d{1,9})\s*$")
 SPEAKER = re.compile(r"# ([^:\s]+?)(?:\.speed)?: ")
 FAILED = re.compile(r"(?:EXPECTATION|ASSERTION) FAILED at ")
+
+_TAB = 4  # as kunit indents
+
+
+def indent_of(blanks: str) -> int:
+    """The blanks before a line, counted; a tab is one level."""
+    return len(blanks) if "\t" not in blanks else len(blanks.expandtabs(_TAB))
+
 
 _WORDS = {
     "ok": Outcome.PASS,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.model.outcome import Outcome, worst
 from harness.model.result import Span
 
+_MOST_ASTRAY = 20_000
 _HARMLESS = (Outcome.PASS, Outcome.SKIP, Outcome.XFAIL)
 
 
@@ -43,10 +44,42 @@ class KtapLog:
     errors: tuple[str, ...]
 
 
-def gaps(numbers: set[int], upto: int) -> list[tuple[int, int]]:
-    """The runs of numbers in 1..upto that are not there: {1, 4}, 6 -> [(2, 3), (5, 6)]."""
-    found, due = [], 1
-    for number in sorted(numbers):
+class Numbers:
+    """The numbers of the results of a document: a run from 1 on, and what came out of order."""
+
+    def __init__(self) -> None:
+        self._run = 0
+        self._more: set[int] = set()
+
+    def __len__(self) -> int:
+        return self._run + len(self._more)
+
+    def __contains__(self, number: int) -> bool:
+        return 1 <= number <= self._run or number in self._more
+
+    @property
+    def full(self) -> bool:
+        """So many are out of order that nobody will ask for more of them."""
+        return len(self._more) >= _MOST_ASTRAY
+
+    def add(self, number: int) -> None:
+        if number != self._run + 1:
+            if number > self._run and not self.full:
+                self._more.add(number)
+            return
+        self._run = number
+        while self._run + 1 in self._more:
+            self._run += 1
+            self._more.discard(self._run)
+
+    def gaps(self, upto: int) -> list[tuple[int, int]]:
+        """The runs of numbers in 1..upto that are not there: {1, 4}, 6 -> [(2, 3), (5, 6)]."""
+        return _gaps(self._run, self._more, upto)
+
+
+def _gaps(run: int, more: set[int], upto: int) -> list[tuple[int, int]]:
+    found, due = [], run + 1
+    for number in sorted(more):
         if number > due:
             found.append((due, number - 1))
         due = max(due, number + 1)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.evidence.lines import Line
@@ -40,26 +40,40 @@ class KunitState:
     reasons: tuple[str, ...]
 
 
-def kunit_state(lines: Sequence[Line]) -> KunitState:
+def kunit_state(lines: Iterable[Line]) -> KunitState:
     """Lines of a console -> what they say about tests that did not run. Says nothing about those that did."""
-    documents = empty = 0
-    reasons: list[str] = []
-    autorun: bool | None = None
+    reader = KunitStateReader()
     for line in lines:
+        reader.feed(line)
+    return reader.finish()
+
+
+class KunitStateReader:
+    """The same for lines that come one after another."""
+
+    def __init__(self) -> None:
+        self._documents = self._empty = 0
+        self._reasons: list[str] = []
+        self._autorun: bool | None = None
+
+    def feed(self, line: Line) -> None:
         text = line.text
         if "TAP version " in text and _VERSION.match(text):
-            documents += 1
+            self._documents += 1
         elif text.lstrip(" ").startswith("1..0") and _EMPTY.match(text):
-            empty += 1
+            self._empty += 1
         elif "ommand line: " in text and _CMDLINE.match(text):
-            autorun = "kunit.autorun=1" in text.split() or "kunit.autorun=Y" in text.split()
-        elif len(reasons) < _MOST:
-            reasons += _hints(line)
-    if documents == empty and not reasons and autorun is False:
-        # 7.x has KUNIT_AUTORUN_ENABLED; without it a module's suites are registered and nothing is printed at all.
-        reasons.append("no suite ran and nothing says why: on 7.x boot with kunit.autorun=1")
-    disabled = any(reason.startswith(_HINTS[0][2]) for reason in reasons)
-    return KunitState(disabled, documents, empty, tuple(reasons))
+            self._autorun = "kunit.autorun=1" in text.split() or "kunit.autorun=Y" in text.split()
+        elif len(self._reasons) < _MOST:
+            self._reasons += _hints(line)
+
+    def finish(self) -> KunitState:
+        reasons = list(self._reasons)
+        if self._documents == self._empty and not reasons and self._autorun is False:
+            # 7.x has KUNIT_AUTORUN_ENABLED; without it a module's suites are registered and nothing is printed.
+            reasons.append("no suite ran and nothing says why: on 7.x boot with kunit.autorun=1")
+        disabled = any(reason.startswith(_HINTS[0][2]) for reason in reasons)
+        return KunitState(disabled, self._documents, self._empty, tuple(reasons))
 
 
 def _hints(line: Line) -> list[str]:

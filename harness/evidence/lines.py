@@ -1,20 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Bytes of a console log -> lines without the marks of the transport: printk prefix, escapes, CR, NUL.
+"""Bytes of a kernel log -> lines without the marks of the transport: prefixes, escapes, CR, NUL.
 
-It mends lines that another writer broke in the middle, where that is unambiguous; it does not know KTAP.
+The console's own prefix is read here, every other form in prefixes.py. It mends lines that another writer broke in
+the middle, where that is unambiguous; it does not know KTAP.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from harness.evidence.prefixes import Prefixes
+
 # Lines after which the rest of a broken line is no longer waited for.
 _WAIT = 5000
+_MOST_PILED = 50_000  # lines of a log whose newest line comes first that are turned at once
 # The kernel cuts its own records at about 1 KiB. What is longer is not a line that anybody should believe.
 LONGEST = 8192
-_LONGEST_RAW = 1 << 16
+_KEPT = LONGEST + 256  # bytes of a line that does not end; text needs fewer characters than bytes
+BLOCK = (
+    1 << 16
+)  # bytes; the form of a log is looked for in each block, so that it does not depend on how the log comes
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[()#%][0-9A-Za-z]|[ -~])?")
 _LEVEL = r"(?:<\d{1,4}>)?"
@@ -38,6 +46,9 @@ _LEVEL_ONLY = re.compile(r"<\d{1,4}>")
 # `[    T1] ` alone: printk.time=0 with PRINTK_CALLER
 _CALLER_ONLY = re.compile(r"\[ {0,5}[TC]\d{1,10}\] ")
 
+_BLANKS = " " * 8
+_KTAP = re.compile(r" *(?:(?:not )?ok\b|#|K?TAP version|1\.\.|Bail out!)")
+
 
 class Line(NamedTuple):
     """One message. `number` counts the lines of the file from 1; `time` is None where no mark carried one.
@@ -56,23 +67,31 @@ class Line(NamedTuple):
 def decode(data: bytes) -> tuple[Line, ...]:
     """Any bytes -> lines. Never raises, takes time linear in the size.
 
-    Accepted form: LF, CR LF or CR CR LF ends; printk prefixes as above or none; terminal escapes and NULs anywhere.
+    Accepted form: LF, CR LF or CR CR LF ends, CR alone in a log without any LF; printk prefixes as above, one of the
+    forms of prefixes.py, or none; terminal escapes and NULs anywhere.
     """
-    mender = _Mender()
-    mender.feed(_clean(data), ends=True)
-    return tuple(mender.finish())
+    stream = LineStream()
+    found: list[Line] = []
+    for block in stream.cut(data):
+        found += stream.feed(block)
+    return (*found, *stream.finish())
 
 
 class LineStream:
     """The same for a log that comes in pieces: the lines are those that `decode` makes of the whole.
 
-    Only what may still change is kept: an unfinished line, at most _LONGEST_RAW bytes of it, and what follows a
+    Only what may still change is kept: a block, at most _LONGEST_RAW bytes of an unfinished line, and what follows a
     broken line until its rest has come.
     """
 
     def __init__(self) -> None:
         self._mender = _Mender()
-        self._tail = b""
+        self._prefixes = Prefixes()
+        self._held = b""
+        self._pile: list[tuple[int, str]] = []
+        self._endless = False  # the line in _held is longer than what is kept of it
+        self._returns = False  # CR alone ends a line
+        self._begun = False
 
     @property
     def number(self) -> int:
@@ -81,23 +100,88 @@ class LineStream:
 
     @property
     def waiting(self) -> bool:
-        """A broken line waits for its rest: no line may be passed over."""
-        return self._mender.waiting
+        """A line waits for its rest, or has to be written anew: no line may be passed over."""
+        return self._mender.waiting or not self._prefixes.plain
 
-    def cut(self, data: bytes) -> bytes:
-        """More of the log -> all whole lines that are there now, for `feed` or `skip`."""
-        end = data.rfind(b"\n") + 1
+    @property
+    def backwards(self) -> bool:
+        """The newest line came first; the lines are counted in the order of their times."""
+        return self._prefixes.backwards
+
+    @property
+    def kernel(self) -> bool:
+        """Some line had a kernel's prefix, or looked like a kernel's."""
+        return self._prefixes.kernel
+
+    def cut(self, data: bytes) -> Iterator[bytes]:
+        """More of the log -> blocks of whole lines, each for `feed` or `skip` before the next is asked for."""
+        if self._returns:
+            data = data.replace(b"\r", b"\n")
+        start = 0
+        while len(self._held) + len(data) - start >= BLOCK:
+            room = BLOCK - len(self._held)
+            self._held += data[start : start + room]
+            start += room
+            block = self._whole()
+            if block:
+                self._look(block)
+                yield block
+        self._held += data[start:]
+
+    def _whole(self) -> bytes:
+        """The whole lines of a full block; what is behind them stays. Of an endless line only the begin stays."""
+        if not self._begun and b"\n" not in self._held and b"\r" in self._held:
+            self._returns = True
+            self._held = self._held.replace(b"\r", b"\n")
+        self._begun = True
+        if self._endless:
+            begin, self._held = self._held[:_KEPT], self._held[_KEPT:]
+            end = self._held.find(b"\n")
+            if end < 0:
+                self._held = begin
+                return b""
+            self._held = begin + self._held[end:]
+            self._endless = False
+        end = self._held.rfind(b"\n") + 1
         if not end:
-            self._tail = (self._tail + data)[:_LONGEST_RAW]
+            self._held, self._endless = self._held[:_KEPT], True
             return b""
-        block = self._tail + data[:end] if self._tail else data[:end]
-        self._tail = data[end:][:_LONGEST_RAW]
+        block, self._held = self._held[:end], self._held[end:]
         return block
 
     def feed(self, block: bytes) -> list[Line]:
         """Whole lines -> the lines that can no longer change."""
-        self._mender.feed(_clean(block), ends=False)
+        self._take(_clean(block), ends=False)
         return self._mender.take()
+
+    def _take(self, text: str, ends: bool) -> None:
+        raws = text.split("\n")
+        if not ends:
+            raws.pop()  # empty, behind the last newline
+        first = self._mender.number + 1
+        self._mender.number += len(raws)
+        last = self._mender.number if ends else -1
+        if self._prefixes.calm:
+            self._mender.feed(self._prefixes.finish(), -1)
+            self._mender.feed(enumerate(raws, first), last)
+        elif self._prefixes.backwards:
+            self._pile += self._prefixes.apply(first, raws)
+            if len(self._pile) > _MOST_PILED:
+                self._turn()
+        else:
+            self._mender.feed(self._prefixes.apply(first, raws), last)
+
+    def _turn(self) -> None:
+        """Lines that came newest first, in the order of their times; so they are counted, too."""
+        numbers = (number for number, _ in self._pile)
+        texts = (text for _, text in reversed(self._pile))
+        self._mender.feed(zip(numbers, texts, strict=True), -1)
+        self._pile = []
+
+    def _look(self, block: bytes) -> None:
+        """Find the form of the block that comes next."""
+        if not self._prefixes.settles(block):
+            self._prefixes.look(_clean(block).split("\n"))
 
     def skip(self, block: bytes) -> None:
         """Whole lines in which nobody is interested; not while one is `waiting`."""
@@ -105,9 +189,19 @@ class LineStream:
 
     def finish(self) -> list[Line]:
         """The log is at its end."""
-        if self._tail:
-            self._mender.feed(_clean(self._tail), ends=True)
-            self._tail = b""
+        last = -1
+        if self._held:
+            if not self._begun and b"\n" not in self._held:
+                self._held = self._held.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            self._look(self._held)
+            self._take(_clean(self._held), ends=True)
+            self._held, last = b"", self._mender.number
+        if self.backwards:
+            self._pile += self._prefixes.finish()
+            if self._pile and not self._pile[-1][1]:
+                self._pile.pop()  # behind the last newline
+            self._turn()
+        self._mender.feed(self._prefixes.finish(), last)
         return self._mender.finish()
 
 
@@ -184,6 +278,7 @@ class _Mender:
         self.number = 0  # physical lines so far
         self._broken = -1  # index of the line that waits for its rest
         self._inner = -1  # index of the line that broke in, if the broken one is the kernel's
+        self._before: Line | None = None  # the last line that was taken
         self._raw = ""  # the physical line of which both were made
 
     @property
@@ -196,6 +291,8 @@ class _Mender:
             self._give_up()
         end = self._broken if self._broken >= 0 else len(self.lines)
         done, self.lines = self.lines[:end], self.lines[end:]
+        if done:
+            self._before = done[-1]
         if self._broken >= 0:
             self._inner -= end if self._inner >= 0 else 0
             self._broken = 0
@@ -206,16 +303,10 @@ class _Mender:
         self._give_up()
         return self.lines
 
-    def feed(self, text: str, ends: bool) -> None:
-        """Whole lines; at the end of the log also what stands behind the last of them."""
-        raws = text.split("\n")
-        if not ends:
-            raws.pop()  # empty, behind the last newline
-        first = self.number + 1
-        self.number += len(raws)
-        last = self.number if ends else -1
+    def feed(self, raws: Iterable[tuple[int, str]], last: int) -> None:
+        """Lines with their numbers; that with the number `last` is what stands behind the last newline of the log."""
         prefix, append = _PREFIX.match, self.lines.append
-        for number, raw in enumerate(raws, first):
+        for number, raw in raws:
             if raw.endswith("\r"):
                 raw = raw.rstrip("\r")
             if raw.startswith("\r"):
@@ -262,6 +353,8 @@ class _Mender:
             if self._broken >= 0 and _DROPPED.match(raw) is None:
                 self._mend(raw, whole)
                 return
+            if raw.startswith(_BLANKS) and self._go_on(number, raw, whole):
+                return
             if raw[:1] in ("[", "<") or (": " in raw and _SYSLOG.match(raw)):
                 text, time = _split_prefix(raw)
                 self.lines.append(Line(number, text, time, whole))
@@ -290,6 +383,18 @@ class _Mender:
             self._broken, self._inner = (len(self.lines) if float(inner[1]) else -1), -1
             self.lines.append(Line(number, head, None, False))
         self.lines.append(Line(number, raw[inner.end() :], float(inner[1]), whole))
+
+    def _go_on(self, number: int, raw: str, whole: bool) -> bool:
+        """A record of several lines, as dmesg shows it: blanks stand where the first line has its time."""
+        before = self.lines[-1] if self.lines else self._before
+        if before is None or before.time is None or before.number != number - 1 or _KTAP.match(raw):
+            return False
+        text = raw.lstrip(" ")
+        if not text:
+            return False
+        width = min(len(raw) - len(text), len(f"[{before.time:12.6f}] "))
+        self.lines.append(Line(number, raw[width:], before.time, whole))
+        return True
 
     def _mend(self, rest: str, whole: bool) -> None:
         """The rest of the broken line has come."""

@@ -16,6 +16,7 @@ from harness.evidence.oom_blocks import MemBlock, MemcgBlock, TaskBlock
 from harness.evidence.oom_grammar import (
     INVOKED,
     is_exiting,
+    is_torn,
     parse_constraint,
     parse_cpu,
     parse_cpuset,
@@ -142,11 +143,12 @@ class OomReader:
         self._maybe: _Draft | None = None
         self._foreign = 0  # up to this line a Mem-Info is somebody else's
         self._known: set[tuple[object, ...]] = set()
+        self._torn: Line | None = None  # its rest is the next line of the same time
 
     @property
     def idle(self) -> bool:
         """No report is open: lines without a needle mean nothing."""
-        return self._open is None and self._maybe is None and not self._foreign
+        return self._open is None and self._maybe is None and not self._foreign and self._torn is None
 
     @property
     def full(self) -> bool:
@@ -155,9 +157,20 @@ class OomReader:
 
     def feed(self, line: Line) -> None:
         """One line of the log."""
-        text = line.text
-        if self.idle and not _may_matter(text):
+        if self.idle and not _may_matter(line.text):
             return
+        torn, self._torn = self._torn, None
+        if torn is not None and line.time == torn.time and not is_torn(line.text):
+            line = line._replace(text=f"{torn.text} {line.text}", number=torn.number)
+        elif torn is not None:
+            self._read(torn)
+        if is_torn(line.text):
+            self._torn = line
+        else:
+            self._read(line)
+
+    def _read(self, line: Line) -> None:
+        text = line.text
         if _opens(text):
             self._begin(line)
         elif not self._ends(line) and not self._follows(line):
@@ -172,6 +185,9 @@ class OomReader:
 
     def finish(self) -> tuple[OomReport, ...]:
         """The log is at its end."""
+        if self._torn is not None:
+            self._read(self._torn)
+            self._torn = None
         if self._open is not None:
             self._settle()
         done = tuple(draft.report() for draft in self._settled)

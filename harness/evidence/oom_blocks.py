@@ -44,7 +44,7 @@ _UNRECLAIMABLE = re.compile(r"all_unreclaimable\? (yes|no)\b")
 _RESERVE = re.compile(r"lowmem_reserve\[\]:((?: +-?\d{1,18})*)\s*$")
 _PAGES = re.compile(r"(\d{1,18}) (total pagecache pages|pages in swap cache|pages RAM|pages reserved)$")
 _OTHER_PAGES = re.compile(r"(\d{1,18}) (pages HighMem/MovableOnly|pages cma reserved|pages hwpoisoned)$")
-_SWAP = re.compile(r"(Free|Total) swap {1,4}= {0,4}(\d{1,18})kB$")
+_SWAP = re.compile(r"(Free|Total) swap {1,4}= {0,4}(-?\d{1,18})kB$")
 _STATS_FOR = re.compile(r"Memory cgroup stats for (/.{0,4000}?):(.{0,4000})$")
 _HEAD = re.compile(r"\[ *pid *\] +uid +tgid +total_vm +rss +[\w ]{1,120}\bname$")
 _FIELDS = {

@@ -89,6 +89,7 @@ def _is_one_of(victim: Kill, hogs: Sequence[str]) -> bool:
 
 
 def _mib(size: int) -> str:
+    size = max(size, 0)  # the kernel's own counters may be behind each other
     return f"{size / MIB:.0f} MiB" if size >= 10 * MIB or size == 0 else f"{size / MIB:.1f} MiB"
 
 

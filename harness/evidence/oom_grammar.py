@@ -28,6 +28,7 @@ from harness.model.units import KIB
 INVOKED = " invoked oom-killer: "
 # PAGE_COUNTER_MAX in KiB on 64 bits is just below 2^63 / 1024; nobody sets a limit of an exbibyte.
 _NO_LIMIT = 1 << 60
+_COMM = 15
 
 _INVOKER = re.compile(r"(.{1,64}?) invoked oom-killer: ")
 _GFP = re.compile(r"gfp_mask=(0x[0-9a-f]{1,16})(?:\(([\w|]{0,600})\)?)?")
@@ -47,6 +48,7 @@ _CONSTRAINT = re.compile(
 _OLD_MEMCG = re.compile(r"Task in (/.{0,4000}) killed as a result of limit of (/.{0,4000})$")
 _KILLED = re.compile(r"(?:(.{1,80}): )?Killed process (\d{1,10}) \((.{0,64}?)\)(?=,? (?:total-vm|\w+:)|,|$)")
 _OLD_KILL = re.compile(r"(.{1,80}): Kill process (\d{1,10}) \((.{0,64})\) score (-?\d{1,10}) or sacrifice child")
+_TORN_KILL = re.compile(r"Kill(?:ed)? process \d{1,10} \([^)]{0,16}$")
 _EXITING = re.compile(r"(.{1,80}): OOM victim (\d{1,10}) \((.{0,64})\) is already exiting")
 _REAPED = re.compile(r"oom_reaper: reaped process (\d{1,10}) \((.{0,64})\)")
 _NOT_REAPED = re.compile(r"oom_reaper: unable to reap pid:(\d{1,10}) \((.{0,64})\)")
@@ -78,12 +80,19 @@ def parse_invoker(text: str) -> Invoker | None:
         return None
     gfp, order, adj = _GFP.search(text), _ORDER.search(text), _SCORE_ADJ.search(text)
     return Invoker(
-        comm=match[1],
+        comm=_without_prefix(match[1]),
         gfp_mask=int(gfp[1], 16) if gfp else None,
         gfp_flags=tuple(word for word in (gfp[2] or "").split("|") if word) if gfp else (),
         order=int(order[1]) if order else None,
         oom_score_adj=int(adj[1]) if adj else None,
     )
+
+
+def _without_prefix(comm: str) -> str:
+    """A task's name has at most 15 bytes: what is longer has something of the log's own before it."""
+    if len(comm) <= _COMM:
+        return comm
+    return max(comm.rsplit(": ", 1)[-1], comm.rsplit("] ", 1)[-1], key=lambda rest: (len(rest) <= _COMM, -len(rest)))
 
 
 def parse_nodemask(text: str) -> str:
@@ -173,6 +182,13 @@ def is_exiting(text: str) -> bool:
 def is_why(text: str) -> bool:
     """What may stand before `: Killed process`; `Out of memory (oom_kill_allocating_task)` is one of them."""
     return text.split(" (", 1)[0] in _WHY
+
+
+def is_torn(text: str) -> bool:
+    """A line that ends within the name of a task: the name has a line end in it."""
+    if "Kill" in text:
+        return _TORN_KILL.search(text) is not None
+    return text.startswith("oom-kill:constraint=") and ",task=" in text and ",uid=" not in text
 
 
 def parse_reaped(text: str, line: int) -> Reaped | None:

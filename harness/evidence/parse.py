@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.evidence.cases import attach
-from harness.evidence.ktap import parse
-from harness.evidence.kunit_state import kunit_state
-from harness.evidence.lines import decode
-from harness.evidence.splats import find_events
+from harness.evidence.ktap import KtapReader
+from harness.evidence.kunit_state import KunitStateReader
+from harness.evidence.lines import Line, LineStream, decode
+from harness.evidence.splats import EventStream, find_events
 from harness.model.result import Case, Event
 from harness.model.suite import ExpectedSplat
+
+MOST_EVENTS = 10_000  # kept of a log that says the same for hours; the rest is counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +32,46 @@ class ParseResult:
 
 def parse_ktap_text(data: bytes, suite: str = "", expected: Sequence[ExpectedSplat] = ()) -> ParseResult:
     """A saved console, dmesg or debugfs results file -> its cases and events. Never raises on any bytes."""
-    lines = decode(data)
-    log = parse(lines)
-    attached = attach(log, suite, find_events(lines), expected)
+    return _parse_ktap((data,), suite, expected, saved=False)
+
+
+def parse_ktap_stream(chunks: Iterable[bytes]) -> ParseResult:
+    """The same for a saved log that comes in pieces, in memory that does not grow with it."""
+    return _parse_ktap(chunks, "", (), saved=True)
+
+
+def _parse_ktap(chunks: Iterable[bytes], suite: str, expected: Sequence[ExpectedSplat], saved: bool) -> ParseResult:
+    stream, reader, state, watch = LineStream(), KtapReader(saved), KunitStateReader(), EventStream()
+    events: list[Event] = []
+    beyond = 0
+    for lines in _lines(stream, chunks):
+        for line in lines:
+            reader.feed(line)
+            state.feed(line)
+        found = watch.feed(lines)
+        room = max(0, MOST_EVENTS - len(events))
+        events += found[:room]
+        beyond += len(found[room:])
+    events += watch.feed((), ends=True)
+    events.sort(key=lambda event: event.span.first)
+    log = reader.finish()
+    attached = attach(log, suite, events, expected)
     problems = list(log.errors)
+    if beyond:
+        problems.append(f"{beyond} more events than the {MOST_EVENTS} kept")
     if not any(case.outcome.executed for case in attached.cases):
-        problems += kunit_state(lines).reasons
+        problems += state.finish().reasons
         if not attached.cases:
             problems.append("no KTAP result in it")
     return ParseResult(attached.cases, attached.events, tuple(problems), attached.loose)
+
+
+def _lines(stream: LineStream, chunks: Iterable[bytes]) -> Iterator[list[Line]]:
+    """The lines of a log, block after block."""
+    for chunk in chunks:
+        for block in stream.cut(chunk):
+            yield stream.feed(block)
+    yield stream.finish()
 
 
 def parse_kmsg_text(data: bytes) -> ParseResult:

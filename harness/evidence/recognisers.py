@@ -52,8 +52,10 @@ class Recogniser:
 
 BLOCKED = "blocked-task"  # in what sysrq w and t print
 CUT_HERE = "------------[ cut here ]------------"
-# Who may stand before `BUG:` and its like: `watchdog: `, `rcu: `, `[drm:foo] `; never a `#` of a test.
-_WHO = r"^\s*(?:[\w./-]{1,40}: ){0,3}"
+# Who may stand before `BUG:` and its like: `watchdog: `, `NMI watchdog: `, `rcu: `; never a `#` of a test.
+_WHO = r"^\s*(?:NMI (?=watchdog))?(?:[\w./-]{1,40}: ){0,3}"
+# A headline of lockdep; up to 4.11 in brackets.
+_LOCK = r"^(?:\[ )?(?:WARNING|BUG|INFO): "
 
 
 def _row(
@@ -84,38 +86,65 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     _row("kmsan", _S, "BUG: KMSAN:", extent=_B),
     _row("oops", _D, "BUG: kernel NULL pointer dereference"),
     _row("oops", _D, "BUG: unable to handle"),
-    _row("oops", _D, "Unable to handle kernel"),
-    _row("oops", _D, "stack guard page was hit", r"^BUG: \S+ stack guard page was hit"),
+    _row("oops", _D, "Unable to handle kernel", r"^\s*(?:BUG: |CPU \d{1,5} |Alert: )?Unable to handle kernel"),
+    _row("oops", _D, "ernel NULL pointer dereference", r"^\s*(?:BUG: )?[Kk]ernel NULL pointer dereference"),
+    _row("oops", _D, "Kernel attempted to ", r"^\s*(?:BUG: )?Kernel attempted to (?:read|write|execute)", _J),
+    _row("oops", _D, "Unhandled ", r"^Unhandled (?:fault|prefetch abort): .{1,80} \(?0x[0-9a-f]+"),
+    _row("oops", _D, "Insufficient stack space to handle exception"),
+    _row("oops", _D, "stack guard page was hit", r"^BUG: (?:\S+ )?stack guard page was hit"),
     _row("oops", _D, "PANIC: double fault"),
     _row("oops", _D, "general protection fault", r"^\s*(?:Oops: )?general protection fault\b", _J),
-    _row("oops", _D, "Oops", r"^\s*(?:Internal error: )?Oops(?:\b| -)", _J),
+    _row("oops", _D, "Internal error: ", r"^\s*Internal error: (?:Oops\b|.{1,80} \[#\d{1,9}\])", _J),
+    _row(
+        "oops",
+        _D,
+        "Oops",
+        r"^\s*Oops(?:: [0-9a-f]{4,16}\b|[^\n#]{0,120}\[#\d{1,9}\]| - [a-z]|: Exception in kernel)",
+        _J,
+    ),
     _row("oops", _D, "[#", r"^[\w ,/-]{1,60}: [0-9a-f]{4,16} \[#\d{1,9}\]", _J),
     _row("atomic-sleep", _S, "BUG: sleeping function called from invalid context"),
     _row("atomic-sleep", _S, "BUG: scheduling while atomic"),
     _row("atomic-sleep", _S, "BUG: assuming ", _WHO + r"BUG: assuming (?:atomic|non migratable) context"),
     _row("soft-lockup", _S, "BUG: soft lockup"),
-    _row("hard-lockup", _D, "hard LOCKUP", r"^(?:NMI )?watchdog: (?:CPU\d+: )?Watchdog detected hard"),
+    _row(
+        "hard-lockup",
+        _D,
+        "hard LOCKUP",
+        r"^(?:NMI )?(?:watchdog: )?(?:CPU ?\d+:? )?(?:Watchdog detected|self-detected|detected) hard LOCKUP",
+    ),
     _row("workqueue-lockup", _S, "BUG: workqueue lockup"),
     _row("rcu-stall", _S, "INFO: ", _WHO + r"INFO: \S{1,40} (?:self-detected|detected) (?:expedited )?stalls? on"),
+    _row("hung-task", _S, "INFO: task ", _WHO + r"INFO: task .{1,60}? can't die for more than \d+ seconds"),
+    # The rest of it, where the name of the task has a line end in it.
+    _row("hung-task", _S, " blocked for more than ", r"^(?!.*INFO: ).{0,40}:\d+ blocked for more than \d+ seconds"),
     _row("hung-task", _S, "INFO: task ", _WHO + r"INFO: task .{1,60}? blocked\b.* for more than \d+ seconds"),
     _row(BLOCKED, _N, "state:D", r"^task:.{1,60}? +state:D\b", Role.FOLLOWS),
-    _row("lockdep", _S, "possible circular locking dependency detected", extent=_B),
-    _row("lockdep", _S, "possible recursive locking detected", extent=_B),
-    _row("lockdep", _S, "possible irq lock inversion dependency detected", extent=_B),
-    _row("lockdep", _S, "lock order detected", r"^WARNING: \S+-safe -> \S+-unsafe lock order detected", extent=_B),
-    _row("lockdep", _S, "inconsistent lock state", r"^(?:WARNING|\[ INFO): inconsistent lock state", extent=_B),
-    _row("lockdep", _S, "suspicious RCU usage", r"^(?:WARNING: |\[ INFO: )suspicious RCU usage", extent=_B),
-    _row("lockdep", _S, "bad unlock balance detected", extent=_B),
-    _row("lockdep", _S, "bad contention detected", extent=_B),
-    _row("lockdep", _S, "Invalid wait context", r"^\[ BUG: Invalid wait context \]", extent=_B),
-    _row("lockdep", _S, "held lock freed", extent=_B),
-    _row("lockdep", _S, "still has locks held", r"^WARNING: .{1,60} still has locks held!", extent=_B),
-    _row("lockdep", _S, "lock held when returning to user space", extent=_B),
-    _row("lockdep", _S, "Nested lock was not taken", extent=_B),
+    *(
+        _row("lockdep", _S, needle, _LOCK + (pattern or re.escape(needle)), extent=_B)
+        for needle, pattern in (
+            ("possible circular locking dependency detected", ""),
+            ("possible recursive locking detected", ""),
+            ("possible irq lock inversion dependency detected", ""),
+            ("lock order detected", r"\S+-safe -> \S+-unsafe lock order detected"),
+            ("inconsistent lock state", ""),
+            ("suspicious RCU usage", ""),
+            ("bad unlock balance detected", ""),
+            ("bad contention detected", ""),
+            ("nvalid wait context", r"[Ii]nvalid wait context"),
+            ("held lock freed", ""),
+            ("still has locks held", r".{1,60} still has locks held!"),
+            ("lock held when returning to user space", ""),
+            ("ested lock was not taken", r"[Nn]ested lock was not taken"),
+        )
+    ),
     _row("lockdep", _S, "chain_key collision", extent=_B),
     _row("lockdep", _S, "INFO: trying to register non-static key", extent=_B),
     _row("lockdep", _S, "turning off the locking correctness validator", r"^turning off the", _J),
+    # A line of KASAN's report, in kernels up to 4.7: its `BUG: KASAN:` stands before it.
+    _row("slab", _S, "kasan: bad access detected", r"^BUG \S{1,80} \((?:Not t|T)ainted[^)]*\): kasan:", Role.REFINES),
     _row("slab", _S, "BUG ", r"^BUG \S{1,80} \((?:Not t|T)ainted"),
+    _row("slab", _S, "INFO: ", r"^INFO: (?:(?:Freed|Allocated) in \S+ age=|Slab 0x[0-9a-f]+ )", _J),
     _row("bad-page", _S, "BUG: Bad page", _WHO + r"BUG: Bad page (?:state|map|cache) in process"),
     _row("bad-page", _S, "BUG: Bad rss-counter state", extent=_L),
     _row("lockdep", _S, "BUG: MAX_", _WHO + r"BUG: MAX_(?:LOCK|STACK)\w* too low"),
@@ -123,13 +152,24 @@ RECOGNISERS: tuple[Recogniser, ...] = (
     _row("spinlock", _S, "BUG: spinlock "),
     _row("spinlock", _S, "BUG: rwlock "),
     _row("bug", _D, "kernel BUG at ", r"^\s*kernel BUG at ", _J),
+    # A tool's word for kmemleak's report, whose own headline follows.
+    _row("kmemleak", _S, "BUG: memory leak", r"BUG: memory leak$", Role.REFINES),
     _row("bug-message", _S, "BUG: "),
     _row("ubsan", _S, "UBSAN: ", r"^UBSAN: \S.* in \S+:\d+:\d+", _J),
     _row("refcount", _S, "refcount_t: ", r"^refcount_t: ", _R),
     _row("list-corruption", _S, "corruption", r"^(?:list|hlist|rb)_\w{2,20}(?: double add:)? corruption", _R),
     _row("dma-api", _S, "DMA-API: ", r"^DMA-API: .*(?:out of memory|ENOMEM)", extent=_L),
     _row("dma-api", _S, "DMA-API: ", r"^DMA-API: ", _R),
-    _row("warning", _S, "WARNING: ", r"^WARNING: (?:CPU: \d+ PID: \d+ at |\S+:\d+ at \S|at \S+\+0x)", _J),
+    _row("warning", _S, "WARNING: ", r"^WARNING: (?:CPU: \d+ PID: \d+ at |\S+:\d+ at \S|at \S+(?:\+0x|:\d+ ))", _J),
+    _row("warning", _S, "WARNING: kernel stack ", r"^WARNING: kernel stack .{1,80} has bad ", _J, _L),
+    _row("refcount", _S, "unregister_netdevice: waiting for ", None, _J, _L),
+    _row(
+        "bug-message",
+        _S,
+        "VFS: ",
+        r"^VFS: (?:Close: file count is (?:0|zero)|Busy inodes after unmount of )",
+        extent=_L,
+    ),
     _row("page-alloc-failure", _N, "page allocation failure", r"^.{1,64}: page allocation failure: order:\d"),
     _row("oom", _N, "invoked oom-killer", r"^.{1,64} invoked oom-killer: ", extent=_O),
     _row("page-alloc-failure", _N, "vmalloc error: ", r"^.{1,64}: vmalloc error: size \d"),

@@ -13,6 +13,11 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
+from harness.evidence.frames import MOST_FRAMES, WAITING, undecoded
+from harness.evidence.frames import frames_of as frames_of
+from harness.evidence.frames import function_of as function_of
+from harness.evidence.frames import functions as functions
+from harness.evidence.frames import telling as telling
 from harness.evidence.lines import Line
 from harness.evidence.recognisers import BLOCKED, CUT, SEVERITY, Extent, Recogniser, Role
 from harness.evidence.recognisers import RECOGNISERS as RECOGNISERS
@@ -21,8 +26,6 @@ from harness.model.result import Event, Span
 
 MOST_EXCERPT = 60  # lines kept in an event
 LONGEST_TITLE = 240
-_FRAMES = 5
-_MOST_FRAMES = 32
 _END_TRACE = "---[ end trace"
 
 
@@ -32,11 +35,6 @@ _BANNER_MOST = 600  # lines of a lockdep report before its backtrace
 _OOM_MOST = 6000  # a line for each task
 _EVENT_MOST = 8000  # lines of any event
 
-_FUNCTION = re.compile(r"^\s*(?:\[<[0-9a-f]{8,16}>\] ?)?(\? )?([A-Za-z_][\w.$]{0,120})\+0x[0-9a-f]+/0x[0-9a-f]+")
-_FRAME = re.compile(
-    r"(?:\s*(?:\[<[0-9a-f]{8,16}>\] ?)?|RIP: (?:0010|0060):|EIP: |pc : )"
-    r"([A-Za-z_][\w.$]{0,120}\+0x[0-9a-f]+/0x[0-9a-f]+(?: \[(\w{1,60})(?: [0-9a-f]{8,64})?\])?)"
-)
 _TASK = re.compile(
     r"\bComm: (.{0,64}?) (?:Not t|T)ainted|, CPU#\d+: (.{1,64})/\d+$|INFO: task (.{1,64}?):\d+ blocked"
     r"|stuck for \d+s! \[(.{1,64}):\d+\]|^(.{1,64}?) invoked oom-killer: |\bpid: \d+, name: (.{1,64})$"
@@ -46,7 +44,6 @@ _ALLOCATION = re.compile(
     r": page allocation failure: order:(?P<order>\d+), mode:(?P<mode>0x[0-9a-f]+)(?:\((?P<flags>[\w|]*)\))?"
     r"(?:, ?nodemask=(?P<mask>\(null\)|[\d,-]*\d))?"
 )
-_AT = re.compile(r"\b(?:RIP: (?:0010|0060):|EIP: |pc : )([A-Za-z_][\w.$]{0,120})\+0x")
 _TRACE = re.compile(
     r"\s*(?:Call [Tt]race:|</?(?:TASK|IRQ|NMI|#?[A-Z]{1,6}\d?)>|(?:\[<[0-9a-f]+>\] ?)?(?:\? )?[\w.$]+\+0x[0-9a-f]+/0x"
     r"|[RE][A-Z0-9]{2}: |R\d\d: |[RE]SP: |[RE]IP: |[CFDEG]S: |CR\d: |DR\d: |PKRU: |Code: |EFLAGS: |Modules linked in:"
@@ -58,8 +55,24 @@ _TRACE = re.compile(
     r"|\(detected by |\S*\(t=\d+ jiffies|rcu: |\d+ locks? held by |no locks held by |#\d+: |Showing all locks"
     r"|Last potentially related work|Preemption disabled at|Disabling lock debugging|\"echo 0 > /proc|={20,}$"
     r"|stack backtrace:|other info that might|Rebooting in |Dumping ftrace"
-    r"|comm \"|hex dump \(|backtrace(?: \(crc|:)|(?:[0-9a-f]{2} ){8}|$)"
+    r"|comm \"|hex dump \(|backtrace(?: \(crc|:)|(?:[0-9a-f]{2} ){8}"
+    # what scripts/decode_stacktrace.sh adds, and its frames
+    r"|All code$|Code starting with|={8,}$|[0-9a-f]{1,4}:\*?\t|(?:\? )?[A-Za-z_][\w.$]* \([^\s():]+\.[chSs]:\d"
+    # older x86, arm, arm64
+    r"|IP: |RIP {2}|EIP is at "
+    r"|Mem abort info:|Data abort info:|(?:ESR|EC|SET|FnV|EA|FSC|ISV|ISS|CM|GCS|Xs|TnD|Overlay)\b.{0,8}="
+    r"|\[[0-9a-f]{8,16}\] |(?:swapper|user) pgtable: |pgd = |Internal error: |PC is at |LR is at |Flags: |Control: "
+    r"|Process |Stack: |r\d{1,2} ?: |[0-9a-f]{4}: [0-9a-f]{8} |\(?\[<[0-9a-f]{8,16}>\]\)? |\w[\w.]* from "
+    r"|Exception stack|Register |Backtrace:|8<--- cut"
+    # ppc, riscv, s390, mips
+    r"|NIP |LR |NIP:  |GPR\d\d: |CFAR|MSR:  |REGS: |\[c[0-9a-f]{15}\] |Instruction dump:|Faulting instruction"
+    r"|(?:epc|ra|gp|tp|t\d|s\d{1,2}|a\d) {0,3}: |status: [0-9a-f]{8}|Krnl |User PSW|\$ ?\d{1,2} {0,3}: |Cause : |$)"
 )
+# The same for what ends with _END_TRACE: other CPUs go on, and may say much before the headline's `Oops:` comes.
+_OOPS_PATIENCE = 12
+_GROUP = " are going to be killed due to memory.oom.group set"
+_GROUP_WITHIN = 6  # lines from the victim to the word that its whole group dies
+_REASON_WITHIN = 3  # lines from the words of a broken list to `cut here`
 _VICTIM = re.compile(r"Kill(?:ed)? process \d+ \(|oom_reaper: |Out of memory and no killable|System is deadlocked")
 _BACKTRACE = re.compile(r"\s*(?:stack backtrace:|Call [Tt]race)")
 _EQUALS = re.compile(r"={10,}$")
@@ -69,21 +82,10 @@ _CPU_WORDS = re.compile(r",? CPU#\d+: \S+/\d+$")
 # Up to 6.17: `WARNING: CPU: 0 PID: 1 at FILE:LINE FUNCTION`; since: `WARNING: FILE:LINE at FUNCTION`. Told alike, so
 # that a series can be compared across kernels.
 _OLD_WARNING = re.compile(r"^WARNING: CPU: \d+ PID: \d+ at (\S+:\d+) (?=\S)")
+_CORRUPTION = re.compile(r"(?:list|hlist|rb)_\w{2,20}(?: double add:)? corruption")
+_REFINING = re.compile(r"refcount_t: |DMA-API: |(?:list|hlist|rb)_\w{2,20}(?: double add:)? corruption")
+_GROUP_VICTIM = re.compile(r"(?:Memory cgroup out of memory|Out of memory): Killed process (\d+) \(")
 _VOLATILE = re.compile(r"\b0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\[[^\]]*:\d+\]|\d+")
-_SUFFIX = re.compile(r"\.(?:constprop|isra|part|cold|llvm)\b.*$")
-# What any report has on its stack, whatever went wrong.
-_MACHINERY = re.compile(
-    r"(?:__|asm_|exc_|do_)?(?:dump_stack\w*|show_stack\w*|v?panic|warn|report_bug|handle_bug|exc_invalid_op|invalid_op"
-    r"|asm_exc_\w+|kasan_\w+|print_report|__kasan_\w+|dump_header|warn_slowpath\w*|warn_printk|die\w*|print_\w+_bug"
-    r"|oops_\w+|nmi_\w+|lockdep_rcu_suspicious|lock_acquire|__lock_acquire|validate_chain|check_\w+)$"
-)
-
-# Between the scheduler and the function that waits.
-_WAITING = re.compile(
-    r"_*(?:io_|preempt_|rt_mutex_)?schedule\w*|\w*_wait_common|(?:do_)?wait_for_\w+|\w*wait_on_\w+|bit_wait\w*"
-    r"|\w*mutex_lock\w*|\w*rwsem_\w+|_*down(?:_\w+)?|_*(?:raw_)?(?:spin|read|write)_lock\w*|_*folio_(?:wait|lock)\w*"
-    r"|synchronize_\w+|_*flush_\w+|msleep\w*"
-)
 
 
 def severity(kind: str) -> Severity:
@@ -137,14 +139,37 @@ def _events(lines: Sequence[Line], ends: bool) -> tuple[list[Event], int]:
         first = index
         if first > free and _EQUALS.match(lines[first - 1].text):
             first -= 1
-        last, over = _swallow(lines, marks, index, row)
+        inner: list[tuple[int, int]] = []
+        last, over = _swallow(lines, marks, index, row, inner)
         if not over and not ends:
-            return events, first
-        events.append(_event(lines, marks, first, index, last, row))
+            return events, _reason(lines, marks, index, free) if row is CUT else first
+        for start, end in inner:
+            events.append(_event(lines, marks, range(start, end + 1), start, marks[start]))
+        left = [at for at in range(first, last + 1) if not any(start <= at <= end for start, end in inner)]
+        if row is CUT:
+            reason = _reason(lines, marks, index, free)
+            left = [*([reason] if reason < index else []), *left]
+        events.append(_event(lines, marks, left, index, row))
         free = last + 1
+    return events, _kept(lines, free)
+
+
+def _kept(lines: Sequence[Line], free: int) -> int:
+    """The first of the last lines that may belong to an event to come: its rule, or its reason."""
     if lines and len(lines) > free and _EQUALS.match(lines[-1].text):
-        return events, len(lines) - 1
-    return events, len(lines)
+        return len(lines) - 1
+    for at in range(max(free, len(lines) - _REASON_WITHIN), len(lines)):
+        if _CORRUPTION.match(lines[at].text):
+            return at
+    return len(lines)
+
+
+def _reason(lines: Sequence[Line], marks: dict[int, Recogniser], index: int, free: int) -> int:
+    """The line that says which list is broken: the kernel prints it before the `cut here` at `index`."""
+    for at in range(index - 1, max(free, index - 1 - _REASON_WITHIN) - 1, -1):
+        if at in marks and marks[at].role is Role.REFINES and _CORRUPTION.match(lines[at].text):
+            return at
+    return index
 
 
 def _marks(lines: Sequence[Line]) -> dict[int, Recogniser]:
@@ -162,27 +187,39 @@ def _marks(lines: Sequence[Line]) -> dict[int, Recogniser]:
     return marks
 
 
-def _swallow(lines: Sequence[Line], marks: dict[int, Recogniser], index: int, row: Recogniser) -> tuple[int, bool]:
+def _swallow(
+    lines: Sequence[Line], marks: dict[int, Recogniser], index: int, row: Recogniser, inner: list[tuple[int, int]]
+) -> tuple[int, bool]:
     """The last line of the event that opens at `index`, and whether it is over: the one place that knows how far a
-    trace goes. It is not over when the lines were."""
+    trace goes. It is not over when the lines were. `inner` gets the events that broke into an OOM report."""
     if row.extent is Extent.LINE:
         return index, True
     last, foreign, ended = index, 0, False
     eager = {Extent.BANNER: _BANNER_MOST, Extent.OOM: _OOM_MOST}.get(row.extent, 0)
+    patience = _OOPS_PATIENCE if row is CUT or row.kind in ("oops", "bug") else _PATIENCE
     if row is CUT:
         eager = 2  # the message of a WARN and its headline
     # Linear: whatever is looked at is swallowed, but for the last few foreign lines.
     end = min(len(lines), index + _EVENT_MOST)
+    skip, unsure = index, False  # what broke in goes up to there; it may go on with lines to come
     for at in range(index + 1, end):
+        if at <= skip:
+            continue
         text, mark = lines[at].text, marks.get(at)
+        if row.extent is Extent.OOM and mark is not None and _breaks_in(mark):
+            skip, over = _swallow(lines, marks, at, mark, [])
+            inner.append((at, skip))
+            last, unsure = skip, unsure or not over
+            continue
         if mark is not None and (mark.role is Role.OPENS or (ended and mark.role in (Role.JOINS, Role.FOLLOWS))):
             return last, True
         if text.startswith("sysrq: ") or (row.role is Role.FOLLOWS and text.startswith("task:")):
             return last, True
         if row.extent is Extent.OOM and _VICTIM.search(text):
-            return at, True
+            last, over = _whole_group(lines, at, end)
+            return last, over and not unsure
         if text.startswith(_END_TRACE):
-            last, ended, foreign, eager = at, True, _PATIENCE, 0
+            last, ended, foreign, eager = at, True, patience, 0
             continue
         if mark is not None and mark.role is not Role.OPENS and mark.extent is not Extent.LINE:
             last, foreign = at, 0
@@ -197,7 +234,26 @@ def _swallow(lines: Sequence[Line], marks: dict[int, Recogniser], index: int, ro
             last, foreign = (at if text.strip() else last), (foreign if ended else 0)
             continue
         foreign += 1
-        if foreign > _PATIENCE:
+        if foreign > patience:
+            return last, True
+    return last, end < len(lines)
+
+
+def _breaks_in(mark: Recogniser) -> bool:
+    """What another CPU may say in the middle of an OOM report: a splat, but no other OOM and no end of it all."""
+    return mark.role is Role.OPENS and mark.kind not in ("oom", "panic", "page-alloc-failure", "taint")
+
+
+def _whole_group(lines: Sequence[Line], at: int, end: int) -> tuple[int, bool]:
+    """The last line of an OOM kill whose victim is named at `at`: a cgroup may be killed as a whole."""
+    last, group = at, False
+    for after in range(at + 1, end):
+        text = lines[after].text
+        if text.endswith(_GROUP):
+            last, group = after, True
+        elif group and _GROUP_VICTIM.match(text):
+            last = after
+        elif after - last > _GROUP_WITHIN or " invoked oom-killer: " in text:
             return last, True
     return last, end < len(lines)
 
@@ -208,17 +264,20 @@ def _is_test(text: str) -> bool:
 
 
 def _event(
-    lines: Sequence[Line], marks: dict[int, Recogniser], first: int, index: int, last: int, row: Recogniser
+    lines: Sequence[Line], marks: dict[int, Recogniser], at: Sequence[int], index: int, row: Recogniser
 ) -> Event:
-    """The event in lines first..last, which `row` opened at `index`."""
-    kind, title = _headline(lines, marks, index, last, row)
-    texts = [line.text for line in lines[first : last + 1]]
+    """The event in the lines `at`, which `row` opened at `index`."""
+    texts = [lines[one].text for one in at]
+    kind, title = _headline(lines, marks, at, index, row)
     frames, modules = frames_of(texts)
+    mark = fingerprint(kind, title, functions(texts))
+    if row.extent is Extent.OOM:
+        title = f"{title}{_others(texts)}"[:LONGEST_TITLE]
     return Event(
         kind=kind,
         title=title,
-        fingerprint=fingerprint(kind, title, functions(texts)),
-        span=Span(lines[first].number, lines[last].number),
+        fingerprint=mark,
+        span=Span(lines[at[0]].number, lines[at[-1]].number),
         lines=tuple(texts[:MOST_EXCERPT]),
         task=task_of(texts),
         modules=modules,
@@ -226,31 +285,47 @@ def _event(
     )
 
 
+def _others(texts: Sequence[str]) -> str:
+    """How many more of a cgroup were killed with the first."""
+    pids = {match[1] for match in map(_GROUP_VICTIM.match, texts) if match is not None}
+    if len(pids) < 2 or not any(text.endswith(_GROUP) for text in texts):
+        return ""
+    return f", and {len(pids) - 1} more of its group"
+
+
 def _headline(
-    lines: Sequence[Line], marks: dict[int, Recogniser], index: int, last: int, row: Recogniser
+    lines: Sequence[Line], marks: dict[int, Recogniser], within: Sequence[int], index: int, row: Recogniser
 ) -> tuple[str, str]:
     """Kind and title of an event."""
+    first, last = lines[index].text, within[-1]
     if row.extent is Extent.OOM:
-        told = lines[last].text if _VICTIM.search(lines[last].text) else lines[index].text
+        told = next((lines[at].text for at in within if at > index and _VICTIM.search(lines[at].text)), first)
         return row.kind, _tidy(told)
     if row.kind == BLOCKED:
-        return row.kind, _blocked([line.text for line in lines[index : last + 1]])
+        return row.kind, _blocked([lines[at].text for at in within])
     if row is not CUT:
-        return row.kind, _allocation(lines[index].text) or _tidy(lines[index].text)
+        if row.kind == "hung-task" and "INFO: " not in first and index:
+            first = f"{lines[index - 1].text.strip()} {first.strip()}"
+        return row.kind, _allocation(first) or _tidy(first)
     kind, head, words = "", "", []
+    reason = lines[within[0]].text if within[0] < index and _CORRUPTION.match(lines[within[0]].text) else ""
+    if reason:
+        kind = "list-corruption"
+        words.append(reason)
     for at in range(index + 1, min(last, index + _HEAD_WITHIN) + 1):
         mark, text = marks.get(at), lines[at].text
         if mark is not None and mark.role is Role.JOINS and not head:
             kind, head = (kind or mark.kind), text
             if mark.kind == "bug":
-                kind = mark.kind
+                # BUG() has no words of its own: what stands around it is of others.
+                kind, words = mark.kind, [word for word in words if _REFINING.match(word)]
         elif mark is not None and mark.role is Role.REFINES and kind in ("", "warning"):
             kind = mark.kind
             words.append(text)
-        elif _TRACE.match(text) or _is_test(text):
+        elif _TRACE.match(text) or _is_test(text) or (mark is not None and mark.role is Role.JOINS):
             if head:
                 break
-        else:
+        elif kind != "bug":
             words.append(text)
     said = " ".join(word.strip() for word in words[:2])
     if not head:
@@ -270,8 +345,8 @@ def _allocation(text: str) -> str:
 
 def _blocked(texts: Sequence[str]) -> str:
     """Who waits, and which function is waiting, behind all that waiting itself calls."""
-    names = functions(texts, most=_MOST_FRAMES)
-    place = next((name for name in names if not _WAITING.fullmatch(name)), "")
+    names = functions(texts, most=MOST_FRAMES)
+    place = next((name for name in names if not WAITING.fullmatch(name)), "")
     return f"task {task_of(texts)} is blocked" + (f" in {place}" if place else "")
 
 
@@ -285,59 +360,11 @@ def task_of(texts: Iterable[str]) -> str:
     return ""
 
 
-def frames_of(texts: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The frames of a trace as printed, innermost first, without guesses, at most 32; and their modules."""
-    frames: list[str] = []
-    modules: dict[str, None] = {}
-    for text in texts:
-        match = _FRAME.match(text) if "+0x" in text else None
-        if match is None:
-            continue
-        if match[1] not in frames[-1:]:
-            frames.append(match[1])
-        if match[2] is not None:
-            modules[match[2]] = None
-        if len(frames) == _MOST_FRAMES:
-            break
-    return tuple(frames), tuple(modules)
-
-
 def _tidy(text: str) -> str:
     """A headline without what differs from boot to boot: offsets, CPU and task."""
-    text = _CPU_WORDS.sub("", _OFFSET.sub("", text.strip()))
+    text = _CPU_WORDS.sub("", _OFFSET.sub("", undecoded(text.strip())))
     text = _OLD_WARNING.sub(r"WARNING: \1 at ", text)
     return text[:LONGEST_TITLE]
-
-
-def function_of(text: str) -> str | None:
-    """The function that a line of a trace names; None for a guess (`? foo`) and for any other line."""
-    if "+0x" not in text:
-        return None
-    at = _AT.search(text)
-    if at is not None:
-        return _SUFFIX.sub("", at[1])
-    match = _FUNCTION.match(text)
-    return None if match is None or match[1] is not None else _SUFFIX.sub("", match[2])
-
-
-def functions(texts: Iterable[str], most: int = _FRAMES) -> tuple[str, ...]:
-    """The functions of a trace that say where it was, innermost first, at most five."""
-    names: list[str] = []
-    for text in texts:
-        name = function_of(text)
-        if name is None:
-            continue
-        if name not in names[-1:] and not _MACHINERY.match(name):
-            names.append(name)
-        if len(names) == most:
-            break
-    return tuple(names)
-
-
-def telling(text: str) -> bool:
-    """Whether a line of a trace names a function that says where it was."""
-    name = function_of(text)
-    return name is not None and not _MACHINERY.match(name) and not _WAITING.fullmatch(name)
 
 
 def fingerprint(kind: str, title: str, names: Sequence[str]) -> str:

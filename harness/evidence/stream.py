@@ -18,7 +18,6 @@ from harness.evidence.splats import EventStream
 from harness.model.oom import OomReport
 from harness.model.result import Event
 
-_BLOCK = 1 << 16  # bytes; a block with something in it is read line by line
 # A printk time that is not at the start of a line: one writer broke into another's line, and the words may be torn.
 _TORN = re.compile(rb"\[(?<=[^\n>]\[) {0,4}\d[ \d]{0,10}\.\d{6}\]")
 _ERASED = (b"\0", b"\x1b")  # a word may have one of these in its middle
@@ -47,11 +46,15 @@ _THIN_WORDS = tuple(word.translate(None, _THIN) for word in _WORDS)
 
 @dataclass(frozen=True, slots=True)
 class KmsgPiece:
-    """What became certain with one piece of a log. `lines` counts the lines of the log up to here."""
+    """What became certain with one piece of a log. `lines` counts the lines of the log up to here; `kernel` is
+    False as long as none of them looks like a kernel's; `backwards`: the newest line came first, and the lines are
+    counted in the order of their times."""
 
     events: tuple[Event, ...]
     ooms: tuple[OomReport, ...]
     lines: int
+    kernel: bool = True
+    backwards: bool = False
 
 
 def stream_kmsg(chunks: Iterable[bytes]) -> Iterator[KmsgPiece]:
@@ -62,8 +65,7 @@ def stream_kmsg(chunks: Iterable[bytes]) -> Iterator[KmsgPiece]:
     """
     stream = _Stream()
     for chunk in chunks:
-        for start in range(0, len(chunk), _BLOCK):
-            yield stream.feed(chunk[start : start + _BLOCK])
+        yield from stream.feed(chunk)
     yield stream.finish()
 
 
@@ -73,23 +75,26 @@ class _Stream:
     def __init__(self) -> None:
         self._lines, self._events, self._ooms = LineStream(), EventStream(), OomReader()
 
-    def feed(self, data: bytes) -> KmsgPiece:
-        block = self._lines.cut(data)
-        idle = self._events.idle and self._ooms.idle and not self._lines.waiting
-        if idle and not _interesting(block):
-            self._lines.skip(block)
-            return KmsgPiece((), (), self._lines.number)
-        lines = self._lines.feed(block)
-        for line in lines:
-            self._ooms.feed(line)
-        return KmsgPiece(tuple(self._events.feed(lines)), self._ooms.take(), self._lines.number)
+    def feed(self, chunk: bytes) -> Iterator[KmsgPiece]:
+        for block in self._lines.cut(chunk):
+            idle = self._events.idle and self._ooms.idle and not self._lines.waiting
+            if idle and not _interesting(block):
+                self._lines.skip(block)
+                yield KmsgPiece((), (), self._lines.number, self._lines.kernel)
+                continue
+            lines = self._lines.feed(block)
+            for line in lines:
+                self._ooms.feed(line)
+            events = tuple(self._events.feed(lines))
+            yield KmsgPiece(events, self._ooms.take(), self._lines.number, self._lines.kernel)
 
     def finish(self) -> KmsgPiece:
         lines = self._lines.finish()
         for line in lines:
             self._ooms.feed(line)
         events = self._events.feed(lines, ends=True)
-        return KmsgPiece(tuple(events), self._ooms.finish(), self._lines.number)
+        ooms, log = self._ooms.finish(), self._lines
+        return KmsgPiece(tuple(events), ooms, log.number, log.kernel, log.backwards)
 
 
 def _interesting(block: bytes) -> bool:

@@ -24,6 +24,7 @@ from harness.kernel.build import obtain
 from harness.kernel.fragments import compose, parse_fragment, read_profile
 from harness.kernel.module import build_module
 from harness.kernel.overlay import build_overlay, read_overlay, require_version
+from harness.model.build import DEFAULT_PROFILE as DEFAULT_PROFILE
 from harness.model.build import Build, Profile
 from harness.model.cell import Cell, Knob
 from harness.model.errors import InfraError, ModuleFailed, SuiteUnfit, UserError
@@ -38,7 +39,6 @@ from harness.store.files import mark_used, read_regular, sweep_leftovers
 from harness.store.layout import Layout
 from harness.store.scratch import scratch_directory, sweep_scratch
 
-DEFAULT_PROFILE = "lean"
 _SOURCE_SECONDS = 1800.0
 _BUILD_SECONDS = 4 * 3600.0
 # All suites' modules. xe whole, 579 files, took more than 600 s beside three guests on two cores.

@@ -7,11 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.inputs.debian import Release
-from harness.inputs.series.base import FoundBase, find_base
 from harness.inputs.series.buildtime import build_time
-from harness.inputs.series.compare import compare_series
 from harness.inputs.series.resolve import Means, resolve_series
 from harness.inputs.series.validate import objections
 from harness.inputs.shelf import Work
@@ -20,6 +18,10 @@ from harness.model.series import BuildTime, Series, SeriesDiff, SeriesForm, Seri
 from harness.model.units import format_size
 from harness.proc import Deadline
 from harness.store.layout import Layout
+
+if TYPE_CHECKING:
+    from harness.inputs.debian import Release
+    from harness.inputs.series.base import FoundBase
 
 _SECONDS = 900.0
 _BASE_SECONDS = 3600.0  # several sources may have to be fetched
@@ -49,6 +51,8 @@ def show(text: str, asker: Asker) -> Series:
 
 def base(text: str, trees: Sequence[Path], asker: Asker) -> FoundBase:
     """What the series was made for; also of a part of a series. Each thing that was looked at is told."""
+    from harness.inputs.series.base import find_base  # downloads, archives: nothing that `series show` needs
+
     series = resolve_series(SeriesSpec.parse(text), asker.work(), Means(partial=True, mirror=asker.mirror))
 
     def may_fetch(releases: Sequence[Release]) -> bool:
@@ -64,6 +68,8 @@ def base(text: str, trees: Sequence[Path], asker: Asker) -> FoundBase:
 
 def diff(old: str, new: str, asker: Asker) -> SeriesDiff:
     """Two series compared; `new` may be just `vN`, another revision of the same one."""
+    from harness.inputs.series.compare import compare_series
+
     first = SeriesSpec.parse(old)
     only = _ONLY_REVISION.fullmatch(new)
     if only and first.form is not SeriesForm.GIT:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from harness.model.tree import Tree
 
+DEFAULT_PROFILE = "lean"  # of kernel-configs/, where none is named
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:

@@ -137,9 +137,9 @@ def test_frames_are_kept_as_printed_and_name_their_modules() -> None:
     assert event.modules == ("ttm", "xe")
 
 
-def test_no_more_than_32_frames() -> None:
+def test_no_more_than_64_frames() -> None:
     (event,) = events("BUG: kernel NULL pointer dereference", *(f" f{n}+0x1/0x2" for n in range(90)))
-    assert len(event.frames) == 32
+    assert len(event.frames) == 64
 
 
 # ---- the stream ----

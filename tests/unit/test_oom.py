@@ -354,6 +354,28 @@ def test_swap_to_spare_needs_both_limits() -> None:
     assert OomClass.SWAP_TO_SPARE not in classes(90 * 1024, 1000 * 1024)
 
 
+def test_free_swap_may_be_negative() -> None:
+    got = report(HEAD, "Free swap  = -245804kB", "Total swap = 2097148kB", KILL)
+    assert (got.memory.swap_free, got.memory.swap_total) == (-245804 * KIB, 2097148 * KIB)
+    assert "0 MiB swap free" in judge_oom(got).sentence
+
+
+@pytest.mark.parametrize("name", ["two words", "it's", 'say "no"', "a (b)", "two\nlines", "semi;colon", "кот"])
+def test_names_with_anything_in_them(name: str) -> None:
+    head = HEAD.replace("hog", name) if "\n" not in name else HEAD
+    kill = KILL.replace("(hog)", f"({name})")
+    got = report(head, f"oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),task={name},pid=12,uid=0", kill)
+    shown = name.replace("\n", " ")
+    assert got.complete and got.victim is not None
+    assert (got.victim.comm, got.victim.pid, got.constraint.task) == (shown, 12, shown)
+    assert got.victim.anon_rss is not None
+
+
+def test_the_prefix_of_a_log_is_no_part_of_a_name() -> None:
+    got = report(f"somewhere 12:34 kernel: {HEAD}", KILL)
+    assert got.invoker.comm == report(HEAD, KILL).invoker.comm
+
+
 def _update() -> None:
     for scenario in SCENARIOS:
         text = json.dumps(plain(scenario), indent=0, ensure_ascii=False)
