@@ -47,6 +47,7 @@ SUITE = Suite(
         MaySkip("*", r"needs swap space", "the machine was asked to have none", swap=False),
         MaySkip("*", r"needs xe_bo_willneed_get_locked", "mappings are counted since 7.3", before=(7, 3)),
         MaySkip("*", r"needs shrink_test_run_device", "the tree has no such test"),
+        MaySkip("*", r"needs struct xe_vram_region of xe_vram_types", "of another file before 6.18", before=(6, 18)),
     ),
     expected_failures=(
         _bug(
@@ -75,6 +76,11 @@ _KNOWN_BUGS = (
         "no walk sees a VM's one object",
     ),
     _bug("suspect_private_walk", r"Expected wrong to be false", "the root is that of pressure's suspect_bulk_walk"),
+    _bug(
+        "suspect_vram_unpinned",
+        r"Expected is_saved\(obj->bo\) to be false",
+        "unpinned while a suspend is prepared, an object keeps its backup for ever",
+    ),
 )
 
 FINDINGS = replace(
