@@ -32,8 +32,7 @@ static void one_of_a_kind(struct fake *fake, struct fake_object *obj)
 		fake_advise(obj, XE_MADV_PURGEABLE_WILLNEED);
 		break;
 	case 7:
-		fence = fake_fence();
-		KUNIT_ASSERT_NOT_NULL(fake->test, fence);
+		fence = fake_make_fence(fake->test);
 		fake_fence_attach(obj, fence);
 		fake_fence_later(fence, 200);
 		dma_fence_put(fence);
@@ -223,11 +222,15 @@ static void guard_end(struct guard *guard)
 /* Until one cannot be made, or others want too much of the memory for that. */
 static struct fake_object *make_until(struct fake *fake, struct guard *guard)
 {
+	unsigned long n, most = 2 * (totalram_pages() >> (21 - PAGE_SHIFT));
 	struct fake_object *obj;
 
-	do {
+	for (n = 0; n < most; n++) {
 		obj = fake_try_make(fake, SZ_2M);
-	} while (!IS_ERR(obj) && READ_ONCE(guard->left) > GUARD_PAGES / 4);
+		if (IS_ERR(obj) || READ_ONCE(guard->left) <= GUARD_PAGES / 4)
+			return obj;
+	}
+	KUNIT_FAIL(fake->test, "%lu objects, twice the memory, and each could be made", n);
 	return obj;
 }
 

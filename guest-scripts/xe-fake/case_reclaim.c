@@ -41,8 +41,7 @@ void fake_case_masks(struct kunit *test)
 			if (obj->id % 4 < 2)
 				fake_advise(obj, XE_MADV_PURGEABLE_DONTNEED);
 		expect_counts_by_mask(fake);
-		while (fake_scan(fake, masks[i], 32, i, NULL) != SHRINK_STOP)
-			;
+		fake_scan_until_stop(fake, masks[i], i);
 		expect_counts_by_mask(fake);
 		KUNIT_EXPECT_EQ_MSG(test, fake_populated_objects(fake), 2, "objects left");
 		fake_expect_pages(fake, 2 * fake_pages(fake_nth(fake, 2)), 0, "purged");
@@ -110,11 +109,10 @@ static void let_go(void *arg)
  */
 static bool third_pass(struct fake *fake, gfp_t gfp, bool kswapd)
 {
-	struct dma_fence *fence = fake_fence();
+	struct dma_fence *fence = fake_make_fence(fake->test);
 	struct held held = { .held = true };
 	bool taken;
 
-	KUNIT_ASSERT_NOT_NULL(fake->test, fence);
 	fake_make_many(fake, 2, SZ_256K);
 	held.obj = fake_nth(fake, 0);
 	fake_fence_attach(fake_nth(fake, 1), fence);

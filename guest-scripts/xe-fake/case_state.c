@@ -79,10 +79,9 @@ void fake_case_pinned_advice(struct kunit *test)
 static void one_busy(struct kunit *test, bool needed)
 {
 	struct fake *fake = fake_of(test);
-	struct dma_fence *fence = fake_fence();
+	struct dma_fence *fence = fake_make_fence(test);
 	struct fake_object *first, *obj;
 
-	KUNIT_ASSERT_NOT_NULL(test, fence);
 	fake_make_many(fake, 4, SZ_256K);
 	first = fake_nth(fake, 0);
 	if (!needed)
@@ -256,11 +255,10 @@ void fake_case_bound_twice(struct kunit *test)
 void fake_case_private(struct kunit *test)
 {
 	struct fake *fake = fake_of(test);
-	struct dma_fence *fence = fake_fence();
+	struct dma_fence *fence = fake_make_fence(test);
 	struct fake_object *obj;
 	int kswapd;
 
-	KUNIT_ASSERT_NOT_NULL(test, fence);
 	fake_vm_create(fake);
 	fake->private = true;
 	fake_make_many(fake, 5, SZ_256K);
@@ -468,10 +466,9 @@ void fake_case_dropped(struct kunit *test)
 void fake_case_zombies(struct kunit *test)
 {
 	struct fake *fake = fake_of(test);
-	struct dma_fence *fence = fake_fence();
+	struct dma_fence *fence = fake_make_fence(test);
 	struct fake_object *obj;
 
-	KUNIT_ASSERT_NOT_NULL(test, fence);
 	fake_make_many(fake, 4, SZ_256K);
 	fake_advise(fake_nth(fake, 1), XE_MADV_PURGEABLE_DONTNEED);
 	list_for_each_entry(obj, &fake->objects, link)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The fake devices: what of xe's probe needs no hardware, and runtime PM. */
 
+#define FAKE_MAKES_ONLY
+
 #include <drm/drm_drv.h>
 #include <drm/drm_kunit_helpers.h>
 #include <linux/delay.h>
@@ -9,6 +11,7 @@
 #include <linux/pm_domain.h>
 #include <linux/pm_runtime.h>
 #include <linux/umh.h>
+#include <linux/vmalloc.h>
 
 #include "fake.h"
 #include "seen.h"
@@ -191,33 +194,8 @@ int fake_init(struct kunit *test)
 	fake_start_pm(fake, dev);
 	fake->oom_kills = fake_oom_kills();
 	fake_watch(xe);
+	fake_checks_restart();
 	return 0;
-}
-
-static void fake_expect_rules(struct kunit *test)
-{
-	KUNIT_EXPECT_EQ_MSG(test, fake_seen.bad_return, 0UL,
-			    "scans whose return value does not fit what they did");
-	KUNIT_EXPECT_EQ_MSG(test, fake_seen.overscans, 0UL,
-			    "objects tried in scans that had enough");
-	KUNIT_EXPECT_EQ_MSG(test, fake_seen.backed_up_nofs, 0UL,
-			    "objects backed up in reclaim without __GFP_FS");
-	KUNIT_EXPECT_EQ_MSG(test, fake_seen.writebacks_amiss, 0UL,
-			    "writebacks outside of kswapd or without __GFP_IO");
-	KUNIT_EXPECT_EQ_MSG(test, fake_seen.direct_waits, 0UL,
-			    "waits for the GPU in direct reclaim");
-	KUNIT_EXPECT_EQ_MSG(test, fake_seen.direct_resumes, 0UL,
-			    "the device was resumed from direct reclaim");
-	KUNIT_EXPECT_EQ_MSG(test, fake_seen.copies_asleep, 0UL,
-			    "the copy engine of a suspended device was used");
-	KUNIT_EXPECT_EQ_MSG(test, fake_seen.ccs_lost, 0UL,
-			    "objects whose compression metadata was lost");
-	KUNIT_EXPECT_EQ_MSG(test, fake_seen.unmapped, 0UL,
-			    "objects made resident without DMA addresses");
-	KUNIT_EXPECT_EQ_MSG(test, fake_seen.mappings, 0L,
-			    "tables mapped for DMA with no object left");
-	KUNIT_EXPECT_EQ_MSG(test, fake_seen.tables, 0L,
-			    "tables of DMA addresses with no object left");
 }
 
 void fake_exit(struct kunit *test)
@@ -227,8 +205,11 @@ void fake_exit(struct kunit *test)
 
 	if (!fake || !fake->xe)
 		return;
+	if (test->status != KUNIT_SKIPPED)
+		KUNIT_EXPECT_GT_MSG(test, fake_checks_made(), 0UL, "the case checked nothing");
 	fake_copy_ms = 0;
 	fake_copy_error = 0;
+	fake_map_error = 0;
 	if (fake->registered)
 		drm_dev_unregister(&fake->xe->drm);
 	fake_drop_all(fake);
@@ -248,6 +229,8 @@ void fake_exit(struct kunit *test)
 			    fake->usage, "uses of the device, for runtime PM");
 	KUNIT_EXPECT_EQ_MSG(test, fake_oom_kills(), fake->oom_kills, "OOM kills");
 	fake_expect_rules(test);
+	fake_expect_walk_rules(test);
 	fake_stop_pm(fake, fake->xe->drm.dev);
+	vfree(fake->vram);
 	fake_report(test);
 }

@@ -13,6 +13,7 @@
 #include <drm/ttm/ttm_bo.h>
 #include <drm/ttm/ttm_tt.h>
 
+#include "check.h"
 #include "features.h"
 #include "xe_bo.h"
 #include "xe_device.h"
@@ -46,6 +47,7 @@ struct fake {
 	bool private;			/* new objects belong to the VM */
 	int usage;			/* of runtime PM, with nobody using the device */
 	unsigned long oom_kills;	/* before the case */
+	void *vram;
 };
 
 struct fake_object {
@@ -72,6 +74,13 @@ struct fake_seen {
 	unsigned long suspends, resumes, direct_resumes;	/* calls */
 	unsigned long overscans;	/* objects tried after enough was scanned */
 	unsigned long bad_return;	/* calls that broke the contract */
+	unsigned long zero_counts;	/* calls */
+	/* Walks of scans, by what their arguments allow. */
+	unsigned long walks, sleeping_walks, interruptible_walks, waiting_walks, lending_walks;
+	unsigned long unpowered;	/* walks and backups, with no use of the device */
+	/* Objects that scans tried. */
+	unsigned long tried, unsuitable, unlocked, tried_nofs, purges_late, writebacks_early;
+	unsigned long bad_shrink, bad_errno, half_done, purges_amiss, writebacks_changed;
 	long tables, mappings;		/* of DMA addresses, there at the moment */
 	unsigned long unmapped;		/* objects in the TT domain without them */
 };
@@ -80,6 +89,7 @@ extern struct fake_seen fake_seen;
 extern unsigned long long fake_seed;
 extern unsigned int fake_copy_ms;
 extern int fake_copy_error;
+extern int fake_map_error;
 extern bool fake_slow_workers;
 extern struct task_struct *fake_populating;
 extern void (*fake_on_wait)(void *arg);
@@ -107,8 +117,9 @@ void fake_drop(struct fake *fake, struct fake_object *obj);
 void fake_drop_all(struct fake *fake);
 void fake_lock(struct fake_object *obj);
 void fake_unlock(struct fake_object *obj);
+u64 fake_word(const struct fake_object *obj, size_t i);
 void fake_fill(struct fake *fake, struct fake_object *obj);
-void fake_verify(struct fake *fake, struct fake_object *obj);
+void fake_bump(struct fake_object *obj);
 void fake_verify_all(struct fake *fake);
 void fake_verify_settled(struct fake *fake);
 int fake_restore(struct fake_object *obj);
@@ -127,13 +138,18 @@ unsigned long fake_pages(struct fake_object *obj);
 struct fake_object *fake_nth(struct fake *fake, unsigned int n);
 
 /* expect.c */
+void fake_verify(struct fake *fake, struct fake_object *obj);
+void fake_expect_rules(struct kunit *test);
+void fake_expect_walk_rules(struct kunit *test);
 void fake_expect_counts(struct fake *fake, const char *when);
+void fake_expect_right(struct fake *fake, struct fake_object *obj, int ret, size_t right);
 void fake_expect_pages(struct fake *fake, long shrinkable, long purgeable, const char *when);
 void fake_expect_state(struct fake *fake, struct fake_object *obj, bool populated,
 		       bool backed_up);
 
 /* fence.c */
 struct dma_fence *fake_fence(void);
+struct dma_fence *fake_make_fence(struct kunit *test);
 void fake_fence_attach(struct fake_object *obj, struct dma_fence *fence);
 void fake_fence_later(struct dma_fence *fence, unsigned int ms);
 
@@ -157,6 +173,7 @@ unsigned long fake_count(struct fake *fake, gfp_t gfp);
 unsigned long fake_scan(struct fake *fake, gfp_t gfp, unsigned long nr, bool kswapd,
 			unsigned long *scanned);
 unsigned long fake_scan_all(struct fake *fake, bool kswapd);
+void fake_scan_until_stop(struct fake *fake, gfp_t gfp, bool kswapd);
 bool fake_swap(unsigned long pages);
 bool fake_in_direct_reclaim(void);
 
@@ -172,6 +189,8 @@ bool fake_tt_purgeable(const struct ttm_tt *tt);
 bool fake_tt_mapped(const struct ttm_tt *tt);
 bool fake_tt_mapped_right(const struct ttm_tt *tt);
 int fake_validate_tt(struct xe_bo *bo, bool interruptible);
+int fake_validate_system(struct xe_bo *bo);
+int fake_validate_home(struct xe_bo *bo);
 void fake_upstream_shrink(struct xe_device *xe);
 
 /* case_*.c */
@@ -208,6 +227,18 @@ void fake_case_partial(struct kunit *test);
 void fake_case_interrupted(struct kunit *test);
 void fake_case_interrupted_drop(struct kunit *test);
 void fake_case_race(struct kunit *test);
+void fake_case_locked(struct kunit *test);
+void fake_case_locked_vm(struct kunit *test);
+void fake_case_returns(struct kunit *test);
+void fake_case_move_busy(struct kunit *test);
+void fake_case_move_fails(struct kunit *test);
+void fake_case_move_copying(struct kunit *test);
+void fake_case_pin_moves(struct kunit *test);
+void fake_case_vram(struct kunit *test);
+void fake_case_vram_fails(struct kunit *test);
+void fake_case_vram_suspend(struct kunit *test);
+void fake_case_vram_suspend_unprepared(struct kunit *test);
+void fake_case_vram_suspend_fails(struct kunit *test);
 void fake_case_pressure(struct kunit *test);
 void fake_case_pressure_purge(struct kunit *test);
 void fake_case_pressure_nofs(struct kunit *test);
@@ -225,5 +256,6 @@ void fake_case_suspect_validating_first(struct kunit *test);
 void fake_case_suspect_dontneed_backed_up(struct kunit *test);
 void fake_case_suspect_private_alone(struct kunit *test);
 void fake_case_suspect_private_walk(struct kunit *test);
+void fake_case_suspect_vram_unpinned(struct kunit *test);
 
 #endif

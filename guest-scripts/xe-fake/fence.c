@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Fences that a case, or a timer, signals. */
 
+#define FAKE_MAKES_ONLY
+
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
@@ -41,6 +43,14 @@ struct dma_fence *fake_fence(void)
 	dma_fence_init(&fence->base, &fake_fence_ops, &fence->lock,
 		       dma_fence_context_alloc(1), 1);
 	return &fence->base;
+}
+
+struct dma_fence *fake_make_fence(struct kunit *test)
+{
+	struct dma_fence *fence = fake_fence();
+
+	KUNIT_ASSERT_NOT_NULL(test, fence);
+	return fence;
 }
 
 /* Said again, the last time counts. */

@@ -144,6 +144,30 @@ static const struct fake_case fake_cases[] = {
 		  "writeback: kswapd, with __GFP_IO, in the third pass"),
 	FAKE_CASE(progress, SWAP, EVERY,
 		  "every scan gets on while something can go"),
+	FAKE_CASE(locked, SWAP, EVERY,
+		  "what somebody else has locked is passed by, and nobody waits"),
+	FAKE_CASE(locked_vm, SWAP, EVERY,
+		  "... all objects of a VM at once"),
+	FAKE_CASE(returns, SWAP, EVERY,
+		  "what xe_bo_shrink() answers to each object, and counts as scanned"),
+	FAKE_CASE(move_busy, ANY, EVERY,
+		  "objects move when the GPU is done with them"),
+	FAKE_CASE(move_fails, SWAP, EVERY,
+		  "failed moves leave object, domain and counters as they were"),
+	FAKE_CASE(move_copying, SWAP, COPIES,
+		  "copies that take their time are waited for"),
+	FAKE_CASE(pin_moves, SWAP, EVERY,
+		  "pinning for others brings back, holds, and lists"),
+	FAKE_CASE(vram, SWAP, ONE_DISCRETE,
+		  "objects in VRAM are put out, backed up, and come back"),
+	FAKE_CASE(vram_fails, SWAP, ONE_DISCRETE,
+		  "... and stay where they are if that fails"),
+	FAKE_CASE(vram_suspend, SWAP, ONE_DISCRETE,
+		  "what is pinned in VRAM comes through a suspend"),
+	FAKE_CASE(vram_suspend_unprepared, SWAP, ONE_DISCRETE,
+		  "... without the notifier's help, its backups in swap"),
+	FAKE_CASE(vram_suspend_fails, SWAP, ONE_DISCRETE,
+		  "... and with a copy engine that fails once"),
 	FAKE_CASE(copy_error, SWAP, COPIES,
 		  "a failing copy engine loses nothing"),
 	FAKE_CASE(asleep_direct, SWAP, SLEEPS,
@@ -198,6 +222,8 @@ static const struct fake_case fake_cases[] = {
 		  "the one object of a VM goes again after a fault"),
 	FAKE_CASE(suspect_private_walk, SWAP, EVERY,
 		  "... and a walk that stands there finds its end"),
+	FAKE_CASE(suspect_vram_unpinned, ANY, ONE_DISCRETE,
+		  "the backup of what others unpin before the suspend goes"),
 };
 
 static struct kunit_case fake_running_case[2];
@@ -220,6 +246,7 @@ static int fake_run_set(const char *value, const struct kernel_param *param)
 			break;
 	if (i == ARRAY_SIZE(fake_cases))
 		return -EINVAL;
+	fake_checks_forget();
 	fake_running = &fake_cases[i];
 	fake_running_case[0] = fake_running->kunit;
 	if (!fake_next_kind(NULL, NULL, none)) {

@@ -13,6 +13,7 @@
 #include "migrate.h"
 #include "seen.h"
 #include "spy_bo.h"
+#include "vram.h"
 
 #undef xe_migrate_copy
 #undef xe_migrate_clear
@@ -136,6 +137,10 @@ struct dma_fence *fake_migrate_copy(struct xe_bo *src_bo, struct xe_bo *dst_bo,
 	fake_add(copies, 1);
 	if (fake_copy_error)
 		return ERR_PTR(fake_copy_error);
+	if (mem_type_is_vram(src->mem_type) || mem_type_is_vram(dst->mem_type)) {
+		fake_copy_pages(src_bo, dst_bo, src, dst);
+		return fake_done(src_bo);
+	}
 	if (WARN_ON(src_bo != dst_bo || !only_ccs))
 		return ERR_PTR(-EINVAL);
 	if (!metadata)	/* about to be freed */
@@ -152,6 +157,10 @@ struct dma_fence *fake_migrate_clear(struct xe_bo *bo, struct ttm_resource *dst,
 	u64 *metadata = fake_metadata_of(bo);
 
 	fake_add(clears, 1);
+	if (mem_type_is_vram(dst->mem_type)) {
+		fake_clear_pages(bo, dst);
+		return fake_done(bo);
+	}
 	if (!metadata) {
 		metadata = kzalloc(sizeof(*metadata), GFP_KERNEL);
 		if (!metadata)

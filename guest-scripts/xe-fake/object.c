@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Objects as user space makes them, with content that is known word by word. */
 
+#define FAKE_MAKES_ONLY
+
 #include <linux/iosys-map.h>
 #include <linux/slab.h>
 
@@ -11,7 +13,7 @@
 
 unsigned long long fake_seed = 1;
 
-static u64 fake_word(const struct fake_object *obj, size_t i)
+u64 fake_word(const struct fake_object *obj, size_t i)
 {
 	return (fake_seed + obj->id) * 0x9e3779b97f4a7c15ULL ^ i * 0xd1342543de82ef95ULL;
 }
@@ -111,27 +113,8 @@ void fake_fill(struct fake *fake, struct fake_object *obj)
 	KUNIT_ASSERT_EQ_MSG(fake->test, ret, 0, "object %u cannot be mapped", obj->id);
 }
 
-static u64 fake_metadata_expected(const struct fake_object *obj)
-{
-	return obj->blank ? 0 : fake_word(obj, xe_bo_size(obj->bo) / sizeof(u64));
-}
-
-static void fake_verify_metadata(struct fake *fake, struct fake_object *obj)
-{
-	u64 expected = fake_metadata_expected(obj);
-
-	if (!fake_has_metadata(obj->bo))
-		return;
-	if (obj->bo->ttm.resource->mem_type == XE_PL_SYSTEM)
-		KUNIT_EXPECT_EQ_MSG(fake->test, fake_paged_metadata(obj->bo), expected,
-				    "metadata of object %u, in system memory", obj->id);
-	else
-		KUNIT_EXPECT_TRUE_MSG(fake->test, fake_metadata_is(obj->bo, expected),
-				      "metadata of object %u was lost", obj->id);
-}
-
 /* As a submission does it for a VM's own objects: the bulk move is last to go. */
-static void fake_bump(struct fake_object *obj)
+void fake_bump(struct fake_object *obj)
 {
 	struct ttm_device *ttm = obj->bo->ttm.bdev;
 
@@ -140,36 +123,6 @@ static void fake_bump(struct fake_object *obj)
 	spin_lock(&ttm->lru_lock);
 	ttm_lru_bulk_move_tail(&obj->bo->vm->lru_bulk_move);
 	spin_unlock(&ttm->lru_lock);
-}
-
-/* Word by word; an object without pages gets them back, where it is. */
-void fake_verify(struct fake *fake, struct fake_object *obj)
-{
-	size_t i, n = xe_bo_size(obj->bo) / sizeof(u64);
-	u64 got = 0, expected = 0;
-	struct iosys_map map;
-	u64 *words;
-	int ret;
-
-	fake_lock(obj);
-	ret = ttm_bo_vmap(&obj->bo->ttm, &map);
-	if (ret)
-		goto out;
-	words = map.vaddr;
-	for (i = 0; i < n; i++) {
-		expected = obj->blank ? 0 : fake_word(obj, i);
-		got = READ_ONCE(words[i]);
-		if (got != expected)
-			break;
-	}
-	ttm_bo_vunmap(&obj->bo->ttm, &map);
-	KUNIT_EXPECT_EQ_MSG(fake->test, i, n, "object %u, word %zu: expected %llx, got %llx",
-			    obj->id, i, expected, got);
-	fake_verify_metadata(fake, obj);
-	fake_bump(obj);
-out:
-	fake_unlock(obj);
-	KUNIT_ASSERT_EQ_MSG(fake->test, ret, 0, "object %u cannot be mapped", obj->id);
 }
 
 void fake_verify_all(struct fake *fake)

@@ -37,6 +37,21 @@ int fake_validate_tt(struct xe_bo *bo, bool interruptible)
 	return ttm_bo_validate(&bo->ttm, &tt_placement, &ctx);
 }
 
+int fake_validate_system(struct xe_bo *bo)
+{
+	struct ttm_operation_ctx ctx = { };
+
+	return ttm_bo_validate(&bo->ttm, &sys_placement, &ctx);
+}
+
+/* Where it was made for. */
+int fake_validate_home(struct xe_bo *bo)
+{
+	struct ttm_operation_ctx ctx = { };
+
+	return ttm_bo_validate(&bo->ttm, &bo->placement, &ctx);
+}
+
 #ifdef FAKE_UPSTREAM_SHRINK
 void fake_upstream_shrink(struct xe_device *xe)
 {

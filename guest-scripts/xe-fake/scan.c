@@ -26,8 +26,11 @@
 #undef dma_map_sgtable
 #undef dma_unmap_sgtable
 #undef xe_bo_shrink
+#undef ttm_bo_lru_cursor_first
 
 #define FAKE_SCANS 64
+/* Beyond that a case gives up: many times what all objects of any case can take. */
+#define FAKE_SCANS_MAX 20000U
 
 /* A scan that runs: found again by its task. */
 struct fake_scan {
@@ -36,18 +39,23 @@ struct fake_scan {
 	bool kswapd;
 	unsigned long wanted;		/* pages */
 	unsigned long freed, scanned;	/* pages, as the spies saw them */
+	bool walked, backs_up;		/* a walk was begun; one to back up */
+	bool writeback;			/* asked for, of the object at hand */
 };
 
 struct fake_seen fake_seen;
 DEFINE_SPINLOCK(fake_seen_lock);
 struct task_struct *fake_populating;	/* the last one to ask the pool for pages, as long as it does */
+int fake_map_error;	/* of tables of DMA addresses */
 void (*fake_on_wait)(void *arg);
 void *fake_on_wait_arg;
 
 static struct xe_device *fake_watched;
 static struct fake_scan fake_running[FAKE_SCANS];
 static DEFINE_SPINLOCK(fake_running_lock);
+static int fake_usage;	/* of the watched device, with no scan at work */
 static unsigned long (*fake_real_scan)(struct shrinker *shrink, struct shrink_control *sc);
+static unsigned long (*fake_real_count)(struct shrinker *shrink, struct shrink_control *sc);
 
 bool fake_in_direct_reclaim(void)
 {
@@ -130,9 +138,82 @@ static unsigned long fake_spy_scan(struct shrinker *shrink, struct shrink_contro
 	return ret;
 }
 
+static unsigned long fake_spy_count(struct shrinker *shrink, struct shrink_control *sc)
+{
+	unsigned long ret = fake_real_count(shrink, sc);
+
+	fake_add(zero_counts, !ret);
+	return ret;
+}
+
+/* A use of the device beyond those that are always there. */
+static bool fake_in_use(struct xe_device *xe)
+{
+	return atomic_read(&xe->drm.dev->power.usage_count) > fake_usage;
+}
+
+#ifdef FAKE_WALK_ARG
+/* In the place of ttm_bo_lru_cursor_first() as the driver's shrinker calls it. */
+struct ttm_buffer_object *fake_spy_first(struct ttm_bo_lru_cursor *curs)
+{
+	const struct ttm_lru_walk_arg *arg = curs->arg;
+	const struct ttm_operation_ctx *ctx = arg->ctx;
+	struct fake_scan *scan = fake_scan_current();
+
+	fake_add(walks, 1);
+	fake_add(sleeping_walks, !arg->trylock_only || arg->ticket);
+	fake_add(interruptible_walks, ctx->interruptible);
+	fake_add(lending_walks, ctx->resv || ctx->allow_res_evict);
+	if (!ctx->no_wait_gpu)
+		fake_add(waiting_walks, fake_in_direct_reclaim() || (scan && !scan->walked));
+#ifdef FAKE_L2_FLUSH
+	if (curs->res_curs.man == ttm_manager_type(curs->res_curs.man->bdev, XE_PL_TT)) {
+		struct xe_device *xe = ttm_to_xe_device(curs->res_curs.man->bdev);
+
+		fake_add(unpowered, xe_device_is_l2_flush_optimized(xe) && !fake_in_use(xe));
+	}
+#endif
+	if (scan)
+		scan->walked = true;
+	return ttm_bo_lru_cursor_first(curs);
+}
+#endif
+
 static bool fake_was_purged(const struct ttm_tt *tt)
 {
 	return !tt->pages[0];
+}
+
+/* What the driver's shrinker asks for, of which object. */
+static void fake_saw_try(struct fake_scan *scan, const struct ttm_operation_ctx *ctx,
+			 struct ttm_buffer_object *bo, const struct xe_bo_shrink_flags flags)
+{
+	fake_add(tried, 1);
+	fake_add(unlocked, !dma_resv_is_locked(bo->base.resv));
+	fake_add(unsuitable, bo->pin_count || !bo->ttm || !ttm_tt_is_populated(bo->ttm) ||
+		 (ctx->no_wait_gpu &&
+		  !dma_resv_test_signaled(bo->base.resv, DMA_RESV_USAGE_BOOKKEEP)));
+	fake_add(writebacks_early, flags.writeback && ctx->no_wait_gpu);
+	if (!scan)
+		return;
+	fake_add(tried_nofs, !flags.purge && !(scan->gfp & __GFP_FS));
+	fake_add(purges_late, flags.purge && scan->backs_up);
+	fake_add(overscans, scan->scanned >= scan->wanted);
+	if (!flags.purge)
+		scan->backs_up = true;
+	scan->writeback = flags.writeback;
+}
+
+/* What became of it: so many pages tried, and the number of pages that went or an error. */
+static void fake_saw_tried(struct ttm_buffer_object *bo, unsigned long pages, long ret)
+{
+	bool none_or_all = !pages || pages == bo->ttm->num_pages;
+
+	fake_add(bad_shrink, !none_or_all || (ret > 0 && (!pages || (unsigned long)ret > pages)));
+	fake_add(bad_errno, ret < 0 && ret != -EBUSY && ret != -ENOMEM && ret != -EINTR);
+	if (ret > 0)
+		fake_add(half_done, ttm_tt_is_populated(bo->ttm) || fake_tt_mapped(bo->ttm) ||
+			 bo->resource->mem_type != XE_PL_SYSTEM);
 }
 
 /* In the place of xe_bo_shrink() as the driver's shrinker calls it. */
@@ -143,9 +224,9 @@ long fake_spy_shrink(struct ttm_operation_ctx *ctx, struct ttm_buffer_object *bo
 	unsigned long before = *scanned;
 	long shrinkable, purgeable, ret;
 
-	if (scan && scan->scanned >= scan->wanted)
-		fake_add(overscans, 1);
+	fake_saw_try(scan, ctx, bo, flags);
 	ret = xe_bo_shrink(ctx, bo, flags, scanned);
+	fake_saw_tried(bo, *scanned - before, ret);
 	if (scan) {
 		scan->scanned += *scanned - before;
 		scan->freed += max(ret, 0L);
@@ -165,11 +246,26 @@ long fake_spy_shrink(struct ttm_operation_ctx *ctx, struct ttm_buffer_object *bo
 	return ret;
 }
 
+/* One of the driver's, not the ghost of one, and somebody has it. */
+static bool fake_is_alive(struct ttm_buffer_object *bo)
+{
+	return xe_bo_is_xe_bo(bo) && kref_read(&bo->base.refcount);
+}
+
 long fake_spy_ttm_shrink(struct ttm_operation_ctx *ctx, struct ttm_buffer_object *bo,
 			 const struct ttm_bo_shrink_flags flags)
 {
+	struct xe_device *xe = ttm_to_xe_device(bo->bdev);
 	struct fake_scan *scan = fake_scan_current();
 
+	if (scan && !flags.purge)
+		fake_add(writebacks_changed, flags.writeback != scan->writeback);
+	/* What nobody has any more is purged, needed or not. */
+	fake_add(purges_amiss, fake_tt_purgeable(bo->ttm) && !flags.purge);
+	fake_add(purges_amiss, !fake_tt_purgeable(bo->ttm) && flags.purge && fake_is_alive(bo));
+	if (flags.allow_move && bo->resource->mem_type == XE_PL_TT && !IS_DGFX(xe) &&
+	    xe_device_has_flat_ccs(xe))
+		fake_add(unpowered, !fake_in_use(xe));
 	if (flags.writeback) {
 		fake_add(writebacks, 1);
 		if (!scan || !scan->kswapd || !(scan->gfp & __GFP_IO))
@@ -236,9 +332,11 @@ int fake_spy_sg_alloc(struct sg_table *sgt, struct page **pages, unsigned int nr
 		      unsigned int offset, unsigned long size, unsigned int max_segment,
 		      gfp_t gfp)
 {
-	int ret = sg_alloc_table_from_pages_segment(sgt, pages, nr, offset, size, max_segment,
-						    gfp);
+	int ret = READ_ONCE(fake_map_error);
 
+	if (ret)
+		return ret;
+	ret = sg_alloc_table_from_pages_segment(sgt, pages, nr, offset, size, max_segment, gfp);
 	fake_add(tables, !ret);
 	return ret;
 }
@@ -273,12 +371,16 @@ void fake_watch(struct xe_device *xe)
 	memset(&fake_seen, 0, sizeof(fake_seen));
 	fake_watched = xe;
 	fake_on_wait = NULL;
+	fake_usage = atomic_read(&xe->drm.dev->power.usage_count);
 	fake_real_scan = shrinker->scan_objects;
+	fake_real_count = shrinker->count_objects;
 	WRITE_ONCE(shrinker->scan_objects, fake_spy_scan);
+	WRITE_ONCE(shrinker->count_objects, fake_spy_count);
 }
 
 void fake_unwatch(void)
 {
+	WRITE_ONCE(fake_shrinker(fake_watched)->count_objects, fake_real_count);
 	WRITE_ONCE(fake_shrinker(fake_watched)->scan_objects, fake_real_scan);
 	fake_watched = NULL;
 }
@@ -333,8 +435,9 @@ unsigned long fake_scan(struct fake *fake, gfp_t gfp, unsigned long nr, bool ksw
 unsigned long fake_scan_all(struct fake *fake, bool kswapd)
 {
 	unsigned long freed = 0, ret, idle = 0, most = fake->kind->sleep ? 50 : 3;
+	unsigned int n;
 
-	while (idle < most) {
+	for (n = 0; n < FAKE_SCANS_MAX && idle < most; n++) {
 		ret = fake_scan(fake, GFP_KERNEL, 128, kswapd, NULL);
 		if (ret == SHRINK_STOP || !ret) {
 			idle++;
@@ -344,7 +447,19 @@ unsigned long fake_scan_all(struct fake *fake, bool kswapd)
 			freed += ret;
 		}
 	}
+	if (n == FAKE_SCANS_MAX)
+		KUNIT_FAIL(fake->test, "%u scans, and still there is progress", n);
 	return freed;
+}
+
+void fake_scan_until_stop(struct fake *fake, gfp_t gfp, bool kswapd)
+{
+	unsigned int n;
+
+	for (n = 0; n < FAKE_SCANS_MAX; n++)
+		if (fake_scan(fake, gfp, 32, kswapd, NULL) == SHRINK_STOP)
+			return;
+	KUNIT_FAIL(fake->test, "%u scans, and none ended with SHRINK_STOP", n);
 }
 
 /* Whether there is room in swap for that many pages. */

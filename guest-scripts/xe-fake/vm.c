@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* A VM that objects are bound to: no page tables, only what the driver tells it. */
 
+#define FAKE_MAKES_ONLY
+
 #include <drm/drm_exec.h>
 #include <linux/slab.h>
 

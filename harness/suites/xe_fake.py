@@ -77,6 +77,11 @@ _KNOWN_BUGS = (
         "no walk sees a VM's one object",
     ),
     _bug("suspect_private_walk", r"Expected wrong to be false", "the root is that of pressure's suspect_bulk_walk"),
+    _bug(
+        "suspect_vram_unpinned",
+        r"Expected is_saved\(obj->bo\) to be false",
+        "unpinned while a suspend is prepared, an object keeps its backup for ever",
+    ),
 )
 
 FINDINGS = replace(

@@ -20,6 +20,7 @@ from harness.model.errors import SuiteUnfit
 from harness.model.outcome import Outcome
 from harness.store.layout import Layout
 from tests.functional.conftest import Quiet
+from tests.kernel.broken_checks import break_checks, table
 from tests.kernel.test_run import RUN_SECONDS, executed, ttm_harness
 
 
@@ -45,6 +46,15 @@ def test_known_bugs_fail_as_they_are_known_to() -> None:
     assert report["verdict"] == "good", report["reasons"]
     outcomes = [case["outcome"] for case in report["cases"] if ".suspect_" in case["name"]]
     assert outcomes.count(str(Outcome.XFAIL)) >= 10
+
+
+def test_a_broken_check_turns_its_case_red_and_so_does_a_case_without_any() -> None:
+    """A sample; `python -m tests.kernel.broken_checks` goes through all of them."""
+    broken = break_checks(("counts", "returns"), "tgl", each=False)
+    assert {"counts", "returns"} == {one.case for one in broken}
+    assert "uncounted" in {one.check for one in broken}
+    assert len(broken) >= 30
+    assert all(one.seen for one in broken), table(broken)
 
 
 def test_a_control_is_caught_and_a_neutral_one_is_not() -> None:
