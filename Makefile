@@ -41,7 +41,7 @@ controls:
 checks:
 	@.ci/setup test
 	@$(HARNESS) run --suite pressure-checks $(ARGS)
-	@.venv/bin/python -m tests.kernel.check_sites "$${TTM_HARNESS_STORE:-$$HOME/.cache/ttm-harness}/runs"
+	@.venv/bin/python -m tests.kernel.check_sites "$$(ls -dt "$${TTM_HARNESS_STORE:-$$HOME/.cache/ttm-harness}"/runs/* | head -n 1)"
 
 clean:
 	rm -rf .venv build *.egg-info
