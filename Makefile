@@ -6,7 +6,7 @@ PYTEST = .venv/bin/python -m pytest
 ARGS ?=
 PYTEST_ARGS ?=
 
-.PHONY: run test unit bench soak controls clean help
+.PHONY: run test unit bench soak controls checks clean help
 
 help:
 	@echo 'make run     set up, build the newest kernel, boot it small, judge it (ARGS="--ram 128M …")'
@@ -15,6 +15,7 @@ help:
 	@echo 'make bench   measure'
 	@echo 'make soak    attack the store, the streams and running commands for hours (ARGS="--kills 1000 …")'
 	@echo 'make controls  put every deliberate bug into TTM and see which the pressure suite notices'
+	@echo 'make checks  break each check of the pressure suite and see it turn its case red; list those nobody evaluates'
 	@echo 'make clean   remove the virtual environment; the store stays'
 
 run:
@@ -40,6 +41,12 @@ soak:
 controls:
 	@.ci/setup
 	@$(HARNESS) controls $(ARGS)
+
+# The table is in pressure/checks.txt, the checks in pressure/sites.txt of the run's results.
+checks:
+	@.ci/setup test
+	@$(HARNESS) run --suite pressure-checks $(ARGS)
+	@.venv/bin/python -m tests.kernel.check_sites "$$(ls -dt "$${TTM_HARNESS_STORE:-$$HOME/.cache/ttm-harness}"/runs/* | head -n 1)"
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -24,6 +24,7 @@ CAUGHT = (
     "57-alloc-ignores-retry-mayfail",
     "58-readback-may-oom",
     "69-purge-ignores-busy",
+    "102-pool-scan-zero-for-stop",
 )
 NEUTRAL = "76-neutral-suitable-early-return"
 
@@ -104,6 +105,15 @@ def test_known_bugs_of_merged_kernels_show() -> None:
     assert report["verdict"] == "good", report["reasons"]
     outcomes = {case["name"]: case["outcome"] for case in report["cases"]}
     assert "pressure.suspect_e_again" in outcomes
+
+
+def test_a_broken_check_turns_its_case_red() -> None:
+    """A sample of what `make checks` does with all of them."""
+    report = ttm_harness("run", "--suite", "pressure-checks", "--case", "evict_order,walk_evict,count_contract")
+    assert report["verdict"] == "good", report["reasons"]
+    for case in ("evict_order", "walk_evict", "count_contract"):
+        (figures,) = figures_of(report, case)
+        assert figures["red"] == figures["broken"] > 3
 
 
 def test_bugs_put_in_on_purpose_are_caught() -> None:
