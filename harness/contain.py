@@ -3,9 +3,9 @@
 
 Standard library only, and little of it, because it starts in an isolated interpreter every time. LIMITS are numbers
 with commas; VIEW are triples of a kind (read, write, empty, device, link), a path, and what is to be seen there.
-The namespaces (user, mount, pid, net, ipc, uts) are made by bubblewrap, or here with the same system calls where there
-is none. Inside, the caller is `nobody` without capabilities: what it makes outside belongs to the caller, as the kernel
-maps one to the other.
+The namespaces (user, mount, pid, net, ipc, uts) are made by bubblewrap, or here with the same system calls where
+there is none. Inside, the caller is `nobody` without capabilities: what it makes outside belongs to the caller, as
+the kernel maps one to the other.
 
 This process stays outside and keeps the limits that no rlimit keeps: how many processes there are at once, their
 memory together, the space that they leave on the disk. Whoever breaks one is ended as a whole, by the end of its pid

@@ -25,7 +25,7 @@ from tests.functional.conftest import Quiet
 
 SECONDS = 7200
 PAIRS = 5
-FOLDERS = ("drivers/gpu/drm/ttm/", "mm/kasan/", "drivers/gpu/drm/scheduler/")
+FOLDERS = ("drivers/gpu/drm/ttm/",)
 MOST = 1.02
 
 

@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 
 from harness.kernel.buildlog import host_trouble
+from harness.kernel.checkers import checkpatch, kernel_doc
 from harness.kernel.make import Make, prepare_place
 from harness.model.errors import CommandFailed, DeadlineExceeded, InfraError, UserError
+from harness.model.tree import Tree
 from harness.proc import Deadline, clean_environment, run, spawn
 from harness.sandbox import BACKENDS, CHOICE, Bounds, Confines, containment, require_containment, within
 from tests.conftest import require_tool
@@ -314,6 +316,21 @@ def test_a_build_that_breaks_a_limit_is_no_word_about_the_sources(
     lines = caught.value.tail.splitlines()
     trouble = host_trouble(lines)
     assert trouble is not None and "its sandbox says: it took more than 200 MiB of memory" in trouble
+
+
+def test_the_checkers_of_a_tree_can_write_nowhere(backend: str, place: Path) -> None:
+    """They read what a stranger wrote; and a checker of the base may be a stranger's, too."""
+    tree = Tree("a" * 64, "7.3.4", "t", place / "tree", "t")
+    (tree.path / "scripts").mkdir(parents=True)
+    (tree.path / "a.c").write_text("int a;\n")
+    marks = [place / "mark", tree.path / "mark", Path(f"/tmp/ttm-test-{os.getpid()}")]
+    writes = "".join(f"(echo evil > {mark}) 2>/dev/null; " for mark in marks)
+    (tree.path / "scripts" / "checkpatch.pl").write_text(f"system('{writes}'); print \"f:1: WARNING: said\\n\";")
+    (tree.path / "scripts" / "kernel-doc").write_text(f"#!/bin/sh\n{writes}\necho said; cat a.c\n")
+    (tree.path / "scripts" / "kernel-doc").chmod(0o755)
+    assert "WARNING: said" in checkpatch(tree, "a mail", True, Deadline(SECONDS))
+    assert kernel_doc(tree, tree, ["a.c"], Deadline(SECONDS)).split() == ["said", "int", "a;"]
+    assert [mark for mark in marks if mark.exists()] == []
 
 
 def test_a_pipe_in_the_place_of_a_log_stops_nobody(place: Path) -> None:

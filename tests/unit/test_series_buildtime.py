@@ -138,6 +138,10 @@ def test_the_tree_remembers_it(tmp_path: Path, scratch_layout: Layout) -> None:
     assert len(made.apart) == 1
     assert apply_series(base, series, None, scratch_layout, Deadline(60)).apart == made.apart  # found again
     assert json.loads(to_json(made))["apart"] == list(made.apart)
+    old = json.loads((made.path.parent / "tree.json").read_text())
+    del old["apart"]  # of before this was kept
+    (made.path.parent / "tree.json").write_text(json.dumps(old))
+    assert apply_series(base, series, None, scratch_layout, Deadline(60)).apart == made.apart
 
 
 def test_what_was_made_while_they_ran_is_never_used_for_others(

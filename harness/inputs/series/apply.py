@@ -89,9 +89,10 @@ def apply_series(
         for fuzz in (False, True)
     }
     work = Work(layout, deadline, leave.progress)
+    apart = apart_of(tree, series, len(patches))  # also for a tree from before this was kept
     for fuzz in (False, True) if leave.fuzz else (False,):
         if found := find(work, _place(tree, patches, fuzz), spec):
-            return replace(found, origin=origins[fuzz])
+            return replace(found, origin=origins[fuzz], apart=apart)
     validate_for_tree(tree, patches)
     with tempfile.TemporaryDirectory(prefix="room.part-", dir=layout.sources) as directory:
         room = Room(Path(directory))
@@ -102,7 +103,6 @@ def apply_series(
         fuzzy = any(report.fuzzy for report in reports)
         filler = _Filler(tree, patches, room, work)
         require_sound(filler.nearest)
-        apart = apart_of(tree, series, len(patches))
         arrival = Arrival(_place(tree, patches, fuzzy), spec, origins[fuzzy], filler.nearest, apart)
         return replace(land(work, arrival, filler.fill), origin=origins[fuzzy])
 
