@@ -21,13 +21,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from harness.model.errors import CommandFailed, DeadlineExceeded, UserError
+from harness.model.errors import CommandFailed, DeadlineExceeded, InfraError, UserError
+from harness.model.units import about_size
 
 TAIL_LINES = 40
 _GRACE_SECONDS = 5.0
 _TETHER_SECONDS = 30.0  # a tether has a grace of its own, and what it holds would be loose without it
 _FIRST_TO_DIE = 1000  # oom_score_adj, the highest there is
-_KEPT_VARIABLES = ("TMPDIR", "XDG_RUNTIME_DIR", "http_proxy", "https_proxy", "no_proxy")
+_MOST_KEPT = 256 << 20  # bytes that a command without a log may say
+_MOST_LOGGED = 1 << 30
+_LONGEST_LINE = 1 << 20
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
+_AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO")
+_KEPT_VARIABLES = ("TMPDIR", "XDG_RUNTIME_DIR", *_PROXIES, *(name.upper() for name in _PROXIES), *_AUTHORITIES)
 
 
 class Deadline:
@@ -250,7 +256,11 @@ def run(
         with spawn(
             argv, cwd=cwd, env=env, stdout=PIPE, stderr=STDOUT if merge_errors else None, tethered=tethered
         ) as process:
+            said, most = 0, _MOST_KEPT if log is None else _MOST_LOGGED
             for line in _lines(process, deadline, log):
+                said += len(line) + 1
+                if said > most:
+                    raise InfraError(f"{_program(argv)} said more than {about_size(most)}, and was ended", log=log)
                 text = line.decode("utf-8", "replace")
                 if log_file is not None:
                     log_file.write(line + b"\n")
@@ -304,5 +314,8 @@ def _lines(process: Process, deadline: Deadline, log: Path | None) -> Iterator[b
                 break
             *lines, rest = (rest + data).split(b"\n")
             yield from lines
+            if len(rest) > _LONGEST_LINE:  # what has no end cannot be kept until it comes
+                yield rest
+                rest = b""
     if rest:
         yield rest

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harness
-from harness.cli import explain
+from harness.cli.plainly import explain
 from harness.model.codec import from_json, to_json
 from harness.model.errors import InfraError
 from harness.model.outcome import Standing
