@@ -6,6 +6,7 @@ What the child does is what `ttm-harness` does from main() on: its own streams, 
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
 import resource
@@ -114,6 +115,7 @@ def _be(one: Call, output: int, errors: int) -> None:
         os.chdir(one.cwd)
         _connect(one.streams, output, errors)
         sys.argv = ["ttm-harness", *one.words]
+        faulthandler.dump_traceback_later(one.seconds * 0.9, file=errors)  # where it hangs, if it does
         for place, name in enumerate(("stdin", "stdout", "stderr")):
             setattr(sys, name, _text(place, "w" if place else "r"))
         from harness.cli import main
