@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import resource
 import signal
@@ -13,7 +14,7 @@ from types import FrameType
 import click
 
 from harness import __version__
-from harness.cli import compare, controls, doctor, is_ignored, parse, report, results, run, series
+from harness.cli import is_ignored
 from harness.cli.outlets import stand_up
 from harness.cli.plainly import EXIT_CANNOT_TELL, EXIT_INTERRUPTED, EXIT_PIPE, EXIT_USER, explain, tell
 from harness.cli.streams import make_visible
@@ -25,7 +26,38 @@ from harness.store.temporary import own_temporary_directory
 _LOST_SECONDS = 60.0
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+# A verb and the first sentence of its help: so that `--help` and each verb start without the imports of the others.
+VERBS = {
+    "compare": "Compare two sets of kept runs, case by case, event by event, figure by figure.",
+    "controls": "Put each bug of patches/controls into the kernel and see whether the suite that looks...",
+    "doctor": "What this host can do, what is missing, and the exact command that installs it.",
+    "parse": "The parsers alone, on a saved log.",
+    "report": "The report of a kept RUN (its directory, its name, the end of its name, or `latest`).",
+    "results": "The kept runs: listed, one case over all of them, removed when they are old.",
+    "run": "Build a kernel, boot it small, run suites in it, and say what came out.",
+    "series": "A patch series: what it is, what changed between two revisions.",
+}
+
+
+class _Verbs(click.Group):
+    """A group whose commands are imported when they are called: harness.cli.NAME has the command NAME."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = getattr(importlib.import_module(f"harness.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="ttm-harness")
 def cli() -> None:
     """Does this kernel patch series survive memory pressure?
@@ -34,19 +66,6 @@ def cli() -> None:
     Exit status: 0 all that was required ran and is good; 1 a finding; 2 a mistake in the input;
     3 could not tell; 130 interrupted. Results go to standard output, progress to standard error.
     """
-
-
-for _verb in (
-    run.run,
-    compare.compare,
-    doctor.doctor,
-    parse.parse,
-    report.report,
-    results.results,
-    series.series,
-    controls.controls,
-):
-    cli.add_command(_verb)
 
 
 class Interruption:

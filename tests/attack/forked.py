@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import TextIO, cast
 
 TRACES = ("Traceback (most recent", "a bug of the harness itself", "Fatal Python error", "Exception ignored")
-_VERBS = ("harness.cli.verbs", "harness.flow.results", "harness.store.prune")
 _READ_LATE = (
+    "harness.flow.results", "harness.store.prune",
     "alembic.command", "alembic.config", "alembic.runtime.environment", "sqlite3", "logging.config", "_strptime",
     *(f"harness.reports.{name}" for name in ("changes", "html", "junit", "results", "text")),
 )  # fmt: skip
@@ -167,5 +167,7 @@ def _read(handle: int) -> str:
 
 def ready() -> None:
     """Reads all modules, so that children need not."""
-    for name in (*_VERBS, *_READ_LATE):
+    from harness.cli.verbs import VERBS
+
+    for name in (*(f"harness.cli.{verb}" for verb in VERBS), *_READ_LATE):
         importlib.import_module(name)
