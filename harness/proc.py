@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from harness.model.errors import CommandFailed, DeadlineExceeded, UserError
+from harness.model.errors import CommandFailed, DeadlineExceeded, InfraError, UserError
+from harness.model.units import about_size
 
 TAIL_LINES = 40
 _GRACE_SECONDS = 5.0
@@ -37,6 +38,9 @@ _NETWORK = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"),
 )
 _MADE_AT_WILL = "/tmp"  # the only place for scratch files that a contained command has
+_MOST_KEPT = 256 << 20  # bytes that a command without a log may say
+_MOST_LOGGED = 1 << 30
+_LONGEST_LINE = 1 << 20
 
 
 class Deadline:
@@ -278,7 +282,11 @@ def run(
             within=within,
             private=private,
         ) as process:
+            said, most = 0, _MOST_KEPT if log is None else _MOST_LOGGED
             for line in _lines(process, deadline, log):
+                said += len(line) + 1
+                if said > most:
+                    raise InfraError(f"{_program(argv)} said more than {about_size(most)}, and was ended", log=log)
                 text = line.decode("utf-8", "replace")
                 if log_file is not None:
                     log_file.write(line + b"\n")
@@ -342,5 +350,8 @@ def _lines(process: Process, deadline: Deadline, log: Path | None) -> Iterator[b
                 break
             *lines, rest = (rest + data).split(b"\n")
             yield from lines
+            if len(rest) > _LONGEST_LINE:  # what has no end cannot be kept until it comes
+                yield rest
+                rest = b""
     if rest:
         yield rest

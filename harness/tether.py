@@ -50,8 +50,10 @@ def main(argv: list[str]) -> int:
         if not signal_group(child, number):
             break
         limit = time.monotonic() + GRACE_SECONDS
-        while time.monotonic() < limit and not hurried and signal_group(child, 0):
+        while time.monotonic() < limit and signal_group(child, 0):
             status = reap(child) if status is None else status
+            if hurried and number == signal.SIGTERM:
+                break
             time.sleep(0.01)
     if status is None:
         _, status = os.waitpid(child, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import resource
 import signal
 import sys
 import time
@@ -19,6 +20,7 @@ from harness.cli.plainly import EXIT_CANNOT_TELL, EXIT_INTERRUPTED, EXIT_PIPE, E
 from harness.cli.streams import make_visible
 from harness.model.errors import OutputFailed
 from harness.proc import hurry
+from harness.store.temporary import own_temporary_directory
 
 # What a first Ctrl-C begins has ended by then, unless the exception was lost on its way.
 _LOST_SECONDS = 60.0
@@ -86,6 +88,8 @@ class Interruption:
 
 def call() -> None:
     """Does what the command line says, and ends the process with the status of that."""
+    # What dies here dies of its own; gigabytes of its memory are no use to anybody.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     stand_up()
     make_visible()
     # A polite end is like Ctrl-C: guests are ended, disk images removed.
@@ -93,7 +97,8 @@ def call() -> None:
     handler = Interruption()
     for number in taken:
         signal.signal(number, handler)
-    status = _status()
+    with own_temporary_directory():
+        status = _status()
     for number in taken:  # all is said and done
         signal.signal(number, signal.SIG_IGN)
     try:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -26,9 +28,25 @@ def main() -> int:
     ready()
     with tempfile.TemporaryDirectory(prefix="ttm-attack-") as scratch:
         ground = Ground(wanted.place or Path(scratch), wanted.seed)
-        storm(ground, wanted.kills, wanted.damage, wanted.streams, wanted.mails)
+        signal.signal(signal.SIGTERM, _Stop())
+        try:
+            storm(ground, wanted.kills, wanted.damage, wanted.streams, wanted.mails)
+        except KeyboardInterrupt:
+            print("ended before its end:", end=" ")
     print(ground.tally.text())
     return 1 if ground.tally.faults.total() else 0
+
+
+class _Stop:
+    """Ends the attack with what it has, when it is this process that is to end and not one that it just forked."""
+
+    def __init__(self) -> None:
+        self._mine = os.getpid()
+
+    def __call__(self, *_: object) -> None:
+        if os.getpid() != self._mine:
+            os._exit(130)
+        raise KeyboardInterrupt
 
 
 def storm(ground: Ground, kill: int, hurt: int, streams: int, mails: int) -> None:

@@ -6,6 +6,7 @@ What the child does is what `ttm-harness` does from main() on: its own streams, 
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import os
 import resource
@@ -18,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import TextIO, cast
 
 TRACES = ("Traceback (most recent", "a bug of the harness itself", "Fatal Python error", "Exception ignored")
-_VERBS = ("harness.cli.verbs", "harness.flow.results", "harness.store.prune")
 _READ_LATE = (
+    "harness.flow.results", "harness.store.prune",
     "alembic.command", "alembic.config", "alembic.runtime.environment", "sqlite3", "logging.config", "_strptime",
     *(f"harness.reports.{name}" for name in ("changes", "html", "junit", "results", "text")),
 )  # fmt: skip
@@ -107,14 +108,14 @@ def _be(one: Call, output: int, errors: int) -> None:
     status = 99
     try:
         os.setpgid(0, 0)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         os.environ.update(one.environment)
         os.chdir(one.cwd)
         _connect(one.streams, output, errors)
         sys.argv = ["ttm-harness", *one.words]
+        faulthandler.dump_traceback_later(one.seconds * 0.9, file=errors)  # where it hangs, if it does
         for place, name in enumerate(("stdin", "stdout", "stderr")):
             setattr(sys, name, _text(place, "w" if place else "r"))
         from harness.cli import main
@@ -166,5 +167,7 @@ def _read(handle: int) -> str:
 
 def ready() -> None:
     """Reads all modules, so that children need not."""
-    for name in (*_VERBS, *_READ_LATE):
+    from harness.cli.verbs import VERBS
+
+    for name in (*(f"harness.cli.{verb}" for verb in VERBS), *_READ_LATE):
         importlib.import_module(name)

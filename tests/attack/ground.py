@@ -84,7 +84,7 @@ class Ground:
         }
 
     def command(
-        self, *words: str, store: Path | None = None, seconds: float = 120.0, streams: Streams | None = None
+        self, *words: str, store: Path | None = None, seconds: float = 300.0, streams: Streams | None = None
     ) -> Ended:
         ended = call(Call(words, self.environment(store), streams or Streams(), str(self.place), seconds))
         self.tally.done["commands"] += 1
@@ -95,7 +95,7 @@ class Ground:
         """What no command may ever do."""
         said = f"{' '.join(ended.words)} -> {ended.status}"
         if ended.status is None:
-            self.tally.fault("hang", f"{said} after {ended.seconds:.0f} s")
+            self.tally.fault("hang", f"{said} after {ended.seconds:.0f} s: {ended.errors[-1500:]}")
         if ended.traced:
             self.tally.fault("traceback", f"{said}: {ended.errors.strip().splitlines()[-1][:300]}")
         elif ended.status is not None and ended.status not in (0, 1, 2, 3, 130, -13):

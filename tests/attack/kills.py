@@ -16,7 +16,7 @@ from tests.attack.ground import Ground, processes_naming, tree_digest
 
 _SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGINT)
 _GONE_SECONDS = 60.0
-_END_SECONDS = 120.0
+_END_SECONDS = 300.0
 # What is taken from the store so that the stage has something to do.
 _STAGES = {
     "source": ("sources", "builds", "objects"),
@@ -42,6 +42,7 @@ def attack(ground: Ground, kills: int) -> None:
             _look(ground, finished)
         if number % 30 == 0:
             _whole(ground, finished)
+        if number % 20 == 0:
             print(f"  {number} kills: {ground.tally.text()}", flush=True)
     _whole(ground, finished)
     _look(ground, finished)
@@ -90,7 +91,7 @@ def _kill(ground: Ground, stage: str, usual: float) -> None:
     # Before main() has taken the signals, which is before it has done anything, they end it as they end any program.
     elif status not in (130, 0, 2, -how):
         ground.tally.fault("false red" if status == 1 else "odd status", f"{said} -> {status}")
-    limit = time.monotonic() + (_GONE_SECONDS if how is signal.SIGKILL else 0.5)
+    limit = time.monotonic() + (_GONE_SECONDS if how is signal.SIGKILL else 5.0)
     while (left := processes_naming(ground.store)) and time.monotonic() < limit:
         time.sleep(0.05)
     if left:

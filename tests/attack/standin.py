@@ -130,17 +130,17 @@ class Guest:
         return {**own, **{name: str(size) for name, size in sizes.items()}, **plain, **empty, **sysctl}
 
 
-def monitor(path: Path) -> None:
+def monitor(server: socket.socket, asked_of_it: threading.Event) -> None:
     """QMP, as far as it is asked."""
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(str(path))
-        server.listen()
+    with server:
         while True:
             connection, _ = server.accept()
             with connection, connection.makefile("rwb", buffering=0) as file:
                 file.write(b'{"QMP": {}}\n')
                 for line in file:
                     asked = json.loads(line)["execute"]
+                    if asked == "query-kvm":
+                        asked_of_it.set()
                     answer = {"enabled": False, "present": True} if asked == "query-kvm" else {}
                     file.write(json.dumps({"return": answer}).encode() + b"\n")
 
@@ -148,7 +148,11 @@ def monitor(path: Path) -> None:
 def main(argv: list[str]) -> None:
     """A guest from its first line to its last."""
     guest = Guest(argv)
-    threading.Thread(target=monitor, args=(guest.monitor,), daemon=True).start()
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(guest.monitor))
+    server.listen()
+    asked = threading.Event()
+    threading.Thread(target=monitor, args=(server, asked), daemon=True).start()
     guest.say(f"Linux version {RELEASE} (made up)")
     time.sleep(0.1)
     guest.note("ready", "0.1")
@@ -167,6 +171,7 @@ def main(argv: list[str]) -> None:
     guest.say("ttm-harness: suite kunit-self end 0")
     guest.note("result", "kunit-self 0")
     guest.note("fact", "taint_end=0")
+    asked.wait(30)  # a real guest is not gone before a busy host has looked at it
     guest.note("exit", "1")
     time.sleep(0.05)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -232,3 +233,26 @@ def test_a_hangup_that_is_ignored_stays_ignored(store: Path) -> None:
     command.send_signal(signal.SIGHUP)
     assert command.communicate("nothing bad\n", timeout=60)[1] == ""
     assert command.returncode == 0
+
+
+@pytest.mark.parametrize("answer", ["end of file", "interruption"])
+def test_a_question_that_is_not_answered(store: Path, answer: str) -> None:
+    master, slave = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TTM_HARNESS_STORE": str(store)}
+    argv = [sys.executable, "-m", "harness", "run", "--repeat", "600"]
+    with subprocess.Popen(argv, env=environment, stdin=slave, stderr=subprocess.PIPE, text=True) as command:
+        assert command.stderr is not None
+        asked = ""
+        while not asked.endswith("Go on?"):
+            letter = command.stderr.read(1)
+            assert letter, asked
+            asked += letter
+        time.sleep(0.3)
+        if answer == "end of file":
+            os.write(master, b"\x04")
+        else:
+            command.send_signal(signal.SIGINT)
+        errors = command.stderr.read()
+    os.close(master)
+    os.close(slave)
+    assert (command.returncode, "Traceback" in errors, "a bug of" in errors) == (130, False, False), errors

@@ -7,6 +7,7 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,3 +182,9 @@ def test_parse_sums() -> None:
         "x": "a" * 64,
         "z": "c" * 64,
     }
+
+
+def test_who_only_lists_fetches_nothing(tmp_path: Path, server: Server) -> None:
+    work, _ = make_work(tmp_path / "store")
+    with pytest.raises(InfraError, match="would have to be fetched, and --list fetches nothing"):
+        resolve_kernel_org(SourceSpec.parse("kernel.org:6.15"), replace(work, fetches=False))

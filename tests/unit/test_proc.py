@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.model.errors import CommandFailed, DeadlineExceeded, UserError
+from harness import proc
+from harness.model.errors import CommandFailed, DeadlineExceeded, InfraError, UserError
 from harness.proc import Deadline, clean_environment, find_tool, hurry, run, spawn
 
 SOON = 10.0
@@ -194,3 +195,30 @@ def test_a_directory_of_somebody_else_in_the_path(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Path, "is_file", is_file)
     monkeypatch.setenv("PATH", "/closed:/usr/bin:/bin")
     assert find_tool("sh") is not None
+
+
+def test_who_never_stops_talking_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(proc, "_MOST_KEPT", 1 << 20)
+    monkeypatch.setattr(proc, "_MOST_LOGGED", 2 << 20)
+    with pytest.raises(InfraError, match=r"yes said more than 1\.0 MiB"):
+        run(("yes",), deadline=Deadline(SOON))
+    with pytest.raises(InfraError, match=r"yes said more than 2\.0 MiB"):
+        run(("yes", "x" * 1000), deadline=Deadline(SOON), log=tmp_path / "log")
+    assert (tmp_path / "log").stat().st_size < 3 << 20
+
+
+def test_a_line_without_an_end_comes_in_pieces() -> None:
+    found: list[int] = []
+    run(("head", "-c", "5000000", "/dev/zero"), deadline=Deadline(SOON), on_line=lambda line: found.append(len(line)))
+    assert sum(found) == 5_000_000
+    assert max(found) < 1_300_000
+
+
+def test_proxies_and_authorities_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE"):
+        monkeypatch.setenv(name, f"/{name}")
+    assert {name: clean_environment()[name] for name in ("HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE")} == {
+        "HTTPS_PROXY": "/HTTPS_PROXY",
+        "https_proxy": "/https_proxy",
+        "SSL_CERT_FILE": "/SSL_CERT_FILE",
+    }
