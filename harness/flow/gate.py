@@ -63,7 +63,6 @@ from harness.kernel.users import (
     included,
     made_of_something,
     makefiles_over,
-    mentioning,
     naming,
     users_of_header,
     users_of_symbol,
@@ -267,13 +266,12 @@ def _add_users(
     patch: Patch, header: str, tree: Tree, deadline: Deadline, sources: list[str], untold: list[str]
 ) -> None:
     """The .c files that include a header which the patch changes and name something of what it changes there."""
-    users = users_of_header(tree, header, deadline)
+    users = users_of_header(tree, header, words_of(patch, header), deadline)
     if users is None:
         untold.append(f"{header} is included by too much to compile: only the whole build tells")
         return
     near = header.rpartition("/")[0]
-    found = mentioning(tree, users, words_of(patch, header))
-    sources += sorted(found, key=lambda name: (not name.startswith(f"{near}/"), name))
+    sources += sorted(users, key=lambda name: (not name.startswith(f"{near}/"), name))
 
 
 def _touched(series: Series) -> set[str]:

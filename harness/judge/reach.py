@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from harness.model.series import ChangeKind, Patch
 
 _WORD = re.compile(r"[A-Za-z_]\w{2,}")
+_PARAMETER = re.compile(r"\b[A-Za-z_]\w*(?=\s{0,8}[,)\[])")
 _EXPORT = re.compile(r"\s*EXPORT_(?:\w+_)?SYMBOL\w*\s*\(\s*(\w+)")
 _OBJECT = re.compile(r"[\w./-]+\.o\b")
 # Of C and of comments: no user is found by them.
@@ -105,7 +106,12 @@ def words_of(patch: Patch, path: str) -> frozenset[str] | None:
     """The names by which a user of the header may come to what changed; None when it is gone: all are its users."""
     if path in gone_of(patch):
         return None
-    words = {word for line in changed_lines(patch, path) for word in _WORD.findall(line)}
+    words: set[str] = set()
+    for line in changed_lines(patch, path):
+        if line.strip().startswith(("*", "//", "/*")):
+            continue  # words of a comment bind nobody
+        # The names of parameters are nothing that a user could name.
+        words.update(_WORD.findall(_PARAMETER.sub(" ", line) if "(" in line else line))
     return frozenset(words - _COMMON)
 
 
