@@ -13,6 +13,10 @@ from harness.model.series import ChangeKind, Patch
 
 _WORD = re.compile(r"[A-Za-z_]\w{2,}")
 _PARAMETER = re.compile(r"\b[A-Za-z_]\w*(?=\s{0,8}[,)\[])")
+_NOT_BUILT = re.compile(
+    r"(?:Documentation|LICENSES)/.*|MAINTAINERS|CREDITS|COPYING|README|(?:.*/)?\.(?:mailmap|gitignore|editorconfig)"
+    r"|\.clang-format|\.get_maintainer\.ignore|.*\.rst"
+)
 _EXPORT = re.compile(r"\s*EXPORT_(?:\w+_)?SYMBOL\w*\s*\(\s*(\w+)")
 _OBJECT = re.compile(r"[\w./-]+\.o\b")
 # Of C and of comments: no user is found by them.
@@ -100,6 +104,21 @@ def changed_lines(patch: Patch, path: str) -> Iterator[str]:
             yield line.rpartition("@@")[2]
         elif here and line[:1] in ("+", "-") and not line.startswith(("--- ", "+++ ")):
             yield line[1:]
+
+
+def built_of(patch: Patch) -> tuple[str, ...]:
+    """The files of a patch that can change what is built: all but documents and the like."""
+    return tuple(path for path in patch.paths if not _NOT_BUILT.fullmatch(path))
+
+
+def odd_of(patch: Patch) -> tuple[str, ...]:
+    """What may change a kernel and is neither C nor a Makefile nor of Kconfig: tables, assembler, linker scripts."""
+    usual = (".c", ".h")
+    return tuple(
+        path
+        for path in built_of(patch)
+        if not path.endswith(usual) and not is_makefile(path) and not path.rpartition("/")[2].startswith("Kconfig")
+    )
 
 
 def words_of(patch: Patch, path: str) -> frozenset[str] | None:

@@ -20,7 +20,6 @@ from harness.judge.gate import (
     applies_check,
     build_check,
     builds,
-    built_of,
     checkpatch_check,
     documented_of,
     flips_check,
@@ -36,7 +35,7 @@ from harness.judge.gate import (
     warnings_check,
     with_failed_build,
 )
-from harness.judge.reach import lost_exports, objects_in, objects_named, words_of
+from harness.judge.reach import built_of, lost_exports, objects_in, objects_named, words_of
 from harness.kernel.buildlog import Failures, Paths, parse_checked, parse_failures
 from harness.model.build import CompilerWarning
 from harness.model.codec import to_json
