@@ -22,7 +22,6 @@ from harness.judge.flips import flips_of
 from harness.judge.gate import (
     applies_check,
     build_check,
-    built_of,
     checkpatch_check,
     documented_of,
     failed_build_check,
@@ -46,6 +45,7 @@ from harness.judge.gate import (
 )
 from harness.judge.reach import (
     Reach,
+    built_of,
     gone_of,
     headers_of,
     is_makefile,
@@ -53,6 +53,7 @@ from harness.judge.reach import (
     new_of,
     objects_in,
     objects_named,
+    odd_of,
     words_of,
 )
 from harness.kernel.build import obtain
@@ -64,7 +65,6 @@ from harness.kernel.users import (
     included,
     made_of_something,
     makefiles_over,
-    mentioning,
     naming,
     users_of_header,
     users_of_symbol,
@@ -81,6 +81,7 @@ from harness.store.layout import Layout
 
 _SECONDS = 6 * 3600.0
 _SMALL = ("mm", "kernel", "lib", "ipc", "init", "block")  # the Makefiles of other folders in the top reach all below
+_HOST = ("scripts", "tools", "samples", "usr")  # what is built there is no object of the kernel
 _USERS_LIMIT = 200  # .c files beside a patch's own that are compiled for it
 _NOTHING = Compiled()
 
@@ -247,13 +248,18 @@ def _reach(means: _Means, patch: Patch, tree: Tree, own: tuple[str, ...]) -> Rea
     more = [one for one in dict.fromkeys(sources) if one not in own]
     if len(more) > _USERS_LIMIT:
         untold.append(f"of {len(more)} other files that it reaches only {_USERS_LIMIT} were compiled")
-    return Reach(tuple(more[:_USERS_LIMIT]), tuple(broken), tuple(untold))
+    untold += [f"{name} has no object of its own: only the whole build tells" for name in odd_of(patch)]
+    # Of a run's patches the last one is built whole, so what objects do not tell comes out there.
+    told = means.depth is not Depth.TOUCHED
+    return Reach(tuple(more[:_USERS_LIMIT]), tuple(broken), () if told else tuple(untold))
 
 
 def _add_objects(patch: Patch, makefile: str, root: Path, sources: list[str], untold: list[str]) -> None:
     """The objects of a Makefile that the patch changes."""
     folder = makefile.rpartition("/")[0]
-    if "/" not in folder and folder not in _SMALL:
+    if folder.startswith(_HOST) or (
+        folder.count("/") < (2 if folder.startswith("arch/") else 1) and folder not in _SMALL
+    ):
         untold.append(f"{makefile} reaches more than single objects: only the whole build tells")
         return
     if not (root / makefile).is_file():
@@ -269,13 +275,12 @@ def _add_users(
     patch: Patch, header: str, tree: Tree, deadline: Deadline, sources: list[str], untold: list[str]
 ) -> None:
     """The .c files that include a header which the patch changes and name something of what it changes there."""
-    users = users_of_header(tree, header, deadline)
+    users = users_of_header(tree, header, words_of(patch, header), deadline)
     if users is None:
         untold.append(f"{header} is included by too much to compile: only the whole build tells")
         return
     near = header.rpartition("/")[0]
-    found = mentioning(tree, users, words_of(patch, header))
-    sources += sorted(found, key=lambda name: (not name.startswith(f"{near}/"), name))
+    sources += sorted(users, key=lambda name: (not name.startswith(f"{near}/"), name))
 
 
 def _touched(series: Series) -> set[str]:
@@ -322,7 +327,7 @@ def _checks(means: _Means, step: _Step, built: Build | None) -> tuple[list[GateC
 def _lone(means: _Means, step: _Step, built: Build | None) -> tuple[list[GateCheck], Build | None]:
     """The checks of objects and build for a patch that has no objects of its own: the whole kernel's."""
     if means.depth is Depth.TOUCHED:
-        return [unbuilt_check(built_of(step.patch))], built
+        return [with_reach(unbuilt_check(built_of(step.patch)), step.reach)], built
     build, built = _build(means, step, built)
     made = built is not None and built.tree.id == step.tree.id
     return [whole_check(build, made), *([build] if made else [])], built

@@ -22,10 +22,6 @@ _OF_ITSELF = ("checkpatch",)  # what no other patch can have a part in
 _COMPLAINT = re.compile(r"^[^:]*:(?P<line>\d*):? ?(?P<grade>ERROR|WARNING|CHECK): ?(?P<text>.*)$")
 _DOC_NEW = re.compile(r"^(?:Warning|Error): (?P<file>[^:\s]+):\d+ (?P<text>.*)$")
 _DOC_OLD = re.compile(r"^(?P<file>[^:\s]+):\d+: (?:warning|error): (?P<text>.*)$")
-_NOT_BUILT = re.compile(
-    r"(?:Documentation|LICENSES)/.*|MAINTAINERS|CREDITS|COPYING|README|(?:.*/)?\.(?:mailmap|gitignore|editorconfig)"
-    r"|\.clang-format|\.get_maintainer\.ignore|.*\.rst"
-)
 # Of gcc, clang and modpost; the quotes around names differ.
 _MISSING = (
     re.compile(r"fatal error: (?P<name>\S+): No such file"),
@@ -43,11 +39,6 @@ def sources_of(patch: Patch, series: Series) -> tuple[str, ...]:
     patches = series.patches if any(name.endswith(".h") for name in _left(patch)) else (patch,)
     found = (name for one in patches for name in _left(one) if name.endswith(".c"))
     return tuple(dict.fromkeys(found))
-
-
-def built_of(patch: Patch) -> tuple[str, ...]:
-    """The files of a patch that can change what is built: all but documents and the like."""
-    return tuple(path for path in patch.paths if not _NOT_BUILT.fullmatch(path))
 
 
 def documented_of(patch: Patch) -> tuple[str, ...]:

@@ -12,6 +12,11 @@ from dataclasses import dataclass
 from harness.model.series import ChangeKind, Patch
 
 _WORD = re.compile(r"[A-Za-z_]\w{2,}")
+_PARAMETER = re.compile(r"\b[A-Za-z_]\w*(?=\s{0,8}[,)\[])")
+_NOT_BUILT = re.compile(
+    r"(?:Documentation|LICENSES)/.*|MAINTAINERS|CREDITS|COPYING|README|(?:.*/)?\.(?:mailmap|gitignore|editorconfig)"
+    r"|\.clang-format|\.get_maintainer\.ignore|.*\.rst"
+)
 _EXPORT = re.compile(r"\s*EXPORT_(?:\w+_)?SYMBOL\w*\s*\(\s*(\w+)")
 _OBJECT = re.compile(r"[\w./-]+\.o\b")
 # Of C and of comments: no user is found by them.
@@ -101,11 +106,31 @@ def changed_lines(patch: Patch, path: str) -> Iterator[str]:
             yield line[1:]
 
 
+def built_of(patch: Patch) -> tuple[str, ...]:
+    """The files of a patch that can change what is built: all but documents and the like."""
+    return tuple(path for path in patch.paths if not _NOT_BUILT.fullmatch(path))
+
+
+def odd_of(patch: Patch) -> tuple[str, ...]:
+    """What may change a kernel and is neither C nor a Makefile nor of Kconfig: tables, assembler, linker scripts."""
+    usual = (".c", ".h")
+    return tuple(
+        path
+        for path in built_of(patch)
+        if not path.endswith(usual) and not is_makefile(path) and not path.rpartition("/")[2].startswith("Kconfig")
+    )
+
+
 def words_of(patch: Patch, path: str) -> frozenset[str] | None:
     """The names by which a user of the header may come to what changed; None when it is gone: all are its users."""
     if path in gone_of(patch):
         return None
-    words = {word for line in changed_lines(patch, path) for word in _WORD.findall(line)}
+    words: set[str] = set()
+    for line in changed_lines(patch, path):
+        if line.strip().startswith(("*", "//", "/*")):
+            continue  # words of a comment bind nobody
+        # The names of parameters are nothing that a user could name.
+        words.update(_WORD.findall(_PARAMETER.sub(" ", line) if "(" in line else line))
     return frozenset(words - _COMMON)
 
 

@@ -17,13 +17,90 @@ _FOLDERS = (
     "arch/x86", "block", "certs", "crypto", "drivers", "fs", "include", "init", "io_uring", "ipc", "kernel", "lib",
     "mm", "net", "rust", "security", "sound", "usr", "virt",
 )  # fmt: skip
+_INCLUDED_FROM = ("include", "arch/x86/include", "include/uapi", "arch/x86/include/uapi")
 _INCLUDE = re.compile(rb"^[ \t]*#[ \t]*include[ \t]*[<\"]([^<>\"\n]{1,200})[>\"]", re.MULTILINE)
 _HEADERS_LIMIT = 120  # that include each other: beyond, everything uses it
+_NAMED_LIMIT = 3000  # .c files with one of the words: beyond, the words are too common
 _SECONDS = 300.0
 
 
-def users_of_header(tree: Tree, header: str, deadline: Deadline) -> tuple[str, ...] | None:
-    """The .c files that include a header, by way of others, too; None when too many do to be looked at."""
+def users_of_header(
+    tree: Tree, header: str, words: Iterable[str] | None, deadline: Deadline
+) -> tuple[str, ...] | None:
+    """The .c files that include a header, by way of others, too, and have one of the words in them.
+
+    With None for words all that include it: for a header that is gone. None when they are too many to be looked at.
+    """
+    if words is None:
+        return _all_users(tree, header, deadline)
+    patterns = [part for word in sorted(words) for part in ("-e", word)]
+    if not patterns:
+        return ()
+    named = _grep(tree, ("-w", "-F", *patterns), ("*.c",), deadline)
+    if len(named) > _NAMED_LIMIT:
+        return None
+    over = _over(tree, header, named)
+    return tuple(sorted(path for path in named if path in over))
+
+
+def _over(tree: Tree, header: str, sources: Iterable[str]) -> set[str]:
+    """The files, from these sources on, that come to a header by their includes."""
+    found = _Includes(tree, header)
+    above: dict[str, list[str]] = {}
+    waiting, seen = list(sources), set(sources)
+    while waiting:
+        path = waiting.pop()
+        for below in found.of(path):
+            above.setdefault(below, []).append(path)
+            if below not in seen and below != header:
+                seen.add(below)
+                waiting.append(below)
+    over: set[str] = set()
+    waiting = [header]
+    while waiting:
+        more = [path for path in above.get(waiting.pop(), ()) if path not in over]
+        over.update(more)
+        waiting += more
+    return over
+
+
+class _Includes:
+    """What files include, found where make looks by default, beside them, and in folders near them (for -I)."""
+
+    def __init__(self, tree: Tree, header: str) -> None:
+        self._tree = tree
+        self._header = header
+        self._known: dict[tuple[str, str], str] = {}
+
+    def of(self, path: str) -> list[str]:
+        try:
+            texts = _INCLUDE.findall((self._tree.path / path).read_bytes())
+        except OSError:
+            return []
+        folder = path.rpartition("/")[0]
+        return [name for text in set(texts) if (name := self._find(path, folder, text.decode("utf-8", "replace")))]
+
+    def _find(self, path: str, folder: str, text: str) -> str:
+        if _means(self._tree, path, text, self._header):
+            return self._header
+        if (folder, text) not in self._known:
+            self._known[folder, text] = self._look(folder, text)
+        return self._known[folder, text]
+
+    def _look(self, folder: str, text: str) -> str:
+        root = self._tree.path
+        for base in (folder, *_INCLUDED_FROM):
+            name = os.path.normpath(f"{base}/{text}")
+            if (root / name).is_file():
+                return name
+        while folder.count("/") >= 2:
+            folder = folder.rpartition("/")[0]
+            if found := sorted((root / folder).glob(f"*/{text}") if ".." not in text else ()):
+                return os.fspath(found[0].relative_to(root))
+        return ""
+
+
+def _all_users(tree: Tree, header: str, deadline: Deadline) -> tuple[str, ...] | None:
     known, waiting = {header}, {header}
     sources: dict[str, None] = {}
     while waiting:
@@ -55,14 +132,6 @@ def _means(tree: Tree, source: str, text: str, header: str) -> bool:
     if beside == header:
         return True
     return f"/{header}".endswith(f"/{text.lstrip('./')}") and not (tree.path / beside).is_file()
-
-
-def mentioning(tree: Tree, files: Iterable[str], words: Iterable[str] | None) -> tuple[str, ...]:
-    """Those of the files that have one of the words in them; all with None."""
-    if words is None:
-        return tuple(files)
-    wanted = {word.encode() for word in words}
-    return tuple(path for path in files if wanted & set(re.findall(rb"\w{3,}", (tree.path / path).read_bytes())))
 
 
 def users_of_symbol(tree: Tree, name: str, deadline: Deadline) -> tuple[str, ...]:

@@ -186,7 +186,11 @@ def _compare_patch(patch: Patch, git: GitMail, raw: bytes, verdict: Verdict) -> 
     if email.utils.parseaddr(patch.author)[1].lower() != git.author.lower():
         verdict.add("author", f"{patch.message_id}: {patch.author!r}, git {git.author!r}")
     if _words(patch.body) != _words(git.body):
-        verdict.add("message", f"{patch.message_id}: {_first_difference(patch.body, git.body)}")
+        pasted = re.match(r">?From [0-9a-f]{40} ", git.body) is not None
+        bucket = (
+            "better: the From line of git format-patch, pasted into the text, is no message" if pasted else "message"
+        )
+        verdict.add(bucket, f"{patch.message_id}: {_first_difference(patch.body, git.body)}")
 
 
 def _same_diff(patch: Patch, git: GitMail) -> bool:

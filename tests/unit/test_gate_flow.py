@@ -167,9 +167,22 @@ def test_the_objects_of_a_makefile_are_compiled(built: Repo, scratch_layout: Lay
     assert objects(found) == (Mark.OK, f"{count} compiled")
 
 
-@pytest.mark.parametrize("makefile", ["Makefile", "drivers/Makefile"])
-def test_a_makefile_that_reaches_everything_is_not_good(built: Repo, scratch_layout: Layout, makefile: str) -> None:
+@pytest.mark.parametrize("name", ["Makefile", "drivers/Makefile", "drivers/gpu/entry.S"])
+def test_what_single_objects_cannot_tell_is_not_good(built: Repo, scratch_layout: Layout, name: str) -> None:
     text = "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 4\nEXTRAVERSION =\nX = 1"
+    base = scratch_layout.sources / "tiny-aaaa" / "linux"
+    base.mkdir(parents=True)
+    built.git("--work-tree", str(base), "checkout", "-q", "-f", "base", "--", ".")
+    built.git("reset", "-q", "--hard")
     built.write("drivers/gpu/b.c", "other\n")
-    found = gate(built, scratch_layout, Depth.TOUCHED, (makefile, text))
-    assert objects(found)[0] is Mark.NOT_RUN
+    built.write(name, f"{text}\n")
+    built.commit("both")
+    profile = compose("p", [parse_fragment("frag", "CONFIG_ACPI=y\n")])
+    candidate = Candidate(tree_of(base), read(built.mbox("base..HEAD")), profile, Depth.TOUCHED, 1)
+    mark, message = objects(gate_series(candidate, scratch_layout, Quiet()))
+    assert (mark, "only the whole build tells" in message) == (Mark.NOT_RUN, True)
+
+
+def test_a_file_that_is_deleted_without_its_makefile_is_bad(built: Repo, scratch_layout: Layout) -> None:
+    found = gate(built, scratch_layout, Depth.TOUCHED, renames=("drivers/gpu/b.c", "Documentation/b.txt"))
+    assert objects(found)[0] is Mark.BAD
