@@ -107,6 +107,9 @@ def call() -> None:
         status = _of_output(error, EXIT_CANNOT_TELL)
     if status == EXIT_PIPE:
         _end_as_others_do()
+    # An interruption in a module that was being imported is kept in mind by CPython (unhandled_keyboard_interrupt in
+    # Python/pythonrun.c), which ends by SIGINT then, whatever status is asked for; to run any code forgets it.
+    exec("")
     sys.exit(status)
 
 

@@ -16,10 +16,15 @@ import sys
 import tarfile
 import threading
 import time
+import tomllib
 from pathlib import Path
 
 RELEASE = "7.3.4"
-CASES = [f"example.case_{number}" for number in range(6)] + [f"kunit-resource-test.case_{n}" for n in range(6)]
+# A guest that left one of these out would be no good one. Beside the copy that is `vng` lies a copy of the manifest.
+_COPY = Path(__file__).with_name("kunit-self.toml")
+_OWN = Path(__file__).parents[2] / "harness" / "suites" / "manifests" / "kunit-self.toml"
+_MANIFEST = _COPY if _COPY.is_file() else _OWN
+CASES = list(tomllib.loads(_MANIFEST.read_text("utf-8"))["cases"])
 RUN = (
     "--profile",
     "tiny",
@@ -90,8 +95,12 @@ def write_source(archive: Path) -> None:
 def write_guest(folder: Path) -> None:
     """The script `vng` in a folder that is to be first in PATH."""
     folder.mkdir(parents=True, exist_ok=True)
+    # A guest is contained: of the host it sees where programs are, and not this checkout.
+    copy = folder / "standin.py"
+    copy.write_bytes(Path(__file__).read_bytes())
+    (folder / _MANIFEST.name).write_bytes(_MANIFEST.read_bytes())
     script = folder / "vng"
-    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -S {shlex.quote(__file__)} "$@"\n')
+    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -S {shlex.quote(str(copy))} "$@"\n')
     script.chmod(0o755)
 
 
@@ -163,7 +172,9 @@ def main(argv: list[str]) -> None:
     (guest.results / "config").write_text((guest.results.parent / "config").read_text())
     guest.say("ttm-harness: suite kunit-self begin")
     guest.note("start", "kunit-self")
-    broken = (Path(__file__).parent / "broken").exists() or "broken=1" in guest.cmdline
+    (guest.results / "kunit-self.announced").write_text("".join(f"{name}\n" for name in CASES))
+    guest.note("announced", f"kunit-self {len(CASES)}")
+    broken = "broken=1" in guest.cmdline
     for line in ktap(broken):
         guest.say(line)
         time.sleep(0.005)

@@ -118,10 +118,10 @@ def test_a_pipe_of_a_shell(store: Path) -> None:
         (("run", "--fragment", "/dev/zero"), "a device and no plain file"),
         (("run", "--fragment", "pipe"), "a named pipe and no plain file"),
         (("run", "--known", "pipe"), "a named pipe and no plain file"),
-        (("parse", "ktap", "/dev/zero"), "a device and no plain file"),
-        (("parse", "ktap", "pipe"), "a named pipe and no plain file"),
-        (("parse", "kmsg", "/dev/zero"), "a device and no plain file"),
-        (("parse", "kmsg", "."), "a directory and no plain file"),
+        (("parse", "ktap", "/dev/zero"), "no file, but a device"),
+        (("parse", "ktap", "pipe"), "no file, but a named pipe"),
+        (("parse", "kmsg", "/dev/zero"), "no file, but a device"),
+        (("parse", "kmsg", "."), "no file, but a directory"),
         (("run", "--ram", "9" * 400 + "G"), "is larger than"),
         (("run", "--ram", "9999999999T"), "is larger than"),
         (("run", "--suite", ""), "no suite is named"),
@@ -231,7 +231,7 @@ def test_a_hangup_that_is_ignored_stays_ignored(store: Path) -> None:
     assert command.stdin is not None
     time.sleep(1.5)
     command.send_signal(signal.SIGHUP)
-    assert command.communicate("nothing bad\n", timeout=60)[1] == ""
+    assert command.communicate("[    1.000000] nothing bad\n", timeout=60)[1] == ""
     assert command.returncode == 0
 
 

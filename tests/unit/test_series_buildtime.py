@@ -11,6 +11,7 @@ import pytest
 
 from harness.inputs.series.apply import apart_of, apply_series
 from harness.inputs.series.buildtime import build_time
+from harness.kernel.artefacts import objects_to_seal
 from harness.kernel.fragments import compose, parse_fragment
 from harness.kernel.make import cache_of
 from harness.kernel.objects import Workshop
@@ -21,6 +22,7 @@ from harness.model.series import BuildTime, Patch, say_build_time
 from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.layout import Layout
+from harness.store.sealed import seal
 from tests.unit.series_support import mail, mbox, read
 
 OBJECTS = "obj-$(CONFIG_TTM_TEST) += ttm_test.o"
@@ -161,6 +163,7 @@ def test_what_was_made_while_they_ran_is_never_used_for_others(
     build = Build("e" * 64, evil, "p", "c", "gcc", "7.3.4", scratch_layout.builds / "evil", objects)
     build.path.mkdir()
     (build.path / "build.json").write_text(to_json(build))
+    seal(objects.parent, objects_to_seal(objects.parent, objects))
 
     def seed(tree: Tree) -> object:
         return find_seed(tree, "p", lambda _: True, scratch_layout)

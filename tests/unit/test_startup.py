@@ -69,7 +69,7 @@ def test_what_is_not_needed_is_not_imported(words: list[str], tmp_path: Path) ->
         "import atexit, sys\n"
         f"atexit.register(lambda: print(*(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr))\n"
         f"sys.argv = ['ttm-harness', *{argv!r}]\n"
-        "from harness.cli.verbs import main\n"
+        "from harness.cli import main\n"
         "main()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
