@@ -310,7 +310,7 @@ def test_a_damaged_run_is_told_and_skipped(
         assert [run.name for run in listing.runs] == [run_name(1), run_name(3)]
         assert [(one.name, why in one.why) for one in listing.skipped] == [(bad.name, True)], listing.skipped
     assert rows(scratch_layout, "SELECT count(*) FROM boots") == [(2,)]
-    with pytest.raises(HarnessError, match="not in the index|is not believed"):
+    with pytest.raises(HarnessError, match=r"not in the index|is not believed"):
         results.run(bad.name, 9)
     shutil.rmtree(bad)
     keep(scratch_layout, 2, plain_report())
