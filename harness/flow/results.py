@@ -32,7 +32,7 @@ from harness.store.database import BrokenIndex
 from harness.store.index import Index
 from harness.store.layout import Layout
 from harness.store.queries import bad_cases, boots_of, history, list_runs, run_named, seen_cases
-from harness.store.runs import find_run, is_held, load_report, run_directories
+from harness.store.runs import REPORT_FILE, find_run, is_held, load_report, run_directories
 
 T = TypeVar("T")
 
@@ -146,9 +146,12 @@ def _load(directory: Path, state: State) -> Report:
 
 def _require_believed(directory: Path) -> None:
     """StoreDamaged for a report that is not believed; what else is wrong with the run is the caller's matter."""
+    file = directory / REPORT_FILE
+    if file.is_symlink() or not file.is_file():
+        return
     try:
         require_earned(load_report(directory), directory)
-    except (StoreCorrupt, UserError):
+    except (StoreCorrupt, UserError, RecursionError):
         pass
 
 

@@ -30,7 +30,7 @@ from harness.flow.record import Planned, Record, save_record
 from harness.flow.results import Results
 from harness.model.codec import to_json, to_plain
 from harness.model.compare import Change, Leg
-from harness.model.errors import InfraError, StoreDamaged, UserError
+from harness.model.errors import HarnessError, InfraError, UserError
 from harness.model.machine import Difference
 from harness.model.outcome import Outcome, Standing
 from harness.model.result import Provenance
@@ -310,7 +310,7 @@ def test_a_damaged_run_is_told_and_skipped(
         assert [run.name for run in listing.runs] == [run_name(1), run_name(3)]
         assert [(one.name, why in one.why) for one in listing.skipped] == [(bad.name, True)], listing.skipped
     assert rows(scratch_layout, "SELECT count(*) FROM boots") == [(2,)]
-    with pytest.raises((UserError, StoreDamaged), match=r"not in the index|not believed"):
+    with pytest.raises(HarnessError, match=r"not in the index|is not believed"):
         results.run(bad.name, 9)
     shutil.rmtree(bad)
     keep(scratch_layout, 2, plain_report())
