@@ -14,8 +14,8 @@ Three signs, each with a clock of its own:
 | beats | none since the kernel said that a task is blocked or a CPU is stuck, `silence` ago | HUNG |
 | beats | the deadline of the case, of the suite or of the run has passed | TIMEOUT; HUNG where something is stuck |
 
-A guest on a slow host is slow in all of this, so the limits are scaled by what its own boot took; that of a case also
-by what the cases before it took, beside what they take on an unbroken kernel.
+A guest on a slow host is slow in all of this, so the limits are scaled by what its own boot took; that of a case by
+what the cases before it took, once that can be told.
 """
 
 from __future__ import annotations
@@ -89,10 +89,16 @@ class _Running:
     expected: float = 0.0
     taken: float = 0.0
 
-    @property
-    def pace(self) -> float:
-        """How many times as long as on an unbroken kernel the cases before this one took; 1 while too few did."""
-        return self.taken / self.expected if self.expected >= _LEAST_MEASURED else 1.0
+    def pace_beside(self, boots: float) -> float:
+        """How many times as long as on an unbroken kernel a case may take to be no slower than the ones before it.
+
+        While too few of these ended it is what the boot took. A boot that was much slower than all that came after it
+        had a bad moment: it counts for twice the pace of the cases at most.
+        """
+        if self.expected < _LEAST_MEASURED:
+            return boots
+        pace = max(1.0, self.taken / self.expected)
+        return max(pace, min(boots, 2.0 * pace))
 
 
 @dataclass(slots=True)
@@ -218,7 +224,7 @@ class Liveness:
         limit = self._limit_of(running.name)
         if limit is None:
             return ""
-        pace = max(self._limits.scale, running.pace)
+        pace = running.pace_beside(self._limits.scale)
         if now - running.began <= limit.most * pace:
             return ""
         usual = f"it usually takes {limit.expected:.1f} s" if limit.expected else "it is new"

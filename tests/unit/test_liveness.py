@@ -278,3 +278,12 @@ def test_a_cpu_that_the_host_forgot_hangs_nobody() -> None:
         guest.alive.frame(BEAT)
     guest.alive.console(SOFT)
     assert guest.live(6.0, beats=False) is Ending.TIMEOUT
+
+
+def test_a_boot_that_had_a_bad_moment_is_not_believed_for_long() -> None:
+    guest = begun("long", factor=20.0)
+    assert guest.live(20.0) is None  # as long as usual
+    guest.alive.frame(Frame("case", "mine short"))
+    assert guest.live(60.0) is None
+    assert guest.live(2.0) is Ending.TIMEOUT
+    assert "this guest takes 2.0 x" in guest.why
