@@ -332,6 +332,50 @@ out:
 	dev->fences[k] = f;
 }
 
+/*
+ * One that has nothing to copy comes where another is pushed out in a pipeline: what it
+ * waits for is the other's copy alone. And evicting all is over when that copy is.
+ */
+static void tp_fences_newcomer(struct tp_run *run, struct tp_dev *dev)
+{
+	struct tp_bo_args args = { .caching = ttm_cached, .watermark = !TP_HAVE_BACKUP };
+	struct tp_bo_args empty = { .size = SZ_64K, .caching = ttm_cached, .in_system = true };
+	struct ttm_resource_manager *vram = ttm_manager_type(&dev->bdev, TTM_PL_VRAM);
+	struct tp_bo *old = tp_filled(run, dev, &args), *new = tp_bo_new(dev, &empty, NULL);
+	struct dma_fence *f = tp_fence_new();
+	struct tp_signal later;
+
+	if (!old || !new || !tp_check(run, f, "no fence"))
+		goto out;
+	tp_bo_lock(old);
+	tp_eq(run, tp_bo_validate(old, TTM_PL_VRAM, NULL), 0, "to VRAM");
+	tp_bo_unlock(old);
+	dev->move_fence = f;
+	tp_bo_lock(new);
+	tp_eq(run, tp_bo_validate(new, TTM_PL_VRAM, NULL), 0, "to VRAM, with nothing to copy");
+	tp_check(run, tp_has_fence(new, f), "the newcomer does not wait for the copy of the other");
+	tp_bo_unlock(new);
+	later.fence = f;
+	INIT_DELAYED_WORK_ONSTACK(&later.work, tp_signal_fn);
+	schedule_delayed_work(&later.work, HZ / 5);
+	tp_eq(run, ttm_resource_manager_evict_all(&dev->bdev, vram), 0, "evicting all, in a pipeline");
+	dev->move_fence = NULL;
+	tp_check(run, dma_fence_is_signaled(f), "evicting all did not wait for its own copies");
+	flush_delayed_work(&later.work);
+	destroy_delayed_work_on_stack(&later.work);
+	tp_lru_check(run, dev, "evicted in a pipeline");
+	tp_bo_lock(old);
+	tp_whole(run, old, "pushed out by one with nothing to copy");
+	tp_bo_unlock(old);
+out:
+	tp_bo_put(old);
+	tp_bo_put(new);
+	if (f) {
+		dma_fence_signal(f);
+		dma_fence_put(f);
+	}
+}
+
 static void case_move_fences(struct tp_run *run)
 {
 	static const struct tp_dev_args dargs = { .vram = SZ_64K };
@@ -344,6 +388,8 @@ static void case_move_fences(struct tp_run *run)
 	dev->shrink_off = true;
 	for (k = 0; k < TP_FENCES && !run->failed; k++)
 		tp_fences_round(run, dev, k);
+	if (!run->failed)
+		tp_fences_newcomer(run, dev);
 	memcpy(fences, dev->fences, sizeof(fences));
 	tp_dev_free(run, dev);
 	for (k = 0; k < TP_FENCES; k++) {
