@@ -179,7 +179,7 @@ def bwrap_words(spec: Spec, tell: int) -> list[str]:
     ]
     made += ["--die-with-parent", "--info-fd", str(tell), "--hostname", "build"]
     made += ["--size", str(spec.scratch), "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"]
-    made += ["--size", str(1 << 20), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
+    made += ["--size", str(1 << 20), "--tmpfs", "/dev/shm"]
     for kind, path, target in spec.view:
         if kind == "link":
             made += ["--symlink", target, path]
@@ -187,7 +187,7 @@ def bwrap_words(spec: Spec, tell: int) -> list[str]:
             made += ["--size", str(spec.scratch), "--tmpfs", path]
         else:
             made += ["--dev-bind" if kind == "device" else "--bind" if kind == "write" else "--ro-bind", target, path]
-    return [*made, "--remount-ro", "/", "--chdir", os.getcwd(), "--", *spec.words]
+    return [*made, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", os.getcwd(), "--", *spec.words]
 
 
 def become_contained(spec: Spec, tell: int) -> "NoReturn":

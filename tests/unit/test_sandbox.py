@@ -113,6 +113,18 @@ def test_home_and_tmp_are_empty_and_what_is_written_there_is_gone(backend: str, 
     assert [path.name for path in (place / "home").iterdir()] == [".netrc"]
 
 
+def test_a_device_is_there_for_who_names_it(backend: str, place: Path) -> None:
+    """As /dev/kvm is for a guest."""
+    plain = {"null", "zero", "full", "random", "urandom", "tty", "ptmx", "console"}
+    device = next(path for path in sorted(Path("/dev").iterdir()) if path.is_char_device() and path.name not in plain)
+    for devices, status in (((), 1), ((device,), 0)):
+        words = within(Confines(writes=(place / "objects",), devices=devices))
+        done = run(
+            ("test", "-c", str(device)), deadline=Deadline(SECONDS), cwd=Path("/"), within=words, allowed=(0, 1)
+        )
+        assert done.status == status
+
+
 def test_the_rest_of_the_host_is_not_there(backend: str, place: Path) -> None:
     (place / "secret").write_text("secret")
     home = Path.home()
