@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from harness.model.series import ChangeKind, Patch
 
 _WORD = re.compile(r"[A-Za-z_]\w{2,}")
+_PARAMETERS = re.compile(r"[()]|\w[\s*]{1,40}\w+\s{0,8},")  # of a prototype, perhaps its second line
 _PARAMETER = re.compile(r"\b[A-Za-z_]\w*(?=\s{0,8}[,)\[])")
 _NOT_BUILT = re.compile(
     r"(?:Documentation|LICENSES)/.*|MAINTAINERS|CREDITS|COPYING|README|(?:.*/)?\.(?:mailmap|gitignore|editorconfig)"
@@ -130,7 +131,7 @@ def words_of(patch: Patch, path: str) -> frozenset[str] | None:
         if line.strip().startswith(("*", "//", "/*")):
             continue  # words of a comment bind nobody
         # The names of parameters are nothing that a user could name.
-        words.update(_WORD.findall(_PARAMETER.sub(" ", line) if "(" in line else line))
+        words.update(_WORD.findall(_PARAMETER.sub(" ", line) if _PARAMETERS.search(line) else line))
     return frozenset(words - _COMMON)
 
 

@@ -241,7 +241,7 @@ def _trailer(text: str) -> str:
     """Name and address: how a person's name is spelt is no difference."""
     key, _, value = text.lower().partition(":")
     address = re.search(r"<([^<>\s]+)>", value) or re.search(r"(\S+@\S+)", value)
-    return f"{key}: {address[1] if address else ''.join(value.split())}"
+    return f"{key}: {address[1].strip('<>') if address else ''.join(value.split())}"
 
 
 def _chosen(groups: list[list[bytes]], wanted: int) -> list[list[bytes]]:

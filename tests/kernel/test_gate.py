@@ -78,8 +78,9 @@ def test_v2_is_good() -> None:
 def test_a_patch_alone_misses_what_another_brings(tmp_path: Path) -> None:
     mail = tmp_path / "two.mbox"
     mail.write_text(ALONE)
-    found = gate(f"mbox:{mail}", "--source", "debian:6.12", status=1)
-    assert found["first_bad"] == 2
+    # What is missing may have brought it: nobody can tell whose fault it is.
+    found = gate(f"mbox:{mail}", "--source", "debian:6.12", status=3)
+    assert found["first_bad"] == 0
     assert "drm/ttm/ttm_nowhere.h may come with what is missing of the series: 1/2" in str(found["reasons"])
     assert "not whole: 1 of 2 missing" in str(found["reasons"])
 

@@ -295,7 +295,8 @@ def test_a_series_with_a_problem_is_not_good() -> None:
 def test_what_a_header_and_a_makefile_reach() -> None:
     diff = (
         "diff --git a/include/x.h b/include/x.h\n--- a/include/x.h\n+++ b/include/x.h\n@@ -1,2 +1,2 @@ struct box {\n"
-        "-int old_name(int depth);\n+int new_name(int depth);\n+ * a comment\n int kept(void);\n"
+        "-int old_name(int depth,\n-\t\tlong width);\n+int new_name(int depth,\n+\t\tunsigned long width,\n"
+        "+\t\tint more);\n+ * a comment\n int kept(void);\n"
         "diff --git a/d/x.c b/d/x.c\n--- a/d/x.c\n+++ b/d/x.c\n@@ -1,1 +1,1 @@\n-EXPORT_SYMBOL_GPL(old_name);\n"
         "+EXPORT_SYMBOL_GPL(new_name);\n"
         "diff --git a/d/Makefile b/d/Makefile\n--- a/d/Makefile\n+++ b/d/Makefile\n@@ -1,1 +1,1 @@\n"
