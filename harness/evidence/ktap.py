@@ -80,8 +80,7 @@ def parse(lines: Iterable[Line]) -> KtapLog:
     Lines with a printk time and lines without are two streams: a document is read from the stream it began in.
     """
     reader = KtapReader()
-    for line in lines:
-        reader.feed(line)
+    reader.feed(lines)
     return reader.finish()
 
 
@@ -99,19 +98,23 @@ class KtapReader:
         self._again = -1.0  # up to this time everything was printed before
         self._seen: set[tuple[float, str]] = set()
 
-    def feed(self, line: Line) -> None:
-        """One line."""
-        match = SHAPE.match(line.text)
-        stream = self._bare if line.time is None else self._stamped
-        self._last = line.number
-        if match is None:
-            if stream.continued:
-                stream.go_on(line)
-        elif line.time is None or not self._is_again(line, line.time, match):
-            if self._saved and not line.whole:
-                stream.take_last(line, match)
-            else:
-                stream.take(line, match)
+    def feed(self, lines: Iterable[Line]) -> None:
+        """More lines."""
+        shape, stamped, bare = SHAPE.match, self._stamped, self._bare
+        number = self._last
+        for line in lines:
+            number, text, time, whole = line
+            match = shape(text)
+            stream = bare if time is None else stamped
+            if match is None:
+                if stream.continued:
+                    stream.go_on(line)
+            elif time is None or not self._is_again(line, time, match):
+                if whole or not self._saved:
+                    stream.take(line, match)
+                else:
+                    stream.take_last(line, match)
+        self._last = number
 
     def finish(self) -> KtapLog:
         """The log is at its end."""

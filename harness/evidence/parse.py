@@ -45,8 +45,8 @@ def _parse_ktap(chunks: Iterable[bytes], suite: str, expected: Sequence[Expected
     events: list[Event] = []
     beyond = 0
     for lines in _lines(stream, chunks):
+        reader.feed(lines)
         for line in lines:
-            reader.feed(line)
             state.feed(line)
         found = watch.feed(lines)
         room = max(0, MOST_EVENTS - len(events))
