@@ -116,6 +116,11 @@ class KtapReader:
                     stream.take_last(line, match)
         self._last = number
 
+    @property
+    def executed(self) -> bool:
+        """Some case ran."""
+        return self._report.executed
+
     def finish(self) -> KtapLog:
         """The log is at its end."""
         for stream in (self._stamped, self._bare):
@@ -147,6 +152,7 @@ class _Report:
         self.missing_left = MOST_MISSING
         self._left = _BUDGET
         self._bad_left = _BAD_BEYOND
+        self.executed = False
         self.beyond = 0
         self._errors: list[str] = []
         self._more = 0
@@ -443,6 +449,7 @@ class _Stream:
 
     def _append(self, level: _Open, node: Node) -> None:
         kept = self._report.kept(node)
+        self._report.executed = self._report.executed or (node.outcome.executed and not node.children)
         if kept is None:
             level.beyond += 1
         else:
