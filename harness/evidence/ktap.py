@@ -109,6 +109,12 @@ class KtapReader:
             if match is None:
                 if stream.continued:
                     stream.go_on(line)
+            elif time is not None and self._again < 0 and match.lastgroup != "version":
+                self._newest = time
+                if whole or not self._saved:
+                    stream.take(line, match)
+                else:
+                    stream.take_last(line, match)
             elif time is None or not self._is_again(line, time, match):
                 if whole or not self._saved:
                     stream.take(line, match)
@@ -172,8 +178,9 @@ class _Report:
 
     def kept(self, node: Node) -> Node | None:
         """The node, if there is room for it; a bad one in short where there is none."""
-        size = len(node.name) + len(node.reason) + sum(map(len, node.diagnostics)) + 60 * len(node.diagnostics)
-        self._left -= size + _NODE_BYTES
+        self._left -= _NODE_BYTES + len(node.name) + len(node.reason)
+        if node.diagnostics:
+            self._left -= sum(map(len, node.diagnostics)) + 60 * len(node.diagnostics)
         if self._left > 0:
             return node
         if node.outcome not in (*_GOOD, Outcome.SKIP) and self._bad_left:
