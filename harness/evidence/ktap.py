@@ -80,8 +80,7 @@ def parse(lines: Iterable[Line]) -> KtapLog:
     Lines with a printk time and lines without are two streams: a document is read from the stream it began in.
     """
     reader = KtapReader()
-    for line in lines:
-        reader.feed(line)
+    reader.feed(lines)
     return reader.finish()
 
 
@@ -99,19 +98,34 @@ class KtapReader:
         self._again = -1.0  # up to this time everything was printed before
         self._seen: set[tuple[float, str]] = set()
 
-    def feed(self, line: Line) -> None:
-        """One line."""
-        match = SHAPE.match(line.text)
-        stream = self._bare if line.time is None else self._stamped
-        self._last = line.number
-        if match is None:
-            if stream.continued:
-                stream.go_on(line)
-        elif line.time is None or not self._is_again(line, line.time, match):
-            if self._saved and not line.whole:
-                stream.take_last(line, match)
-            else:
-                stream.take(line, match)
+    def feed(self, lines: Iterable[Line]) -> None:
+        """More lines."""
+        shape, stamped, bare = SHAPE.match, self._stamped, self._bare
+        number = self._last
+        for line in lines:
+            number, text, time, whole = line
+            match = shape(text)
+            stream = bare if time is None else stamped
+            if match is None:
+                if stream.continued:
+                    stream.go_on(line)
+            elif time is not None and self._again < 0 and match.lastgroup != "version":
+                self._newest = time
+                if whole or not self._saved:
+                    stream.take(line, match)
+                else:
+                    stream.take_last(line, match)
+            elif time is None or not self._is_again(line, time, match):
+                if whole or not self._saved:
+                    stream.take(line, match)
+                else:
+                    stream.take_last(line, match)
+        self._last = number
+
+    @property
+    def executed(self) -> bool:
+        """Some case ran."""
+        return self._report.executed
 
     def finish(self) -> KtapLog:
         """The log is at its end."""
@@ -144,6 +158,7 @@ class _Report:
         self.missing_left = MOST_MISSING
         self._left = _BUDGET
         self._bad_left = _BAD_BEYOND
+        self.executed = False
         self.beyond = 0
         self._errors: list[str] = []
         self._more = 0
@@ -163,8 +178,9 @@ class _Report:
 
     def kept(self, node: Node) -> Node | None:
         """The node, if there is room for it; a bad one in short where there is none."""
-        size = len(node.name) + len(node.reason) + sum(map(len, node.diagnostics)) + 60 * len(node.diagnostics)
-        self._left -= size + _NODE_BYTES
+        self._left -= _NODE_BYTES + len(node.name) + len(node.reason)
+        if node.diagnostics:
+            self._left -= sum(map(len, node.diagnostics)) + 60 * len(node.diagnostics)
         if self._left > 0:
             return node
         if node.outcome not in (*_GOOD, Outcome.SKIP) and self._bad_left:
@@ -440,6 +456,7 @@ class _Stream:
 
     def _append(self, level: _Open, node: Node) -> None:
         kept = self._report.kept(node)
+        self._report.executed = self._report.executed or (node.outcome.executed and not node.children)
         if kept is None:
             level.beyond += 1
         else:

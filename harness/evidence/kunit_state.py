@@ -27,6 +27,9 @@ _HINTS: tuple[tuple[str, re.Pattern[str], str], ...] = (
 )
 _VERSION = re.compile(r" *K?TAP version \d+$")
 _EMPTY = re.compile(r" *1\.\.0(?: |$)")
+_MAY_MATTER = re.compile(
+    r"1\.\.0|TAP version |ommand line: |" + "|".join(sorted({re.escape(needle) for needle, _, _ in _HINTS}))
+).search
 _CMDLINE = re.compile(r"^(?:Kernel command line|Command line): ")
 
 
@@ -58,6 +61,8 @@ class KunitStateReader:
 
     def feed(self, line: Line) -> None:
         text = line.text
+        if _MAY_MATTER(text) is None:
+            return
         if "TAP version " in text and _VERSION.match(text):
             self._documents += 1
         elif text.lstrip(" ").startswith("1..0") and _EMPTY.match(text):

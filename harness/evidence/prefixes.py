@@ -106,9 +106,9 @@ _MORE = re.compile(
     rf"{_PLAIN.pattern}(?:[^\S\n]?{_CALLER} | {{0,2}}-?\(\d|[VDIWEF ]{{0,2}}\[\d{{1,3}}: |\S{{1,64}} kernel: )"
 )
 # The same for bytes. Who looks at a begin sees the same as who looks at a block, but for a log that changes its form.
-_QUICK = 6000
-_QUICK_PLAIN = re.compile(rf"^{_PLAIN.pattern}".encode(), re.M)
-_QUICK_MORE = re.compile(rf"^{_MORE.pattern}".encode(), re.M)
+_QUICK = 2000
+_QUICK_PLAIN = re.compile(_PLAIN.pattern.encode())
+_QUICK_MORE = re.compile(_MORE.pattern.encode())
 
 # What no one else writes, at the start of a message.
 _KERNELISH = re.compile(
@@ -192,9 +192,9 @@ class Prefixes:
         """The quick look: the lines that come next have the console's own prefix, as those before them had."""
         if not self._begun or not self.calm:
             return False
-        begin = block[:_QUICK]
-        stamped = len(_QUICK_PLAIN.findall(begin))
-        if stamped * _ENOUGH < begin.count(b"\n") or _QUICK_MORE.search(begin) is not None or stamped < _ENOUGH:
+        begin = block[:_QUICK].split(b"\n")[:-1]
+        stamped = [raw for raw in begin if _QUICK_PLAIN.match(raw)]
+        if len(stamped) < _ENOUGH or len(stamped) * _ENOUGH < len(begin) or any(map(_QUICK_MORE.match, stamped)):
             return False
         self.kernel = True
         return True

@@ -173,18 +173,35 @@ def _reason(lines: Sequence[Line], marks: dict[int, Recogniser], index: int, fre
 
 
 def _marks(lines: Sequence[Line]) -> dict[int, Recogniser]:
-    """Index of a line -> what it opens. Each needle is looked for once in the whole text."""
+    """Index of a line -> what it opens. Each stem is looked for once in the whole text."""
     text = "\n".join(line.text for line in lines)
     starts = [0, *accumulate(len(line.text) + 1 for line in lines)]
-    marks: dict[int, Recogniser] = {}
-    for row in (CUT, *RECOGNISERS):
-        at = text.find(row.needle)
+    best: dict[int, tuple[int, Recogniser]] = {}
+    for stem, rows in _ROWS_OF.items():
+        at = text.find(stem)
         while at >= 0:
             index = bisect_right(starts, at) - 1
-            if index not in marks and row.pattern.search(lines[index].text):
-                marks[index] = row
-            at = text.find(row.needle, starts[index + 1])
-    return marks
+            said = lines[index].text
+            for order, row in rows:
+                if row.needle in said and row.pattern.search(said):
+                    if index not in best or order < best[index][0]:
+                        best[index] = (order, row)
+                    break
+            at = text.find(stem, starts[index + 1])
+    return {index: row for index, (_, row) in best.items()}
+
+
+def _rows_of() -> dict[str, list[tuple[int, Recogniser]]]:
+    """The rows of the table by what is looked for: needles with the same beginning are looked for together."""
+    found: dict[str, list[tuple[int, Recogniser]]] = {}
+    for order, row in enumerate((CUT, *RECOGNISERS)):
+        stem = next((stem for stem in _STEMS if stem in row.needle), row.needle)
+        found.setdefault(stem, []).append((order, row))
+    return found
+
+
+_STEMS = ("BUG: ", "INFO: ", "WARNING: ", " detected")
+_ROWS_OF = _rows_of()
 
 
 def _swallow(
