@@ -4,7 +4,7 @@
 A kernel's Makefiles, Kconfig files and scripts are programs, and a patch can bring its own. Whatever runs them is
 started behind the words of `within` (`contain.py`): source and tools read-only, a /tmp of its own, no network, no
 home, no capabilities, root as nobody, limits on processes, memory, disk. Where a host lets nobody make namespaces,
-the words are none, `containment` says why, and what was read is verified afterwards (store/seal.py).
+the words are none, `containment` says why, and what was read is verified afterwards (store/source_seal.py).
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 """The shelf of sources in the store: find a tree that is there, or put one there once, whole, under its lock.
 
 STORE/sources/LABEL-ID16/tree.json
-STORE/sources/LABEL-ID16/files        what is in the tree, with hashes (store/seal.py)
+STORE/sources/LABEL-ID16/files        what is in the tree, with hashes (store/source_seal.py)
 STORE/sources/LABEL-ID16/linux/       the kernel tree, never written to again
-STORE/sources/.damaged/               trees that somebody has written to
+STORE/damaged/                        trees that somebody has written to
 
 A tree is compared with its list whenever it is taken from the shelf. One that is damaged is set aside, and put there
 anew by whoever wanted it.
@@ -30,11 +30,11 @@ from harness.model.units import GIB, MIB
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, fresh_directory, locked, sweep_leftovers, write_atomically
 from harness.store.layout import Layout
-from harness.store.seal import find_damage, is_sealed, name_some, seal
+from harness.store.sealed import set_aside
+from harness.store.source_seal import find_damage, is_sealed, name_some, seal
 
 LINUX = "linux"
 _TREE_FILE = "tree.json"
-_DAMAGED = ".damaged"
 _STILL_SOUND_SECONDS = 300.0
 _looked_at: dict[Path, float] = {}  # when this process last looked, or put it there
 _MAKEFILE_WORD = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE)
@@ -125,10 +125,8 @@ def is_sound(work: Work, tree: Tree) -> bool:
     except OSError as error:
         raise explain_os_error(error, f"cannot read {tree.path}") from error
     if damage:
-        aside = work.layout.sources / _DAMAGED / f"{directory.name}-{time.time_ns()}"
-        aside.parent.mkdir(exist_ok=True)
+        aside = set_aside(directory, work.layout)
         work.progress.step(f"a source in the store was changed ({damage}): set aside as {aside}, to be made anew")
-        directory.rename(aside)
         return False
     _looked_at[directory] = time.monotonic()
     return True

@@ -43,8 +43,8 @@ from harness.model.units import format_seconds
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, fresh_directory, locked, write_atomically
 from harness.store.layout import Layout
-from harness.store.seal import require_sound
 from harness.store.sealed import SEAL_FILE, damage, read_seal, seal, set_aside, take_out
+from harness.store.source_seal import require_sound
 
 RECIPE = "2"  # raise when what is kept of a build changes, so that older ones are not found again
 # A guess until a first build of the profile was counted: what 7.3 took.

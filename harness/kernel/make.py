@@ -26,7 +26,7 @@ from harness.model.tree import Tree
 from harness.proc import Completed, Deadline, find_tool, run
 from harness.sandbox import Bounds, Confines, containment, within
 from harness.store.files import write_atomically
-from harness.store.seal import Watch
+from harness.store.source_seal import Watch
 
 # What can be in the image besides the sources; part of a build's identity.
 VARIABLES = (

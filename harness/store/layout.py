@@ -2,8 +2,7 @@
 """Where everything lies.
 
 STORE/
-  sources/NAME-HASH/            unpacked trees, read-only, shared; `files` lists what is in them (seal.py)
-  sources/.damaged/             trees that somebody wrote to
+  sources/NAME-HASH/            unpacked trees, read-only, shared; `files` lists what is in them (source_seal.py)
   downloads/                    archives that are being fetched or were
   objects/KEY/                  object directories of make, one a (tree, profile, compiler)
   builds/ID/                    finished builds: bzImage, config, modules, build.json
@@ -13,7 +12,6 @@ STORE/
   id                            what tells this store from another
   locks/                        who is at work on what
   scratch/                      what a process at work needs for the moment
-  damaged/                      what was not any more what was made: set aside, for somebody to look at
   trash/                        what is being removed
   damaged/                      what was set aside because it was not what it should have been
   ccache-N/                     the compiler's cache

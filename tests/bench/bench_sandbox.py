@@ -86,7 +86,7 @@ def test_the_sources_are_looked_over_in_a_few_seconds(layout: Layout) -> None:
     """Whenever a source is taken from the store, and with all content once a day."""
     import time
 
-    from harness.store.seal import find_damage
+    from harness.store.source_seal import find_damage
 
     tree = resolve(SourceSpec.parse("debian"), layout, Deadline(SECONDS), Quiet())
     beside: Path = tree.path.parent

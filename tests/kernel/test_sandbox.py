@@ -14,7 +14,7 @@ from harness.model.tree import SourceSpec
 from harness.proc import Deadline
 from harness.sandbox import containment
 from harness.store.layout import Layout
-from harness.store.seal import find_damage
+from harness.store.source_seal import find_damage
 from tests.kernel.test_gate import SECONDS, Quiet, gate
 from tests.mails import patch_mail
 

@@ -27,7 +27,7 @@ from harness.model.tree import Tree
 from harness.model.units import MIB
 from harness.proc import Deadline, run
 from harness.store.layout import Layout
-from harness.store.seal import require_sound
+from harness.store.source_seal import require_sound
 
 _LINKS_TAKE = 128 * MIB  # directories of a kernel, and what the patches change
 _SHOWN = 3

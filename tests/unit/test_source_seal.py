@@ -24,7 +24,7 @@ from harness.model.tree import SourceKind, SourceSpec, Tree
 from harness.proc import Deadline
 from harness.sandbox import CHOICE
 from harness.store.layout import Layout
-from harness.store.seal import find_damage, is_sealed, seal
+from harness.store.source_seal import find_damage, is_sealed, seal
 from tests.unit.inputs_support import Heard, make_kernel, make_work
 from tests.unit.series_support import Repo, mail, mbox, read
 from tests.unit.test_inputs_archives import pack
@@ -98,7 +98,7 @@ def test_what_was_changed_is_named_set_aside_and_put_there_anew(source: Shelf, k
     assert find_damage(again.path, again.path.parent) == ()
     said = [step for step in source.heard.steps if "was changed" in step]
     assert len(said) == 1 and f"({name})" in said[0]
-    (aside,) = (source.work.layout.sources / ".damaged").iterdir()
+    (aside,) = source.work.layout.damaged.iterdir()
     assert str(aside) in said[0] and (aside / "tree.json").is_file()
 
 
