@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import harness
@@ -45,6 +45,7 @@ def is_safe(text: str) -> bool:
     return not any(unicodedata.category(sign) in ("Cc", "Cf", "Cs", "Zl", "Zp") for sign in text.replace("\n", ""))
 
 
+@settings(deadline=None)  # a busy host is no fault of the text
 @given(st.text())
 def test_visible_text_has_only_what_can_be_seen(text: str) -> None:
     assert is_safe(visible(text).replace("\t", ""))
@@ -71,6 +72,7 @@ def test_the_escape_names_the_character(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
+@settings(deadline=None)  # a busy host is no fault of the text
 @given(st.text())
 def test_json_keeps_its_value_and_is_visible(text: str) -> None:
     told = visible_json(json.dumps({"a": text}, ensure_ascii=False))
