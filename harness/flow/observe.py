@@ -170,7 +170,7 @@ def _broken_promises(
     ran = {one.suite for one in result.suites}
     for suite in suites:
         names = announced[suite.name]
-        if suite.manifest is None or suite.name not in ran:
+        if suite.manifest is None or not suite.announces or suite.name not in ran:
             continue
         if names is None or suite.name not in said:
             problems.append(f"{suite.name}: the guest did not say first which cases it was going to run")

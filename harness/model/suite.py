@@ -165,7 +165,7 @@ class Suite:
     files that are laid over a copy of a driver of the tree. `sample_ms` is the interval at which the guest's memory
     is sampled into a time series; 0 leaves it out. `bad_disk` asks for a disk whose writes fail.
     With `may_skip` every skip that it does not list is a gap; None leaves skips to the requirements. With a
-    `manifest` its cases must run by name, and the guest says first which it is going to run.
+    `manifest` its cases must run by name, and the guest says first which it is going to run, where it `announces`.
     A `selectable` suite can run a part of its cases; `cases` are the globs of those it runs when nobody chooses.
     `knob_cases` are globs of the cases that take knobs.
     """
@@ -191,6 +191,7 @@ class Suite:
     expected_failures: tuple[ExpectedFailure, ...] = ()
     cases: tuple[str, ...] = ()
     manifest: Manifest | None = None
+    announces: bool = True
 
     @property
     def brings(self) -> str | None:
