@@ -130,6 +130,8 @@ _ESCAPED = re.compile(r"\\x([0-9a-fA-F]{2})|#(012|011)")
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {name: at for at, name in enumerate(_MONTH_NAMES, 1)}
 _NUMBERED_MONTH = re.compile(r"(\d{1,2})(?:月|월)?\Z")
+# A kernel's time that is not at the start: another message broke into the line, and its rest comes next.
+_BROKEN = re.compile(r"\[(?= {0,4}\d)[ \d]{5,10}\.\d{6}\]")
 _REST_OF_RECORD = re.compile(r" {8,}|\t")
 _PROPERTY = re.compile(r" [A-Z_]{2,24}=")
 
@@ -301,6 +303,8 @@ class Prefixes:
             return False
         if self._chosen.form.records:
             return self._follows < 3
+        if _BROKEN.search(self._held[1] if self._held else "", 1):
+            return False
         word = text.split(None, 1)[0]
         return self._columns <= _MAIL[1] and self._columns + 1 + len(word) > _MAIL[0]
 
@@ -423,7 +427,7 @@ def _is_wrapped(lines: Sequence[str], chosen: _Chosen) -> bool:
         rest = chosen.rest(line)
         match = chosen.form.pattern.match(rest) if rest else None
         if match is not None and match.end():
-            before = line
+            before = "" if _BROKEN.search(rest or "", match.end()) else line
             continue
         if before:
             word = line.split(None, 1)[0]

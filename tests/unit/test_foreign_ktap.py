@@ -105,6 +105,14 @@ def test_another_boot_is_no_repetition() -> None:
     assert len(saved(first + second).cases) == 2 * len(TOLD)
 
 
+@pytest.mark.parametrize("column", range(16, 30))
+def test_a_line_broken_by_another_was_not_wrapped_by_a_mailer(column: int) -> None:
+    first = "[   10.000000] KTAP version 1"
+    broken = f"{first[:column]}[   10.000999] usb 1-1: new high-speed device\n{first[column:]}\n"
+    log = broken + "[   10.001000] 1..1\n[   10.002000] ok 1 c1\n"
+    assert outcomes(log) == {"c1": "PASS"}
+
+
 # ---- hostile ----
 
 
