@@ -263,6 +263,8 @@ class _Stream:
         not indented by what the log is indented by is at no depth.
         """
         blanks = match[1]
+        if self._tabs is False and not self._base and self._stack:  # nearly always
+            return -1 if "\t" in blanks else len(blanks)
         if self._tabs is not None and blanks.strip("\t" if self._tabs else " "):
             return -1
         indent = indent_of(blanks)
@@ -424,18 +426,20 @@ class _Stream:
             self._report.error(line.number, f"a result of {result.name[:80] or 'nobody'} inside {inner.name[:80]}")
             return
         number = level.next if result.number is None else result.number
-        if inner is not None and level.misfit(number):
+        misfit = level.misfit(number)
+        if inner is not None and misfit:
             name = result.name[:80]
             self._report.error(line.number, f"number {number} has no place here, so it does not end {name}")
             return
-        if inner is None and result.outcome in _GOOD and level.misfit(number) and self._report.full:
+        if inner is None and misfit and result.outcome in _GOOD and self._report.full:
             self._report.error(line.number, "")  # counted
             return
-        self._close_down_to(indent + 1 if inner is None else inner.indent, line.number - 1)
+        if inner is not None:
+            self._close_down_to(inner.indent, line.number - 1)
         node = self._node(line, result, number, level, inner)
         if inner is not None:
             self._stack.pop()
-        self._store(line, level, node, number)
+        self._store(line, level, node, number, misfit)
         self._move_edge(line)
         self._pending.clear()
         self._stats.clear()
@@ -461,9 +465,9 @@ class _Stream:
         name, span = result.name or f"?{number}", Span(min(first, line.number), line.number)
         return Node(name, number, outcome, result.raw, reason, plan, children, said, span, start, line.time, note)
 
-    def _store(self, line: Line, level: _Open, node: Node, number: int) -> None:
+    def _store(self, line: Line, level: _Open, node: Node, number: int, misfit: bool) -> None:
         """Into the document, unless its number says that it has no place there: then only bad news is kept."""
-        if not level.misfit(number):
+        if not misfit:
             if number != level.next:
                 self._report.error(line.number, f"number {number} where {level.next} was due: {node.name[:80]}")
             level.numbers.add(number)
@@ -477,7 +481,8 @@ class _Stream:
 
     def _append(self, level: _Open, node: Node) -> None:
         kept = self._report.kept(node)
-        self._report.executed = self._report.executed or (node.outcome.executed and not node.children)
+        if not self._report.executed:
+            self._report.executed = node.outcome.executed and not node.children
         if kept is None:
             level.beyond += 1
         else:

@@ -129,6 +129,8 @@ class EventStream:
 
 def _events(lines: Sequence[Line], ends: bool) -> tuple[list[Event], int]:
     """The events in lines of one writer, and the index of the first line that may belong to one to come."""
+    if not lines:
+        return [], 0
     marks = _marks(lines)
     events: list[Event] = []
     free = 0
