@@ -212,16 +212,17 @@ class Prefixes:
 
     def look(self, raws: Sequence[str]) -> None:
         """Lines that come next: is the form still the one that makes most of them a kernel's?"""
+        if _is_clear(raws):
+            self.kernel = True
+            self._choose(_CONSOLE, _sample(raws[:100]), wraps=False)
+            return
         lines = _sample(raws)
         if not lines:
             return
-        few = lines[:: len(lines) // _FEW + 1]
-        plain, more = _count_plain(few)
-        if plain * 5 < len(few) * 4 or more:  # not as clear as that
-            few, (plain, more) = lines, _count_plain(lines)
+        plain, more = _count_plain(lines)
         if plain:
             self.kernel = True
-        if plain * _ENOUGH >= len(few) and more * 2 < plain:
+        if plain * _ENOUGH >= len(lines) and more * 2 < plain:
             self._choose(_CONSOLE, lines)
             return
         best, score = _best(lines, plain - more)
@@ -231,9 +232,9 @@ class Prefixes:
         elif not self._sure:
             self._choose(_CONSOLE, lines, sure=False)
 
-    def _choose(self, chosen: _Chosen, lines: Sequence[str], sure: bool = True) -> None:
+    def _choose(self, chosen: _Chosen, lines: Sequence[str], sure: bool = True, wraps: bool | None = None) -> None:
         self._chosen, self._sure = chosen, sure
-        self._wraps = chosen.form.records or _is_wrapped(lines, chosen)
+        self._wraps = chosen.form.records or (_is_wrapped(lines, chosen) if wraps is None else wraps)
         if not self._begun and sure:
             self._begun = True
             self.backwards = self._goes_back(lines[:50])
@@ -367,6 +368,13 @@ def seconds_of(text: str) -> float | None:
     except ValueError:
         return None
     return max(0.0, moment.timestamp())
+
+
+def _is_clear(raws: Sequence[str]) -> bool:
+    """Nearly all lines have the console's own prefix, and no mailer broke them: then few of them tell it."""
+    few = _sample(raws[:: len(raws) // _FEW + 1])
+    plain, more = _count_plain(few)
+    return bool(few) and plain * 5 >= len(few) * 4 and not more and max(map(len, raws)) > _MAIL[1] + 1
 
 
 def _count_plain(lines: Sequence[str]) -> tuple[int, int]:
