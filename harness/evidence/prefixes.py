@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from itertools import pairwise
 
 _SAMPLE = 600  # lines that are looked at to find the form
@@ -51,14 +52,24 @@ class Form:
     """A prefix. `head` goes before `pattern`: the quotes or blanks of whoever shows the log."""
 
     name: str
-    pattern: re.Pattern[str]
+    source: str
     told: bool = True  # the prefix alone says that a kernel spoke; else the message must look like it
     records: bool = False  # every message has it, so what has it not is the rest of one
     part: str = ""  # stands in each such prefix; where it is rare, no line need be looked at
 
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled when it is first asked for: most logs are a console's."""
+        return _compiled(self.source)
 
-def _form(name: str, pattern: str, part: str, told: bool = True, records: bool = False) -> Form:
-    return Form(name, re.compile(pattern), told, records, part)
+
+@cache
+def _compiled(source: str) -> re.Pattern[str]:
+    return re.compile(source)
+
+
+def _form(name: str, source: str, part: str, told: bool = True, records: bool = False) -> Form:
+    return Form(name, source, told, records, part)
 
 
 # In the order of preference where two make the same lines a kernel's.
@@ -416,7 +427,8 @@ def _score(rests: Sequence[str], form: Form, indented: bool) -> int:
     if form.name == "before-time":
         return _alike([rest for rest in rests if rest.find("[", 1) > 0], form, len(rests))
     if form.told:
-        return len([rest for rest in rests if form.pattern.match(rest)])
+        match = form.pattern.match
+        return len([rest for rest in rests if match(rest)])
     return sum(_is_kernelish(rest, form, indented) for rest in rests)
 
 
