@@ -26,8 +26,8 @@ from harness.evidence.ktap_grammar import (
 )
 from harness.evidence.ktap_tree import KtapLog, Node, Numbers, judge, of_document
 from harness.evidence.lines import Line
+from harness.model.event import Span
 from harness.model.outcome import Outcome
-from harness.model.result import Span
 
 __all__ = ["DEEPEST", "KtapLog", "KtapReader", "Node", "parse"]
 

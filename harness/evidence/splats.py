@@ -22,7 +22,7 @@ from harness.evidence.lines import Line
 from harness.evidence.recognisers import BLOCKED, CUT, SEVERITY, Extent, Recogniser, Role
 from harness.evidence.recognisers import RECOGNISERS as RECOGNISERS
 from harness.evidence.recognisers import Severity as Severity
-from harness.model.result import Event, Span
+from harness.model.event import Event, Span
 
 MOST_EXCERPT = 60  # lines kept in an event
 LONGEST_TITLE = 240
