@@ -18,9 +18,9 @@ from harness.evidence.splats import Severity, severity
 from harness.evidence.stream import stream_kmsg
 from harness.model.codec import to_json
 from harness.model.errors import UserError
+from harness.model.event import PARSE_SCHEMA, Event, ParseOutput
 from harness.model.oom import Oom, OomClass
 from harness.model.outcome import Outcome, Standing
-from harness.model.result import PARSE_SCHEMA, Event, ParseOutput
 from harness.model.units import parse_size
 from harness.store.layout import Layout
 

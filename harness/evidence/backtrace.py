@@ -14,8 +14,8 @@ from dataclasses import replace
 from harness.evidence.recognisers import BLOCKED
 from harness.evidence.splats import LONGEST_TITLE, Severity, severity, telling
 from harness.evidence.stall import CPU
+from harness.model.event import Event
 from harness.model.frame import Decoded, Frame, SourcePlace
-from harness.model.result import Event
 
 _FRAME = re.compile(
     r"([A-Za-z_][\w.$]{0,120})\+0x([0-9a-f]{1,8})/0x([0-9a-f]{1,8})(?: \[([\w-]{1,60})(?: [0-9a-f]{8,64})?\])?"

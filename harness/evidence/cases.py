@@ -14,8 +14,8 @@ from functools import lru_cache
 
 from harness.evidence.ktap import KtapLog, Node
 from harness.evidence.splats import Severity, severity
+from harness.model.event import Case, Event
 from harness.model.outcome import Outcome, worst
-from harness.model.result import Case, Event
 from harness.model.suite import ExpectedSplat
 
 _SPOKEN = re.compile(r"^# (?:[^:]{1,200}: )?")

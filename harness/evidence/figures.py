@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from harness.model.result import Metric
+from harness.model.event import Metric
 
 _FIGURE = re.compile(r"# [\w.-]+: ([a-z]\w*)=(-?\d{1,18}(?:\.\d{1,9})?)")
 

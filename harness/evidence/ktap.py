@@ -26,8 +26,8 @@ from harness.evidence.ktap_grammar import (
 )
 from harness.evidence.ktap_tree import KtapLog, Node, Numbers, judge, of_document
 from harness.evidence.lines import Line
+from harness.model.event import Span
 from harness.model.outcome import Outcome
-from harness.model.result import Span
 
 __all__ = ["DEEPEST", "KtapLog", "KtapReader", "Node", "parse"]
 
@@ -63,6 +63,7 @@ class _Open:
     nodes: list[Node] = field(default_factory=list)
     numbers: Numbers = field(default_factory=Numbers)
     next: int = 1
+    settled: bool = False  # `indent` is that of its results, no longer that of its header
     beyond: int = 0  # results that are not among the nodes, because there are too many
     diagnostics: list[str] = field(default_factory=list)
 
@@ -222,6 +223,8 @@ class _Stream:
         self._stats: dict[str, tuple[int, int, int, int]] = {}
         self._speaker = ""
         self._base = 0  # blanks before every line
+        self._deeper: int | None = None  # how much deeper than its header a nested document is, in all of the log
+        self._tabs: bool | None = None  # whether the log is indented by tabs
 
     def take(self, line: Line, match: re.Match[str]) -> None:
         """One line that looks like KTAP. `match` is that of SHAPE."""
@@ -256,17 +259,30 @@ class _Stream:
         self.take(line, match)
 
     def _indent(self, match: re.Match[str]) -> int:
-        """How deep a line is. Blanks that stand before every line of a document count for nothing."""
-        indent = indent_of(match[1])
+        """How deep a line is. Blanks that stand before every line of a document count for nothing; a line that is
+        not indented by what the log is indented by is at no depth.
+        """
+        blanks = match[1]
+        if self._tabs is False and not self._base and self._stack:  # nearly always
+            return -1 if "\t" in blanks else len(blanks)
+        if self._tabs is not None and blanks.strip("\t" if self._tabs else " "):
+            return -1
+        indent = indent_of(blanks)
         if match.lastgroup == "version" and (not self._stack or indent < self._base):
             self._base = indent if indent < _LEVEL else 0
         return indent - self._base if indent >= self._base else -1
 
-    def _settle(self, level: _Open, indent: int) -> None:
-        """The first plan or result of a document may be deeper than its header: so are those that follow."""
-        fresh = level.plan is None and not level.nodes and not level.beyond and level is not self._stack[0]
-        if fresh and level.indent < indent <= level.indent + _DEEPER:
-            level.indent = indent
+    def _settle(self, level: _Open, indent: int, plan: bool) -> None:
+        """A plan or result comes: where are those of its document? As deep as its header; or deeper, where those of
+        all nested documents are. The first plan below a nested header tells that for the whole log: kunit prints it
+        before any code of a test runs. A result tells it not, as a driver may have printed it.
+        """
+        fresh = plan and level.plan is None and not level.nodes and not level.beyond
+        if fresh and self._deeper is None and level.indent <= indent <= level.indent + _DEEPER:
+            self._deeper = indent - level.indent
+        if self._deeper is not None and not level.settled:
+            level.settled = True
+            level.indent += self._deeper
 
     def go_on(self, line: Line) -> None:
         """A line after a failed expectation: part of its text if indented like it or of the same printk."""
@@ -333,6 +349,8 @@ class _Stream:
 
     def _open(self, line: Line, indent: int, kind: str, name: str) -> None:
         """A document begins; what is open at the same depth or deeper did not get its end."""
+        if indent < 0:
+            return
         if any(level.indent >= indent for level in self._stack):
             self._close_down_to(indent - 1, line.number - 1)
         if len(self._stack) >= DEEPEST:
@@ -353,6 +371,8 @@ class _Stream:
         if parent is not None and not void and parent.plan is not None and len(parent.numbers) >= parent.plan:
             void = True
             self._report.error(line.number, f"a suite beyond the plan 1..{parent.plan}: nothing in it counts")
+        if self._tabs is None and indent > 0:
+            self._tabs = line.text.startswith("\t")
         self._stack.append(_Open(indent, line.number, line.time, kind, void, name))
         self._move_edge(line)
         if parent is None:
@@ -365,7 +385,8 @@ class _Stream:
         match = PLAN.match(line.text)
         if match is None or not self._stack:
             return
-        self._settle(self._stack[-1], indent)
+        if len(self._stack) > 1:
+            self._settle(self._stack[-1], indent, plan=True)
         if self._stack[-1].indent != indent:
             return
         top, plan = self._stack[-1], int(match[1])
@@ -381,8 +402,8 @@ class _Stream:
 
     def _result(self, line: Line, indent: int) -> None:
         """A result line at the indentation of an open document, else it is somebody's prose."""
-        if self._stack:
-            self._settle(self._stack[-1], indent)
+        if self._deeper and len(self._stack) > 1:
+            self._settle(self._stack[-1], indent, plan=False)
         depth = len(self._stack) - 1
         while depth >= 0 and self._stack[depth].indent > indent:
             depth -= 1
@@ -394,6 +415,8 @@ class _Stream:
             self._report.stray(line.number)
             return
         level = self._stack[depth]
+        if depth and self._deeper is None:
+            self._deeper = 0
         inner = self._stack[depth + 1] if depth + 1 < len(self._stack) else None
         if result.number is None and level.kind != "TAP":
             if result.word != "ok":
@@ -403,18 +426,20 @@ class _Stream:
             self._report.error(line.number, f"a result of {result.name[:80] or 'nobody'} inside {inner.name[:80]}")
             return
         number = level.next if result.number is None else result.number
-        if inner is not None and level.misfit(number):
+        misfit = level.misfit(number)
+        if inner is not None and misfit:
             name = result.name[:80]
             self._report.error(line.number, f"number {number} has no place here, so it does not end {name}")
             return
-        if inner is None and result.outcome in _GOOD and level.misfit(number) and self._report.full:
+        if inner is None and misfit and result.outcome in _GOOD and self._report.full:
             self._report.error(line.number, "")  # counted
             return
-        self._close_down_to(indent + 1 if inner is None else inner.indent, line.number - 1)
+        if inner is not None:
+            self._close_down_to(inner.indent, line.number - 1)
         node = self._node(line, result, number, level, inner)
         if inner is not None:
             self._stack.pop()
-        self._store(line, level, node, number)
+        self._store(line, level, node, number, misfit)
         self._move_edge(line)
         self._pending.clear()
         self._stats.clear()
@@ -440,9 +465,9 @@ class _Stream:
         name, span = result.name or f"?{number}", Span(min(first, line.number), line.number)
         return Node(name, number, outcome, result.raw, reason, plan, children, said, span, start, line.time, note)
 
-    def _store(self, line: Line, level: _Open, node: Node, number: int) -> None:
+    def _store(self, line: Line, level: _Open, node: Node, number: int, misfit: bool) -> None:
         """Into the document, unless its number says that it has no place there: then only bad news is kept."""
-        if not level.misfit(number):
+        if not misfit:
             if number != level.next:
                 self._report.error(line.number, f"number {number} where {level.next} was due: {node.name[:80]}")
             level.numbers.add(number)
@@ -456,7 +481,8 @@ class _Stream:
 
     def _append(self, level: _Open, node: Node) -> None:
         kept = self._report.kept(node)
-        self._report.executed = self._report.executed or (node.outcome.executed and not node.children)
+        if not self._report.executed:
+            self._report.executed = node.outcome.executed and not node.children
         if kept is None:
             level.beyond += 1
         else:

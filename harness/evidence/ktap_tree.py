@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.model.event import Span
 from harness.model.outcome import Outcome, worst
-from harness.model.result import Span
 
 _MOST_ASTRAY = 20_000
 _HARMLESS = (Outcome.PASS, Outcome.SKIP, Outcome.XFAIL)

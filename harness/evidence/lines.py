@@ -92,6 +92,7 @@ class LineStream:
         self._endless = False  # the line in _held is longer than what is kept of it
         self._returns = False  # CR alone ends a line
         self._begun = False
+        self._text = ""  # of the block that was looked at and not fed yet
 
     @property
     def number(self) -> int:
@@ -151,7 +152,8 @@ class LineStream:
 
     def feed(self, block: bytes) -> list[Line]:
         """Whole lines -> the lines that can no longer change."""
-        self._take(_clean(block), ends=False)
+        text, self._text = self._text, ""
+        self._take(text or _clean(block), ends=False)
         return self._mender.take()
 
     def _take(self, text: str, ends: bool) -> None:
@@ -181,10 +183,12 @@ class LineStream:
     def _look(self, block: bytes) -> None:
         """Find the form of the block that comes next."""
         if not self._prefixes.settles(block):
-            self._prefixes.look(_clean(block).split("\n"))
+            self._text = _clean(block)
+            self._prefixes.look(self._text.split("\n"))
 
     def skip(self, block: bytes) -> None:
         """Whole lines in which nobody is interested; not while one is `waiting`."""
+        self._text = ""
         self._mender.number += block.count(b"\n")
 
     def finish(self) -> list[Line]:
@@ -194,7 +198,7 @@ class LineStream:
             if not self._begun and b"\n" not in self._held:
                 self._held = self._held.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
             self._look(self._held)
-            self._take(_clean(self._held), ends=True)
+            self._take(self._text or _clean(self._held), ends=True)
             self._held, last = b"", self._mender.number
         if self.backwards:
             self._pile += self._prefixes.finish()

@@ -28,8 +28,8 @@ from harness.evidence.oom_grammar import (
     parse_reaped,
 )
 from harness.evidence.splats import function_of
+from harness.model.event import Span
 from harness.model.oom import Constraint, Invoker, Kill, OomEnding, OomReport, Reaped
-from harness.model.result import Span
 
 # The first lines of the blocks before the task table.
 _BLOCKS = ("Mem-Info:", "active_anon:", "memory: usage ")

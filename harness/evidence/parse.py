@@ -11,7 +11,7 @@ from harness.evidence.ktap import KtapReader
 from harness.evidence.kunit_state import KunitStateReader
 from harness.evidence.lines import Line, LineStream, decode
 from harness.evidence.splats import EventStream, find_events
-from harness.model.result import Case, Event
+from harness.model.event import Case, Event
 from harness.model.suite import ExpectedSplat
 
 MOST_EVENTS = 10_000  # kept of a log that says the same for hours; the rest is counted

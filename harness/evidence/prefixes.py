@@ -14,9 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from itertools import pairwise
 
 _SAMPLE = 600  # lines that are looked at to find the form
+_FEW = 100  # the same, where nearly all of them have the console's own prefix
 _ENOUGH = 3  # of as many lines, one with the console's own prefix: then that is the form, and no other is looked for
 _MOSTLY = 10  # so many steps back for one forward: the newest line comes first
 _LONGEST_REST = 40  # lines that may follow a record without a prefix of their own
@@ -50,13 +52,24 @@ class Form:
     """A prefix. `head` goes before `pattern`: the quotes or blanks of whoever shows the log."""
 
     name: str
-    pattern: re.Pattern[str]
+    source: str
     told: bool = True  # the prefix alone says that a kernel spoke; else the message must look like it
     records: bool = False  # every message has it, so what has it not is the rest of one
+    part: str = ""  # stands in each such prefix; where it is rare, no line need be looked at
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled when it is first asked for: most logs are a console's."""
+        return _compiled(self.source)
 
 
-def _form(name: str, pattern: str, told: bool = True, records: bool = False) -> Form:
-    return Form(name, re.compile(pattern), told, records)
+@cache
+def _compiled(source: str) -> re.Pattern[str]:
+    return re.compile(source)
+
+
+def _form(name: str, source: str, part: str, told: bool = True, records: bool = False) -> Form:
+    return Form(name, source, told, records, part)
 
 
 # In the order of preference where two make the same lines a kernel's.
@@ -64,40 +77,47 @@ FORMS: tuple[Form, ...] = (
     _form(
         "dmesg-human",
         r"\[(?:[^\[\]\n\d+][^\[\]\n+]{2,12} \d\d:\d\d| {1,6}\+ {0,8}(?P<delta>\d{1,8}\.\d{6}))\](?: |$)",
+        "]",
     ),
-    _form("dmesg-T", rf"(?:<\d{{1,4}}>)?{_DATED}"),
-    _form("dmesg-iso", rf"(?P<iso>\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{{6}}{_ZONE}) ", records=True),
-    _form("dmesg-x", rf"[a-z]{{3,8}}\d? {{0,6}}:{_LEVELS} {{0,6}}: (?:{_KTIME}|{_DATED}|(?P<iso>{_ISO}{_ZONE}) )?"),
-    _form("kmsg", r"\d{1,5},\d{1,12},(?P<us>\d{1,16}),[^;,\n]{1,4}(?:,[^;\n]{0,80})?;", records=True),
+    _form("dmesg-T", rf"(?:<\d{{1,4}}>)?{_DATED}", "]"),
+    _form("dmesg-iso", rf"(?P<iso>\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{{6}}{_ZONE}) ", "T", records=True),
+    _form(
+        "dmesg-x", rf"[a-z]{{3,8}}\d? {{0,6}}:{_LEVELS} {{0,6}}: (?:{_KTIME}|{_DATED}|(?P<iso>{_ISO}{_ZONE}) )?", ":"
+    ),
+    _form("kmsg", r"\d{1,5},\d{1,12},(?P<us>\d{1,16}),[^;,\n]{1,4}(?:,[^;\n]{0,80})?;", ";", records=True),
     _form(
         "syslog",
         rf"(?:<\d{{1,3}}>(?:1 )?)?{_STAMP} (?:\S{{1,64}} )?kernel(?:\[\d{{0,8}}\])?"
         rf"(?:: | - - (?:-|\[[^\]\n]{{0,80}}\]) ?)(?:<\d{{1,4}}>)?(?:{_KTIME})?",
+        "kernel",
         records=True,
     ),
     _form(
         "logcat",
         r"\d\d-\d\d (?P<day>\d\d:\d\d:\d\d\.\d{3,9}) +(?:\S+ +)?(?P<pid>\d{1,8}) +\d{1,8} [VDIWEFS] "
         rf"(?P<tag>[^:\n]{{0,48}}?) *: (?:<\d{{1,4}}>)?(?:{_KTIME})?",
+        ":",
         records=True,
     ),
     _form(
         "logcat-brief",
         rf"(?:\d\d-\d\d (?P<day>\d\d:\d\d:\d\d\.\d{{3,9}}) +)?[VDIWEFS]/(?P<tag>[^(\n]{{0,48}}?) *"
         rf"\( *(?P<pid>\d{{1,8}})\): (?:<\d{{1,4}}>)?(?:{_KTIME})?",
+        "): ",
         records=True,
     ),
-    _form("console", rf"(?:<\d{{1,4}}> ?)?{_KTIME}"),
+    _form("console", rf"(?:<\d{{1,4}}> ?)?{_KTIME}", "]"),
     # Anything else that somebody wrote before the console's own prefix: a terminal's clock, a port's name.
     _form(
         "before-time",
         rf"[^\n]{{1,80}}?(?<![\w\[])(?:<\d{{1,4}}> ?)?\[(?=[ \d]{{4,8}}\.) {{0,8}}(?P<t>\d{{1,10}}\.\d{{6}})\]"
         rf"(?: ?{_CALLER})?(?: |$)",
+        "]",
     ),
-    _form("tag", r"(?:[\w.-]{1,64} )?kernel: ", records=True),
-    _form("caller", rf"(?:<\d{{1,4}}> ?)?{_CALLER} "),
-    _form("level", r"<\d{1,4}> ?", told=False),
-    _form("nothing", r"", told=False),
+    _form("tag", r"(?:[\w.-]{1,64} )?kernel: ", "kernel: ", records=True),
+    _form("caller", rf"(?:<\d{{1,4}}> ?)?{_CALLER} ", "]"),
+    _form("level", r"<\d{1,4}> ?", "<", told=False),
+    _form("nothing", r"", "", told=False),
 )
 _TIMELESS = ("nothing", "level", "caller", "tag")
 _PRINTK = next(form for form in FORMS if form.name == "console")
@@ -130,6 +150,8 @@ _ESCAPED = re.compile(r"\\x([0-9a-fA-F]{2})|#(012|011)")
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {name: at for at, name in enumerate(_MONTH_NAMES, 1)}
 _NUMBERED_MONTH = re.compile(r"(\d{1,2})(?:月|월)?\Z")
+# A kernel's time that is not at the start: another message broke into the line, and its rest comes next.
+_BROKEN = re.compile(r"\[(?= {0,4}\d)[ \d]{5,10}\.\d{6}\]")
 _REST_OF_RECORD = re.compile(r" {8,}|\t")
 _PROPERTY = re.compile(r" [A-Z_]{2,24}=")
 
@@ -201,13 +223,16 @@ class Prefixes:
 
     def look(self, raws: Sequence[str]) -> None:
         """Lines that come next: is the form still the one that makes most of them a kernel's?"""
+        if _is_clear(raws):
+            self.kernel = True
+            self._choose(_CONSOLE, _sample(raws[:100]), wraps=False)
+            return
         lines = _sample(raws)
         if not lines:
             return
-        plain = sum(_PLAIN.match(raw) is not None for raw in lines)
+        plain, more = _count_plain(lines)
         if plain:
             self.kernel = True
-        more = sum(_MORE.match(raw) is not None for raw in lines) if plain else 0
         if plain * _ENOUGH >= len(lines) and more * 2 < plain:
             self._choose(_CONSOLE, lines)
             return
@@ -218,19 +243,23 @@ class Prefixes:
         elif not self._sure:
             self._choose(_CONSOLE, lines, sure=False)
 
-    def _choose(self, chosen: _Chosen, lines: Sequence[str], sure: bool = True) -> None:
+    def _choose(self, chosen: _Chosen, lines: Sequence[str], sure: bool = True, wraps: bool | None = None) -> None:
         self._chosen, self._sure = chosen, sure
-        self._wraps = chosen.form.records or _is_wrapped(lines, chosen)
+        self._wraps = chosen.form.records or (_is_wrapped(lines, chosen) if wraps is None else wraps)
         if not self._begun and sure:
             self._begun = True
             self.backwards = self._goes_back(lines[:50])
 
     def _goes_back(self, lines: Sequence[str]) -> bool:
         """Each line is older than the one before it."""
-        rests = (self._chosen.rest(line) for line in lines)
-        matches = (self._chosen.form.pattern.match(rest) for rest in rests if rest)
-        told = (match for match in matches if match is not None and not match.groupdict().get("delta"))
-        times = [time for time in map(self._seconds, told) if time is not None]
+        if self._chosen is _CONSOLE:
+            plain = (match for match in map(_PRINTK.pattern.match, lines) if match is not None)
+            times = [float(match["t"]) for match in plain]
+        else:
+            rests = (self._chosen.rest(line) for line in lines)
+            matches = (self._chosen.form.pattern.match(rest) for rest in rests if rest)
+            told = (match for match in matches if match is not None and not match.groupdict().get("delta"))
+            times = [time for time in map(self._seconds, told) if time is not None]
         older = sum(b < a for a, b in pairwise(times))
         newer = sum(b > a for a, b in pairwise(times))
         return older >= 2 and older > _MOSTLY * newer
@@ -301,6 +330,8 @@ class Prefixes:
             return False
         if self._chosen.form.records:
             return self._follows < 3
+        if _BROKEN.search(self._held[1] if self._held else "", 1):
+            return False
         word = text.split(None, 1)[0]
         return self._columns <= _MAIL[1] and self._columns + 1 + len(word) > _MAIL[0]
 
@@ -350,9 +381,22 @@ def seconds_of(text: str) -> float | None:
     return max(0.0, moment.timestamp())
 
 
+def _is_clear(raws: Sequence[str]) -> bool:
+    """Nearly all lines have the console's own prefix, and no mailer broke them: then few of them tell it."""
+    few = _sample(raws[:: len(raws) // _FEW + 1])
+    plain, more = _count_plain(few)
+    return bool(few) and plain * 5 >= len(few) * 4 and not more and max(map(len, raws)) > _MAIL[1] + 1
+
+
+def _count_plain(lines: Sequence[str]) -> tuple[int, int]:
+    """The lines with the console's own prefix, and those of them that have more behind it."""
+    stamped = [raw for raw in lines if _PLAIN.match(raw)]
+    return len(stamped), len([raw for raw in stamped if _MORE.match(raw)])
+
+
 def _sample(raws: Sequence[str]) -> list[str]:
     """Some of the lines that are not empty, from everywhere in the block."""
-    lines = [raw.strip("\r") for raw in raws[: 8 * _SAMPLE] if raw and not raw.isspace()]
+    lines = [raw.strip("\r") if "\r" in raw else raw for raw in raws[: 8 * _SAMPLE] if raw and not raw.isspace()]
     if len(lines) <= _SAMPLE:
         return lines
     step = len(lines) // _SAMPLE + 1
@@ -368,25 +412,33 @@ def _best(lines: Sequence[str], plain: int) -> tuple[_Chosen, int]:
         rests = [rest for rest in (bare.rest(line) for line in lines) if rest]
         if len(rests) <= most:
             continue
+        text = "\n".join(rests)
         for form in FORMS:
-            if form.name == "before-time":
-                score = _alike(rests, form)
-            elif form.told:
-                score = sum(form.pattern.match(rest) is not None for rest in rests)
-            else:
-                score = sum(_is_kernelish(rest, form, bool(head)) for rest in rests)
+            if text.count(form.part) <= most:
+                continue
+            score = _score(rests, form, bool(head))
             if score > most:
                 best, most = _Chosen(form, head, quotes), score
     return best, most
 
 
-def _alike(rests: Sequence[str], form: Form) -> int:
+def _score(rests: Sequence[str], form: Form, indented: bool) -> int:
+    """How many of these lines the form makes a kernel's."""
+    if form.name == "before-time":
+        return _alike([rest for rest in rests if rest.find("[", 1) > 0], form, len(rests))
+    if form.told:
+        match = form.pattern.match
+        return len([rest for rest in rests if match(rest)])
+    return sum(_is_kernelish(rest, form, indented) for rest in rests)
+
+
+def _alike(rests: Sequence[str], form: Form, of: int) -> int:
     """Lines with a kernel's time behind something that is always of one shape; else it is a line that broke into
     another."""
     heads = (match[0][: match.start("t")] for match in map(form.pattern.match, rests) if match is not None)
     shapes = Counter(_LETTERS.sub("a", _DIGITS.sub("0", head)).rstrip(" [") for head in heads)
     score = shapes.most_common(1)[0][1] if shapes else 0
-    return score if score >= 3 and score * 2 >= len(rests) else 0
+    return score if score >= 3 and score * 2 >= of else 0
 
 
 def _is_kernelish(text: str, form: Form, indented: bool) -> bool:
@@ -401,9 +453,10 @@ def _is_kernelish(text: str, form: Form, indented: bool) -> bool:
 def _heads(lines: Sequence[str]) -> list[tuple[str, int]]:
     """What may stand before each line: nothing, one to four quote marks, the blanks that are most usual."""
     heads: list[tuple[str, int]] = [("", 0)]
+    marked = [line for line in lines if line.startswith((">", "|"))]
     for count in range(1, 5):
         quoted = _Chosen(_PRINTK, "", count)
-        if any(quoted.rest(line) for line in lines):
+        if any(quoted.rest(line) for line in marked):
             heads.append(("", count))
     blanks = Counter(line[: len(line) - len(line.lstrip(" \t"))] for line in lines)
     usual = [head for head, _ in blanks.most_common(4) if head]
@@ -423,7 +476,7 @@ def _is_wrapped(lines: Sequence[str], chosen: _Chosen) -> bool:
         rest = chosen.rest(line)
         match = chosen.form.pattern.match(rest) if rest else None
         if match is not None and match.end():
-            before = line
+            before = "" if _BROKEN.search(rest or "", match.end()) else line
             continue
         if before:
             word = line.split(None, 1)[0]

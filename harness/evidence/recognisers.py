@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 
 class Severity(StrEnum):
@@ -45,9 +46,19 @@ class Recogniser:
     kind: str
     severity: Severity
     needle: str
-    pattern: re.Pattern[str]
+    source: str
     role: Role = Role.OPENS
     extent: Extent = Extent.TRACE
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """Compiled when its needle is first found: a hundred of them would be a tenth of a start."""
+        return _compiled(self.source)
+
+
+@cache
+def _compiled(source: str) -> re.Pattern[str]:
+    return re.compile(source)
 
 
 BLOCKED = "blocked-task"  # in what sysrq w and t print
@@ -67,7 +78,7 @@ def _row(
     extent: Extent = Extent.TRACE,
 ) -> Recogniser:
     """`pattern` None: the needle stands at the start of the message, but for the name of a subsystem."""
-    return Recogniser(kind, severity, needle, re.compile(pattern or _WHO + re.escape(needle)), role, extent)
+    return Recogniser(kind, severity, needle, pattern or _WHO + re.escape(needle), role, extent)
 
 
 _OOM_KILL = (
@@ -191,4 +202,4 @@ RECOGNISERS: tuple[Recogniser, ...] = (
 
 SEVERITY = {row.kind: row.severity for row in RECOGNISERS}
 # A block that a headline inside it names; without one it is a warning.
-CUT = Recogniser("warning", Severity.SPLAT, CUT_HERE, re.compile(re.escape(CUT_HERE)))
+CUT = Recogniser("warning", Severity.SPLAT, CUT_HERE, re.escape(CUT_HERE))

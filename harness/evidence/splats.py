@@ -22,7 +22,7 @@ from harness.evidence.lines import Line
 from harness.evidence.recognisers import BLOCKED, CUT, SEVERITY, Extent, Recogniser, Role
 from harness.evidence.recognisers import RECOGNISERS as RECOGNISERS
 from harness.evidence.recognisers import Severity as Severity
-from harness.model.result import Event, Span
+from harness.model.event import Event, Span
 
 MOST_EXCERPT = 60  # lines kept in an event
 LONGEST_TITLE = 240
@@ -129,6 +129,8 @@ class EventStream:
 
 def _events(lines: Sequence[Line], ends: bool) -> tuple[list[Event], int]:
     """The events in lines of one writer, and the index of the first line that may belong to one to come."""
+    if not lines:
+        return [], 0
     marks = _marks(lines)
     events: list[Event] = []
     free = 0

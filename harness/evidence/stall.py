@@ -16,7 +16,7 @@ from itertools import pairwise
 from harness.evidence.lines import Line
 from harness.evidence.recognisers import BLOCKED
 from harness.evidence.splats import MOST_EXCERPT, fingerprint, frames_of, functions, task_of
-from harness.model.result import Event, Span
+from harness.model.event import Event, Span
 
 CPU = "cpu-backtrace"
 ASKED = "asked by the harness, of a guest that had stalled"

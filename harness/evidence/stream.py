@@ -15,8 +15,8 @@ from harness.evidence.lines import LineStream
 from harness.evidence.oom import NEEDLES, OomReader
 from harness.evidence.recognisers import CUT_HERE, RECOGNISERS
 from harness.evidence.splats import EventStream
+from harness.model.event import Event
 from harness.model.oom import OomReport
-from harness.model.result import Event
 
 # A printk time that is not at the start of a line: one writer broke into another's line, and the words may be torn.
 _TORN = re.compile(rb"\[(?<=[^\n>]\[) {0,4}\d[ \d]{0,10}\.\d{6}\]")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from harness.model.result import Metric
+from harness.model.event import Metric
 
 # A longer silence is worth a sentence: the sampler is protected from everything but a guest that stands still.
 GAP_INTERVALS = 5

@@ -11,7 +11,7 @@ from harness.kernel.decode import VMLINUX, Objects, decode
 from harness.kernel.make import OBJECTS
 from harness.model.build import Build
 from harness.model.errors import UserError
-from harness.model.result import Event
+from harness.model.event import Event
 from harness.proc import Deadline
 from harness.store.layout import Layout
 

@@ -7,23 +7,19 @@ Swap is written as people write it, `disk:1G`; the object with a kind and a size
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
-
-import cattrs.preconf.json
-from cattrs import transform_error
-from cattrs.errors import BaseValidationError
+from typing import TYPE_CHECKING, TypeVar
 
 from harness.model.errors import StoreCorrupt, UserError
 from harness.model.swap import Swap
 from harness.model.units import format_size
 from harness.model.visible import visible_json
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from cattrs.preconf.json import JsonConverter
 
-_converter = cattrs.preconf.json.make_converter(forbid_extra_keys=True)
-_converter.register_unstructure_hook(Path, str)
-_converter.register_structure_hook(Path, lambda text, _: Path(text))
+T = TypeVar("T")
 
 
 def _swap(plain: str | dict[str, str | int], _: object) -> Swap:
@@ -33,26 +29,37 @@ def _swap(plain: str | dict[str, str | int], _: object) -> Swap:
     return Swap.parse(plain)
 
 
-_converter.register_unstructure_hook(Swap, str)
-_converter.register_structure_hook(Swap, _swap)
+@cache
+def _converter() -> JsonConverter:
+    from cattrs.preconf.json import make_converter  # a tenth of a start: only who reads or writes values needs it
+
+    converter = make_converter(forbid_extra_keys=True)
+    converter.register_unstructure_hook(Path, str)
+    converter.register_structure_hook(Path, lambda text, _: Path(text))
+    converter.register_unstructure_hook(Swap, str)
+    converter.register_structure_hook(Swap, _swap)
+    return converter
 
 
 def to_plain(value: object) -> object:
     """A frozen dataclass -> dicts, lists, strings and numbers."""
-    plain: object = _converter.unstructure(value)
+    plain: object = _converter().unstructure(value)
     return plain
 
 
 def to_json(value: object) -> str:
     """A frozen dataclass -> indented JSON text, ending in a newline; what a terminal would obey is escaped."""
-    return visible_json(_converter.dumps(value, indent=1, ensure_ascii=False)) + "\n"
+    return visible_json(_converter().dumps(value, indent=1, ensure_ascii=False)) + "\n"
 
 
 def from_json(kind: type[T], text: str, where: str = "") -> T:
     """JSON text -> the dataclass; StoreCorrupt names what does not fit, and `where` the text is from."""
+    from cattrs import transform_error
+    from cattrs.errors import BaseValidationError
+
     not_it = f"{where} is not the JSON of a {kind.__name__}" if where else f"not the JSON of a {kind.__name__}"
     try:
-        return _converter.loads(text, kind)
+        return _converter().loads(text, kind)
     except BaseValidationError as error:
         first, *more = transform_error(error)
         rest = f" (and {len(more)} more)" if more else ""

@@ -105,6 +105,49 @@ def test_another_boot_is_no_repetition() -> None:
     assert len(saved(first + second).cases) == 2 * len(TOLD)
 
 
+@pytest.mark.parametrize(
+    "fake", ["     ok 1 fake", "        ok 1 fake", "\tok 1 fake", "    \tok 1 fake", " \t ok 1 fake"]
+)
+def test_one_line_at_another_depth_is_no_result(fake: str) -> None:
+    """What is allowed to a log as a whole is not allowed to a line of it."""
+    head = "KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: pool\n"
+    told = {"pool": "INCOMPLETE"}
+    assert outcomes(f"{head}ok 1 pool\n") == outcomes(f"{head}{fake}\nok 1 pool\n") == told
+    planned = outcomes(f"{head}    1..1\n{fake}\nok 1 pool\n")
+    assert planned == {"pool.?1": "INCOMPLETE"}
+    second = BARE.replace("    1..1\n    ok 1 bind # SKIP no device\n", f"        1..1\n{fake}\n")
+    assert "PASS" not in {outcome for name, outcome in outcomes(second).items() if name.startswith("tt")}
+
+
+def test_a_log_whose_children_are_deeper_is_so_everywhere() -> None:
+    deep = re.sub(r"(?m)^    (?!KTAP|#)", "        ", BARE)
+    mixed = deep.replace("        ok 1 bind # SKIP no device", "    ok 1 bind")
+    assert outcomes(deep) == TOLD
+    assert outcomes(mixed) == {"pool.alloc": "PASS", "pool.free": "FAIL", "tt.?1": "INCOMPLETE"}
+    shallow = deep.replace("        1..2\n        ok 1 alloc", "        1..2\n    ok 1 alloc")
+    assert outcomes(shallow)["pool.?1"] == "INCOMPLETE"
+
+
+def test_a_log_indented_by_tabs_is_so_everywhere() -> None:
+    tabs = BARE.replace("    ", "\t")
+    assert outcomes(tabs.replace("\tok 1 alloc", "    ok 1 alloc"))["pool.?1"] == "INCOMPLETE"
+    assert outcomes(BARE.replace("    ok 1 alloc", "\tok 1 alloc"))["pool.?1"] == "INCOMPLETE"
+
+
+def test_a_header_at_no_depth_opens_nothing() -> None:
+    """Before every line there are two blanks, but for those of somebody else."""
+    log = re.sub(r"(?m)^", "  ", BARE)
+    assert outcomes(log.replace("\n      1..2", "\n# Subtest: other\n      1..2")) == outcomes(log) == TOLD
+
+
+@pytest.mark.parametrize("column", range(16, 30))
+def test_a_line_broken_by_another_was_not_wrapped_by_a_mailer(column: int) -> None:
+    first = "[   10.000000] KTAP version 1"
+    broken = f"{first[:column]}[   10.000999] usb 1-1: new high-speed device\n{first[column:]}\n"
+    log = broken + "[   10.001000] 1..1\n[   10.002000] ok 1 c1\n"
+    assert outcomes(log) == {"c1": "PASS"}
+
+
 # ---- hostile ----
 
 

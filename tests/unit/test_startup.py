@@ -75,3 +75,15 @@ def test_what_is_not_needed_is_not_imported(words: list[str], tmp_path: Path) ->
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode in (0, 3), done.stderr
     assert not set(done.stderr.split()) & set(HEAVY), done.stderr
+
+
+def test_the_parsers_need_no_more_of_the_model_than_what_a_log_says(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(LOG)
+    argv = [sys.executable, "-X", "importtime", "-m", "harness", "parse", "kmsg", str(log)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    imported = {
+        line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time")
+    }
+    assert "harness.model.event" in imported
+    assert not imported & {"cattrs", "harness.model.result", "harness.model.series", "harness.model.gate"}

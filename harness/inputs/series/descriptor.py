@@ -12,9 +12,6 @@ import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cattrs
-from cattrs.errors import BaseValidationError
-
 from harness.checkout import data_directory
 from harness.inputs.series.assemble import Wish, assemble
 from harness.inputs.series.directory import read_directory
@@ -57,18 +54,18 @@ class Descriptor:
     note: str = ""
 
 
-_converter = cattrs.Converter(forbid_extra_keys=True)
-
-
 def read_descriptor(path: Path) -> Descriptor:
     """A series.toml; UserError names what does not fit."""
+    from cattrs import Converter, transform_error  # who reads a mbox needs none of it, and it is slow to load
+    from cattrs.errors import BaseValidationError
+
     try:
         facts = tomllib.loads(read_file(path).decode("utf-8"))
-        found = _converter.structure(facts, Descriptor)
+        found = Converter(forbid_extra_keys=True).structure(facts, Descriptor)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}", hint="patches/README.md shows the form") from error
     except (BaseValidationError, TypeError, ValueError, KeyError, AttributeError) as error:
-        why = "; ".join(cattrs.transform_error(error)) if isinstance(error, BaseValidationError) else str(error)
+        why = "; ".join(transform_error(error)) if isinstance(error, BaseValidationError) else str(error)
         raise UserError(
             f"{path} does not describe a series: {why}", hint="patches/README.md shows the form"
         ) from error
