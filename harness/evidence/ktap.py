@@ -98,6 +98,7 @@ class KtapReader:
         self._newest = -1.0  # time of the newest line with a result in it
         self._again = -1.0  # up to this time everything was printed before
         self._seen: set[tuple[float, str]] = set()
+        self._failed: set[tuple[float, str]] = set()
 
     def feed(self, lines: Iterable[Line]) -> None:
         """More lines."""
@@ -112,6 +113,8 @@ class KtapReader:
                     stream.go_on(line)
             elif time is not None and self._again < 0 and match.lastgroup != "version":
                 self._newest = time
+                if match["result"] == "not ok":
+                    self._remember(time, text)
                 if whole or not self._saved:
                     stream.take(line, match)
                 else:
@@ -146,10 +149,19 @@ class KtapReader:
                 self._again = -1.0  # another boot
             if len(self._seen) < _MOST_SEEN:
                 self._seen.add(key)
+        failed = match["result"] == "not ok"
         if time <= self._again:
-            return True
+            if not failed or (time, line.text) in self._failed:
+                return True
+            self._again = -1.0  # what was printed before had no such failure: it is another boot, with the same times
+        if failed:
+            self._remember(time, line.text)
         self._newest = time if self._again < 0 else max(time, self._newest)
         return False
+
+    def _remember(self, time: float, text: str) -> None:
+        if len(self._failed) < _MOST_SEEN:
+            self._failed.add((time, text))
 
 
 class _Report:

@@ -199,3 +199,18 @@ def test_repeats_take_linear_time(line: str) -> None:
 
     few = min(seconds(1_000) for _ in range(3))
     assert min(seconds(8_000) for _ in range(2)) < 16 * few + 0.2
+
+
+def test_a_second_boot_with_the_same_times_hides_no_failure() -> None:
+    """As under time travel: only what failed before, too, is taken for the log printed into itself."""
+    head = "[    1.000000] KTAP version 1\n[    1.000000] 1..2\n"
+    good = "[    2.000000] ok 1 a\n[    3.000000] ok 2 b\n"
+    bad = "[    2.000000] ok 1 a\n[    3.000000] not ok 2 b\n"
+    again = parse_ktap_text((head + good + head + good).encode())
+    assert [case.outcome for case in again.cases] == [Outcome.PASS, Outcome.PASS]
+    other = parse_ktap_text((head + good + head + bad).encode())
+    assert Outcome.PASS in {case.outcome for case in other.cases}
+    assert other.problems or any(case.outcome is Outcome.FAIL for case in other.cases)
+    same = parse_ktap_text((head + bad + head + bad).encode())
+    assert [case.outcome for case in same.cases] == [Outcome.PASS, Outcome.FAIL]
+    assert not same.problems
