@@ -69,10 +69,13 @@ def test_runs_are_listed_searched_compared_and_pruned(store: Path) -> None:
     assert names(store, "--since", "1h") == [mute["id"], good["id"]]
     assert names(store, "--since", "2999-01-01") == []
     case = next(case for case in good["cases"] if case["outcome"] == "PASS")
-    assert names(store, "--case", case["name"]) == [good["id"]]
+    # It was to run in both: the suite's manifest knows it by name.
+    assert names(store, "--case", case["name"]) == [mute["id"], good["id"]]
+    assert names(store, "--case", case["name"], "--outcome", "PASS") == [good["id"]]
     assert names(store, "--outcome", "NOT_RUN") == [mute["id"]]
 
-    (past,) = results(store, "show", case["name"])["cases"]
+    missing, past = results(store, "show", case["name"])["cases"]
+    assert (missing["run"], missing["outcomes"]) == (mute["id"], [{"outcome": "NOT_RUN", "times": 1}])
     assert (past["run"], past["outcomes"]) == (good["id"], [{"outcome": "PASS", "times": 1}])
     assert "PASS" in call(store, "results", "show", case["name"]).stdout
     detail = results(store, "show", mute["id"], "--against", good["id"])
@@ -85,7 +88,7 @@ def test_runs_are_listed_searched_compared_and_pruned(store: Path) -> None:
     report.write_text(report.read_text()[:-40])
     damaged = call(store, "results", "list")
     assert mute["id"] not in damaged.stdout
-    assert f"skipped {mute['id']}: not the JSON of a Report" in damaged.stderr
+    assert f"skipped {mute['id']}: {report} is not the JSON of a Report" in damaged.stderr
 
     dry = results(store, "prune", "--keep", "1")
     assert [one["name"] for one in dry["removals"]] == [good["id"]]
