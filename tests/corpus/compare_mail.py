@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 import email.utils
+import functools
 import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from harness.inputs.series.subject import read_subject
 from harness.model.errors import HarnessError
 from harness.model.series import Patch, Series
 from tests.corpus.archive import as_mbox, open_archive, threads
-from tests.corpus.peers import B4Series, GitMail, header_of, read_with_git, run_b4
+from tests.corpus.peers import B4Series, GitMail, header_of, read_with_git, run_b4, run_b4_helped
 
 _DIFF = re.compile(rb"^(?:diff --git |--- \S.*\n\+\+\+ )", re.MULTILINE)
 _ENCODED = re.compile(rb"^content-transfer-encoding:\s*(?:base64|quoted-printable)", re.MULTILINE | re.IGNORECASE)
@@ -63,10 +64,11 @@ def compare(mails: Sequence[bytes], room: Path) -> Verdict:
     raw = {_name(mail): mail for mail in reversed(mails)}
     git = {name: read_with_git(raw[name], room) for name in _named(ours, theirs) if name in raw}
     _compare_series(ours, why, theirs, git, raw, verdict)
+    helped = functools.cache(lambda: run_b4_helped(mails, room / "helped"))
     for patch in ours.patches if ours else ():
         if patch.message_id in git:
             _compare_patch(patch, git[patch.message_id], raw[patch.message_id], verdict)
-            _compare_trailers(patch, theirs, verdict)
+            _compare_trailers(patch, theirs, helped, verdict)
     return verdict
 
 
@@ -222,7 +224,7 @@ def _first_difference(ours: str, theirs: str) -> str:
     return f"{len(left)} lines, git {len(right)}: {(left[len(right) :] or right[len(left) :])[:3]}"
 
 
-def _compare_trailers(patch: Patch, theirs: B4Series, verdict: Verdict) -> None:
+def _compare_trailers(patch: Patch, theirs: B4Series, helped: Callable[[], B4Series], verdict: Verdict) -> None:
     if patch.message_id not in theirs.trailers:
         return
     mine = {_trailer(f"{one.key}: {one.value}") for one in patch.trailers if one.key.lower().endswith("-by")}
@@ -231,10 +233,14 @@ def _compare_trailers(patch: Patch, theirs: B4Series, verdict: Verdict) -> None:
         signed = all(one.startswith("signed-off-by:") for one in lost)
         bucket = "better: a reply signs off its own patch, not this one" if signed else "trailers lost"
         verdict.add(bucket, f"{patch.message_id}: {lost}")
-    if more := sorted(mine - other):
+    if more := mine - other:
         asked = {_trailer(one[1]) for one in re.finditer(r"! Trailer: (\S+: .*)", theirs.said)}
-        bucket = "better: trailers of a reply from another address, which b4 only lists (-S)"
-        verdict.add(bucket if set(more) <= asked else "trailers more", f"{patch.message_id}: {more}")
+        bucket = "trailers more"
+        if more <= {_trailer(one) for one in helped().trailers.get(patch.message_id, ())}:
+            bucket = "better: trailers that b4 finds where a reply's `[List] Re:` and lost parent are mended for it"
+            if more <= asked:
+                bucket = "better: trailers of a reply from another address, which b4 only lists (-S)"
+        verdict.add(bucket, f"{patch.message_id}: {sorted(more)}")
 
 
 def _trailer(text: str) -> str:
