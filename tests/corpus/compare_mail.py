@@ -109,10 +109,7 @@ def _compare_numbers(ours: Series, theirs: B4Series, raw: dict[str, bytes], verd
     tags = [read_subject(counter) for counter in theirs.counters]
     revision = max(tag.revision for tag in tags)
     if ours.revision != revision:
-        named = ours.cover is not None and f" v{ours.revision} " in header_of(
-            raw.get(ours.cover.message_id, b""), "Subject"
-        )
-        bucket = "better: the revision that the cover letter names" if named else "revision"
+        bucket = "better: the revision that the subjects name" if _named_by(ours, revision, raw) else "revision"
         verdict.add(bucket, f"ours {ours.revision}, b4 {theirs.counters}")
     numbered = [(tag.position, tag.total) if tag.total else (at, 0) for at, tag in enumerate(tags, 1)]
     most = max(position for position, _ in numbered)
@@ -130,6 +127,16 @@ def _compare_numbers(ours: Series, theirs: B4Series, raw: dict[str, bytes], verd
     incomplete = "Thread incomplete" in theirs.said
     if incomplete == (not ours.missing):
         verdict.add("whole or not", f"ours misses {ours.missing}, b4 says {'in' if incomplete else ''}complete")
+
+
+def _named_by(ours: Series, other: int, raw: dict[str, bytes]) -> bool:
+    """Whether the revision stands in the subject of the cover letter or of each patch, and b4's in none of them."""
+    cover = [header_of(raw.get(ours.cover.message_id, b""), "Subject")] if ours.cover else []
+    patches = [header_of(raw.get(patch.message_id, b""), "Subject") for patch in ours.patches]
+    mine = re.compile(rf"\[[^\]]*\bv{ours.revision}\b", re.IGNORECASE)
+    theirs = re.compile(rf"\[[^\]]*\bv{other}\b", re.IGNORECASE)
+    stated = any(map(mine.search, cover)) or all(map(mine.search, patches))
+    return stated and not any(map(theirs.search, (*cover, *patches)))
 
 
 def _compare_sets(
@@ -229,15 +236,18 @@ def _compare_trailers(patch: Patch, theirs: B4Series, helped: Callable[[], B4Ser
         return
     mine = {_trailer(f"{one.key}: {one.value}") for one in patch.trailers if one.key.lower().endswith("-by")}
     other = {_trailer(one) for one in theirs.trailers[patch.message_id]}
-    if lost := sorted(other - mine):
-        signed = all(one.startswith("signed-off-by:") for one in lost)
-        bucket = "better: a reply signs off its own patch, not this one" if signed else "trailers lost"
-        verdict.add(bucket, f"{patch.message_id}: {lost}")
+    if lost := other - mine:
+        bucket = "trailers lost"
+        if all(one.startswith("signed-off-by:") for one in lost):
+            bucket = "better: a reply signs off its own patch, not this one"
+        elif not lost & {_trailer(one) for one in helped().trailers.get(patch.message_id, lost)}:
+            bucket = "better: trailers of other patches, which b4 gives to this one where no parent is named"
+        verdict.add(bucket, f"{patch.message_id}: {sorted(lost)}")
     if more := mine - other:
         asked = {_trailer(one[1]) for one in re.finditer(r"! Trailer: (\S+: .*)", theirs.said)}
         bucket = "trailers more"
         if more <= {_trailer(one) for one in helped().trailers.get(patch.message_id, ())}:
-            bucket = "better: trailers that b4 finds where a reply's `[List] Re:` and lost parent are mended for it"
+            bucket = "better: trailers that b4 finds where a reply's parent and address are named for it"
             if more <= asked:
                 bucket = "better: trailers of a reply from another address, which b4 only lists (-S)"
         verdict.add(bucket, f"{patch.message_id}: {sorted(more)}")

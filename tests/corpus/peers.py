@@ -6,6 +6,7 @@ from __future__ import annotations
 import email
 import email.header
 import email.policy
+import email.utils
 import importlib
 import mailbox
 import os
@@ -21,7 +22,7 @@ from tests.corpus.archive import as_mbox
 
 _TRAILER = re.compile(r"([A-Z][A-Za-z]+(?:-[A-Za-z]+)*-by): (\S.*)")
 _LISTED_REPLY = re.compile(rb"^(Subject:\s+)(?:\[[^\]\n]*\]\s+)+(?=re:)", re.IGNORECASE | re.MULTILINE)
-_IN_REPLY_TO = re.compile(rb"^In-Reply-To:[^\n]*(?:\n[ \t][^\n]*)*", re.IGNORECASE | re.MULTILINE)
+_IN_REPLY_TO = re.compile(rb"^In-Reply-To:[^\n]*(?:\n[ \t][^\n]*)*\n?", re.IGNORECASE | re.MULTILINE)
 _ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -82,11 +83,13 @@ def run_b4(thread: Path, room: Path, *more: str) -> B4Series:
 
 
 def run_b4_helped(mails: Sequence[bytes], room: Path) -> B4Series:
-    """`b4 am -S` once more, of the same mails with two hurdles taken away.
+    """`b4 am -S` once more, of the same mails with its hurdles taken away.
 
-    b4 takes `[List] Re: …` without a trailer for a cover letter, and gives to it what its answers say; and it drops
-    an answer whose In-Reply-To is not in the thread, though its References name mails that are. What b4 finds then
-    is what the mails say; b4 alone finds it, so no fault of the harness can hide behind this.
+    b4 takes `[List] Re: …` without a trailer for a cover letter, and gives to it what its answers say. It drops an
+    answer whose In-Reply-To is not in the thread, though its References name mails that are; without In-Reply-To it
+    takes the first of the References, so what one patch was given goes to the cover letter, and to all. And it
+    drops a reviewer's name without an address. What b4 itself finds then is what the mails say: no fault of the
+    harness can hide behind this.
     """
     room.mkdir()
     thread = room / "thread.mbox"
@@ -98,10 +101,14 @@ def run_b4_helped(mails: Sequence[bytes], room: Path) -> B4Series:
 def _helped(mail: bytes, names: Collection[str]) -> bytes:
     head, blank, body = mail.partition(b"\n\n")
     head = _LISTED_REPLY.sub(rb"\1", head, count=1)
-    above = _ids(mail, "In-Reply-To")
+    above = [name for name in _ids(mail, "In-Reply-To") if name in names]
     near = [name for name in reversed(_ids(mail, "References")) if name in names]
-    if above and above[0] not in names and near:
-        head = _IN_REPLY_TO.sub(b"In-Reply-To: <" + near[0].encode() + b">", head, count=1)
+    if near and not above:
+        head = _IN_REPLY_TO.sub(b"", head) + b"\nIn-Reply-To: <" + near[0].encode() + b">"
+    name, address = email.utils.parseaddr(header_of(mail, "From"))
+    if name and address:
+        given = rb"^(\w[\w-]*-by: " + re.escape(name.encode()) + rb")[ \t]*$"
+        body = re.sub(given, rb"\1 <" + address.encode() + b">", body, flags=re.MULTILINE)
     return head + blank + body
 
 
