@@ -154,6 +154,13 @@ def test_a_patch_that_did_not_change_keeps_what_it_was_given() -> None:
     assert read(mbox(patch(1, 1), changed, reply)).patches[0].trailers == ()
 
 
+def test_a_reviewer_who_leaves_out_his_address() -> None:
+    text = "Acked-by: Bob Ross\nTested-by: Eve\n"
+    reply = mail("Re: [PATCH 1/1] gpu: a", text, "r1@x", "v1-1-@x", "Bob Ross <bob@x.org>")
+    given = read(mbox(patch(1, 1), reply)).patches[0].trailers
+    assert [one.value for one in given] == ["Bob Ross <bob@x.org>", "Eve"]
+
+
 def test_an_rfc_is_older_than_the_series_of_the_same_number() -> None:
     rfc = patch(1, 1, name="z").replace(b"[PATCH 1/1]", b"[RFC PATCH 1/1]")
     assert read(mbox(patch(1, 1), rfc)).patches[0].subject == "gpu: a"
