@@ -217,6 +217,8 @@ def _of_family(family: list[Letter], asked: Asked) -> Choice:
         there = ", ".join(dict.fromkeys(one.label for one in sorted(line, key=lambda one: one.ident.rank)))
         raise UserError(f"{asked.spec} holds no revision v{asked.revision}", hint=f"there is {there}")
     best, more = _newest(wanted, asked)
+    best, asides, said = _with_points(best, asides)
+    notes += said
     again = [one for one in wanted if one is not best and one.patches and one.ident.rank == best.ident.rank]
     if not more:
         notes += [f"posted again, and not taken: {one}" for one in again[:_SHOWN]]
@@ -230,6 +232,24 @@ def _of_family(family: list[Letter], asked: Asked) -> Choice:
         (*notes, *(note for one in asides[:_SHOWN] for note in _aside(one))),
         (*problems, *more, *(_lone_cover(line, best) if asked.revision is None else [])),
     )
+
+
+def _with_points(best: Posting, asides: list[Posting]) -> tuple[Posting, list[Posting], list[str]]:
+    """A v2.5 without a number, of the author of the v2 and with the title of one patch of it, replaces that patch."""
+    notes: list[str] = []
+    kept: list[Posting] = []
+    for one in sorted(asides, key=lambda one: one.ident.point):
+        newer = one.patches[0] if one.loose and len(one.patches) == 1 else None
+        known = [] if newer is None else [x for x in best.patches if title_of(x) == title_of(newer)]
+        is_point = one.ident.revision == best.ident.revision and one.ident.point > best.ident.point
+        if newer is None or len(known) != 1 or not is_point or author_of(newer) != author_of(known[0]):
+            kept.append(one)
+            continue
+        tag = replace(newer.tag, position=known[0].tag.position, total=known[0].tag.total)
+        patches = [replace(newer, tag=tag) if x is known[0] else x for x in best.patches]
+        best = Posting(best.ident, best.covers, patches, best.loose)
+        notes.append(f"{known[0]} is replaced by {newer}, {one.label} of it")
+    return best, kept, notes
 
 
 def _is_older(one: Posting, best: Posting) -> bool:
