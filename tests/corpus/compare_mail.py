@@ -31,6 +31,7 @@ from tests.corpus.peers import B4Series, GitMail, header_of, read_with_git, run_
 
 _DIFF = re.compile(rb"^(?:diff --git |--- \S.*\n\+\+\+ )", re.MULTILINE)
 _ENCODED = re.compile(rb"^content-transfer-encoding:\s*(?:base64|quoted-printable)", re.MULTILINE | re.IGNORECASE)
+_COUNT = re.compile(r"\[[^\]]*?(?<![\d.])(\d+)/(\d+)[^\]]*\]")
 _BRACKETS = re.compile(r"^(?:\s*\[[^\]]*\])*\s*")
 _MOST = 300  # mails in a thread that are looked at
 
@@ -101,7 +102,7 @@ def _compare_series(
         good = any(git[name].applies for name in theirs.names if name in git)
         verdict.add("refused whole, git takes it" if good else "better: refused, as git refuses it", sentence)
     else:
-        _compare_sets(ours, mine, theirs, git, sentence, verdict)
+        _compare_sets(ours, mine, theirs, git, raw, sentence, verdict)
 
 
 def _compare_numbers(ours: Series, theirs: B4Series, raw: dict[str, bytes], verdict: Verdict) -> None:
@@ -140,7 +141,13 @@ def _named_by(ours: Series, other: int, raw: dict[str, bytes]) -> bool:
 
 
 def _compare_sets(
-    ours: Series, mine: list[str], theirs: B4Series, git: dict[str, GitMail], sentence: str, verdict: Verdict
+    ours: Series,
+    mine: list[str],
+    theirs: B4Series,
+    git: dict[str, GitMail],
+    raw: dict[str, bytes],
+    sentence: str,
+    verdict: Verdict,
 ) -> None:
     lacking = [name for name in theirs.names if name not in mine]
     more = [name for name in mine if name not in theirs.names]
@@ -152,6 +159,8 @@ def _compare_sets(
         verdict.add("better: what b4 mixes in is named as another posting, or as damaged", sentence)
     elif not lacking and any("is taken from" in note for note in ours.notes):
         verdict.add("better: a partial reroll is made whole", sentence)
+    elif _has_twice(mine, theirs.names, raw):
+        verdict.add("better: b4 takes a number twice, and leaves one out that is there", sentence)
     elif "duplicate messages found" in theirs.said:
         verdict.add("b4 mixes several postings", sentence)
     elif not set(mine) & set(theirs.names):
@@ -160,6 +169,21 @@ def _compare_sets(
         verdict.add("fewer patches", sentence)
     else:
         verdict.add("more patches", sentence)
+
+
+def _has_twice(mine: list[str], theirs: list[str], raw: dict[str, bytes]) -> bool:
+    """By the subjects as they were sent: b4 has a number of one series twice, and we have 1 to n, each once and from
+    the newest mail that b4 or we took for it.
+    """
+    counts = {name: _COUNT.search(header_of(raw.get(name, b""), "Subject")) for name in (*mine, *theirs)}
+    if not all(counts.values()) or len({one[2] for one in counts.values() if one}) != 1:
+        return False
+    at = {name: int(one[1]) for name, one in counts.items() if one}
+    total = max(int(one[2]) for one in counts.values() if one)
+    dates = {name: email.utils.parsedate_to_datetime(header_of(raw[name], "Date")) for name in at}
+    newest = {number: max((n for n in at if at[n] == number), key=lambda n: dates[n]) for number in at.values()}
+    twice = len({at[name] for name in theirs}) < len(theirs)
+    return twice and mine == [newest.get(number, "") for number in range(1, total + 1)]
 
 
 def _stands_in(name: str, ours: Series) -> bool:
