@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 import email.utils
+import functools
 import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,10 +27,11 @@ from harness.inputs.series.subject import read_subject
 from harness.model.errors import HarnessError
 from harness.model.series import Patch, Series
 from tests.corpus.archive import as_mbox, open_archive, threads
-from tests.corpus.peers import B4Series, GitMail, header_of, read_with_git, run_b4
+from tests.corpus.peers import B4Series, GitMail, header_of, read_with_git, run_b4, run_b4_helped
 
 _DIFF = re.compile(rb"^(?:diff --git |--- \S.*\n\+\+\+ )", re.MULTILINE)
 _ENCODED = re.compile(rb"^content-transfer-encoding:\s*(?:base64|quoted-printable)", re.MULTILINE | re.IGNORECASE)
+_COUNT = re.compile(r"\[[^\]]*?(?<![\d.])(\d+)/(\d+)[^\]]*\]")
 _BRACKETS = re.compile(r"^(?:\s*\[[^\]]*\])*\s*")
 _MOST = 300  # mails in a thread that are looked at
 
@@ -63,10 +65,11 @@ def compare(mails: Sequence[bytes], room: Path) -> Verdict:
     raw = {_name(mail): mail for mail in reversed(mails)}
     git = {name: read_with_git(raw[name], room) for name in _named(ours, theirs) if name in raw}
     _compare_series(ours, why, theirs, git, raw, verdict)
+    helped = functools.cache(lambda: run_b4_helped(mails, room / "helped"))
     for patch in ours.patches if ours else ():
         if patch.message_id in git:
             _compare_patch(patch, git[patch.message_id], raw[patch.message_id], verdict)
-            _compare_trailers(patch, theirs, verdict)
+            _compare_trailers(patch, theirs, helped, verdict)
     return verdict
 
 
@@ -99,7 +102,7 @@ def _compare_series(
         good = any(git[name].applies for name in theirs.names if name in git)
         verdict.add("refused whole, git takes it" if good else "better: refused, as git refuses it", sentence)
     else:
-        _compare_sets(ours, mine, theirs, git, sentence, verdict)
+        _compare_sets(ours, mine, theirs, git, raw, sentence, verdict)
 
 
 def _compare_numbers(ours: Series, theirs: B4Series, raw: dict[str, bytes], verdict: Verdict) -> None:
@@ -107,10 +110,7 @@ def _compare_numbers(ours: Series, theirs: B4Series, raw: dict[str, bytes], verd
     tags = [read_subject(counter) for counter in theirs.counters]
     revision = max(tag.revision for tag in tags)
     if ours.revision != revision:
-        named = ours.cover is not None and f" v{ours.revision} " in header_of(
-            raw.get(ours.cover.message_id, b""), "Subject"
-        )
-        bucket = "better: the revision that the cover letter names" if named else "revision"
+        bucket = "better: the revision that the subjects name" if _named_by(ours, revision, raw) else "revision"
         verdict.add(bucket, f"ours {ours.revision}, b4 {theirs.counters}")
     numbered = [(tag.position, tag.total) if tag.total else (at, 0) for at, tag in enumerate(tags, 1)]
     most = max(position for position, _ in numbered)
@@ -130,8 +130,24 @@ def _compare_numbers(ours: Series, theirs: B4Series, raw: dict[str, bytes], verd
         verdict.add("whole or not", f"ours misses {ours.missing}, b4 says {'in' if incomplete else ''}complete")
 
 
+def _named_by(ours: Series, other: int, raw: dict[str, bytes]) -> bool:
+    """Whether the revision stands in the subject of the cover letter or of each patch, and b4's in none of them."""
+    cover = [header_of(raw.get(ours.cover.message_id, b""), "Subject")] if ours.cover else []
+    patches = [header_of(raw.get(patch.message_id, b""), "Subject") for patch in ours.patches]
+    mine = re.compile(rf"\[[^\]]*\bv{ours.revision}\b", re.IGNORECASE)
+    theirs = re.compile(rf"\[[^\]]*\bv{other}\b", re.IGNORECASE)
+    stated = any(map(mine.search, cover)) or all(map(mine.search, patches))
+    return stated and not any(map(theirs.search, (*cover, *patches)))
+
+
 def _compare_sets(
-    ours: Series, mine: list[str], theirs: B4Series, git: dict[str, GitMail], sentence: str, verdict: Verdict
+    ours: Series,
+    mine: list[str],
+    theirs: B4Series,
+    git: dict[str, GitMail],
+    raw: dict[str, bytes],
+    sentence: str,
+    verdict: Verdict,
 ) -> None:
     lacking = [name for name in theirs.names if name not in mine]
     more = [name for name in mine if name not in theirs.names]
@@ -143,6 +159,8 @@ def _compare_sets(
         verdict.add("better: what b4 mixes in is named as another posting, or as damaged", sentence)
     elif not lacking and any("is taken from" in note for note in ours.notes):
         verdict.add("better: a partial reroll is made whole", sentence)
+    elif _has_twice(mine, theirs.names, raw):
+        verdict.add("better: b4 takes a number twice, and leaves one out that is there", sentence)
     elif "duplicate messages found" in theirs.said:
         verdict.add("b4 mixes several postings", sentence)
     elif not set(mine) & set(theirs.names):
@@ -151,6 +169,21 @@ def _compare_sets(
         verdict.add("fewer patches", sentence)
     else:
         verdict.add("more patches", sentence)
+
+
+def _has_twice(mine: list[str], theirs: list[str], raw: dict[str, bytes]) -> bool:
+    """By the subjects as they were sent: b4 has a number of one series twice, and we have 1 to n, each once and from
+    the newest mail that b4 or we took for it.
+    """
+    counts = {name: _COUNT.search(header_of(raw.get(name, b""), "Subject")) for name in (*mine, *theirs)}
+    if not all(counts.values()) or len({one[2] for one in counts.values() if one}) != 1:
+        return False
+    at = {name: int(one[1]) for name, one in counts.items() if one}
+    total = max(int(one[2]) for one in counts.values() if one)
+    dates = {name: email.utils.parsedate_to_datetime(header_of(raw[name], "Date")) for name in at}
+    newest = {number: max((n for n in at if at[n] == number), key=lambda n: dates[n]) for number in at.values()}
+    twice = len({at[name] for name in theirs}) < len(theirs)
+    return twice and mine == [newest.get(number, "") for number in range(1, total + 1)]
 
 
 def _stands_in(name: str, ours: Series) -> bool:
@@ -222,19 +255,26 @@ def _first_difference(ours: str, theirs: str) -> str:
     return f"{len(left)} lines, git {len(right)}: {(left[len(right) :] or right[len(left) :])[:3]}"
 
 
-def _compare_trailers(patch: Patch, theirs: B4Series, verdict: Verdict) -> None:
+def _compare_trailers(patch: Patch, theirs: B4Series, helped: Callable[[], B4Series], verdict: Verdict) -> None:
     if patch.message_id not in theirs.trailers:
         return
     mine = {_trailer(f"{one.key}: {one.value}") for one in patch.trailers if one.key.lower().endswith("-by")}
     other = {_trailer(one) for one in theirs.trailers[patch.message_id]}
-    if lost := sorted(other - mine):
-        signed = all(one.startswith("signed-off-by:") for one in lost)
-        bucket = "better: a reply signs off its own patch, not this one" if signed else "trailers lost"
-        verdict.add(bucket, f"{patch.message_id}: {lost}")
-    if more := sorted(mine - other):
+    if lost := other - mine:
+        bucket = "trailers lost"
+        if all(one.startswith("signed-off-by:") for one in lost):
+            bucket = "better: a reply signs off its own patch, not this one"
+        elif not lost & {_trailer(one) for one in helped().trailers.get(patch.message_id, lost)}:
+            bucket = "better: trailers of other patches, which b4 gives to this one where no parent is named"
+        verdict.add(bucket, f"{patch.message_id}: {sorted(lost)}")
+    if more := mine - other:
         asked = {_trailer(one[1]) for one in re.finditer(r"! Trailer: (\S+: .*)", theirs.said)}
-        bucket = "better: trailers of a reply from another address, which b4 only lists (-S)"
-        verdict.add(bucket if set(more) <= asked else "trailers more", f"{patch.message_id}: {more}")
+        bucket = "trailers more"
+        if more <= {_trailer(one) for one in helped().trailers.get(patch.message_id, ())}:
+            bucket = "better: trailers that b4 finds where a reply's parent and address are named for it"
+            if more <= asked:
+                bucket = "better: trailers of a reply from another address, which b4 only lists (-S)"
+        verdict.add(bucket, f"{patch.message_id}: {sorted(more)}")
 
 
 def _trailer(text: str) -> str:

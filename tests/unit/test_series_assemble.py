@@ -146,6 +146,21 @@ def test_a_reply_to_a_later_revision_says_nothing_of_this_one() -> None:
     assert len(read(mbox(patch(1, 1), later, reply), 2).patches[0].trailers) == 1
 
 
+def test_a_patch_that_did_not_change_keeps_what_it_was_given() -> None:
+    reply = mail("Re: [PATCH 1/1] gpu: a", "Reviewed-by: Bob <bob@x>\n", "r1@x", "v1-1-@x")
+    same = read(mbox(patch(1, 1), patch(1, 1, revision=2), reply))
+    assert [one.value for one in same.patches[0].trailers] == ["Bob <bob@x>"]
+    changed = patch(1, 1, revision=2).replace(b"+int added_", b"+int other_")
+    assert read(mbox(patch(1, 1), changed, reply)).patches[0].trailers == ()
+
+
+def test_a_reviewer_who_leaves_out_his_address() -> None:
+    text = "Acked-by: Bob Ross\nTested-by: Eve\n"
+    reply = mail("Re: [PATCH 1/1] gpu: a", text, "r1@x", "v1-1-@x", "Bob Ross <bob@x.org>")
+    given = read(mbox(patch(1, 1), reply)).patches[0].trailers
+    assert [one.value for one in given] == ["Bob Ross <bob@x.org>", "Eve"]
+
+
 def test_an_rfc_is_older_than_the_series_of_the_same_number() -> None:
     rfc = patch(1, 1, name="z").replace(b"[PATCH 1/1]", b"[RFC PATCH 1/1]")
     assert read(mbox(patch(1, 1), rfc)).patches[0].subject == "gpu: a"

@@ -217,6 +217,22 @@ def test_a_patch_sent_again_as_an_answer_to_itself_replaces_it() -> None:
     assert "is replaced by" in series.notes[0]
 
 
+@pytest.mark.parametrize("prefix", ["[PATCH v2.5]", "[PATCH v2.1 1/1]"])
+def test_half_a_revision_of_one_patch_replaces_it(prefix: str) -> None:
+    first = [post("[PATCH v2 1/2]", "a@x"), post("[PATCH v2 2/2]", "b@x", "a@x")]
+    series = read(mbox(*first, post(prefix, "n@x", "b@x", title="b", day=3)))
+    assert (ids(series), series.whole, series.missing) == (["a@x", "n@x"], True, ())
+    assert len(series.notes) == 1
+    assert "<b@x> is replaced by" in series.notes[0]
+
+
+@pytest.mark.parametrize(("title", "who"), [("other", "Ada <ada@x.org>"), ("b", "Bob <bob@x.org>")])
+def test_half_a_revision_of_something_else_replaces_nothing(title: str, who: str) -> None:
+    first = [post("[PATCH v2 1/2]", "a@x"), post("[PATCH v2 2/2]", "b@x", "a@x")]
+    series = read(mbox(*first, post("[PATCH v2.5]", "n@x", "b@x", title=title, who=who, day=3)))
+    assert ids(series) == ["a@x", "b@x"]
+
+
 def test_a_revision_that_only_the_cover_letter_names() -> None:
     mails = [cover("[PATCH v2 0/2]", "c@x"), post("[PATCH 1/2]", "a@x", "c@x"), post("[PATCH 2/2]", "b@x", "c@x")]
     assert read(mbox(*mails)).revision == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from harness.inputs.series.letters import (
@@ -180,7 +180,8 @@ class _Maker:
         patches = self._read(placed, total)
         cover = self._cover()
         replies = [letter for letter in self._letters if letter.tag.reply]
-        patches = _with_given(patches, cover, self._letters)
+        older = {one.message_id: one for posting in self._choice.older for one in posting.patches if one.message_id}
+        patches = _with_given(patches, cover, self._letters, older)
         base, prerequisites = self._base(placed)
         name = self._wish.name or (cover.subject if cover else patches[0].subject if patches else "") or "series"
         return Series(
@@ -342,10 +343,17 @@ def _repeated(patches: list[Patch]) -> list[Patch]:
     return again
 
 
-def _with_given(patches: list[Patch], cover: Cover | None, letters: list[Letter]) -> list[Patch]:
-    """The patches with the trailers that replies gave them; one to the cover letter is for all."""
+def _with_given(
+    patches: list[Patch], cover: Cover | None, letters: list[Letter], older: Mapping[str, Letter]
+) -> list[Patch]:
+    """The patches with the trailers that replies gave them; one to the cover letter is for all.
+
+    What a patch of an older posting was given stays with a patch that makes the same change.
+    """
+    same = {patch.patch_id: patch.message_id for patch in patches}
     at = {patch.message_id: number for number, patch in enumerate(patches) if patch.message_id}
     by_id = {letter.message_id: letter for letter in letters if letter.message_id}
+    above_all = cover.message_id if cover is not None else None
     more: list[list[Trailer]] = [[] for _ in patches]
     for letter in letters:
         if not letter.tag.reply:
@@ -353,7 +361,9 @@ def _with_given(patches: list[Patch], cover: Cover | None, letters: list[Letter]
         given = given_trailers(letter)
         if not given:
             continue
-        target = _answered(letter, by_id, lambda name: name in at or (cover is not None and name == cover.message_id))
+        target = _answered(letter, by_id, lambda name: name in at or name in older or name == above_all)
+        if target not in at and target in older:
+            target = same.get(_patch_id_of(older[target]), "")
         if target in at:
             more[at[target]].extend(given)
         elif target:
@@ -362,6 +372,14 @@ def _with_given(patches: list[Patch], cover: Cover | None, letters: list[Letter]
     return [
         replace(patch, trailers=_united(patch.trailers, added)) for patch, added in zip(patches, more, strict=True)
     ]
+
+
+def _patch_id_of(letter: Letter) -> str:
+    """'' for one that is damaged."""
+    try:
+        return read_patch(letter, 1, 1).patch_id
+    except UserError:
+        return ""
 
 
 def _united(own: tuple[Trailer, ...], added: list[Trailer]) -> tuple[Trailer, ...]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from email.utils import parseaddr
 
 from harness.inputs.series.diff import Diff, DiffError, find_diff, read_diff
 from harness.inputs.series.identity import patch_id
@@ -140,8 +141,19 @@ def given_trailers(letter: Letter) -> tuple[Trailer, ...]:
     """What a reply adds in its own words (quoted lines begin with >)."""
     found = (_GIVEN.fullmatch(line.rstrip()) for line in letter.text.split("\n"))
     return tuple(
-        dict.fromkeys(Trailer(_capital(match[1]), match[2].strip(), letter.message_id) for match in found if match)
+        dict.fromkeys(
+            Trailer(_capital(match[1]), _with_address(match[2].strip(), letter), letter.message_id)
+            for match in found
+            if match
+        )
     )
+
+
+def _with_address(name: str, letter: Letter) -> str:
+    """Who leaves out his address wrote it in the head of the mail."""
+    sender, address = parseaddr(letter.author)
+    same = address and " ".join(name.split()).casefold() == sender.casefold()
+    return f"{sender} <{address}>" if same else name
 
 
 def _capital(key: str) -> str:

@@ -217,6 +217,12 @@ def _of_family(family: list[Letter], asked: Asked) -> Choice:
         there = ", ".join(dict.fromkeys(one.label for one in sorted(line, key=lambda one: one.ident.rank)))
         raise UserError(f"{asked.spec} holds no revision v{asked.revision}", hint=f"there is {there}")
     best, more = _newest(wanted, asked)
+    points = [one for one in (*asides, *wanted) if one.ident.point and one.patches and one.total == 1]
+    if whole := [one for one in wanted if one not in points and any(_is_point(x, one) for x in points if x is best)]:
+        best, more = _newest(whole, asked)
+    full, used, said = _with_points(best, points)
+    asides, line = ([one for one in some if one not in used] for some in (asides, line))
+    notes += said
     again = [one for one in wanted if one is not best and one.patches and one.ident.rank == best.ident.rank]
     if not more:
         notes += [f"posted again, and not taken: {one}" for one in again[:_SHOWN]]
@@ -225,11 +231,35 @@ def _of_family(family: list[Letter], asked: Asked) -> Choice:
     if labels and asked.revision is None:
         notes.append(f"also there: {', '.join(labels)}; ask for one with @vN")
     return Choice(
-        best,
+        full,
         tuple(sorted(older, key=lambda one: (one.ident.rank, one.date), reverse=True)),
         (*notes, *(note for one in asides[:_SHOWN] for note in _aside(one))),
         (*problems, *more, *(_lone_cover(line, best) if asked.revision is None else [])),
     )
+
+
+def _is_point(one: Posting, whole: Posting) -> bool:
+    """Whether a single patch, sent as v2.1 or so, is a newer one of a patch of the v2: its title tells which."""
+    same = [x for x in whole.patches if title_of(x) == title_of(one.patches[0])]
+    newer = one.ident.revision == whole.ident.revision and one.ident.point > whole.ident.point
+    return newer and len(same) == 1 and author_of(same[0]) == author_of(one.patches[0])
+
+
+def _with_points(whole: Posting, points: list[Posting]) -> tuple[Posting, list[Posting], list[str]]:
+    """The posting with the newer patches that replace some of it; which they are, and what is to be said."""
+    used: list[Posting] = []
+    notes: list[str] = []
+    patches = list(whole.patches)
+    for one in sorted(points, key=lambda one: (one.ident.point, one.date)):
+        if not _is_point(one, whole):
+            continue
+        newer = one.patches[0]
+        at = next(at for at, x in enumerate(patches) if title_of(x) == title_of(newer))
+        notes.append(f"{patches[at]} is replaced by {newer}, {one.label} of it")
+        tag = replace(newer.tag, position=patches[at].tag.position, total=patches[at].tag.total)
+        patches[at] = replace(newer, tag=tag)
+        used.append(one)
+    return Posting(whole.ident, whole.covers, patches, whole.loose), used, notes
 
 
 def _is_older(one: Posting, best: Posting) -> bool:
