@@ -80,13 +80,13 @@ static void tp_owner_end(struct tp_owner *o, struct task_struct *task)
 	kthread_stop(task);
 }
 
+#if TP_HAVE_BACKUP
 static void tp_signal_on(void)
 {
 	/* As if there were one: it ends waits, and nobody has to handle it. */
 	set_thread_flag(TIF_SIGPENDING);
 }
 
-#if TP_HAVE_BACKUP
 struct tp_lock_way {
 	const char *what;
 	bool interruptible, no_wait, trylock, signal, ticket, locked_first;
