@@ -664,11 +664,9 @@ bool tp_page_verify(struct tp_run *run, struct tp_bo *bo, pgoff_t i, struct page
 		}
 	}
 	kunmap_local(p);
-	if (tp_judged(run, !bad))
-		return !bad;
-	tp_bug(run, "%s: content of object %u (%lu pages), page %lu, byte %zu: expected %016llx, got %016llx",
-	       when, bo->id, bo->nr, i, bad ? (bad - 1) * 8 : 0, want, got);
-	return !bad;
+	return tp_check(run, !bad,
+			"%s: content of object %u (%lu pages), page %lu, byte %zu: expected %016llx, got %016llx",
+			when, bo->id, bo->nr, i, bad ? (bad - 1) * 8 : 0, want, got);
 }
 
 bool tp_bo_verify(struct tp_run *run, struct tp_bo *bo, const char *when)

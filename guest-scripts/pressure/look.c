@@ -347,13 +347,10 @@ bool tp_attr_is(struct tp_run *run, struct page *p, int want, const char *when,
 		       u32 id, pgoff_t i)
 {
 	int attr = tp_page_attr(p);
-	bool ok = attr == want || attr == TP_ATTR_UNKNOWN;
 
-	if (tp_judged(run, ok))
-		return ok;
-	tp_bug(run, "%s: attribute of page %lu of object %u: expected %s, got %s",
-	       when, i, id, tp_attr_name(want), tp_attr_name(attr));
-	return ok;
+	return tp_check(run, attr == want || attr == TP_ATTR_UNKNOWN,
+			"%s: attribute of page %lu of object %u: expected %s, got %s",
+			when, i, id, tp_attr_name(want), tp_attr_name(attr));
 }
 
 /* ---- DMA mappings, with operations of our own ---- */
