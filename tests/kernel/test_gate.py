@@ -103,7 +103,8 @@ def test_a_header_that_no_file_of_the_series_uses_is_not_good_without_a_build(tm
     tree = resolve(SourceSpec.parse("debian"), layout, Deadline(SECONDS), Quiet())
     mail = tmp_path / "header.mbox"
     line = "#define _TTM_TT_H_\n"
-    mail.write_text(patch_mail(tree.path, {"include/drm/ttm/ttm_tt.h": (line, f"{line}struct not_to_be_found_anywhere;\n")}))
+    change = f"{line}struct not_to_be_found_anywhere;\n"
+    mail.write_text(patch_mail(tree.path, {"include/drm/ttm/ttm_tt.h": (line, change)}))
     found = gate(f"mbox:{mail}", "--source", "debian", status=3)
     assert "without --only" in str(found["reasons"])
 
