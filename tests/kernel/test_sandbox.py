@@ -46,7 +46,7 @@ def test_a_series_that_attacks_the_host_changes_nothing_and_the_next_one_is_judg
         "scripts/checkpatch.pl": (SCRIPT, f"{SCRIPT}system('echo evil >> {marks[0]}');\n"),
     }
     hostile.write_text(patch_mail(tree.path, edits))
-    found = gate(f"mbox:{hostile}", "--source", "debian", status=0)
+    found = gate(f"mbox:{hostile}", "--source", "debian", status=3)  # a Makefile: cannot tell
     said = json.dumps(found["patches"])
     assert "drivers/gpu/drm/ttm/Makefile" in said and "with $(shell" in said and "scripts/checkpatch.pl" in said
     assert [path for path in (*marks, store) if path.exists()] == []

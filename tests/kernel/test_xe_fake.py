@@ -38,7 +38,8 @@ def test_one_device_by_its_knob() -> None:
     assert report["verdict"] == "good", report["reasons"]
     names = {case["name"] for case in report["cases"] if case["suite"] == "xe-fake"}
     assert {"xe_fake.content.nvl", "xe_fake.asleep_direct.nvl"} <= names
-    assert not any(name.startswith("xe_fake.") and not name.endswith(".nvl") for name in names)
+    run = {case["name"] for case in report["cases"] if case["suite"] == "xe-fake" and case["outcome"] != "SKIP"}
+    assert not any(name.startswith("xe_fake.") and not name.endswith(".nvl") for name in run)
 
 
 def test_known_bugs_fail_as_they_are_known_to() -> None:
