@@ -17,9 +17,9 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness.checkout import data_directory
+from harness.store.layout import Layout
 
 _SOURCES = data_directory("guest-scripts") / "xe-fake"
 _CASE = re.compile(r"^\tFAKE_CASE\((\w+), ", re.MULTILINE)
@@ -69,7 +69,8 @@ def break_checks(cases: Sequence[str], device: str, each: bool) -> tuple[Broken,
     ]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=_SECONDS, check=False)
     try:
-        directory = Path(json.loads(done.stdout)["runs"][0]["directory"])
+        report = json.loads(done.stdout)
+        directory = Layout.from_environment().runs / report["id"] / report["runs"][0]["directory"]
         text = (directory / "results" / "xe-fake.broken").read_text(encoding="utf-8")
     except (ValueError, LookupError, OSError) as error:
         raise RuntimeError(f"no outcome of {', '.join(cases)}: {error}; {done.stderr[-2000:]}") from error
