@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -113,16 +114,20 @@ def test_a_module_is_built_for_it(newest: Tree, layout: Layout, tmp_path: Path) 
         build_module(build, source, layout, Deadline(300))
 
 
-def test_a_broken_source_is_shown_by_its_line(newest: Tree, tmp_path: Path, scratch_layout: Layout) -> None:
-    """A tree of links, but for one folder; the first C file of the build is as far as it goes."""
-    copy = tmp_path / "tree"
-    copy.mkdir()
-    for path in newest.path.iterdir():
-        if path.name != "kernel":
-            (copy / path.name).symlink_to(path)
-    shutil.copytree(newest.path / "kernel", copy / "kernel")
+def _another_name(file: str, copy: str) -> None:
+    try:
+        os.link(file, copy, follow_symlinks=False)
+    except OSError:  # another file system, or too many names
+        shutil.copy2(file, copy, follow_symlinks=False)
+
+
+def test_a_broken_source_is_shown_by_its_line(newest: Tree, scratch_layout: Layout) -> None:
+    """A tree of further names of the same files, but for one; the first C file of the build is as far as it goes."""
+    copy = scratch_layout.root / "tree"
+    shutil.copytree(newest.path, copy, symlinks=True, copy_function=_another_name)
     broken = copy / "kernel" / "bounds.c"  # compiled before anything else
-    broken.chmod(0o644)
+    broken.unlink()
+    shutil.copyfile(newest.path / "kernel" / "bounds.c", broken)
     lines = broken.read_text().count("\n")
     broken.write_text(f"{broken.read_text()}int broken( {{\n")
     tree = replace(newest, id="f" * 64, path=copy, origin="a broken tree")
