@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def make_model(ground: Ground) -> Model:
 def _attack_once(ground: Ground, model: Model) -> None:
     store = ground.place / "store"
     shutil.rmtree(store, ignore_errors=True)
-    shutil.copytree(model.store, store, symlinks=True)
+    shutil.copytree(model.store, store, symlinks=True, ignore=_sockets)
     chance = ground.chance
     hurt = [_hurt(ground, store) for _ in range(chance.choice((1, 1, 1, 2, 3)))]
     whole = {
@@ -103,6 +104,11 @@ def _attack_once(ground: Ground, model: Model) -> None:
             ground.tally.fault("result lost", f"{'; '.join(hurt)}: {name} is not what it was")
         elif not (store / "runs" / name).is_dir() and not any("--yes" in one for one in words):
             ground.tally.fault("result lost", f"{'; '.join(hurt)}: {name}")
+
+
+def _sockets(place: str, names: list[str]) -> set[str]:
+    """Those that cannot be copied: what a killed guest's QMP left."""
+    return {name for name in names if stat.S_ISSOCK(os.lstat(f"{place}/{name}").st_mode)}
 
 
 def _takes_evidence(hurt: str, model: Model) -> bool:

@@ -124,6 +124,10 @@ def _be(one: Call, output: int, errors: int) -> None:
         status = 0
     except SystemExit as ending:
         status = ending.code if isinstance(ending.code, int) else 98
+    except KeyboardInterrupt:  # before main() has taken the signals: it ends as any interpreter does
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+        status = 98
     except BaseException as error:
         try:
             os.write(errors, f"Traceback (most recent call last): {error!r}\n".encode("utf-8", "replace"))
