@@ -78,12 +78,11 @@ def call(one: Call) -> Ended:
     return Ended(one.words, status, told[0], told[1], time.monotonic() - began)
 
 
-def start(one: Call) -> int:
-    """The process, on its way; its streams must not be files of `call`."""
+def start(one: Call, errors: str = os.devnull) -> int:
+    """The process, on its way; what it says of errors goes to that file, begun anew."""
     child = os.fork()
     if child == 0:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        _be(one, nowhere, nowhere)
+        _be(one, os.open(os.devnull, os.O_WRONLY), os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644))
     return child
 
 
@@ -124,10 +123,6 @@ def _be(one: Call, output: int, errors: int) -> None:
         status = 0
     except SystemExit as ending:
         status = ending.code if isinstance(ending.code, int) else 98
-    except KeyboardInterrupt:  # before main() has taken the signals: it ends as any interpreter does
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
-        status = 98
     except BaseException as error:
         try:
             os.write(errors, f"Traceback (most recent call last): {error!r}\n".encode("utf-8", "replace"))

@@ -11,7 +11,7 @@ import signal
 import time
 from pathlib import Path
 
-from tests.attack.forked import Call, start, wait
+from tests.attack.forked import TRACES, Call, start, wait
 from tests.attack.ground import Ground, processes_naming, tree_digest
 
 _SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGINT)
@@ -72,7 +72,8 @@ def _kill(ground: Ground, stage: str, usual: float) -> None:
     words = _words(ground, stage)
     quick = stage in ("index", "prune", "report")
     how = ground.chance.choice(_SIGNALS)
-    child = start(Call(words, ground.environment(), cwd=str(ground.place)))
+    errors = ground.place / "killed.err"
+    child = start(Call(words, ground.environment(), cwd=str(ground.place)), str(errors))
     time.sleep(ground.chance.uniform(0, usual / 3 if quick else usual * (3 if stage in ("source", "build") else 1)))
     said = f"{how.name} in {stage}: {' '.join(words)}"
     _signal(child, how)
@@ -83,14 +84,15 @@ def _kill(ground: Ground, stage: str, usual: float) -> None:
     status = wait(child, _END_SECONDS)
     ground.tally.done["kills"] += 1
     ground.tally.done[f"kills in {stage}"] += 1
+    told = errors.read_text(errors="replace")[-600:] if errors.is_file() else ""
     if status is None:
         ground.tally.fault("hang", said)
     elif how is signal.SIGKILL:
         if status not in (-signal.SIGKILL, 0, 2):
-            ground.tally.fault("false red" if status == 1 else "odd status", f"{said} -> {status}")
+            ground.tally.fault("false red" if status == 1 else "odd status", f"{said} -> {status}: {told!r}")
     # Before main() has taken the signals, which is before it has done anything, they end it as they end any program.
     elif status not in (130, 0, 2, -how):
-        ground.tally.fault("false red" if status == 1 else "odd status", f"{said} -> {status}")
+        ground.tally.fault("false red" if status == 1 else "odd status", f"{said} -> {status}: {told!r}")
     limit = time.monotonic() + (_GONE_SECONDS if how is signal.SIGKILL else 5.0)
     while (left := processes_naming(ground.store)) and time.monotonic() < limit:
         time.sleep(0.05)
@@ -98,6 +100,8 @@ def _kill(ground: Ground, stage: str, usual: float) -> None:
         ground.tally.fault("left running", f"{said}: {left}")
         for process in left:
             _signal(process, signal.SIGKILL)
+    if any(word in told for word in TRACES):
+        ground.tally.fault("traceback", f"{said} -> {status}: {told!r}")
     ground.look_at_canary(said)
 
 
