@@ -71,10 +71,13 @@ def cli() -> None:
 class Interruption:
     """A handler of signals. The first one raises KeyboardInterrupt, and guests are ended politely. What comes after
     it must not cut that short: it only takes the patience out of it.
+
+    It raises only inside of its `with`: what came before waits for that, what comes afterwards is too late.
     """
 
     def __init__(self) -> None:
         self._first: float | None = None
+        self._raises = False
 
     def __call__(self, _: int, __: FrameType | None) -> None:
         now = time.monotonic()
@@ -83,7 +86,17 @@ class Interruption:
             if now - self._first < _LOST_SECONDS:
                 return
         self._first = now
-        raise KeyboardInterrupt
+        if self._raises:
+            raise KeyboardInterrupt
+
+    def __enter__(self) -> None:
+        self._raises = True
+        if self._first is not None:
+            self._raises = False
+            raise KeyboardInterrupt
+
+    def __exit__(self, *_: object) -> None:
+        self._raises = False
 
 
 def call() -> None:
@@ -98,7 +111,7 @@ def call() -> None:
     for number in taken:
         signal.signal(number, handler)
     with own_temporary_directory():
-        status = _status()
+        status = _status(handler)
     for number in taken:  # all is said and done
         signal.signal(number, signal.SIG_IGN)
     try:
@@ -113,10 +126,11 @@ def call() -> None:
     sys.exit(status)
 
 
-def _status() -> int:
+def _status(handler: Interruption) -> int:
     """click's own errors are mistakes in the command line, whatever status it would give them."""
     try:
-        ended = cli.main(prog_name="ttm-harness", standalone_mode=False)
+        with handler:
+            ended = cli.main(prog_name="ttm-harness", standalone_mode=False)
         return ended if isinstance(ended, int) else 0
     except SystemExit as ending:
         return ending.code if isinstance(ending.code, int) else EXIT_CANNOT_TELL
