@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import selectors
 import shlex
 import signal
@@ -41,6 +42,9 @@ _MADE_AT_WILL = "/tmp"  # the only place for scratch files that a contained comm
 _MOST_KEPT = 256 << 20  # bytes that a command without a log may say
 _MOST_LOGGED = 1 << 30
 _LONGEST_LINE = 1 << 20
+# For what runs uncontained: far above all that a tool needs (git maps whole packs), far below what a runaway takes.
+_LEAST_ADDRESSES = 16 << 30
+_LARGEST_FILE = 64 << 30
 
 
 class Deadline:
@@ -202,13 +206,16 @@ def spawn(
     """
     read_end = write_end = None
     words = [*within, *argv]
+    # A sandbox has limits of its own; a guest's are its RAM and its disks.
+    limits = {} if within or first_to_die else _limits()
     if find_tool(argv[0]) is None and not Path(argv[0]).is_file():
         raise UserError(f"{argv[0]} is not installed", hint="ttm-harness doctor shows what to install")
     if tethered:
         read_end, write_end = os.pipe()
         tether = str(Path(__file__).with_name("tether.py"))
         score = _FIRST_TO_DIE if first_to_die else 0
-        words = [sys.executable, "-I", "-S", tether, str(read_end), str(score), *words]
+        most = (str(limits.get(name, 0)) for name in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE))
+        words = [sys.executable, "-I", "-S", tether, str(read_end), str(score), *most, *words]
     try:
         popen = subprocess.Popen(
             words,
@@ -228,6 +235,8 @@ def spawn(
         if read_end is not None:
             os.close(read_end)
     process = Process(popen, argv, write_end)
+    if not tethered:
+        _bound(popen.pid, limits)
     try:
         _running[id(process)] = process
         yield process
@@ -237,6 +246,23 @@ def spawn(
         for stream in (popen.stdout, popen.stderr):
             if stream is not None:
                 stream.close()
+
+
+def _limits() -> dict[int, int]:
+    """The most bytes that a process may have mapped, and that it may write to one file."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {resource.RLIMIT_AS: max(_LEAST_ADDRESSES, memory), resource.RLIMIT_FSIZE: _LARGEST_FILE}
+
+
+def _bound(process: int, limits: Mapping[int, int]) -> None:
+    """From outside, because nothing may be run between fork and exec; the process has hardly begun."""
+    for name, most in limits.items():
+        try:
+            _, hard = resource.prlimit(process, name)
+            if hard == resource.RLIM_INFINITY or most < hard:
+                resource.prlimit(process, name, (most, most))
+        except (ProcessLookupError, PermissionError):
+            return  # it has ended, or is another user's by now
 
 
 PIPE = subprocess.PIPE

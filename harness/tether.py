@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs a command that must not outlive the harness: `tether.py FD SCORE WORD...`, started by `proc.spawn`.
+"""Runs a command that must not outlive the harness: `tether.py FD SCORE MEMORY FILE WORD...`, from `proc.spawn`.
 
 Standard library only, because it starts in an isolated interpreter. FD is the read end of a pipe whose other end
 only the harness holds: end of file means that the harness is gone, by kill -9 too. Then, or on SIGTERM, or when the
 command ends by itself, what is left of the command's process group is terminated and, after a grace, killed; on
 SIGUSR1 without the grace. Ends with the command's status; a command ended by signal N gives 128 + N, as shells do.
 SCORE is the least oom_score_adj that the command gets: the harness may be kept from the host's OOM killer, what it
-starts must not be.
+starts must not be. MEMORY and FILE are the most bytes that it may have mapped and write to one file; 0 is no limit.
 """
 
 import os
+import resource
 import select
 import signal
 import sys
@@ -35,7 +36,8 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     child = os.fork()
     if child == 0:
-        become(argv[2:], leash, int(argv[1]))
+        bound({resource.RLIMIT_AS: int(argv[2]), resource.RLIMIT_FSIZE: int(argv[3])})
+        become(argv[4:], leash, int(argv[1]))
     lead(child)
     status = None
     while status is None and not ending:
@@ -73,6 +75,14 @@ def become(words: list[str], leash: int, score: int) -> None:
     except OSError as error:
         os.write(2, f"{words[0]}: {error.strerror}\n".encode())
         os._exit(127)
+
+
+def bound(limits: dict[int, int]) -> None:
+    """Sets those that are not 0, as far as a lower one does not hold already."""
+    for name, most in limits.items():
+        _, hard = resource.getrlimit(name)
+        if most and (hard == resource.RLIM_INFINITY or most < hard):
+            resource.setrlimit(name, (most, most))
 
 
 def lead(process: int) -> None:

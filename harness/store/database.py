@@ -7,6 +7,7 @@ What a database says of itself becomes a sentence here. A SQLite file that is no
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
@@ -40,6 +41,8 @@ _MAGIC = b"SQLite format 3\0"
 _ID = re.compile(r"[0-9a-f]{16}")
 _LONGEST_ID = 64
 _REVISION = re.compile(r"v(\d{4})_\w+\.py")
+# What matters comes as an exception; a traceback of a Ctrl-C that met a closing connection is nobody's business.
+logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
 
 
 class BrokenIndex(InfraError):

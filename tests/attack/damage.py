@@ -5,6 +5,7 @@ was, a sentence for the rest, and nothing else touched.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -15,12 +16,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.store.sealed import SEAL_FILE
 from tests.attack.forked import Call, start, wait
 from tests.attack.ground import Ground, tree_digest
 
 _COMMANDS_EACH = 16
 _BOOTS_IN = 0.2  # of the stores: what boots takes a hundred times longer
 _SECONDS = 300.0
+_LARGEST = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,9 @@ def _attack_once(ground: Ground, model: Model) -> None:
         for name in (model.good, model.bad)
         if not any(f"runs/{name}" in one or one.endswith(" runs") for one in hurt)
     }
+    spoiled = _evidence(store, model.good) != _evidence(model.store, model.good)
     ground.tally.done["damaged stores"] += 1
+    ground.tally.done["stores with damaged evidence"] += spoiled
     words = list(_commands(ground, model))
     if chance.random() > _BOOTS_IN:
         words = [one for one in words if one[0] != "run"]
@@ -94,8 +99,8 @@ def _attack_once(ground: Ground, model: Model) -> None:
         asked = one[-1] if one[0] == "report" else one[1].partition("=")[2] if "--resume=" in one[1] else ""
         if asked in (model.bad, model.unfinished) and ended.status == 0 and one[0] == "report":
             ground.tally.fault("false green", said)
-        if asked == model.good and ended.status == 0 and any(_takes_evidence(item, model) for item in hurt):
-            ground.tally.notes["greens of a run whose evidence was damaged"] += 1
+        if asked == model.good and ended.status == 0 and one[0] == "report" and spoiled:
+            ground.tally.fault("false green", said)
         if ended.status == 1 and (asked in (model.good, model.unfinished) or one[0] == "run"):
             ground.tally.fault("false red", said)
         ground.look_at_canary(said)
@@ -111,8 +116,16 @@ def _sockets(place: str, names: list[str]) -> set[str]:
     return {name for name in names if stat.S_ISSOCK(os.lstat(f"{place}/{name}").st_mode)}
 
 
-def _takes_evidence(hurt: str, model: Model) -> bool:
-    return f"runs/{model.good}/0" in hurt and "report.json" not in hurt
+def _evidence(store: Path, run: str) -> dict[str, str]:
+    """What each file of the run's boots holds, by its path."""
+    found = {}
+    for path in sorted((store / "runs" / run).glob("[0-9]*/**/*")):
+        # Whoever looks at a boot writes into the first line of its seal when that was.
+        content = path.read_bytes() if path.is_file() and path.stat().st_size < _LARGEST else b""
+        content = content.partition(b"\n")[2] if path.name == SEAL_FILE else content
+        kind = stat.S_IFMT(path.lstat().st_mode)
+        found[str(path.relative_to(store))] = f"{kind} {hashlib.sha256(content).hexdigest()}"
+    return found
 
 
 def _commands(ground: Ground, model: Model) -> Iterator[tuple[str, ...]]:

@@ -222,3 +222,22 @@ def test_proxies_and_authorities_are_passed_on(monkeypatch: pytest.MonkeyPatch) 
         "https_proxy": "/https_proxy",
         "SSL_CERT_FILE": "/SSL_CERT_FILE",
     }
+
+
+@pytest.mark.parametrize("tethered", [False, True])
+def test_every_process_has_limits(tethered: bool) -> None:
+    """Memory and the size of a file: `ulimit` says so from inside, once it had the time to be bound from outside."""
+    words = ("sh", "-c", "sleep 0.2; ulimit -v; ulimit -f")
+    memory, file = run(words, deadline=Deadline(20), tethered=tethered).output.split()
+    assert int(memory) >= 16 << 20
+    assert int(file) in (64 << 21, 64 << 20)  # in blocks of 512 bytes or of 1024
+
+
+def test_a_lower_limit_is_not_raised() -> None:
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
+        "from harness.proc import Deadline, run\n"
+        "print(run(('sh', '-c', 'sleep 0.2; ulimit -f'), deadline=Deadline(20), tethered=True).output)"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(told.stdout) in (1 << 10, 1 << 11)
