@@ -10,12 +10,11 @@ from dataclasses import replace
 
 import click
 
-from harness.checkout import data_directory
 from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.flow.boots import Bench
-from harness.flow.controls import FOLDERS, Noticed, Tried, read_controls, try_controls
+from harness.flow.controls import Noticed, Tried, control_set, read_controls, try_controls
 from harness.flow.prepare import DEFAULT_PROFILE, Request, Stopwatch, prepare
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.outcome import Standing
@@ -30,7 +29,9 @@ from harness.suites.registry import narrowed, suite_named
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[GLOB]…")
-@click.option("--suite", "suite_name", default="pressure", show_default=True, type=click.Choice(tuple(FOLDERS)))
+@click.option(
+    "--suite", "suite_name", default="pressure", show_default=True, help="The suite that is to notice them."
+)
 @click.option("--source", default="debian", show_default=True, help="The unbroken kernel.")
 @click.option("--ram", default="256M", show_default=True)
 @click.option("--swap", default="disk:1G", show_default=True)
@@ -52,7 +53,7 @@ def controls(
     untrusted: bool,
     as_json: bool,
 ) -> None:
-    """Put each bug of patches/controls into the kernel and see whether the suite that looks for it turns red.
+    """Put bugs into the kernel on purpose and see whether the suite that looks for them turns red.
 
     \b
     Exit status: 0 every control was caught and the neutral ones stayed green; 1 one was missed;
@@ -60,9 +61,10 @@ def controls(
     """
     look_at_containment(untrusted)
     layout = Layout.from_environment()
-    chosen = read_controls(data_directory("patches") / "controls" / FOLDERS[suite_name], names)
+    whole = suite_named(suite_name)
+    chosen = read_controls(control_set(whole).folder, names)
     globs = parse_globs(cases.split(","))
-    suite = narrowed(suite_named(suite_name), globs)
+    suite = narrowed(whole, globs)
     machine = Machine(parse_size(ram, "--ram"), Swap.parse(swap), accel=Accel(accel))
     request = Request(SourceSpec.parse(source), DEFAULT_PROFILE, machine, (suite.name,))
     progress = TerminalProgress()

@@ -205,7 +205,7 @@ def manifest(runs: tuple[str, ...], suites: str, drop: bool, write: bool) -> Non
     \b
     A RUN is a name, the beginning of one, `latest`, or a directory. Runs of whole suites without
     knobs count, on as many kernels and machines as there are.
-    harness/suites/manifests/README.md is the format.
+    harness/subjects/README.md is the format.
     """
     from harness.flow.manifests import offers, renewed, write_manifest
     from harness.suites.registry import suite_named

@@ -60,7 +60,7 @@ _MOST_BOOTS = 20_000
     type=click.Path(path_type=Path),
     help="Your own Kconfig fragment, on top of the profile.",
 )
-@click.option("--suite", "suites", help="Suites, with commas.  [default: ttm-kunit,xe-kunit,pressure,xe-fake]")
+@click.option("--suite", "suites", help="Suites, with commas; your own by its folder.  [default: the quick ones]")
 @click.option("--repeat", type=click.IntRange(1, 10_000), help="Boots of each cell.  [default: 1]")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the first boot; a plan has its own, or 1.")
 @click.option("--case", "cases", default="", metavar="GLOB[,…]", help="Only these cases; not of the kunit suites.")

@@ -29,7 +29,7 @@ _LOST_SECONDS = 60.0
 # A verb and the first sentence of its help: so that `--help` and each verb start without the imports of the others.
 VERBS = {
     "compare": "Compare two sets of kept runs, case by case, event by event, figure by figure.",
-    "controls": "Put each bug of patches/controls into the kernel and see whether the suite that looks...",
+    "controls": "Put bugs into the kernel on purpose and see whether the suite that looks for them turns...",
     "doctor": "What this host can do, what is missing, and the exact command that installs it.",
     "parse": "The parsers alone, on a saved log.",
     "report": "The report of a kept RUN (its directory, its name, the end of its name, or `latest`).",

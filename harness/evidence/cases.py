@@ -24,7 +24,7 @@ _FAILED = re.compile(r"(?:EXPECTATION|ASSERTION) FAILED at ")
 _HOUSEKEEPING = re.compile(
     r"# (?:module: |Totals: |.*: pass:\d+ fail:\d+|[^:\s]+\.(?:speed|module|is_init): |(?:speed|is_init): )"
 )
-# a figure of the case, as suite-pressure prints them (figures.py)
+# a figure of the case, as a runner prints them (figures.py)
 _FIGURE = re.compile(r"# [\w.-]+: [a-z]\w*=-?\d+(?:\.\d+)?")
 _LONGEST_MESSAGE = 400
 _NUMBERED = re.compile(r"\?\d+")  # what ktap.py calls a result that never came

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The figures that a case prints among its diagnostics -> metrics. Pure.
 
-Accepted form: `# CASE: name=number`, one to a line, as guest-scripts/suite-pressure writes them.
+Accepted form: `# CASE: name=number`, one to a line, as the runners of suites write them.
 """
 
 from __future__ import annotations

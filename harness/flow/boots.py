@@ -212,7 +212,7 @@ def _objects(suites: Sequence[Suite], bench: Bench) -> Objects:
     return objects_of(bench.build, (*own, *((bench.module_tree,) if bench.module_tree is not None else ())))
 
 
-def job_text(cell: Cell, stop_at_first: bool = False, sample_ms: int = 0) -> str:
+def job_text(cell: Cell, stop_at_first: bool = False, sample_ms: int = 0, stats: str = "") -> str:
     """The shell file that guest-scripts/init reads: see guest-scripts/README.md."""
     knobs = ",".join(f"{knob.name}={knob.value}" for knob in cell.knobs)
     values = {
@@ -223,6 +223,7 @@ def job_text(cell: Cell, stop_at_first: bool = False, sample_ms: int = 0) -> str
     }
     if sample_ms:
         values["TTM_SAMPLE_MS"] = str(sample_ms)
+        values["TTM_STATS"] = stats
     if stop_at_first:
         values["TTM_STOP_AT_FIRST"] = "1"
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
@@ -244,7 +245,8 @@ def _write_before(
     place: Path, results: Path, cell: Cell, suites: Sequence[Suite], launch: Launch, bench: Bench
 ) -> None:
     sample_ms = max(suite.sample_ms for suite in suites)
-    write_atomically(results / "job", job_text(cell, bench.stop_at_first, sample_ms))
+    stats = next((suite.stats for suite in suites if suite.stats), "")
+    write_atomically(results / "job", job_text(cell, bench.stop_at_first, sample_ms, stats))
     write_atomically(results / "suites", suites_text(suites))
     write_atomically(place / "cell.json", to_json(cell))
     write_atomically(place / "config", bench.build.config_path.read_text(encoding="utf-8"))

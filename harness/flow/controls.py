@@ -12,13 +12,11 @@ import hashlib
 import re
 import shutil
 import time
-import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from harness.checkout import data_directory
 from harness.flow.boots import Bench, boot_cell
 from harness.flow.landing import landed_outside
 from harness.flow.readout import CellResult
@@ -26,19 +24,19 @@ from harness.kernel.module import build_module
 from harness.kernel.overlay import build_overlay
 from harness.model.build import Build
 from harness.model.cell import Cell
-from harness.model.errors import CommandFailed, FindingError, InfraError, StoreCorrupt, UserError
+from harness.model.errors import CommandFailed, FindingError, InfraError, UserError
 from harness.model.machine import Machine
 from harness.model.outcome import Standing
 from harness.model.progress import Progress
+from harness.model.subject import ControlSet
 from harness.model.suite import Suite
+from harness.model.toml import read_toml
 from harness.proc import Deadline, run
 from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
 from harness.store.sealed import seal, take_out
+from harness.suites.registry import registry, subject_of
 
-# The folder of patches/controls/ with the bugs for a suite.
-FOLDERS = {"pressure": "ttm", "xe-fake": "xe"}
-_DRIVER = Path("drivers/gpu/drm/ttm")
 _BUILD_SECONDS = 3600.0
 _PATCH_SECONDS = 30.0
 
@@ -56,7 +54,7 @@ class Noticed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """One [[control]] of controls.toml; see patches/controls/README.md for the keys."""
+    """One [[control]] of controls.toml; see harness/subjects/CONTROLS.md for the keys."""
 
     name: str
     patch: Path
@@ -85,14 +83,43 @@ class Tried:
     directory: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """The keys of a [[control]]."""
+
+    file: str
+    kind: str = field(metadata={"key": "class"})
+    breaks: tuple[str, ...] = ()
+    reaches: str = ""
+    applies: tuple[str, ...] = ()
+    function: tuple[str, ...] = ()
+    neutral: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    control: tuple[_Entry, ...]
+
+
+def control_set(suite: Suite) -> ControlSet:
+    """The controls that are there for the suite; UserError when there are none."""
+    found = subject_of(suite).controls
+    if found is None or found.suite != suite.name:
+        able = ", ".join(with_controls())
+        raise UserError(f"there are no controls for the suite {suite.name}", hint=f"suites with some: {able}")
+    return found
+
+
+def with_controls() -> tuple[str, ...]:
+    """The suites that there are controls for."""
+    subjects = registry().subjects.values()
+    return tuple(one.controls.suite for one in subjects if one.controls is not None)
+
+
 def read_controls(folder: Path, wanted: Sequence[str] = ()) -> tuple[Control, ...]:
     """The controls of a folder whose names match one of the globs in `wanted` (all when it is empty)."""
-    path = folder / "controls.toml"
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))["control"]
-        controls = tuple(_control(folder, table) for table in tables)
-    except (OSError, KeyError, TypeError, tomllib.TOMLDecodeError) as error:
-        raise StoreCorrupt(f"{path} is not a list of controls: {error}") from error
+    controls = tuple(_control(folder, entry) for entry in read_toml(_File, folder / "controls.toml").control)
     if not wanted:
         return controls
     chosen = tuple(one for one in controls if any(fnmatch.fnmatch(one.name, glob) for glob in wanted))
@@ -101,25 +128,22 @@ def read_controls(folder: Path, wanted: Sequence[str] = ()) -> tuple[Control, ..
     return chosen
 
 
-def _control(folder: Path, table: dict[str, object]) -> Control:
-    file = str(table["file"])
-    breaks, applies = table.get("breaks", []), table.get("applies", [])
-    functions = table.get("function", [])
+def _control(folder: Path, entry: _Entry) -> Control:
     return Control(
-        name=file.removesuffix(".patch"),
-        patch=folder / file,
-        kind=str(table["class"]),
-        breaks=tuple(map(str, breaks)) if isinstance(breaks, list) else (),
-        reaches=str(table.get("reaches", "")),
-        applies=tuple(map(str, applies)) if isinstance(applies, list) else (),
-        neutral=table.get("neutral") is True,
-        note=str(table.get("note", "")),
-        functions=tuple(map(str, functions)) if isinstance(functions, list) else (str(functions),),
+        name=entry.file.removesuffix(".patch"),
+        patch=folder / entry.file,
+        kind=entry.kind,
+        breaks=entry.breaks,
+        reaches=entry.reaches,
+        applies=entry.applies,
+        neutral=entry.neutral,
+        note=entry.note,
+        functions=entry.function,
     )
 
 
-def broken_modules(control: Control, build: Build, layout: Layout, progress: Progress) -> Path:
-    """A copy of the build's modules with the ttm.ko that carries the control; made once."""
+def broken_modules(control: Control, group: ControlSet, build: Build, layout: Layout, progress: Progress) -> Path:
+    """A copy of the build's modules in which the driver's carries the control; made once."""
     made_of = control.patch.read_bytes() + "".join(control.functions).encode()
     digest = hashlib.sha256(made_of).hexdigest()[:12]
     final = layout.objects / f"control-{build.id[:12]}-{digest}"
@@ -127,33 +151,33 @@ def broken_modules(control: Control, build: Build, layout: Layout, progress: Pro
         if final.is_dir():
             take_out(final, layout, progress.step)
         if not final.is_dir():
-            _make_broken(control, build, layout, final)
+            _make_broken(control, group, build, layout, final)
         final.touch()  # the time of the last use: `results prune` goes by it
     return final
 
 
-def broken_overlay(control: Control, folder: str, build: Build, layout: Layout) -> Path:
-    """The directory with the modules of an overlay on a driver that carries the control; made once."""
-    source = data_directory("guest-scripts") / folder
+def broken_overlay(control: Control, source: Path, build: Build, layout: Layout) -> Path:
+    """The directory with the modules of the overlay `source` on a driver that carries the control; made once."""
     version = build.tree.version
     return build_overlay(
         build, source, layout, Deadline(_BUILD_SECONDS), lambda tree: apply_control(control, tree, version)
     )
 
 
-def _make_broken(control: Control, build: Build, layout: Layout, final: Path) -> None:
+def _make_broken(control: Control, group: ControlSet, build: Build, layout: Layout, final: Path) -> None:
     with fresh_directory(final) as work:
         source = work / "source"
-        shutil.copytree(build.tree.path / _DRIVER, source / _DRIVER)
+        shutil.copytree(build.tree.path / group.driver, source / group.driver)
         apply_control(control, source, build.tree.version)
-        made = build_module(build, source / _DRIVER, layout, Deadline(_BUILD_SECONDS)) / "ttm.ko"
+        name = f"{group.module}.ko"
+        made = build_module(build, source / group.driver, layout, Deadline(_BUILD_SECONDS)) / name
         modules = work / "modules"
         shutil.copytree(build.modules, modules, symlinks=True)
-        places = list(modules.rglob("ttm.ko"))
+        places = list(modules.rglob(name))
         if not places:
             raise InfraError(
-                f"the kernel of profile {build.profile} has no ttm.ko that a control could take the place of",
-                hint="TTM must be a module, as in the profile lean",
+                f"the kernel of profile {build.profile} has no {name} that a control could take the place of",
+                hint="it must be a module, as in the profile lean",
             )
         for place in places:
             shutil.copyfile(made, place)
@@ -223,7 +247,7 @@ def _try(control: Control, suite: Suite, whole: Cell, bench: Bench, layout: Layo
             broken = broken_overlay(control, suite.needs_overlay, bench.build, layout)
             place = replace(bench, modules={**bench.modules, suite.name: broken})
         else:
-            broken = broken_modules(control, bench.build, layout, bench.progress)
+            broken = broken_modules(control, control_set(suite), bench.build, layout, bench.progress)
             place = replace(bench, module_tree=broken / "modules")
     except Misapplied as error:
         return Tried(control, Noticed.MISAPPLIED, (), (error.message,), 0.0, "")

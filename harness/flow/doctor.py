@@ -199,7 +199,7 @@ def _compiles(header: Compiles, family: Family | None) -> Finding:
     package = header.packages[family.column] if family is not None else ""
     if find_tool("gcc") is None:
         return Finding(header.name, Status.MISSING, f"cannot be tried without gcc; {header.why}", package)
-    with tempfile.TemporaryDirectory(prefix="ttm-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
         source = Path(scratch) / "try.c"
         source.write_text(header.program)
         try:

@@ -18,8 +18,8 @@ from harness.model.result import Case, Provenance, Report, Run
 from harness.model.suite import Suite
 from harness.model.tree import version_tuple
 from harness.store.files import write_atomically
-from harness.suites.manifests import manifest_path, manifest_text
-from harness.suites.registry import SUITES
+from harness.suites.manifest import MANIFEST_FILE, manifest_text
+from harness.suites.registry import registry, suite_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +47,20 @@ def offers(directories: Sequence[Path], wanted: Sequence[str] = ()) -> Offer:
 
 
 def renewed(name: str, sightings: Sequence[Sighting], drop: bool) -> Changed:
-    suite = SUITES[name]
+    suite = suite_named(name)
     assert suite.manifest is not None
     return updated(suite.manifest, sightings, suite.brings is not None, drop)
 
 
 def write_manifest(changed: Changed) -> Path:
-    path = manifest_path(changed.manifest.suite)
+    path = suite_named(changed.manifest.suite).folder / MANIFEST_FILE
     write_atomically(path, manifest_text(changed.manifest))
     return path
 
 
 def _suites(run: Run, wanted: Sequence[str]) -> Iterator[Suite]:
     for name in run.cell.suites:
-        suite = SUITES.get(name)
+        suite = registry().suites.get(name)
         if suite is not None and suite.manifest is not None and (not wanted or name in wanted):
             yield suite
 

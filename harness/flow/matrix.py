@@ -7,12 +7,12 @@ import hashlib
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 from harness import __version__
-from harness.checkout import data_directory
 from harness.flow.host import most_for_guests
 from harness.flow.planfile import value_word
-from harness.flow.prepare import Request, base_of
+from harness.flow.prepare import Request, base_of, parts_of_root
 from harness.flow.record import Planned
 from harness.flow.tokens import Claim
 from harness.guest.root import root_id
@@ -24,7 +24,7 @@ from harness.model.machine import Accel, Machine
 from harness.model.suite import Suite
 from harness.model.units import MIB, format_size
 from harness.suites.knobs import check_knob_cases, check_knobs
-from harness.suites.registry import narrowed, suite_named
+from harness.suites.registry import narrowed, registry, suite_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def chosen_suites(request: Request) -> tuple[Suite, ...]:
         raise UserError("a suite is named twice", hint="--repeat N boots every cell N times")
     suites = tuple(narrowed(suite_named(name), request.cases) for name in request.suites)
     if not suites:
-        raise UserError("no suite is named", hint="--suite ttm-kunit,xe-kunit")
+        raise UserError("no suite is named", hint=f"--suite {','.join(registry().suites)}")
     check_knobs(request.knobs, suites)
     check_knob_cases(request.knobs, request.cases, suites)
     return suites
@@ -164,18 +164,20 @@ class _Inputs:
     """Hashes of what a boot is made of beside its cell, each computed once."""
 
     def __init__(self, tools: str) -> None:
-        self._common = (__version__, tools, root_id())
-        self._modules: dict[str, str] = {}
+        self._common = (__version__, tools, root_id(parts_of_root()))
+        self._modules: dict[Path, str] = {}
 
     def key(self, cell: Cell, suites: Sequence[Suite]) -> str:
         """64 hex digits: while they are the same, there is no reason to boot again."""
         modules = [self._module(suite.brings) for suite in suites if suite.brings is not None]
-        words = (cell.id, *self._common, *map(repr, suites), *modules)
+        # Where a suite lies is no matter; what lies there is in the root's id and in that of its modules.
+        told = [replace(one, folder=Path(), runner=None, needs_module=None, needs_overlay=None) for one in suites]
+        words = (cell.id, *self._common, *map(repr, told), *modules)
         return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
-    def _module(self, folder: str) -> str:
+    def _module(self, folder: Path) -> str:
         if folder not in self._modules:
-            self._modules[folder] = sources_id(data_directory("guest-scripts") / folder)
+            self._modules[folder] = sources_id(folder)
         return self._modules[folder]
 
 

@@ -24,7 +24,7 @@ from harness.model.series import SeriesSpec
 from harness.model.tree import SourceSpec
 from harness.model.units import format_size, parse_size
 from harness.model.words import parse_globs, parse_words
-from harness.suites.registry import suite_named
+from harness.suites.registry import registry
 
 MOST_SEED = 2**32 - 1
 MOST_REPEAT = 10_000
@@ -101,7 +101,7 @@ class KnobAxes:
 
 @dataclass(frozen=True, slots=True)
 class SuiteName:
-    """The name of a suite that there is."""
+    """The name of a suite that there is, or its folder."""
 
     name: str
 
@@ -323,7 +323,7 @@ def _knob_axes(value: object, _: type[KnobAxes]) -> KnobAxes:
 
 
 def _suite(value: object, _: type[SuiteName]) -> SuiteName:
-    return SuiteName(suite_named(_text(value)).name)
+    return SuiteName(registry().word_for(_text(value)))
 
 
 def _profile(value: object, _: type[ProfileName]) -> ProfileName:

@@ -16,7 +16,7 @@ from harness.model.errors import UserError
 from harness.model.machine import Machine
 from harness.model.tree import SourceSpec
 from harness.store.files import read_regular
-from harness.suites.registry import QUICK, suite_named
+from harness.suites.registry import quick_suites, suite_named
 
 SHIPPED = Path(__file__).resolve().parent.parent / "plans"
 DEFAULT_SOURCE = "debian"
@@ -202,7 +202,7 @@ def _product(plan: PlanText, axes: Axes, extras: Extras, as_they_fit: bool) -> I
             source=source,
             profile=profile,
             machine=machine,
-            suites=tuple(suite.name for suite in axes.suites) or QUICK,
+            suites=tuple(suite.name for suite in axes.suites) or quick_suites(),
             repeat=axes.repeat[0] if axes.repeat else 1,
             seed=seed,
             knobs=chosen,

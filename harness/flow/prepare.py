@@ -14,7 +14,7 @@ from harness.guest import accel
 from harness.guest.argv import Launch
 from harness.guest.boot import boot
 from harness.guest.liveness import Limits
-from harness.guest.root import guest_root
+from harness.guest.root import Part, guest_root
 from harness.inputs.resolve import resolve
 from harness.inputs.series.apply import Leave, apply_series
 from harness.inputs.series.attempt import FUZZ_LIMIT
@@ -38,6 +38,7 @@ from harness.proc import Deadline
 from harness.store.files import mark_used, read_regular, sweep_leftovers
 from harness.store.layout import Layout
 from harness.store.scratch import scratch_directory, sweep_scratch
+from harness.suites.registry import registry
 
 _SOURCE_SECONDS = 1800.0
 _BUILD_SECONDS = 4 * 3600.0
@@ -139,7 +140,7 @@ def prepare(
         if made is not None:
             modules[suite.name] = made
     watch.lap("modules")
-    root = guest_root(layout, Deadline(_ROOT_SECONDS), progress)
+    root = guest_root(layout, parts_of_root(), Deadline(_ROOT_SECONDS), progress)
     mark_used(root)
     watch.lap("root")
     settled = accel.settle(request.machine.accel, layout, lambda: _probe_kvm(build, root, layout, progress))
@@ -147,13 +148,21 @@ def prepare(
     return Ready(tree, build, root, settled, modules, profile.slowness, tuple(left_out))
 
 
+def parts_of_root() -> tuple[Part, ...]:
+    """What the subjects put into the guest's root: runners of suites, and programs."""
+    known = registry()
+    runners = {suite.script: suite.runner for suite in known.suites.values() if suite.runner is not None}
+    tools = [path for subject in known.subjects.values() for path in subject.tools]
+    return (*(Part(name, path) for name, path in sorted(runners.items())), *(Part(one.name, one) for one in tools))
+
+
 def _own_modules(suite: Suite, build: Build, layout: Layout, progress: Progress) -> Path | None:
     """The directory with the modules that the suite brings along."""
-    scripts, deadline = data_directory("guest-scripts"), Deadline(_MODULE_SECONDS)
+    deadline = Deadline(_MODULE_SECONDS)
     if suite.needs_module is not None:
-        return build_module(build, scripts / suite.needs_module, layout, deadline, progress)
+        return build_module(build, suite.needs_module, layout, deadline, progress)
     if suite.needs_overlay is not None:
-        return build_overlay(build, scripts / suite.needs_overlay, layout, deadline, progress=progress)
+        return build_overlay(build, suite.needs_overlay, layout, deadline, progress=progress)
     return None
 
 
@@ -162,7 +171,7 @@ def too_old_for(suites: Iterable[Suite], version: str, build_id: str) -> Iterato
     for suite in suites:
         if suite.needs_overlay is not None:
             try:
-                require_version(read_overlay(data_directory("guest-scripts") / suite.needs_overlay), version)
+                require_version(read_overlay(suite.needs_overlay), version)
             except SuiteUnfit as error:
                 yield LeftOut(suite.name, version, build_id, error.message, counts=False)
 

@@ -99,7 +99,7 @@ class Results:
         if not cases:
             raise UserError(
                 f"there is no run {wanted.case!r}, and no case of that name in a run that fits",
-                hint="`results list` names the runs; a case is a name or a glob, as in 'ttm_pool.*'",
+                hint="`results list` names the runs; a case is a name or a glob, as in 'pressure.*'",
             )
         return CaseHistory(RESULTS_SCHEMA, wanted.case, cases)
 

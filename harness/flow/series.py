@@ -52,6 +52,7 @@ def show(text: str, asker: Asker) -> Series:
 def base(text: str, trees: Sequence[Path], asker: Asker) -> FoundBase:
     """What the series was made for; also of a part of a series. Each thing that was looked at is told."""
     from harness.inputs.series.base import find_base  # downloads, archives: nothing that `series show` needs
+    from harness.suites.registry import registry
 
     series = resolve_series(SeriesSpec.parse(text), asker.work(), Means(partial=True, mirror=asker.mirror))
 
@@ -59,7 +60,8 @@ def base(text: str, trees: Sequence[Path], asker: Asker) -> FoundBase:
         total = format_size(sum(one.download for one in releases))
         return asker.may_fetch(f"To look further, up to {total} are downloaded: {', '.join(map(str, releases))}.")
 
-    found = find_base(series, trees, replace(asker.work(), deadline=Deadline(_BASE_SECONDS)), may_fetch)
+    branches = tuple(branch for subject in registry().subjects.values() for branch in subject.branches)
+    found = find_base(series, trees, replace(asker.work(), deadline=Deadline(_BASE_SECONDS)), may_fetch, branches)
     for line in found.tried:
         asker.progress.step(f"base: {line}")
     asker.progress.step(f"base: {found.source}, {found.why}")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.checkout import data_directory
@@ -23,22 +25,28 @@ _DIRECTORIES = ("proc", "sys", "dev", "run", "tmp", "lib/modules", "results", "e
 _BUSYBOX_PLACES = ("busybox",)
 
 
-def root_id() -> str:
-    """Sixteen hex digits over the present guest scripts and busybox."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file that is put into the root by a name: a script as /scripts/NAME, a C program compiled into /tools."""
+
+    name: str
+    path: Path
+
+
+def root_id(parts: Sequence[Part]) -> str:
+    """Sixteen hex digits over busybox, the present guest scripts, and the parts that others bring."""
     digest = hashlib.sha256(_busybox().read_bytes())
-    scripts = data_directory("guest-scripts")
-    for path in _files(scripts):
-        digest.update(str(path.relative_to(scripts)).encode() + b"\0" + path.read_bytes() + b"\0")
+    for part in (*_own_parts(), *parts):
+        digest.update(part.name.encode() + b"\0" + part.path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def guest_root(layout: Layout, deadline: Deadline, progress: Progress | None = None) -> Path:
-    """The root directory for the present guest scripts and busybox; made once, found again by content. One that is
-    not as it was made is set aside, which `progress` is told.
+def guest_root(layout: Layout, parts: Sequence[Part], deadline: Deadline, progress: Progress | None = None) -> Path:
+    """The root directory with the present guest scripts, busybox and these parts; made once, found again by content.
+    One that is not as it was made is set aside, which `progress` is told.
     """
-    busybox, scripts = _busybox(), data_directory("guest-scripts")
-    files = _files(scripts)
-    final = layout.roots / root_id()
+    busybox = _busybox()
+    final = layout.roots / root_id(parts)
     if not damage(final):
         return final
     with locked(layout.locks / f"root-{final.name}", deadline):
@@ -47,7 +55,7 @@ def guest_root(layout: Layout, deadline: Deadline, progress: Progress | None = N
         if final.exists():
             take_out(final, layout, progress.step if progress is not None else _say_nothing)
         with fresh_directory(final) as work:
-            _fill(work, busybox, scripts, files, deadline)
+            _fill(work, busybox, (*_own_parts(), *parts), deadline)
             seal(work)
     return final
 
@@ -62,36 +70,31 @@ def _busybox() -> Path:
     return busybox
 
 
-def _files(scripts: Path) -> list[Path]:
-    return sorted(path for path in scripts.rglob("*") if path.is_file() and _belongs(path, scripts))
+def _own_parts() -> tuple[Part, ...]:
+    """Scripts at the top, and the sources of the load programs; what kernel modules share is built apart."""
+    scripts = data_directory("guest-scripts")
+    files = [path for path in sorted(scripts.iterdir()) if path.is_file() and path.suffix == ""]
+    return tuple(Part(path.name, path) for path in (*files, *sorted((scripts / "load").glob("*.c"))))
 
 
-def _belongs(path: Path, scripts: Path) -> bool:
-    """Runners at the top, and the sources of the load programs; the kernel modules are built apart."""
-    where = path.relative_to(scripts)
-    if len(where.parts) == 1:
-        return path.suffix == ""
-    return where.parts[0] == "load" and path.suffix == ".c"
-
-
-def _fill(work: Path, busybox: Path, scripts: Path, files: list[Path], deadline: Deadline) -> None:
+def _fill(work: Path, busybox: Path, parts: Sequence[Part], deadline: Deadline) -> None:
     for name in _DIRECTORIES:
         (work / name).mkdir(parents=True)
     shutil.copy(busybox, work / "bin" / "busybox")
     for applet in run((str(busybox), "--list"), deadline=deadline).output.split():
         if applet != "busybox":
             (work / "bin" / applet).symlink_to("busybox")
-    for path in files:
-        if path.suffix == ".c":
+    for part in parts:
+        if part.path.suffix == ".c":
             run(
-                ("cc", "-O2", "-static", "-Wall", "-o", str(work / "tools" / path.stem), str(path)),
+                ("cc", "-O2", "-static", "-Wall", "-o", str(work / "tools" / part.path.stem), str(part.path)),
                 deadline=deadline,
                 hint="static programs need the static C library (libc6-dev, glibc-static)",
             )
         else:
-            shutil.copyfile(path, work / "scripts" / path.name)
-            (work / "scripts" / path.name).chmod(0o755)
-    shutil.copy(scripts / "init", work / "init")
+            shutil.copyfile(part.path, work / "scripts" / part.name)
+            (work / "scripts" / part.name).chmod(0o755)
+    shutil.copy(work / "scripts" / "init", work / "init")
     (work / "init").chmod(0o755)
     _refuse_dynamic(work / "bin" / "busybox", busybox)
 

@@ -29,7 +29,7 @@ def checkpatch(base: Tree, mail: str, signed: bool, deadline: Deadline) -> str:
     if not script.is_file():
         raise CheckerMissing("the tree has no scripts/checkpatch.pl")
     options = ("--terse", "--no-summary", "--color=never", *(() if signed else ("--no-signoff",)))
-    with tempfile.TemporaryDirectory(prefix="ttm-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
         file = Path(scratch) / "patch"
         file.write_text(mail, "utf-8", "replace")
         argv = ("perl", str(script), f"--root={base.path}", *options, str(file))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ class Listed(_OnKernels):
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a suite must run, by name (harness/suites/manifests/README.md). `floors` count where names are not known:
+    """What a suite must run, by name (harness/subjects/README.md). `floors` count where names are not known:
     parameters that the kernel makes, and kernels that were not looked at; `skips` are the skips that are no gap.
     """
 
@@ -157,17 +158,19 @@ class KnobSpec:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """`script` is the runner's name in guest-scripts/; `arguments` are passed to it.
+    """What `suite.toml` of a suite's folder says (harness/subjects/README.md has the keys).
 
-    `symbols` are Kconfig symbols of which the suite needs each as y or m. `deadline` is in seconds on a machine
-    that runs at the speed of TCG on one laptop core; the flow scales it. `needs_module` is a folder of guest-
-    scripts/ with the sources of kernel modules, built against the kernel under test; `needs_overlay` is one with
-    files that are laid over a copy of a driver of the tree. `sample_ms` is the interval at which the guest's memory
-    is sampled into a time series; 0 leaves it out. `bad_disk` asks for a disk whose writes fail.
+    `script` is the runner's name in the guest's /scripts, `runner` the file where it is the suite's own; `arguments`
+    are passed to it. `symbols` are Kconfig symbols of which the suite needs each as y or m. `deadline` is in seconds
+    on a machine that runs at the speed of TCG on one laptop core; the flow scales it. `needs_module` is a folder
+    with the sources of kernel modules, built against the kernel under test; `needs_overlay` is one with files that
+    are laid over a copy of a driver of the tree. `sample_ms` is the interval at which the guest's memory is sampled
+    into a time series, the file `stats` of the guest with it; 0 leaves it out. `bad_disk` asks for a disk whose
+    writes fail.
     With `may_skip` every skip that it does not list is a gap; None leaves skips to the requirements. With a
     `manifest` its cases must run by name, and the guest says first which it is going to run, where it `announces`.
     A `selectable` suite can run a part of its cases; `cases` are the globs of those it runs when nobody chooses.
-    `knob_cases` are globs of the cases that take knobs.
+    `knob_cases` are globs of the cases that take knobs. `quick` ones are run when nobody names a suite.
     """
 
     name: str
@@ -179,11 +182,16 @@ class Suite:
     shares_boot: bool
     deadline: float
     profile: str
+    subject: str = ""
+    folder: Path = Path()
+    runner: Path | None = None
+    quick: bool = False
     expected_splats: tuple[ExpectedSplat, ...] = ()
-    needs_module: str | None = None
-    needs_overlay: str | None = None
+    needs_module: Path | None = None
+    needs_overlay: Path | None = None
     knobs: tuple[KnobSpec, ...] = ()
     sample_ms: int = 0
+    stats: str = ""
     bad_disk: bool = False
     may_skip: tuple[MaySkip, ...] | None = None
     selectable: bool = False
@@ -194,6 +202,6 @@ class Suite:
     announces: bool = True
 
     @property
-    def brings(self) -> str | None:
-        """The folder of guest-scripts/ of which modules are made for the suite."""
+    def brings(self) -> Path | None:
+        """The folder of which modules are made for the suite."""
         return self.needs_module or self.needs_overlay

@@ -22,7 +22,7 @@ from pathlib import Path
 RELEASE = "7.3.4"
 # A guest that left one of these out would be no good one. Beside the copy that is `vng` lies a copy of the manifest.
 _COPY = Path(__file__).with_name("kunit-self.toml")
-_OWN = Path(__file__).parents[2] / "harness" / "suites" / "manifests" / "kunit-self.toml"
+_OWN = Path(__file__).parents[2] / "harness" / "subjects" / "kunit" / "kunit-self" / "manifest.toml"
 _MANIFEST = _COPY if _COPY.is_file() else _OWN
 CASES = list(tomllib.loads(_MANIFEST.read_text("utf-8"))["cases"])
 RUN = (
@@ -98,7 +98,7 @@ def write_guest(folder: Path) -> None:
     # A guest is contained: of the host it sees where programs are, and not this checkout.
     copy = folder / "standin.py"
     copy.write_bytes(Path(__file__).read_bytes())
-    (folder / _MANIFEST.name).write_bytes(_MANIFEST.read_bytes())
+    (folder / _COPY.name).write_bytes(_MANIFEST.read_bytes())
     script = folder / "vng"
     script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -S {shlex.quote(str(copy))} "$@"\n')
     script.chmod(0o755)

@@ -10,6 +10,7 @@ import pytest
 
 from harness.checkout import data_directory
 from harness.flow.boots import Bench, boot_cell
+from harness.flow.prepare import parts_of_root
 from harness.flow.readout import CellResult
 from harness.guest.root import guest_root
 from harness.inputs.resolve import resolve
@@ -78,7 +79,7 @@ def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
             selectable=bool(cases),
             manifest=Manifest("script", tuple(Listed(name, 0.1) for name in cases)) if cases else None,
         )
-        root = guest_root(layout, Deadline(60))
+        root = guest_root(layout, parts_of_root(), Deadline(60))
         bench = Bench(tiny, root, machine.accel, tmp_path / "run", Quiet(), {"script": extra})
         bench.directory.mkdir(exist_ok=True)
         cell = Cell(tiny.id, machine, ("script",), seed=7)

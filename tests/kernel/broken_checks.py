@@ -18,10 +18,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.checkout import data_directory
 from harness.store.layout import Layout
+from harness.suites.registry import suite_named
 
-_SOURCES = data_directory("guest-scripts") / "xe-fake"
+_SOURCES = suite_named("xe-fake").folder / "overlay"
 _CASE = re.compile(r"^\tFAKE_CASE\((\w+), ", re.MULTILINE)
 _CHECK = re.compile(r"\bKUNIT_(EXPECT|ASSERT)_\w+\(")
 _UNCOUNTED = "uncounted"

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.checkout import data_directory
+from harness.suites.registry import suite_named
 
 _CHECK = re.compile(r"\btp_(?:check|eq|judged)\(")
 
@@ -63,7 +63,7 @@ def _lines(paths: Iterable[str]) -> Iterable[str]:
 
 def main(arguments: list[str]) -> int:
     """Prints the dead ones; 1 when there are any, 2 when nothing was evaluated at all."""
-    sources = sorted((data_directory("guest-scripts") / "pressure").glob("*.c"))
+    sources = sorted((suite_named("pressure").folder / "module").glob("*.c"))
     sites = [site for path in sources for site in sites_in(path.name, path.read_text(encoding="utf-8"))]
     evaluated = list(_lines(arguments))
     if not evaluated:

@@ -18,6 +18,7 @@ from harness.evidence.backtrace import frame_in
 from harness.evidence.lines import decode as decode_log
 from harness.evidence.splats import find_events
 from harness.flow.boots import Bench, boot_cell
+from harness.flow.prepare import parts_of_root
 from harness.flow.sources import objects_of, with_sources
 from harness.guest.root import guest_root
 from harness.inputs.resolve import resolve
@@ -36,6 +37,7 @@ from harness.model.units import MIB
 from harness.proc import Deadline
 from harness.store.layout import Layout
 from harness.store.sealed import seal
+from harness.suites.registry import suite_named
 from tests.functional.conftest import Quiet
 from tests.kernel.test_run import ttm_harness
 
@@ -53,7 +55,8 @@ def source_line(text: str, tree: Path) -> str:
     match = PLACE.search(text)
     if match is None:
         return ""
-    path = next(path for path in (tree / match[1], Path("guest-scripts/pressure") / match[1]) if path.is_file())
+    ours = suite_named("pressure").folder / "module"
+    path = next(path for path in (tree / match[1], ours / match[1]) if path.is_file())
     return path.read_text().splitlines()[int(match[2]) - 1]
 
 
@@ -140,7 +143,14 @@ def test_a_guest_that_does_not_go_on_answers_with_lines(source: str, layout: Lay
     (extra / "script.sh").write_text("sleep 999\n")
     seal(extra)
     suite = Suite("script", "", "suite-exec", ("/extra/script.sh",), (), (), False, -15.0, "lean")
-    bench = Bench(build, guest_root(layout, Deadline(60)), Accel.TCG, tmp_path / "run", Quiet(), {"script": extra})
+    bench = Bench(
+        build,
+        guest_root(layout, parts_of_root(), Deadline(60)),
+        Accel.TCG,
+        tmp_path / "run",
+        Quiet(),
+        {"script": extra},
+    )
     bench.directory.mkdir()
     cell = Cell(build.id, Machine(ram=192 * MIB, swap=Swap(), accel=Accel.TCG), ("script",), seed=7)
     result = boot_cell(cell, (suite,), bench, number=1)

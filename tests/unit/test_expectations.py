@@ -14,7 +14,7 @@ from harness.model.result import Case, Event, Span
 from harness.model.suite import ExpectedFailure, Ground, MaySkip, Requirement, Suite
 from harness.model.swap import SwapFacts
 from harness.model.units import GIB, MIB
-from harness.suites import pressure
+from harness.suites.registry import suite_named
 
 SUITE = Suite(
     name="s",
@@ -149,7 +149,7 @@ def test_only_a_known_failure_is_expected(
 )
 def test_the_leak_that_is_known_hides_no_other(message: str, version: tuple[int, int, int], after: Outcome) -> None:
     case = Case("pressure", "pressure.kmemleak", Outcome.FAIL, message=message)
-    assert require(pressure.SUITE, Ground(version), (case,))[0].outcome is after
+    assert require(suite_named("pressure"), Ground(version), (case,))[0].outcome is after
 
 
 def test_a_case_executed_twice_counts_once() -> None:

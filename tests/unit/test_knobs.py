@@ -7,10 +7,10 @@ import pytest
 
 from harness.model.cell import Knob
 from harness.model.errors import UserError
-from harness.suites import pressure, ttm_kunit, xe_fake
 from harness.suites.knobs import check_knob_cases, check_knobs
+from harness.suites.registry import suite_named
 
-SUITES = (ttm_kunit.SUITE, pressure.SUITE)
+SUITES = (suite_named("ttm-kunit"), suite_named("pressure"))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_an_unknown_knob_lists_the_known() -> None:
 
 def test_suites_without_knobs() -> None:
     with pytest.raises(UserError) as refusal:
-        check_knobs((Knob("bo", "1M"),), (ttm_kunit.SUITE,))
+        check_knobs((Knob("bo", "1M"),), (suite_named("ttm-kunit"),))
     assert refusal.value.hint == "the chosen suites have none"
 
 
@@ -78,16 +78,16 @@ def test_knobs_that_would_change_nothing(cases: tuple[str, ...]) -> None:
         check_knob_cases((Knob("bo", "1M"),), cases, SUITES)
 
 
-@pytest.mark.parametrize("device", xe_fake.DEVICES)
+@pytest.mark.parametrize("device", suite_named("xe-fake").knobs[0].choices)
 def test_fake_devices(device: str) -> None:
-    check_knobs((Knob("device", device),), (xe_fake.SUITE,))
-    check_knob_cases((Knob("device", device),), ("content",), (xe_fake.SUITE,))
+    check_knobs((Knob("device", device),), (suite_named("xe-fake"),))
+    check_knob_cases((Knob("device", device),), ("content",), (suite_named("xe-fake"),))
 
 
 @pytest.mark.parametrize("device", ["", "adl", "TGL", "tgl,dg1", "none"])
 def test_a_device_that_is_not_there_lists_those_that_are(device: str) -> None:
     with pytest.raises(UserError, match="device") as refusal:
-        check_knobs((Knob("device", device),), (xe_fake.SUITE,))
+        check_knobs((Knob("device", device),), (suite_named("xe-fake"),))
     assert "lnl-suspend" in (refusal.value.hint or "")
 
 

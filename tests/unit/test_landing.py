@@ -94,7 +94,7 @@ def test_a_line_that_is_gone_counts_as_well(gone: str) -> None:
 
 def _control(folder: Path, line: int, function: str = "") -> Control:
     (folder / "01-number.patch").write_text(PATCH.replace("{line}", str(line)))
-    key = f'function = "{function}"\n' if function else ""
+    key = f'function = ["{function}"]\n' if function else ""
     (folder / "controls.toml").write_text(f'[[control]]\nfile = "01-number.patch"\nclass = "state"\n{key}')
     (control,) = read_controls(folder)
     return control

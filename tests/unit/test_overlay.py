@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.checkout import data_directory
 from harness.flow.controls import broken_overlay, read_controls
 from harness.kernel.overlay import build_overlay, lay_over, read_overlay
 from harness.model.build import Build
@@ -17,8 +16,7 @@ from harness.proc import Deadline
 from harness.sandbox import CHOICE
 from harness.store.layout import Layout
 from harness.store.sealed import seal
-from harness.suites import xe_fake
-from harness.suites.registry import SUITES
+from harness.suites.registry import registry, suite_named
 
 DRIVER = "drivers/gpu/drm/load"
 FAKE_MAKE = """\
@@ -237,28 +235,29 @@ def test_a_control_goes_into_the_copy(
     scripts = tmp_path / "data"
     scripts.mkdir()
     source.rename(scripts / "ours-of-load")
-    monkeypatch.setattr("harness.flow.controls.data_directory", lambda _: scripts)
     (scripts / "01-broken.patch").write_text(PATCH)
-    (scripts / "controls.toml").write_text('[[control]]\nfile = "01-broken.patch"\nclass = "state"\n')
+    (scripts / "controls.toml").write_text(
+        '[[control]]\nfile = "01-broken.patch"\nclass = "state"\nbreaks = []\nreaches = ""\napplies = []\n'
+    )
     (control,) = read_controls(scripts)
     before = content(tree)
-    broken = broken_overlay(control, "ours-of-load", build, scratch_layout)
+    broken = broken_overlay(control, scripts / "ours-of-load", build, scratch_layout)
     assert "int broken;" in (broken / "load.ko").read_text()
     assert content(tree) == before
     (tree / DRIVER / "load.c").write_text("struct load { int a; };\nlong load_shrink(void);\nstruct load {};\n")
     with pytest.raises(FindingError, match=r"01-broken does not apply to 7\.3\.4"):
-        broken_overlay(control, "ours-of-load", build, scratch_layout)
+        broken_overlay(control, scripts / "ours-of-load", build, scratch_layout)
 
 
 def test_the_overlays_of_the_suites_are_there() -> None:
-    for suite in SUITES.values():
+    for suite in registry().suites.values():
         if suite.needs_overlay is not None:
-            overlay = read_overlay(data_directory("guest-scripts") / suite.needs_overlay)
+            overlay = read_overlay(suite.needs_overlay)
             assert overlay.hooks
             assert any(hook.file == "Makefile" for hook in overlay.hooks)
 
 
 def test_the_devices_of_the_knob_are_those_of_the_module() -> None:
-    text = (data_directory("guest-scripts") / "xe-fake" / "device.c").read_text()
+    text = (suite_named("xe-fake").folder / "overlay" / "device.c").read_text()
     kinds = [line.split('"')[1] for line in text.splitlines() if line.startswith('\t{ "')]
-    assert (*kinds, "all") == xe_fake.DEVICES
+    assert (*kinds, "all") == suite_named("xe-fake").knobs[0].choices

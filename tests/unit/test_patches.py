@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow.controls import FOLDERS, read_controls
-from harness.model.errors import StoreCorrupt, UserError
-from harness.suites import pressure, xe_fake
-from harness.suites.registry import SUITES
+from harness.flow.controls import control_set, read_controls, with_controls
+from harness.model.errors import UserError
+from harness.suites.registry import suite_named
 
 PATCHES = Path(__file__).parents[2] / "patches"
-TTM = PATCHES / "controls" / "ttm"
-XE = PATCHES / "controls" / "xe"
+TTM = control_set(suite_named("pressure")).folder
+XE = control_set(suite_named("xe-fake")).folder
 CLASSES = {"content", "leak", "attributes", "contract", "accounting", "walk", "oom", "state"}
 CONTROLS = read_controls(TTM)
 XE_CONTROLS = read_controls(XE)
@@ -34,7 +33,7 @@ def context_runs(text: str) -> list[int]:
     return [*runs, length]
 
 
-@pytest.mark.parametrize("folder", [TTM, XE], ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", [TTM, XE], ids=lambda path: path.parent.name)
 def test_every_patch_is_described_and_every_description_has_a_patch(folder: Path) -> None:
     described = [control.patch.name for control in read_controls(folder)]
     assert described == sorted(
@@ -43,8 +42,12 @@ def test_every_patch_is_described_and_every_description_has_a_patch(folder: Path
 
 
 def test_each_suite_with_controls_has_a_folder_of_them() -> None:
-    assert {PATCHES / "controls" / folder for folder in FOLDERS.values()} == {TTM, XE}
-    assert set(FOLDERS) <= set(SUITES)
+    for name in with_controls():
+        found = control_set(suite_named(name))
+        assert found.folder.is_dir()
+        assert bool(found.driver) == bool(found.module) == (suite_named(name).needs_overlay is None)
+    with pytest.raises(UserError, match="no controls for the suite kunit-self"):
+        control_set(suite_named("kunit-self"))
 
 
 def test_the_controls_of_xe_break_known_invariants_in_its_shrinker() -> None:
@@ -93,15 +96,15 @@ def test_controls_are_chosen_by_globs() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[[control]]\n", "control = 3\n", "[[control", "[[control]]\nclass = 'x'\n"])
-def test_a_broken_list_is_said_to_be_corrupt(tmp_path: Path, text: str) -> None:
+def test_a_broken_list_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "controls.toml").write_text(text)
-    with pytest.raises(StoreCorrupt):
+    with pytest.raises(UserError, match=r"controls\.toml"):
         read_controls(tmp_path)
 
 
 def test_findings_name_cases_that_are_expected_to_fail_and_patches_that_are_there() -> None:
     findings = tomllib.loads((PATCHES / "findings" / "findings.toml").read_text())["finding"]
-    for suite in (pressure.FINDINGS, xe_fake.FINDINGS, xe_fake.SUITE):
+    for suite in map(suite_named, ("pressure-findings", "xe-fake-findings", "xe-fake")):
         expected = {one.case.split(".")[1].rstrip("*") for one in suite.expected_failures}
         own = [one for one in findings if one.get("suite", "pressure-findings") == suite.name]
         assert {case for one in own for case in one["cases"] if "7.3.4" in one["kernels"]} == expected

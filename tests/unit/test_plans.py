@@ -19,7 +19,7 @@ from harness.model.errors import UserError
 from harness.model.machine import Accel, Machine
 from harness.model.tree import SourceSpec
 from harness.model.units import GIB, MIB
-from harness.suites.registry import QUICK, suite_named
+from harness.suites.registry import quick_suites, suite_named
 
 
 def requests(text: str, said: Axes | None = None) -> tuple[Request, ...]:
@@ -122,7 +122,7 @@ def test_plans_include_plans(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("include = ['quick', 'b.toml']\n")
     (tmp_path / "b.toml").write_text("suites = ['xe-kunit']\n")
     found = requests_of(load_plan(str(tmp_path / "a.toml")), Axes(), Extras())
-    assert [one.suites for one in found] == [QUICK, ("xe-kunit",)]
+    assert [one.suites for one in found] == [quick_suites(), ("xe-kunit",)]
     (tmp_path / "b.toml").write_text("include = ['a.toml']\n")
     with pytest.raises(UserError, match="includes itself"):
         requests_of(load_plan(str(tmp_path / "a.toml")), Axes(), Extras())
@@ -279,7 +279,7 @@ def test_cases_of_a_plan_with_several_suites_want_a_suite() -> None:
 
 
 def test_what_a_kernel_is_too_old_for() -> None:
-    suites = [suite_named(name) for name in QUICK]
+    suites = [suite_named(name) for name in quick_suites()]
     (old,) = too_old_for(suites, "6.14.9", "b" * 64)
     assert (old.suite, old.version, old.counts) == ("xe-fake", "6.14.9", False)
     assert "6.15" in old.why

@@ -15,10 +15,12 @@ from harness.inputs.series.base import find_base, tree_names, wanted_blobs
 from harness.inputs.shelf import Work
 from harness.model.errors import FindingError, UserError
 from harness.model.series import PatchReport, Series, Trailer
+from harness.model.subject import Branch
 from harness.model.tree import SourceSpec
 from harness.model.units import MIB
 from harness.proc import Deadline
 from harness.store.layout import Layout
+from harness.suites.registry import registry
 from tests.unit.series_support import Repo, mail, mbox, plain_diff, read
 
 
@@ -166,5 +168,16 @@ def test_names_by_lists_and_paths(repo: Repo) -> None:
         one.patches[0],
         trailers=(Trailer("Cc", "<intel-xe@lists.example.org>"), Trailer("CC", "<dri-devel@lists.example.org>")),
     )
-    assert tree_names(replace(one, patches=(patch,), trees=("mine",))) == ("mine", "drm-xe-next", "drm-misc-next")
-    assert tree_names(one) == ()
+    branches = tuple(branch for subject in registry().subjects.values() for branch in subject.branches)
+    named = tree_names(replace(one, patches=(patch,), trees=("mine",)), branches)
+    assert named == ("mine", "drm-xe-next", "drm-misc-next")
+    assert tree_names(one, branches) == ()
+
+
+def test_the_nearest_branch_of_what_is_touched_is_named_first(repo: Repo) -> None:
+    branches = (Branch("wide", paths=("mm/", "kernel/")), Branch("near", paths=("mm/damon/",)), Branch("list", "x@"))
+    one = series(repo)
+    assert {path.split("/")[0] for patch in one.patches for path in patch.paths} & {"mm", "kernel"} == set()
+    first = one.patches[0].paths[0]
+    near, wide = Branch("near", paths=(first,)), Branch("wide", paths=(first[:1],))
+    assert tree_names(one, (wide, *branches, near)) == ("near", "wide")

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import re
 
-from harness.checkout import data_directory
+from harness.suites.registry import suite_named
 from tests.kernel.broken_checks import Broken, all_cases, all_checks, table
 
-SOURCES = data_directory("guest-scripts") / "xe-fake"
+SOURCES = suite_named("xe-fake").folder / "overlay"
 
 
 def test_the_cases_are_those_that_run_when_nobody_chooses() -> None:

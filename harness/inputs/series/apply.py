@@ -114,7 +114,7 @@ def check_series(
     patches = _first(series, upto)
     validate_series(series, allow_programs=leave.programs)
     validate_for_tree(tree, patches)
-    with tempfile.TemporaryDirectory(prefix="ttm-room-") as directory:
+    with tempfile.TemporaryDirectory(prefix="harness-room-") as directory:
         room = Room(Path(directory))
         room.fill(tree.path, patches)
         return try_patches(room, patches, leave.fuzz, deadline)

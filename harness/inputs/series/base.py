@@ -22,6 +22,7 @@ from harness.inputs.series.attempt import touched
 from harness.inputs.shelf import Work, read_version
 from harness.model.errors import CommandFailed, FindingError, HarnessError, UserError
 from harness.model.series import HunkState, PatchReport, Series
+from harness.model.subject import Branch
 from harness.model.tree import SourceKind, SourceSpec, Tree
 
 _NO_BLOB = re.compile(r"0+")
@@ -30,13 +31,6 @@ _PLAIN = ("-c", "core.quotePath=false")  # names as they are
 _MOST_COMMITS = 3000  # that touch the files, newest first
 _MOST_TAGS = 12
 _MOST_SOURCES = 6
-# Mailing list -> the branch that takes its patches, as MAINTAINERS has it (T: of the DRM and xe entries).
-_LISTS = (
-    ("intel-xe@", "drm-xe-next"),
-    ("amd-gfx@", "amd-staging-drm-next"),
-    ("intel-gfx@", "drm-intel-next"),
-    ("dri-devel@", "drm-misc-next"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +52,14 @@ MayFetch = Callable[[Sequence[Release]], bool]
 
 
 def find_base(
-    series: Series, trees: Sequence[Path], work: Work, may_fetch: MayFetch = lambda releases: True
+    series: Series,
+    trees: Sequence[Path],
+    work: Work,
+    may_fetch: MayFetch = lambda releases: True,
+    branches: Sequence[Branch] = (),
 ) -> FoundBase:
     """The base of a series, looked for in the user's git repositories and among Debian's sources; `may_fetch` is
-    asked once before any of them is downloaded.
+    asked once before any of them is downloaded. `branches` are those that take patches, by list and by path.
 
     FindingError when no source takes all of it, with the nearest one.
     """
@@ -71,7 +69,7 @@ def find_base(
     tried: list[str] = []
     nearest: tuple[int, str] = (-1, "")
     seen: set[SourceSpec] = set()
-    for candidate in _candidates(series, roots, work, tried.append, may_fetch):
+    for candidate in _candidates(series, roots, work, tried.append, may_fetch, branches):
         if candidate.source in seen:
             continue
         seen.add(candidate.source)
@@ -104,11 +102,16 @@ def _root(path: Path, work: Work) -> Path:
 
 
 def _candidates(
-    series: Series, roots: Sequence[Path], work: Work, tell: Callable[[str], None], may_fetch: MayFetch
+    series: Series,
+    roots: Sequence[Path],
+    work: Work,
+    tell: Callable[[str], None],
+    may_fetch: MayFetch,
+    branches: Sequence[Branch],
 ) -> Iterator[_Candidate]:
     yield from _stated(series, roots, work, tell)
     yield from _by_blobs(series, roots, work, tell)
-    yield from _by_name(series, roots, work, tell)
+    yield from _by_name(series, roots, work, tell, branches)
     for root in roots:
         for tag in _tags(root, work):
             yield _Candidate(SourceSpec(SourceKind.GIT, os.fspath(root), tag), "the newest tag on which it applies")
@@ -198,21 +201,23 @@ def _blobs_in(root: Path, commit: str, blobs: dict[str, str], work: Work) -> int
     return sum(there.get(path, "").startswith(blob) for path, blob in blobs.items())
 
 
-def tree_names(series: Series) -> tuple[str, ...]:
-    """Branches that the mails speak of: in the brackets of their subjects, by their lists, by what they touch."""
+def tree_names(series: Series, branches: Sequence[Branch] = ()) -> tuple[str, ...]:
+    """Branches that the mails speak of: in the brackets of their subjects, by their lists, by what they touch. The
+    nearer a branch is to what is touched, the earlier it is named.
+    """
+    ordered = sorted(branches, key=lambda branch: -max(map(len, branch.paths), default=0))
     names = list(series.trees)
     copied = " ".join(one.value for patch in series.patches for one in patch.trailers if one.key.lower() == "cc")
-    names += [branch for address, branch in _LISTS if address in copied]
+    names += [branch.name for branch in ordered if branch.list and branch.list in copied]
     paths = touched(series.patches)
-    if any(path.startswith("drivers/gpu/drm/xe/") for path in paths):
-        names.append("drm-xe-next")
-    if any(path.startswith(("drivers/gpu/drm/", "include/drm/")) for path in paths):
-        names.append("drm-misc-next")
+    names += [branch.name for branch in ordered if any(path.startswith(branch.paths) for path in paths)]
     return tuple(dict.fromkeys(names))
 
 
-def _by_name(series: Series, roots: Sequence[Path], work: Work, tell: Callable[[str], None]) -> Iterator[_Candidate]:
-    names = tree_names(series)
+def _by_name(
+    series: Series, roots: Sequence[Path], work: Work, tell: Callable[[str], None], branches: Sequence[Branch]
+) -> Iterator[_Candidate]:
+    names = tree_names(series, branches)
     for root in roots:
         refs = git(root, "for-each-ref", "--format=%(refname)", deadline=work.deadline).split()
         found = False
@@ -243,7 +248,7 @@ def _reports(series: Series, source: SourceSpec, work: Work) -> tuple[PatchRepor
     if source.kind is not SourceKind.GIT:
         tree = resolve(source, work.layout, work.deadline, work.progress)
         return check_series(tree, series, None, work.deadline)
-    with tempfile.TemporaryDirectory(prefix="ttm-base-") as room:
+    with tempfile.TemporaryDirectory(prefix="harness-base-") as room:
         return check_series(_part(Path(room), series, source, work), series, None, work.deadline)
 
 

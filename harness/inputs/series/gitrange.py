@@ -43,7 +43,7 @@ def read_git_range(spec: SeriesSpec, work: Work, wish: Wish) -> Series:
     old, new = (commit_of(repository, name, "git:DIR@A..B", work) for name in (first, last))
     commits = _commits(repository, old, new, spec, work)
     letters: list[Letter] = []
-    with tempfile.TemporaryDirectory(prefix="ttm-series-") as room:
+    with tempfile.TemporaryDirectory(prefix="harness-series-") as room:
         words = ("format-patch", *_FORMAT, "--output-directory", room, f"{old}..{new}")
         git(repository, *words, deadline=work.deadline, env=_settings(), merge_errors=True)
         for path in sorted(Path(room).iterdir()):

@@ -58,7 +58,7 @@ def fetch_thread(target: str, work: Work, wish: Wish) -> Series:
         raise UserError("b4 is not installed, which fetches threads from lore", hint=f"pip install b4; or {_HINT}")
     work.reach_out(f"the thread of {target}")
     work.progress.step(f"fetching the thread of {target}")
-    with tempfile.TemporaryDirectory(prefix="ttm-lore-") as directory:
+    with tempfile.TemporaryDirectory(prefix="harness-lore-") as directory:
         home = Path(directory)
         argv = ("b4", "--no-stdin", "mbox", "--no-cache", "--outdir", str(home), "--mbox-name", "thread.mbox", target)
         try:

@@ -68,7 +68,7 @@ class _Site:
         """What lies there; NotThere when nothing does."""
         url = self._base + urllib.parse.quote(path, safe="/?&=@%:+,;~!$*'()-._")
         work = replace(self._work, progress=_Capped(self._work.progress, url))
-        with tempfile.TemporaryDirectory(prefix="ttm-patchwork-") as directory:
+        with tempfile.TemporaryDirectory(prefix="harness-patchwork-") as directory:
             file = Path(directory) / "answer"
             try:
                 fetch_file(url, file, work)

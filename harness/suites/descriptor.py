@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A folder -> the subject that it describes, with its suites. harness/subjects/README.md is the contract."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.model.errors import UserError
+from harness.model.subject import Branch, ControlSet, Subject
+from harness.model.suite import ExpectedFailure, ExpectedSplat, KnobForm, KnobSpec, Suite
+from harness.model.toml import FIRST, LARGEST, NEVER, Pattern, Version, read_toml, structure, to_table
+from harness.model.units import parse_size
+from harness.suites.manifest import Floor, floors, read_manifest
+
+SUBJECT_FILE = "subject.toml"
+SUITE_FILE = "suite.toml"
+_RUNNER = "run"
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class _Splat:
+    case: Pattern
+    title: Pattern
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    case: str
+    message: Pattern
+    reason: str
+    since: Version = FIRST
+    before: Version = NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class _Knob:
+    """A bound of a size is written as one, the others as numbers."""
+
+    form: KnobForm
+    meaning: str
+    least: int | str = 0
+    most: int | str = 0
+    choices: tuple[str, ...] = ()
+    needs: str = ""
+    cases: tuple[str, ...] = ()
+    chooses: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _SuiteFile:
+    """The keys of suite.toml; those of `Suite` by the same name mean the same."""
+
+    title: str
+    symbols: tuple[str, ...]
+    profile: str
+    deadline: float
+    extends: str = ""
+    runner: str = ""
+    arguments: tuple[str, ...] = ()
+    quick: bool = False
+    shares_boot: bool = False
+    module: str = ""
+    overlay: str = ""
+    sample_ms: int = 0
+    stats: str = ""
+    bad_disk: bool = False
+    selectable: bool = False
+    announces: bool = True
+    cases: tuple[str, ...] = ()
+    knob_cases: tuple[str, ...] = ()
+    floor: tuple[Floor, ...] = ()
+    knobs: dict[str, _Knob] = field(default_factory=dict)
+    expected_splats: tuple[_Splat, ...] = ()
+    expected_failures: tuple[_Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    name: str
+    list: str = ""
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Controls:
+    suite: str
+    driver: str = ""
+    module: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _SubjectFile:
+    """The keys of subject.toml."""
+
+    title: str
+    branch: tuple[_Branch, ...] = ()
+    controls: _Controls | None = None
+
+
+def read_subject(folder: Path) -> Subject:
+    """The subject in a folder with a subject.toml, or with a suite.toml alone: then that suite is all of it.
+
+    UserError names the file, the line and the mistake.
+    """
+    folder = folder.absolute()
+    if not (folder / SUBJECT_FILE).is_file():
+        if not (folder / SUITE_FILE).is_file():
+            raise UserError(
+                f"{folder} has no {SUITE_FILE} and no {SUBJECT_FILE}",
+                hint="harness/subjects/README.md says what a suite's folder holds",
+            )
+        name = _name_of(folder)
+        return Subject(name, "", folder, (_suite(folder, name, {folder.name: folder}),))
+    name = _name_of(folder)
+    told = read_toml(_SubjectFile, folder / SUBJECT_FILE)
+    return Subject(
+        name,
+        told.title,
+        folder,
+        tuple(_suites(folder, name)),
+        tuple(Branch(one.name, one.list, one.paths) for one in told.branch),
+        ControlSet(folder / "controls", told.controls.suite, told.controls.driver, told.controls.module)
+        if told.controls is not None
+        else None,
+        tuple(sorted((folder / "tools").glob("*.c"))),
+    )
+
+
+def _suites(folder: Path, subject: str) -> Iterator[Suite]:
+    folders = {path.parent.name: path.parent for path in sorted(folder.glob(f"*/{SUITE_FILE}"))}
+    for place in folders.values():
+        yield _suite(place, subject, folders)
+
+
+def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
+    name, path = _name_of(place), place / SUITE_FILE
+    table, owner = _extended(place, folders, ())
+    told = structure(_SuiteFile, table, _text(path), str(path))
+    runner = None if told.runner else owner / _RUNNER
+    if runner is not None and not runner.is_file():
+        raise UserError(
+            f"{path}: nothing says what runs in the guest",
+            hint=f'an executable `{_RUNNER}` beside it, or runner = "kunit"',
+        )
+    manifest = read_manifest(name, place)
+    return Suite(
+        name=name,
+        title=told.title,
+        subject=subject,
+        folder=place,
+        script=f"suite-{told.runner or owner.name}",
+        runner=runner,
+        arguments=told.arguments,
+        symbols=told.symbols,
+        requirements=(*floors(told.floor), *(manifest.floors if manifest is not None else ())),
+        shares_boot=told.shares_boot,
+        deadline=told.deadline,
+        profile=told.profile,
+        quick=told.quick,
+        expected_splats=tuple(ExpectedSplat(one.case, one.title, one.reason) for one in told.expected_splats),
+        needs_module=_inside(owner, told.module, path),
+        needs_overlay=_inside(owner, told.overlay, path),
+        knobs=tuple(_knob(key, one, path) for key, one in told.knobs.items()),
+        sample_ms=told.sample_ms,
+        stats=told.stats,
+        bad_disk=told.bad_disk,
+        may_skip=manifest.skips if manifest is not None else None,
+        selectable=told.selectable,
+        knob_cases=told.knob_cases,
+        expected_failures=tuple(
+            ExpectedFailure(one.case, one.message, one.reason, since=one.since, before=one.before)
+            for one in told.expected_failures
+        ),
+        cases=told.cases,
+        manifest=manifest,
+        announces=told.announces,
+    )
+
+
+def _extended(place: Path, folders: Mapping[str, Path], seen: tuple[str, ...]) -> tuple[dict[str, Any], Path]:
+    """The table of a suite on top of the one that it extends, and the folder whose runner and sources they are."""
+    path = place / SUITE_FILE
+    table = to_table(_text(path), str(path))
+    base = table.get("extends", "")
+    if not base:
+        return table, place
+    if base not in folders or base in (*seen, place.name):
+        raise UserError(f"{path}: it extends {base!r}, which is no other suite beside it", hint=", ".join(folders))
+    below, owner = _extended(folders[base], folders, (*seen, place.name))
+    below.pop("quick", None)
+    return {**below, **table}, owner
+
+
+def _knob(name: str, told: _Knob, path: Path) -> KnobSpec:
+    try:
+        least, most = (parse_size(one) if isinstance(one, str) else one for one in (told.least, told.most))
+    except UserError as error:
+        raise UserError(f"{path}: knobs.{name}: {error.message}", hint=error.hint) from error
+    return KnobSpec(name, told.form, told.meaning, least, most, told.choices, told.needs, told.cases, told.chooses)
+
+
+def _inside(owner: Path, name: str, path: Path) -> Path | None:
+    if not name:
+        return None
+    found = owner / name
+    if not found.is_dir() or ".." in Path(name).parts:
+        raise UserError(f"{path}: there is no folder {name} beside it")
+    return found
+
+
+def _name_of(folder: Path) -> str:
+    if not _NAME.fullmatch(folder.name):
+        raise UserError(
+            f"{folder} is no name for a suite", hint="a folder's name is the suite's: small letters, digits, dashes"
+        )
+    return folder.name
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST:
+            raise UserError(f"{path} is larger than any such file is")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The manifest of a suite: what it must run, by name. harness/subjects/README.md has the format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.model.errors import UserError
+from harness.model.suite import Listed, Manifest, MaySkip, Requirement
+from harness.model.toml import FIRST, NEVER, NONE, Pattern, Size, Version, parse_toml
+from harness.model.units import format_size
+
+MANIFEST_FILE = "manifest.toml"
+_HEAD = """\
+# What the suite {suite} must run; harness/subjects/README.md has the format.
+# `ttm-harness results manifest --write RUN...` brings the names and the seconds up to date.
+"""
+_MOST_SECONDS = 1e5
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    case: str
+    least: int
+    since: Version = FIRST
+    before: Version = NEVER
+    swap: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Skip:
+    case: str
+    reason: Pattern
+    why: str
+    since: Version = FIRST
+    before: Version = NEVER
+    swap: bool | None = None
+    ram_below: Size = NONE
+    without: str = ""
+    knob: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    seconds: float = 0.0
+    params: tuple[str, ...] = ()
+    since: Version = FIRST
+    before: Version = NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """The keys of a manifest."""
+
+    floor: tuple[Floor, ...] = ()
+    skip: tuple[_Skip, ...] = ()
+    cases: dict[str, _Case] = field(default_factory=dict)
+
+
+def read_manifest(suite: str, folder: Path) -> Manifest | None:
+    """The manifest in the folder of the suite, if it has one; UserError says what is wrong with it."""
+    path = folder / MANIFEST_FILE
+    return parse_manifest(suite, path.read_text(encoding="utf-8"), str(path)) if path.is_file() else None
+
+
+def parse_manifest(suite: str, text: str, where: str = MANIFEST_FILE) -> Manifest:
+    """Text of a manifest -> its value. UserError names the entry and what is wrong with it."""
+    found = parse_toml(_File, text, where)
+    if wrong := [name for name, one in found.cases.items() if not 0 <= one.seconds < _MOST_SECONDS]:
+        raise UserError(f"{where}: cases.{wrong[0]}.seconds: 0 to {_MOST_SECONDS:g}")
+    if any(one.least < 1 for one in found.floor):
+        raise UserError(f"{where}: a floor of less than one case is none")
+    return Manifest(
+        suite,
+        tuple(
+            Listed(name, one.seconds, one.params, since=one.since, before=one.before)
+            for name, one in found.cases.items()
+        ),
+        floors(found.floor),
+        tuple(
+            MaySkip(
+                one.case, one.reason, one.why, one.ram_below, one.without, one.knob,
+                since=one.since, before=one.before, swap=one.swap,
+            )
+            for one in found.skip
+        ),
+    )  # fmt: skip
+
+
+def floors(entries: Iterable[Floor]) -> tuple[Requirement, ...]:
+    return tuple(
+        Requirement(one.case, one.least, since=one.since, before=one.before, swap=one.swap) for one in entries
+    )
+
+
+def manifest_text(manifest: Manifest) -> str:
+    """The file for a manifest, one line a case, in the order in which they run."""
+    parts = [_HEAD.format(suite=manifest.suite)]
+    for floor in manifest.floors:
+        words: list[tuple[str, object]] = [("case", floor.case), ("least", floor.least)]
+        parts.append("[[floor]]\n" + _lines([*words, *_range(floor.since, floor.before), ("swap", floor.swap)]))
+    for skip in manifest.skips:
+        words = [("case", skip.case), ("reason", skip.reason), ("why", skip.why), *_range(skip.since, skip.before)]
+        words += [("swap", skip.swap), ("ram_below", format_size(skip.ram_below) if skip.ram_below else None)]
+        words += [("without", skip.without or None), ("knob", skip.knob or None)]
+        parts.append("[[skip]]\n" + _lines(words))
+    rows = (f"{_toml(case.name)} = {{ {_inline(case)} }}\n" for case in manifest.cases)
+    parts.append("[cases]\n" + "".join(rows))
+    return "\n".join(parts)
+
+
+def _inline(case: Listed) -> str:
+    words: list[tuple[str, object]] = [("seconds", case.seconds), *_range(case.since, case.before)]
+    if case.params:
+        words.append(("params", list(case.params)))
+    return ", ".join(f"{name} = {_toml(value)}" for name, value in words if value is not None)
+
+
+def _lines(words: Iterable[tuple[str, object]]) -> str:
+    return "".join(f"{name} = {_toml(value)}\n" for name, value in words if value is not None)
+
+
+def _toml(value: object) -> str:
+    """Strings, numbers, booleans and lists of strings are written alike in TOML and in JSON."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _range(since: tuple[int, int], before: tuple[int, int]) -> list[tuple[str, object]]:
+    return [
+        ("since", f"{since[0]}.{since[1]}" if since != (0, 0) else None),
+        ("before", f"{before[0]}.{before[1]}" if before != NEVER else None),
+    ]
