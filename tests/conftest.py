@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter, defaultdict
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from harness.proc import find_tool
 from harness.store.layout import Layout
 
+_WORTH_SECONDS = 60.0  # a run of less needs no account of itself
 _LAYERS = ("unit", "functional", "kernel", "bench")
 
 
@@ -30,6 +33,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         benches = [item for item in items if item.get_closest_marker("bench")]
         config.hook.pytest_deselected(items=benches)
         items[:] = [item for item in items if item not in benches]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What each layer cost, and the dozen tests that cost the most of it."""
+    seconds: dict[str, float] = defaultdict(float)
+    counts: Counter[str] = Counter()
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if isinstance(report, pytest.TestReport):
+            seconds[report.nodeid] += report.duration
+            counts[_layer_of(report.nodeid)] += report.when == "call"
+    if sum(seconds.values()) < _WORTH_SECONDS:
+        return
+    terminalreporter.section("what the layers cost")
+    for layer in _LAYERS:
+        spent = sum(value for test, value in seconds.items() if _layer_of(test) == layer)
+        if counts[layer]:
+            terminalreporter.write_line(f"{layer:<12}{counts[layer]:>6} tests {spent / 60:>7.1f} min")
+    for test, spent in sorted(seconds.items(), key=lambda one: -one[1])[:12]:
+        terminalreporter.write_line(f"{spent:>8.0f} s  {test}")
+
+
+def _layer_of(test: str) -> str:
+    parts = test.split("/")
+    return parts[1] if len(parts) > 1 and parts[1] in _LAYERS else "unit"
 
 
 @pytest.fixture(scope="session")
