@@ -164,7 +164,6 @@ class _Boots:
         self._ready = list(ready.values())
         self._layout = layout
         self._board = board
-        self._manner = manner
         self._history = history
         self._stop = threading.Event()
         self._lock = threading.Lock()

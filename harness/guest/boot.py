@@ -77,7 +77,6 @@ class _Progress:
     phase: str = "launch"
     ready_after: float | None = None
     exited: bool = False
-    suites_announced: int | None = None
     facts: dict[str, str] = field(default_factory=dict)
     facts_complete: bool = False
     suites: list[SuiteResult] = field(default_factory=list)

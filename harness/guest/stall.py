@@ -57,7 +57,7 @@ class Stall:
 def interrogate(qmp: Path, console: Path, why: str, factor: float) -> Stall:
     """Asks all that can be asked, of a guest that is `factor` times slower than usual. Never raises InfraError."""
     asked_at = _size(console)
-    talk = _Talk(console, factor, asked_at)
+    talk = _Talk(console, factor)
     try:
         # QEMU itself is not slow when its guest is; the kernel is.
         with monitor(qmp, Deadline(_QEMU_SECONDS)) as session:
@@ -73,10 +73,9 @@ def interrogate(qmp: Path, console: Path, why: str, factor: float) -> Stall:
 class _Talk:
     """The questions in their order, and what was said."""
 
-    def __init__(self, console: Path, factor: float, asked_at: int) -> None:
+    def __init__(self, console: Path, factor: float) -> None:
         self._console = console
         self._factor = factor
-        self._asked_at = asked_at
         self.status = ""
         self.answered = False
         self.said: list[str] = []

@@ -18,6 +18,7 @@ from harness.kernel.module import build_module
 from harness.model.build import Build
 from harness.model.errors import StoreCorrupt, SuiteUnfit
 from harness.model.progress import Progress
+from harness.model.tree import version_tuple
 from harness.proc import Deadline
 from harness.store.layout import Layout
 
@@ -134,17 +135,12 @@ def build_overlay(
 
 def require_version(overlay: Overlay, version: str) -> None:
     """SuiteUnfit, for its age, for a kernel of before what the overlay is about."""
-    if _numbers(version) < _numbers(overlay.since):
+    if version_tuple(version)[:2] < version_tuple(overlay.since)[:2]:
         raise SuiteUnfit(
             f"Linux {version} is too old for {overlay.source.name}: {overlay.why}",
             too_old=True,
             hint=f"a source of {overlay.since} or later has it",
         )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """The first two numbers of a version: 7.3.4 -> (7, 3)."""
-    return tuple(int("".join(filter(str.isdigit, part)) or 0) for part in version.split(".")[:2])
 
 
 def _append(overlay: Overlay, hook: Hook, version: str, path: Path) -> None:

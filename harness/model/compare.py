@@ -104,11 +104,6 @@ class Sample:
     upper: float
     most: float
 
-    @property
-    def spread(self) -> float:
-        """Between the quartiles."""
-        return self.upper - self.lower
-
 
 @dataclass(frozen=True, slots=True)
 class MetricChange:

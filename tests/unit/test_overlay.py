@@ -165,7 +165,7 @@ def test_what_our_lines_lean_on_and_is_gone_is_named(
     assert not list(scratch_layout.objects.glob("*.part-*"))
 
 
-@pytest.mark.parametrize("version", ["6.12.117", "6.14", "5.99.1"])
+@pytest.mark.parametrize("version", ["6.12.117", "6.14", "6.14-rc3", "5.99.1"])
 def test_a_kernel_that_is_too_old_is_told_why(source: Path, tree: Path, version: str) -> None:
     with pytest.raises(InfraError, match=f"{version} is too old .*: nothing was there before") as refusal:
         lay_over(read_overlay(source), tree, version, tree / DRIVER)

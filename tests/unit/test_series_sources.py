@@ -23,7 +23,6 @@ from tests.conftest import require_tool
 from tests.unit.inputs_support import make_work, serving
 from tests.unit.series_support import Repo, mbox, plain_diff
 
-SEED = Path(__file__).parents[3] / "shared" / "seeds" / "002_1b2a87c66c267216.txt"
 CHECKOUT = Path(__file__).parents[2]
 
 
@@ -391,16 +390,6 @@ def test_any_text_with_a_diff_in_it(tmp_path: Path) -> None:
         resolve(str(file), tmp_path)
     with pytest.raises(UserError, match="is not an mbox"):
         resolve(f"mbox:{file}", tmp_path)
-
-
-def test_the_seed_is_patch_2_of_6_of_v8(tmp_path: Path) -> None:
-    if not SEED.is_file():
-        pytest.skip(f"{SEED} is not here")
-    series = resolve(str(SEED), tmp_path, Means(partial=True))
-    patch = series.patches[0]
-    assert (patch.position, series.total, series.revision, len(patch.files)) == (2, 6, 8, 4)
-    assert (patch.adds, patch.dels) == (453, 13)
-    assert patch.message_id.startswith("20240816133717.3102-3-")
 
 
 @settings(max_examples=300, deadline=None)
