@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +42,17 @@ def test_base_from_before_the_series(store: Layout) -> None:
     assert tree.version_tuple[:2] == (6, 12)
     assert (tree.path / "drivers/gpu/drm/ttm/ttm_pool.c").is_file()
     assert not (tree.path / "drivers/gpu/drm/ttm/ttm_backup.c").exists()
+
+
+def test_the_page_of_invariants_names_what_the_kernel_has(store: Layout) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "invariants.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`(\w+)\(\)`", page))
+    tree = resolve(SourceSpec.parse("debian"), store, Deadline(900), Heard()).path
+    places = ("drivers/gpu/drm/ttm", "drivers/gpu/drm/xe", "drivers/dma-buf", "include/drm/ttm")
+    files = [
+        *(path for place in places for path in (tree / place).glob("*.[ch]")),
+        *(tree / "mm").glob("shrinker*.c"),
+    ]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    assert len(names) > 25
+    assert {name for name in names if not re.search(rf"\b{name}\(", text)} == set()
