@@ -10,19 +10,15 @@ import click
 
 from harness.flow.planfile import MACHINE_KEYS, MachineAxes, MachineValue
 from harness.model.errors import UserError
-from harness.model.machine import Accel
+from harness.model.machine import SETTINGS, Accel
 
-_NUMBERS = ("cpus", "swappiness", "watermark_scale")
+_NUMBERS = ("cpus", *(one.key for one in SETTINGS if not one.size))
 _HELP = {
     "ram": "RAM of the guest; given again for another machine.  [default: 256M]",
     "swap": "disk:SIZE, slow:SIZE[:RATE], zram:SIZE[:ALGORITHM], zswap:SIZE[:ALGORITHM][:PERCENT%][:RATE], each with "
     "@PRIORITY; RATE is SIZE a second, or NUMBERiops; given again for another machine.  [default: disk:1G]",
     "cpus": "vCPUs of the guest.  [default: 2]",
-    "memory_max": "memory.max of a cgroup around the load.",
-    "memory_high": "memory.high of a cgroup around the load.",
-    "swappiness": "vm.swappiness, 0 to 200.",
-    "min_free": "vm.min_free_kbytes, as a size.",
-    "watermark_scale": "vm.watermark_scale_factor, 1 to 3000.",
+    **{one.key: one.help for one in SETTINGS},
     "free": "Free RAM when the first suite starts; the rest is taken away.",
     "accel": "[default: auto]",
     "cmdline": "A further kernel argument.",

@@ -19,7 +19,7 @@ from harness.checkout import data_directory
 from harness.kernel.fragments import read_profile
 from harness.model.codec import from_toml
 from harness.model.errors import UserError
-from harness.model.machine import Accel, Swap
+from harness.model.machine import SETTINGS, Accel, Swap
 from harness.model.series import SeriesSpec
 from harness.model.tree import SourceSpec
 from harness.model.units import format_size, parse_size
@@ -69,11 +69,7 @@ MACHINE_KEYS: dict[str, Callable[[object], MachineValue]] = {
     "cpus": _integer,
     "accel": _accel,
     "cmdline": _words,
-    "memory_max": _size,
-    "memory_high": _size,
-    "swappiness": _integer,
-    "min_free": _size,
-    "watermark_scale": _integer,
+    **{one.key: _size if one.size else _integer for one in SETTINGS},
     "free": _size,
 }
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from harness.model.machine import GuestFacts
+from harness.model.machine import SETTINGS, GuestFacts, Setting
 from harness.model.swap import SwapFacts, ZswapFacts
 
 _SWAP = re.compile(r"swap(\d{1,2})")
@@ -28,20 +28,16 @@ def guest_facts(facts: Mapping[str, str]) -> GuestFacts | None:
             free_pcp=int(facts["free_pcp"]),
             swaps=_swaps(facts),
             zswap=_zswap(facts["zswap"]),
-            memory_max=_optional(facts["memory_max"]),
-            memory_high=_optional(facts["memory_high"]),
-            swappiness=_optional(facts["swappiness"]),
-            min_free=_optional(facts["min_free"]),
-            watermark_scale=_optional(facts["watermark_scale"]),
             held=int(facts["held"]),
+            **{one.key: _setting(one, facts[one.sysctl or one.key]) for one in SETTINGS},
         )
     except (KeyError, ValueError):
         return None
 
 
-def _optional(text: str) -> int | None:
-    """A number; nothing, or the word `max` of a cgroup without a limit, is None."""
-    return None if text in ("", "max") else int(text)
+def _setting(setting: Setting, text: str) -> int | None:
+    """A number, or bytes; nothing, or the word `max` of a cgroup without a limit, is None."""
+    return None if text in ("", "max") else int(text) * setting.unit
 
 
 def _swaps(facts: Mapping[str, str]) -> tuple[SwapFacts, ...]:

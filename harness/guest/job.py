@@ -4,21 +4,19 @@
 from __future__ import annotations
 
 from harness.guest.swap import swap_serial
-from harness.model.machine import Machine
+from harness.model.machine import SETTINGS, Machine, Setting
 from harness.model.swap import SwapArea
 
 
 def machine_job(machine: Machine) -> dict[str, str]:
-    """Names and values; what the kernel is left to choose is not named. Sizes in bytes, TTM_MIN_FREE in KiB."""
+    """Names and values; what the kernel is left to choose is not named, or `-`. Sizes in bytes."""
     zswap = machine.swap.zswap
     values = {
         "TTM_SWAP": "".join(_line(number, area) for number, area in enumerate(machine.swap.areas)),
         "TTM_ZSWAP": f"{zswap.algorithm or '-'} {zswap.pool_percent or '-'}" if zswap is not None else "",
         "TTM_MEMORY_MAX": _number(machine.memory_max),
         "TTM_MEMORY_HIGH": _number(machine.memory_high),
-        "TTM_SWAPPINESS": _number(machine.swappiness),
-        "TTM_MIN_FREE": _number(None if machine.min_free is None else machine.min_free >> 10),
-        "TTM_WATERMARK_SCALE": _number(machine.watermark_scale),
+        "TTM_SYSCTLS": "".join(_sysctl(machine, one) for one in SETTINGS if one.sysctl),
         "TTM_FREE": _number(machine.free),
     }
     return {name: value for name, value in values.items() if value}
@@ -30,6 +28,12 @@ def _line(number: int, area: SwapArea) -> str:
     algorithm = "-" if area.on_disk else area.algorithm or "-"
     limit = f"{area.bps} bps" if area.bps else f"{area.iops} iops" if area.iops else "- -"
     return f"{number} {what} {area.size} {'-' if area.priority is None else area.priority} {algorithm} {limit}\n"
+
+
+def _sysctl(machine: Machine, setting: Setting) -> str:
+    """NAME VALUE, in the kernel's unit; all are named, so that all are read back."""
+    value = getattr(machine, setting.key)
+    return f"{setting.sysctl} {'-' if value is None else value // setting.unit}\n"
 
 
 def _number(value: int | None) -> str:

@@ -23,21 +23,11 @@ def machine_differences(machine: Machine, facts: GuestFacts) -> Iterator[Differe
         yield Difference("RAM", format_size(machine.ram), format_size(facts.ram))
     yield from _swap(machine, facts)
     yield from _zswap(machine, facts)
-    sizes = (
-        ("memory.max of the load", machine.memory_max, facts.memory_max),
-        ("memory.high of the load", machine.memory_high, facts.memory_high),
-        ("vm.min_free_kbytes", machine.min_free, facts.min_free),
-    )
-    for what, asked, got in sizes:
-        if asked is not None and asked != got:
-            yield Difference(what, format_size(asked), "no limit" if got is None else format_size(got))
-    numbers = (
-        ("vm.swappiness", machine.swappiness, facts.swappiness),
-        ("vm.watermark_scale_factor", machine.watermark_scale, facts.watermark_scale),
-    )
-    for what, asked, got in numbers:
-        if asked is not None and asked != got:
-            yield Difference(what, str(asked), "nothing" if got is None else str(got))
+    for setting, asked in machine.asked:
+        got = getattr(facts, setting.key)
+        if asked != got:
+            nothing = "nothing" if setting.sysctl else "no limit"
+            yield Difference(setting.name, setting.shown(asked), nothing if got is None else setting.shown(got))
     if machine.free is not None and abs(facts.free - machine.free) > max(_FREE_NEAR, machine.free * _FREE_SHARE):
         got_free = f"{facts.free / MIB:.1f}M with {facts.held / MIB:.1f}M taken away"
         yield Difference("free RAM at start", format_size(machine.free), got_free)

@@ -10,7 +10,7 @@ from harness.model.errors import UserError
 from harness.model.swap import PAGE, Swap, SwapArea, SwapFacts, SwapKind, ZswapFacts
 from harness.model.units import KIB, MIB, format_size
 
-__all__ = ["Accel", "Difference", "GuestFacts", "Machine", "Swap"]
+__all__ = ["SETTINGS", "Accel", "Difference", "GuestFacts", "Machine", "Setting", "Swap"]
 
 _SWAP = Swap((SwapArea(SwapKind.DISK, 1024 * MIB),))
 _LEAST_GROUP = 4 * MIB  # a shell and what it starts
@@ -22,6 +22,49 @@ class Accel(StrEnum):
     AUTO = "auto"
     KVM = "kvm"
     TCG = "tcg"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Something that the guest makes of itself when it is asked to: `key` is its field in `Machine` and in
+    `GuestFacts`, which are sizes in bytes where `size` is said, and numbers else. `name` is the kernel's own name for
+    it, `word` the one in lists. `sysctl` is its file in /proc/sys/vm, `unit` how many bytes count as one there.
+    """
+
+    key: str
+    name: str
+    word: str
+    help: str
+    size: bool = False
+    sysctl: str = ""
+    unit: int = 1
+
+    def shown(self, value: int | None) -> str:
+        """A value as people write it."""
+        return "none" if value is None else format_size(value) if self.size else str(value)
+
+
+# All that there is of them: options, keys of plans, the guest's job, its facts and reports go by this table.
+SETTINGS = (
+    Setting(
+        "memory_max", "memory.max of the load", "memory.max", "memory.max of a cgroup around the load.", size=True
+    ),
+    Setting(
+        "memory_high", "memory.high of the load", "memory.high", "memory.high of a cgroup around the load.", size=True
+    ),
+    Setting("swappiness", "vm.swappiness", "swappiness", "vm.swappiness, 0 to 200.", sysctl="swappiness"),
+    Setting(
+        *("min_free", "vm.min_free_kbytes", "min_free", "vm.min_free_kbytes, as a size."),
+        size=True,
+        sysctl="min_free_kbytes",
+        unit=KIB,
+    ),
+    Setting(
+        *("watermark_scale", "vm.watermark_scale_factor", "watermark_scale"),
+        "vm.watermark_scale_factor, 1 to 3000.",
+        sysctl="watermark_scale_factor",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +138,14 @@ class Machine:
     @property
     def settings(self) -> tuple[str, ...]:
         """What the guest is to make of itself beside swap, in words; empty for a machine as the kernel has it."""
-        sizes = (("memory.max", self.memory_max), ("memory.high", self.memory_high), ("min_free", self.min_free))
-        numbers = (("swappiness", self.swappiness), ("watermark_scale", self.watermark_scale))
-        words = [f"{name} {format_size(size)}" for name, size in sizes if size is not None]
-        words += [f"{name} {number}" for name, number in numbers if number is not None]
+        asked = sorted(self.asked, key=lambda one: not one[0].size)
+        words = [f"{setting.word} {setting.shown(value)}" for setting, value in asked]
         return (*words, f"{format_size(self.free)} free at start") if self.free is not None else tuple(words)
+
+    @property
+    def asked(self) -> tuple[tuple[Setting, int], ...]:
+        """The settings that are not left to the kernel, with their values."""
+        return tuple((one, value) for one in SETTINGS if (value := getattr(self, one.key)) is not None)
 
     def __str__(self) -> str:
         words = (f"{format_size(self.ram)} RAM", f"swap {self.swap}", f"{self.cpus} vCPUs", str(self.accel))

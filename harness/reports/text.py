@@ -16,7 +16,7 @@ from harness.model.machine import GuestFacts, Machine
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, LeftOut, Provenance, Report, Run
 from harness.model.swap import SwapKind
-from harness.model.units import MIB, format_seconds, format_size
+from harness.model.units import MIB, format_seconds
 from harness.reports.changes import STYLE, print_changes, print_known
 from harness.reports.columns import columns
 from harness.reports.console import console_on, plain
@@ -203,21 +203,8 @@ def _swap(machine: Machine, facts: GuestFacts) -> str:
 
 def _settings(machine: Machine, facts: GuestFacts) -> Iterator[str]:
     """What was asked for beside RAM and swap, as it was reached."""
-    sizes = (
-        ("memory.max", machine.memory_max, facts.memory_max),
-        ("memory.high", machine.memory_high, facts.memory_high),
-        ("min_free", machine.min_free, facts.min_free),
-    )
-    for name, asked, got in sizes:
-        if asked is not None:
-            yield f"{name} {'none' if got is None else format_size(got)}"
-    numbers = (
-        ("swappiness", machine.swappiness, facts.swappiness),
-        ("watermark_scale", machine.watermark_scale, facts.watermark_scale),
-    )
-    for name, asked, got in numbers:
-        if asked is not None:
-            yield f"{name} {got}"
+    for setting, _ in machine.asked:
+        yield f"{setting.word} {setting.shown(getattr(facts, setting.key))}"
     if machine.free is not None:
         yield f"{facts.held >> 20}M taken away"
 

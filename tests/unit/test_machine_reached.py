@@ -37,8 +37,8 @@ REPORTED = {
     "memory_max": "134217728",
     "memory_high": "100663296",
     "swappiness": "10",
-    "min_free": "2097152",
-    "watermark_scale": "50",
+    "min_free_kbytes": "2048",
+    "watermark_scale_factor": "50",
     "held": "115605504",
     "seed": "1",
     "taint": "0",
@@ -129,8 +129,8 @@ def test_reading_facts_never_raises(changes: dict[str, str]) -> None:
         ({"memory_high": ""}, "memory.high of the load: asked 96M, got no limit"),
         ({"swappiness": "60"}, "vm.swappiness: asked 10, got 60"),
         ({"swappiness": ""}, "vm.swappiness: asked 10, got nothing"),
-        ({"min_free": "2015232"}, "vm.min_free_kbytes: asked 2M, got 1968K"),
-        ({"watermark_scale": "10"}, "vm.watermark_scale_factor: asked 50, got 10"),
+        ({"min_free_kbytes": "1968"}, "vm.min_free_kbytes: asked 2M, got 1968K"),
+        ({"watermark_scale_factor": "10"}, "vm.watermark_scale_factor: asked 50, got 10"),
         ({"mem_free": "222443840"}, "free RAM at start: asked 100M, got 215.0M with 110.2M taken away"),
         ({"mem_free": "96614720"}, "free RAM at start: asked 100M, got 95.0M with 110.2M taken away"),
     ],
@@ -183,17 +183,17 @@ def test_the_guest_is_told() -> None:
         ),
         "TTM_MEMORY_MAX": "134217728",
         "TTM_MEMORY_HIGH": "100663296",
-        "TTM_SWAPPINESS": "10",
-        "TTM_MIN_FREE": "2048",
-        "TTM_WATERMARK_SCALE": "50",
+        "TTM_SYSCTLS": "swappiness 10\nmin_free_kbytes 2048\nwatermark_scale_factor 50\n",
         "TTM_FREE": "104857600",
     }
-    assert machine_job(ZSWAP) == {"TTM_SWAP": "0 ttm-swap0 67108864 - - - -\n", "TTM_ZSWAP": "zstd 30"}
+    left_alone = {"TTM_SYSCTLS": "swappiness -\nmin_free_kbytes -\nwatermark_scale_factor -\n"}
+    assert machine_job(ZSWAP) == {"TTM_SWAP": "0 ttm-swap0 67108864 - - - -\n", "TTM_ZSWAP": "zstd 30", **left_alone}
     assert machine_job(Machine(swap=Swap.parse("zswap:64M:100iops"))) == {
         "TTM_SWAP": "0 ttm-swap0 67108864 - - 100 iops\n",
         "TTM_ZSWAP": "- -",
+        **left_alone,
     }
-    assert machine_job(Machine(swap=Swap())) == {}
+    assert machine_job(Machine(swap=Swap())) == left_alone
 
 
 def test_a_shell_reads_the_job() -> None:

@@ -25,8 +25,8 @@ PACKAGE = SHIPPED.parent
 OWN_NAMES = re.compile(r"ttm[-_]harness|TTM_HARNESS\w*", re.IGNORECASE)
 # What the harness and its guest scripts call each other's things by.
 GUEST_NAMES = re.compile(
-    r"TTM_(?:SEED|KNOBS|CASES|SAMPLE_MS|STATS|STOP_AT_FIRST|SWAP|ZSWAP|MEMORY_MAX|MEMORY_HIGH|SWAPPINESS|MIN_FREE"
-    r"|WATERMARK_SCALE|FREE)\b|ttm\.(?:results|modules|extra|control)\b|ttm-(?:bad|swap|sampler|of-)"
+    r"TTM_(?:SEED|KNOBS|CASES|SAMPLE_MS|STATS|STOP_AT_FIRST|SWAP|ZSWAP|MEMORY_MAX|MEMORY_HIGH|SYSCTLS"
+    r"|FREE)\b|ttm\.(?:results|modules|extra|control)\b|ttm-(?:bad|swap|sampler|of-)"
 )
 SUBJECTS = re.compile(r"(?<![a-z])(?:ttm|xe|drm)(?![a-z])", re.IGNORECASE)
 SUITE = """\
