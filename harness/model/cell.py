@@ -34,7 +34,7 @@ class Cell:
     @property
     def id(self) -> str:
         """Twelve hex digits over all that the cell is; the same inputs give the same id anywhere."""
-        words = [self.build_id, repr(self.machine), *self.suites, str(self.seed)]
+        words = [self.build_id, self.machine.identity, *self.suites, str(self.seed)]
         words += sorted(f"{knob.name}={knob.value}" for knob in self.knobs)
         words += sorted(f"case {glob}" for glob in self.cases)
         return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]

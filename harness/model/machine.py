@@ -15,6 +15,7 @@ __all__ = ["SETTINGS", "Accel", "Difference", "GuestFacts", "Machine", "Setting"
 _SWAP = Swap((SwapArea(SwapKind.DISK, 1024 * MIB),))
 _LEAST_GROUP = 4 * MIB  # a shell and what it starts
 _MOST_SCALE = 3000  # watermark_scale_factor: 3000 is a third of a zone
+_MOST_CLUSTER = 10  # page-cluster: read-ahead of 1024 pages; the kernel itself takes up to 31
 _MOST_ZRAM = 4  # times RAM: what no algorithm makes of pages with anything in them
 
 
@@ -64,6 +65,11 @@ SETTINGS = (
         "vm.watermark_scale_factor, 1 to 3000.",
         sysctl="watermark_scale_factor",
     ),
+    Setting(
+        *("page_cluster", "vm.page-cluster", "page_cluster"),
+        "vm.page-cluster: read-ahead from swap in powers of two pages, 0 to 10.",
+        sysctl="page-cluster",
+    ),
 )
 
 
@@ -72,7 +78,8 @@ class Machine:
     """What QEMU is asked to be, and what the guest is asked to make of itself. Sizes in bytes.
 
     `cmdline` is added to the harness's own kernel arguments. `memory_max` and `memory_high` limit a cgroup around the
-    load; `swappiness`, `min_free` and `watermark_scale` are sysctls of vm; `free` is the RAM that is free when the
+    load; `swappiness`, `min_free`, `watermark_scale` and
+    `page_cluster` are sysctls of vm; `free` is the RAM that is free when the
     first suite starts. None leaves each as the kernel has it.
     """
 
@@ -86,6 +93,7 @@ class Machine:
     swappiness: int | None = None
     min_free: int | None = None
     watermark_scale: int | None = None
+    page_cluster: int | None = None
     free: int | None = None
 
     def __post_init__(self) -> None:
@@ -124,6 +132,8 @@ class Machine:
                 f"watermark_scale_factor cannot be {self.watermark_scale}",
                 hint=f"1 to {_MOST_SCALE}, in ten-thousandths of the RAM",
             )
+        if self.page_cluster is not None and not 0 <= self.page_cluster <= _MOST_CLUSTER:
+            raise UserError(f"page-cluster cannot be {self.page_cluster}", hint=f"0 to {_MOST_CLUSTER}")
         if self.min_free is not None and (not 0 < self.min_free <= self.ram // 2 or self.min_free % KIB):
             raise UserError(
                 f"{format_size(self.min_free)} cannot be kept free of {format_size(self.ram)} of RAM",
@@ -141,6 +151,15 @@ class Machine:
         asked = sorted(self.asked, key=lambda one: not one[0].size)
         words = [f"{setting.word} {setting.shown(value)}" for setting, value in asked]
         return (*words, f"{format_size(self.free)} free at start") if self.free is not None else tuple(words)
+
+    @property
+    def identity(self) -> str:
+        """All that was asked for, in one line; what was not asked for is not named, so that a setting which a later
+        harness knows changes nothing for the machines of before.
+        """
+        plain = (self.ram, self.swap, self.cpus, self.accel, *self.cmdline)
+        words = [*map(str, plain), *(f"{one.key}={value}" for one, value in self.asked)]
+        return " ".join(words if self.free is None else (*words, f"free={self.free}"))
 
     @property
     def asked(self) -> tuple[tuple[Setting, int], ...]:
@@ -178,6 +197,7 @@ class GuestFacts:
     swappiness: int | None = None
     min_free: int | None = None
     watermark_scale: int | None = None
+    page_cluster: int | None = None
     free_pcp: int = 0
     held: int = 0
 

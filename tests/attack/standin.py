@@ -134,7 +134,8 @@ class Guest:
         sizes = {"ram": self.ram, "mem_total": self.ram - (24 << 20), "mem_free": self.ram - (32 << 20)}
         plain = dict.fromkeys(("swap_total", "free_pcp", "held", "taint"), "0")
         empty = dict.fromkeys(("zswap", "memory_max", "memory_high"), "")
-        sysctl = {"swappiness": "60", "min_free_kbytes": "1024", "watermark_scale_factor": "10"}
+        asked = (line.split() for line in job["TTM_SYSCTLS"].splitlines())
+        sysctl = {name: "1" if value == "-" else value for name, value in asked}
         own = {"release": RELEASE, "cmdline": self.cmdline, "cpus": self.cpus, "seed": job["TTM_SEED"]}
         return {**own, **{name: str(size) for name, size in sizes.items()}, **plain, **empty, **sysctl}
 

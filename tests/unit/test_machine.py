@@ -174,6 +174,7 @@ AXES = Machine(
     swappiness=10,
     min_free=2 * MIB,
     watermark_scale=20,
+    page_cluster=0,
     free=100 * MIB,
 )
 
@@ -190,7 +191,7 @@ def test_a_machine_in_words() -> None:
     assert str(Machine(accel=Accel.TCG)) == "256M RAM, swap disk:1G, 2 vCPUs, tcg"
     assert str(AXES) == (
         "512M RAM, swap zram:64M, 4 vCPUs, tcg, memory.max 64M, memory.high 32M, min_free 2M, swappiness 10, "
-        "watermark_scale 20, 100M free at start"
+        "watermark_scale 20, page_cluster 0, 100M free at start"
     )
 
 

@@ -16,7 +16,7 @@ from harness.guest.facts import guest_facts
 from harness.guest.job import machine_job
 from harness.judge.machine import machine_differences
 from harness.model.cell import Cell
-from harness.model.machine import GuestFacts, Machine, Swap
+from harness.model.machine import SETTINGS, GuestFacts, Machine, Swap
 from harness.model.swap import SwapFacts, ZswapFacts
 from harness.model.units import MIB
 
@@ -36,6 +36,7 @@ REPORTED = {
     "zswap": "N lzo 20",
     "memory_max": "134217728",
     "memory_high": "100663296",
+    **{one.sysctl: "1" for one in SETTINGS if one.sysctl},
     "swappiness": "10",
     "min_free_kbytes": "2048",
     "watermark_scale_factor": "50",
@@ -176,6 +177,11 @@ def test_what_was_not_asked_for_is_not_judged() -> None:
     assert unlike(facts, Machine(swap=Swap())) == []
 
 
+def sysctls(**asked: int) -> str:
+    """All that there are, in their order."""
+    return "".join(f"{one.sysctl} {asked.get(one.sysctl, '-')}\n" for one in SETTINGS if one.sysctl)
+
+
 def test_the_guest_is_told() -> None:
     assert machine_job(MACHINE) == {
         "TTM_SWAP": (
@@ -183,10 +189,10 @@ def test_the_guest_is_told() -> None:
         ),
         "TTM_MEMORY_MAX": "134217728",
         "TTM_MEMORY_HIGH": "100663296",
-        "TTM_SYSCTLS": "swappiness 10\nmin_free_kbytes 2048\nwatermark_scale_factor 50\n",
+        "TTM_SYSCTLS": sysctls(swappiness=10, min_free_kbytes=2048, watermark_scale_factor=50),
         "TTM_FREE": "104857600",
     }
-    left_alone = {"TTM_SYSCTLS": "swappiness -\nmin_free_kbytes -\nwatermark_scale_factor -\n"}
+    left_alone = {"TTM_SYSCTLS": sysctls()}
     assert machine_job(ZSWAP) == {"TTM_SWAP": "0 ttm-swap0 67108864 - - - -\n", "TTM_ZSWAP": "zstd 30", **left_alone}
     assert machine_job(Machine(swap=Swap.parse("zswap:64M:100iops"))) == {
         "TTM_SWAP": "0 ttm-swap0 67108864 - - 100 iops\n",

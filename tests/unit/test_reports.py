@@ -18,7 +18,7 @@ import harness.reports
 from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
 from harness.model.compare import Leg
-from harness.model.machine import Accel, Difference, GuestFacts, Machine, Swap
+from harness.model.machine import SETTINGS, Accel, Difference, GuestFacts, Machine, Swap
 from harness.model.outcome import Ending, Outcome, Standing
 from harness.model.result import Case, Event, MoreBoot, Provenance, Report, Run, Span, Stage
 from harness.model.swap import SwapFacts, ZswapFacts
@@ -150,9 +150,9 @@ def test_zswap_is_shown_as_it_was_reached() -> None:
 def test_a_report_of_before_the_machines_axes_is_read() -> None:
     plain = json.loads(to_json(REPORT))
     machine, facts = plain["runs"][0]["cell"]["machine"], plain["runs"][0]["facts"]
-    for name in ("memory_max", "memory_high", "swappiness", "min_free", "watermark_scale", "free"):
+    for name in (*(one.key for one in SETTINGS), "free"):
         del machine[name]
-    for name in ("swaps", "zswap", "memory_max", "memory_high", "swappiness", "min_free", "watermark_scale"):
+    for name in ("swaps", "zswap", *(one.key for one in SETTINGS)):
         del facts[name]
     for name in ("held", "free_pcp"):
         del facts[name]
