@@ -13,15 +13,16 @@ limits the asks right below it, up to the next blank line or comment, to those k
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.model.build import Ask, Fragment, Profile
 from harness.model.errors import UserError
+from harness.model.toml import parse_toml
 
 PROFILES_FILE = "profiles.toml"
+_MOST_SLOWNESS = 100.0
 
 _ASK = re.compile(r'CONFIG_([A-Za-z0-9_]+)=(-?[0-9]+|0[xX][0-9A-Fa-f]+|[ymn]|"(?:[^"\\]|\\.)*")')
 _NOT_SET = re.compile(r"# CONFIG_([A-Za-z0-9_]+) is not set")
@@ -158,30 +159,24 @@ class ProfileEntry:
     slowness: float = 1.0
 
 
-def parse_profiles(text: str) -> tuple[ProfileEntry, ...]:
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The keys of a profile."""
+
+    about: str
+    fragments: tuple[str, ...]
+    slowness: float = 1.0
+
+
+def parse_profiles(text: str, where: str = PROFILES_FILE) -> tuple[ProfileEntry, ...]:
     """profiles.toml -> its tables; UserError on anything else."""
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{PROFILES_FILE} is not TOML: {error}") from error
-    return tuple(_profile_entry(name, table) for name, table in tables.items())
-
-
-def _profile_entry(name: str, table: object) -> ProfileEntry:
-    cure = 'a profile is [NAME] with about = "one line", fragments = ["base", ...] and, if need be, slowness = 6.0'
-    if not isinstance(table, dict):
-        raise UserError(f"{PROFILES_FILE}: {name} is not a table", hint=cure)
-    about, fragments = table.get("about"), table.get("fragments")
-    if not isinstance(about, str):
-        raise UserError(f"{PROFILES_FILE}: profile {name} has no text `about`", hint=cure)
-    if not isinstance(fragments, list) or not fragments or not all(isinstance(part, str) for part in fragments):
-        raise UserError(f"{PROFILES_FILE}: profile {name} has no list `fragments` of names", hint=cure)
-    if extra := sorted(set(table) - {"about", "fragments", "slowness"}):
-        raise UserError(f"{PROFILES_FILE}: profile {name} has an unknown key {extra[0]!r}", hint=cure)
-    slowness = table.get("slowness", 1.0)
-    if not isinstance(slowness, int | float) or not 1.0 <= slowness <= 100.0:
-        raise UserError(f"{PROFILES_FILE}: slowness of profile {name} is no number from 1.0 to 100.0", hint=cure)
-    return ProfileEntry(name, about, tuple(fragments), float(slowness))
+    found = parse_toml(dict[str, _Table], text, where)
+    for name, table in found.items():
+        if not table.fragments:
+            raise UserError(f"{where}: profile {name} has no fragments", hint="name one at least")
+        if not 1.0 <= table.slowness <= _MOST_SLOWNESS:
+            raise UserError(f"{where}: slowness of profile {name} is no number from 1.0 to {_MOST_SLOWNESS}")
+    return tuple(ProfileEntry(name, one.about, one.fragments, one.slowness) for name, one in found.items())
 
 
 def read_profiles(configs_dir: Path) -> tuple[ProfileEntry, ...]:

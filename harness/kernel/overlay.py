@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.kernel.module import build_module
 from harness.model.build import Build
-from harness.model.errors import StoreCorrupt, SuiteUnfit
+from harness.model.errors import SuiteUnfit
 from harness.model.progress import Progress
+from harness.model.toml import read_toml
 from harness.model.tree import version_tuple
 from harness.proc import Deadline
 from harness.store.layout import Layout
@@ -57,34 +57,22 @@ class Overlay:
     features: tuple[Feature, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """The keys of the description."""
+
+    driver: str
+    folder: str
+    since: str
+    why: str
+    hook: tuple[Hook, ...]
+    feature: tuple[Feature, ...] = ()
+
+
 def read_overlay(source: Path) -> Overlay:
-    """The description of the folder; StoreCorrupt when it cannot be one."""
-    path = source / DESCRIPTION
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Overlay(
-            source=source,
-            driver=_word(table, "driver"),
-            folder=_word(table, "folder"),
-            since=_word(table, "since"),
-            why=_word(table, "why"),
-            hooks=tuple(
-                Hook(_word(one, "file"), tuple(map(str, one["needs"])), _word(one, "append")) for one in table["hook"]
-            ),
-            features=tuple(
-                Feature(_word(one, "define"), _word(one, "file"), _word(one, "words"))
-                for one in table.get("feature", ())
-            ),
-        )
-    except (OSError, KeyError, TypeError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise StoreCorrupt(f"{path} is not the description of an overlay: {error}") from error
-
-
-def _word(table: dict[str, object], key: str) -> str:
-    value = table[key]
-    if not isinstance(value, str):
-        raise TypeError(f"{key} is no text")
-    return value
+    """The description of the folder; UserError says what is wrong with it."""
+    told = read_toml(_File, source / DESCRIPTION)
+    return Overlay(source, told.driver, told.folder, told.since, told.why, told.hook, told.feature)
 
 
 def lay_over(overlay: Overlay, tree: Path, version: str, copy: Path) -> None:

@@ -123,14 +123,14 @@ def test_ranges_that_meet_contradict() -> None:
     ("text", "said"),
     [
         ("[a", "not TOML"),
-        ("a = 1", "a is not a table"),
-        ('[a]\nfragments = ["b"]', "no text `about`"),
-        ('[a]\nabout = "x"\nfragments = []', "no list `fragments`"),
-        ('[a]\nabout = "x"\nfragments = [1]', "no list `fragments`"),
-        ('[a]\nabout = "x"\nfragments = ["b"]\nmore = 1', "unknown key 'more'"),
+        ("a = 1", r"profiles\.toml:1: a: 1 is not a table"),
+        ('[a]\nfragments = ["b"]', r"profiles\.toml:1: a\.about: is missing"),
+        ('[a]\nabout = "x"\nfragments = []', "profile a has no fragments"),
+        ('[a]\nabout = "x"\nfragments = [1]', r"profiles\.toml:3: a\.fragments\[1\]: 1 is not a string"),
+        ('[a]\nabout = "x"\nfragments = ["b"]\nmore = 1', r"profiles\.toml:4: a\.more: there is no such key"),
         ('[a]\nabout = "x"\nfragments = ["b"]\nslowness = 0.5', "slowness of profile a"),
-        ('[a]\nabout = "x"\nfragments = ["b"]\nslowness = "6"', "slowness of profile a"),
-        ('[a]\nabout = "x"\nfragments = ["b"]\nslowness = inf', "slowness of profile a"),
+        ('[a]\nabout = "x"\nfragments = ["b"]\nslowness = "6"', "a.slowness: '6' is not a number"),
+        ('[a]\nabout = "x"\nfragments = ["b"]\nslowness = inf', "a.slowness: inf is not a number"),
     ],
 )
 def test_a_wrong_profile_file_is_explained(text: str, said: str) -> None:

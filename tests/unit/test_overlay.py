@@ -10,7 +10,7 @@ import pytest
 from harness.flow.controls import broken_overlay, read_controls
 from harness.kernel.overlay import build_overlay, lay_over, read_overlay
 from harness.model.build import Build
-from harness.model.errors import FindingError, InfraError, StoreCorrupt
+from harness.model.errors import FindingError, InfraError, UserError
 from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.sandbox import CHOICE
@@ -205,12 +205,12 @@ def test_a_tree_without_the_driver_or_with_a_folder_of_ours(
 )
 def test_a_description_that_is_none_is_said_to_be_corrupt(source: Path, text: str) -> None:
     (source / "overlay.toml").write_text(text, encoding="latin-1")
-    with pytest.raises(StoreCorrupt, match=r"overlay\.toml"):
+    with pytest.raises(UserError, match=r"overlay\.toml"):
         read_overlay(source)
 
 
 def test_no_description_is_said_to_be_corrupt(tmp_path: Path) -> None:
-    with pytest.raises(StoreCorrupt, match=r"overlay\.toml"):
+    with pytest.raises(UserError, match=r"overlay\.toml"):
         read_overlay(tmp_path)
 
 

@@ -305,8 +305,8 @@ def test_descriptors(repo: Repo, tmp_path: Path) -> None:
     ("old", "new", "why"),
     [
         ("version = 2", "version = 1", "one twice"),
-        ("patches = 9", 'patches = "many"', "does not describe a series"),
-        ("patches = 9", "patchs = 9", "does not describe a series"),
+        ("patches = 9", 'patches = "many"', r"series\.toml:\d+: revision\[2\]\.patches: 'many' is not an integer"),
+        ("patches = 9", "patchs = 9", r"did you mean patches\?"),
         ('directory = "v2"', "", "needs a cover or a directory"),
         ('directory = "v2"', 'cover = "a;b@x"', "is not a Message-ID"),
         ("[[revision]]", "[[revision", "is not TOML"),

@@ -8,7 +8,6 @@ A revision's mails come from a directory beside the descriptor (the project's ow
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from harness.inputs.series.mbox import read_file, read_letters
 from harness.inputs.shelf import Work
 from harness.model.errors import UserError
 from harness.model.series import Series, SeriesSpec
+from harness.model.toml import read_toml
 
 FILE_NAME = "series.toml"
 _MIRRORED = (".mbox", ".mbx", ".mbox.gz", ".mbx.gz")
@@ -56,19 +56,7 @@ class Descriptor:
 
 def read_descriptor(path: Path) -> Descriptor:
     """A series.toml; UserError names what does not fit."""
-    from cattrs import Converter, transform_error  # who reads a mbox needs none of it, and it is slow to load
-    from cattrs.errors import BaseValidationError
-
-    try:
-        facts = tomllib.loads(read_file(path).decode("utf-8"))
-        found = Converter(forbid_extra_keys=True).structure(facts, Descriptor)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML: {error}", hint="patches/README.md shows the form") from error
-    except (BaseValidationError, TypeError, ValueError, KeyError, AttributeError) as error:
-        why = "; ".join(transform_error(error)) if isinstance(error, BaseValidationError) else str(error)
-        raise UserError(
-            f"{path} does not describe a series: {why}", hint="patches/README.md shows the form"
-        ) from error
+    found = read_toml(Descriptor, path)
     versions = [one.version for one in found.revision]
     for one in found.revision:
         if bool(one.cover) == bool(one.directory):
