@@ -23,9 +23,11 @@ _GIVEN = re.compile(
     r"|(?!Signed)[A-Za-z]{2,30}(?:-[A-Za-z]{1,30}){0,4}-by(?=:.{0,300}@)): (\S.{0,400})",
     re.I,
 )
+_SIGNED = re.compile(r"\s{0,4}Signed-off-by: ", re.IGNORECASE)
 _IN_BODY = re.compile(r"(From|Subject|Date):[ \t]{1,40}(\S.*)", re.IGNORECASE)
 _SCISSORS = re.compile(r"(?=.*(?:>8|8<|>%|%<))[-\s>8<%]{6,80}(?:cut here|[-\s>8<%]){0,40}", re.IGNORECASE)
 _COMMIT_LINE = re.compile(r">?From [0-9a-f]{40} .{0,80}")  # of git format-patch, pasted with the rest
+_PASTED_HEADER = re.compile(r"(?:MIME-Version|Content-[A-Za-z-]{1,30}):.*", re.IGNORECASE)
 _NAMES_FILE = re.compile(r"--- \S")
 _FOLLOWUP = re.compile(
     r"(base-commit|prerequisite-patch-id|prerequisite-message-id|prerequisite-change-id): (\S{1,300})\s*$",
@@ -100,11 +102,21 @@ def _message(text: str) -> tuple[str, str, str]:
     # What stands above scissors is talk; b4 and git am --scissors leave it out, too.
     cut = next((at for at, line in enumerate(lines) if _SCISSORS.fullmatch(line)), -1)
     lines = lines[cut + 1 :]
+    pasted = False
     while lines and (not lines[0] or _COMMIT_LINE.fullmatch(lines[0])):
+        pasted = pasted or bool(lines[0])
         del lines[0]
+    if pasted:
+        lines = _without_mime(lines)
     named, used = _named(lines)
     end = next((at for at in range(used, len(lines)) if _ends_message(lines[at])), len(lines))
     return "\n".join(lines[used:end]).strip("\n"), named.get("from", ""), named.get("subject", "")
+
+
+def _without_mime(lines: list[str]) -> list[str]:
+    """The headers of a patch that was pasted as a file, without those that say how the file is encoded."""
+    end = next((at for at, line in enumerate(lines) if not line), len(lines))
+    return [*[line for line in lines[:end] if not _PASTED_HEADER.fullmatch(line)], *lines[end:]]
 
 
 def _named(lines: list[str]) -> tuple[dict[str, str], int]:
@@ -139,7 +151,8 @@ def read_trailers(body: str) -> tuple[Trailer, ...]:
 
 def given_trailers(letter: Letter) -> tuple[Trailer, ...]:
     """What a reply adds in its own words (quoted lines begin with >)."""
-    found = (_GIVEN.fullmatch(line.rstrip()) for line in letter.text.split("\n"))
+    lines = [line.rstrip() for line in letter.text.split("\n")]
+    found = map(_GIVEN.fullmatch, _without_signed(lines) if has_diff(letter) else lines)
     return tuple(
         dict.fromkeys(
             Trailer(_capital(match[1]), _with_address(match[2].strip(), letter), letter.message_id)
@@ -147,6 +160,16 @@ def given_trailers(letter: Letter) -> tuple[Trailer, ...]:
             if match
         )
     )
+
+
+def _without_signed(lines: list[str]) -> list[str]:
+    """Who shows a patch of his own in a reply signs it off: the trailers around that belong to that patch."""
+    blocks: list[list[str]] = [[]]
+    for line in lines:
+        if not line:
+            blocks.append([])
+        blocks[-1].append(line)
+    return [line for block in blocks if not any(map(_SIGNED.match, block)) for line in block]
 
 
 def _with_address(name: str, letter: Letter) -> str:
