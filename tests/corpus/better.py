@@ -85,6 +85,25 @@ def _is_foreign(name: str, mine: Sequence[str], said: Sequence[str], facts: Fact
     return fact.reply or older or named_in(name, said)
 
 
+def leaves_out(mine: Sequence[str], theirs: Sequence[str], facts: Facts) -> bool:
+    """b4 has a part of the posting only. Ours is the posting."""
+    return set(theirs) < set(mine) and is_posting(mine, facts)
+
+
+def completes(mine: Sequence[str], theirs: Sequence[str], notes: Sequence[str], facts: Facts) -> bool:
+    """Some patches of a series lost their numbers: all that the author has in the thread was sent at once, as many
+    patches as the numbers say, each number in its place by date. Those without one are named.
+    """
+    ours = [facts.mails[name] for name in mine if name in facts.mails]
+    everything = [one for one in facts.patches() if ours and one.author == ours[0].author]
+    totals = {one.total for one in ours if one.total}
+    if not set(theirs) < set(mine) or ours != everything or totals != {len(mine)} or not at_once(ours[0], ours[-1]):
+        return False
+    right = all(one.position == at for at, one in enumerate(ours, 1) if one.total)
+    versions = {facts.version(one) for one in ours}
+    return right and len(versions) == 1 and all(one.total or named_in(one.name, notes) for one in ours)
+
+
 def refuses(mine: Sequence[str], theirs: Sequence[str], problems: Sequence[str], facts: Facts) -> bool:
     """b4 has mails that git refuses. Each is named as refused; the others are ours, in the same order."""
     lacking = [name for name in theirs if name not in mine]
@@ -156,14 +175,19 @@ def names_revision(revision: int, other: int, mine: Sequence[str], cover: str, f
 
 
 def pastes_from_line(ours: str, theirs: str) -> bool:
-    """git has the From line of git format-patch in the message, maybe with headers; the rest is the same."""
+    """git has the From line of git format-patch in the message, maybe with headers; the rest is the same.
+
+    Such headers may name a charset that the mail is not in, and git believes them: letters that it could not read
+    may be any.
+    """
     lines = theirs.split("\n")
     if not _FROM_LINE.fullmatch(lines[0]):
         return False
     del lines[0]
     while lines and _PASTED.fullmatch(lines[0]):
         del lines[0]
-    return " ".join(lines).split() == ours.split()
+    pattern = re.escape(" ".join(" ".join(lines).split())).replace("\ufffd", "[^\x00-\x7f]")
+    return re.fullmatch(pattern, " ".join(ours.split())) is not None
 
 
 def is_diff_twice(mine: Sequence[str], theirs: Sequence[str], ours: Sequence[str], others: Sequence[str]) -> bool:

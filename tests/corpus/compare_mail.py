@@ -144,6 +144,10 @@ def _better_series(thread: _Thread) -> str:
         return "better: b4 takes a reply for a patch"
     if better.mixes(mine, theirs, thread.said, facts):
         return "better: what b4 mixes in is named as another posting, or as damaged"
+    if better.leaves_out(mine, theirs, facts):
+        return "better: b4 leaves out patches that are there"
+    if better.completes(mine, theirs, thread.said, facts):
+        return "better: patches that lost their numbers are told by their places"
     if better.names_twins(mine, theirs, ours.problems if ours else (), facts):
         return "better: a number that was sent twice at once is named, not guessed"
     if better.makes_whole(mine, thread.said, facts):

@@ -129,6 +129,27 @@ def test_b4_mixes_postings(read: Reader) -> None:
     assert not better.mixes(["c", "d"], ["a", "d"], ["also there: v3; ask"], newer)
 
 
+def test_b4_leaves_out_patches(read: Reader) -> None:
+    facts = read(*TWO, post("[PATCH]", "c", "b", day=3, title="b"))
+    assert better.leaves_out(["a", "c"], ["c"], facts)
+    assert not better.leaves_out(["a", "b"], ["a"], facts)
+    assert not better.leaves_out(["a", "c"], ["c", "b"], facts)
+    assert not better.leaves_out(["a", "c"], ["a", "c"], facts)
+
+
+def test_numbers_that_were_lost(read: Reader) -> None:
+    mails = (post("[PATCH]", "a"), post("[PATCH]", "b"), post("[PATCH 3/3]", "c"))
+    said = ["by its place: <a>", "by its place: <b>"]
+    assert better.completes(["a", "b", "c"], ["b"], said, read(*mails))
+    assert not better.completes(["a", "b", "c"], ["b"], said[:1], read(*mails))
+    assert not better.completes(["b", "a", "c"], ["b"], said, read(*mails))
+    assert not better.completes(["a", "b", "c"], ["a", "b", "c"], said, read(*mails))
+    assert not better.completes(["a", "b", "c"], ["b"], said, read(*mails, post("[PATCH]", "d")))
+    for other in (post("[PATCH 2/3]", "c"), post("[PATCH 3/4]", "c"), post("[PATCH v2 3/3]", "c"), mails[0]):
+        assert not better.completes(["a", "b", "c"], ["b"], said, read(*mails[:2], other))
+    assert not better.completes(["a", "b", "c"], ["b"], said, read(*mails[:2], post("[PATCH 3/3]", "c", day=3)))
+
+
 def test_refused_as_git_refuses_it(read: Reader) -> None:
     facts = read(TWO[0], BROKEN)
     assert better.refuses(["a"], ["a", "b"], ["<b> is damaged"], facts)
@@ -202,6 +223,8 @@ def test_the_revision_of_the_subjects(read: Reader) -> None:
 def test_a_pasted_from_line() -> None:
     line = f"From {'0123456789' * 4} Mon Sep 17 00:00:00 2001\n"
     assert better.pastes_from_line("Because.", f"{line}From: Ada\nDate: today\n\nBecause.")
+    assert better.pastes_from_line("Acked-by: Bób", f"{line}Acked-by: B\ufffdb")
+    assert not better.pastes_from_line("Acked-by: Bab", f"{line}Acked-by: B\ufffdb")
     assert not better.pastes_from_line("", f"{line}Because.")
     assert not better.pastes_from_line("MIME-Version: 1.0\n\nBecause.", f"{line}MIME-Version: 1.0\n\nBecause.")
     assert not better.pastes_from_line("Because of that.", f"{line}Because.")
