@@ -116,20 +116,25 @@ def refuses(mine: Sequence[str], theirs: Sequence[str], problems: Sequence[str],
 
 
 def names_twins(mine: Sequence[str], theirs: Sequence[str], problems: Sequence[str], facts: Facts) -> bool:
-    """A number was sent twice at once by one author: which is meant cannot be known. b4 takes either; ours names both
-    as a problem, and takes all else as b4 does.
+    """A number was sent twice at once by one author: which is meant cannot be known. b4 takes one or both; ours names
+    both as a problem, and takes all else as b4 does.
     """
-    if len(mine) != len(theirs) or not all(name in facts.mails for name in (*mine, *theirs)):
+    if not all(name in facts.mails for name in (*mine, *theirs)):
         return False
-    pairs = [(facts.mails[one], facts.mails[other]) for one, other in zip(mine, theirs, strict=True) if one != other]
-    return bool(pairs) and all(
-        one.total > 0
-        and (one.position, one.total, one.author) == (other.position, other.total, other.author)
-        and facts.version(one) == facts.version(other)
-        and at_once(one, other)
-        and any(f"<{one.name}>" in problem and f"<{other.name}>" in problem for problem in problems)
-        for one, other in pairs
-    )
+    twins = {
+        name: next((one for one in mine if _are_twins(facts.mails[one], facts.mails[name], problems, facts)), "")
+        for name in theirs
+        if name not in mine
+    }
+    places = [facts.place(facts.mails[name]) for name in mine]
+    rising = places == sorted(set(places))
+    return bool(twins) and all(twins.values()) and rising and set(mine) - set(theirs) <= set(twins.values())
+
+
+def _are_twins(one: Fact, other: Fact, problems: Sequence[str], facts: Facts) -> bool:
+    same = (one.position, one.total, one.author) == (other.position, other.total, other.author) and one.total > 0
+    once = at_once(one, other) and facts.version(one) == facts.version(other)
+    return same and once and any(f"<{one.name}>" in said and f"<{other.name}>" in said for said in problems)
 
 
 def makes_whole(mine: Sequence[str], notes: Sequence[str], facts: Facts) -> bool:

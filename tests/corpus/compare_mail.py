@@ -105,12 +105,15 @@ def compare(mails: Sequence[bytes], room: Path) -> Verdict:
     verdict = Verdict()
     _compare_series(thread, verdict)
     for patch in ours.patches if ours else ():
-        mail = git(patch.message_id)
-        if mail is None:
+        copies = [mail for mail in mails if _name(mail) == patch.message_id]
+        if not copies:
             verdict.add("a patch that is no mail of the thread", str(patch))
             continue
-        _compare_patch(patch, mail, verdict)
-        _compare_trailers(patch, mail, thread, verdict)
+        # Lists damage some copies, and some people send another mail under an old name: git reads them all.
+        read = [read_with_git(mail, room) for mail in dict.fromkeys(copies)]
+        found = min((_compare_patch(patch, one) for one in read), key=len)
+        verdict.found += found
+        _compare_trailers(patch, read[0], thread, verdict)
     return verdict
 
 
@@ -195,11 +198,12 @@ def _compare_numbers(ours: Series, thread: _Thread, verdict: Verdict) -> None:
         verdict.add("whole or not", f"ours misses {ours.missing}, b4 says {'in' if incomplete else ''}complete")
 
 
-def _compare_patch(patch: Patch, git: GitMail, verdict: Verdict) -> None:
-    """One patch that was taken, as git mailinfo reads its mail."""
+def _compare_patch(patch: Patch, git: GitMail) -> list[tuple[str, str]]:
+    """What differs in one patch that was taken, from how git mailinfo reads its mail."""
+    verdict = Verdict()
     if not git.applies:
         verdict.add("taken, git refuses it", f"{patch.message_id}: {patch}")
-        return
+        return verdict.found
     if patch.patch_id != git.patch_id and not _same_diff(patch, git):
         bucket = (
             "better: git reads a diff twice, as text and as an attachment"
@@ -216,6 +220,7 @@ def _compare_patch(patch: Patch, git: GitMail, verdict: Verdict) -> None:
         if better.pastes_from_line(patch.body, git.body):
             bucket = "better: the From line of git format-patch, pasted into the text, is no message"
         verdict.add(bucket, f"{patch.message_id}: {_first_difference(patch.body, git.body)}")
+    return verdict.found
 
 
 def _same_diff(patch: Patch, git: GitMail) -> bool:

@@ -19,10 +19,10 @@ _RE = re.compile(r"(?:\s*\[[^\]]*\])*\s*(?:re|aw|sv|回复|答复)\s*[:：]", re
 _BRACKETS = re.compile(r"(?:\s*\[+[^\]]*\]+)*\s*")
 _COUNT = re.compile(r"(?<![\d./])(\d+(?:\.\d)?)/(\d+)")
 _VERSION = re.compile(r"(?<![A-Za-z0-9./])(?:(?:RFC|PATCH)[-_ ]?)?v(\d+)(?:\.(\d))?(?![\w.])", re.IGNORECASE)
-_OWN_DIFF = re.compile(r"^(?:diff --git a/|--- [ab]/|--- /dev/null)", re.MULTILINE)
-_TAG = re.compile(r"\s{0,4}[A-Z][A-Za-z]*(?:-[A-Za-z]+)*: \S.*")
+_OWN_DIFF = re.compile(r"^(?:diff --git |--- \S.*\n\+\+\+ \S)", re.MULTILINE)
+_TAG = re.compile(r"\s{0,16}[A-Z][A-Za-z]*(?:-[A-Za-z]+)*: \S.*")
 _QUOTE = re.compile(r"^\s*>", re.MULTILINE)
-_TRAILER = re.compile(r"\s{0,4}([A-Za-z][A-Za-z]*(?:-[A-Za-z]+)*-by): (\S.*)")
+_TRAILER = re.compile(r"\s{0,16}([A-Za-z][A-Za-z]*(?:-[A-Za-z]+)*-by): (\S.*)")
 _HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 _CHANGE = re.compile(r"\+(?!\+\+ )|-(?!-)")
 _ID = re.compile(r"<([^<>\s]+)>")
@@ -183,17 +183,22 @@ def trailer(text: str) -> str:
 
 
 def given(fact: Fact) -> tuple[set[str], set[str]]:
-    """The trailers in a mail's own words: those that it gives, and those of a patch that it holds itself."""
+    """The trailers in a mail's own words: those that it gives, and those of a patch or a commit that it shows.
+
+    The latter are signed off beside a diff, or indented as git log does.
+    """
     gives: set[str] = set()
     own: set[str] = set()
     block: set[str] = set()
+    indented = False
     for line in (*fact.text.split("\n"), ""):
         match = _TRAILER.fullmatch(line.rstrip())
         if match is None and not _TAG.fullmatch(line.rstrip()):
             signed = any(one.startswith("signed-off-by:") for one in block)
-            (own if signed and fact.has_diff else gives).update(block)
-            block = set()
+            (own if signed and (fact.has_diff or indented) else gives).update(block)
+            block, indented = set(), False
         elif match is not None:
+            indented = indented or line[:1].isspace()
             block.add(trailer(f"{match[1]}: {_with_address(match[2], fact)}"))
     return gives, own
 

@@ -167,7 +167,10 @@ def test_a_number_that_was_sent_twice(read: Reader) -> None:
     facts = read(*TWO, post("[PATCH 2/2]", "c", "a"))
     assert better.names_twins(["a", "b"], ["a", "c"], twins, facts)
     assert not better.names_twins(["a", "b"], ["a", "c"], [], facts)
+    assert better.names_twins(["a", "b"], ["a", "c", "b"], twins, facts)
     assert not better.names_twins(["a", "b"], ["c"], twins, facts)
+    assert not better.names_twins(["b", "a"], ["a", "c"], twins, facts)
+    assert not better.names_twins(["a", "b"], ["a", "b"], twins, facts)
     assert not better.names_twins(["b", "a"], ["c", "a"], twins, read(*TWO, post("[PATCH 2/2]", "c", "a", day=3)))
     assert not better.names_twins(["a", "b"], ["a", "c"], twins, read(*TWO, post("[PATCH v2 2/2]", "c", "a")))
     assert not better.names_twins(["a", "b"], ["a", "c"], twins, read(*TWO, post("[PATCH 2/2]", "c", "a", who=BOB)))
@@ -250,6 +253,8 @@ def test_trailers_of_a_patch_in_a_reply(read: Reader) -> None:
     assert not better.belong_to_reply([], [], "b", "", facts)
     plain = read(*TWO, say("r", "b", "I forgot:\n\nSigned-off-by: Bob <bob@x>\n"))
     assert not better.belong_to_reply(signed, [], "b", "", plain)  # no patch there that it could belong to
+    log = "commit 0123456789\n\n    Acked-by: Eve <eve@x>\n    Signed-off-by: Bob <bob@x>\n"
+    assert better.belong_to_reply([*signed, "acked-by: eve@x"], [], "b", "", read(*TWO, say("r", "b", log)))
     both = read(*TWO, say("r", "b", OWN), say("s", "b", "Signed-off-by: Bob <bob@x>\n"))
     assert not better.belong_to_reply(signed, [], "b", "", both)
 

@@ -335,9 +335,29 @@ def test_the_trailers_of_a_patch_in_a_reply_belong_to_that_patch() -> None:
     reply = mail("Re: [PATCH 1/1] gpu: a", own + plain_diff("drivers/z.c"), "r@x", "a@x", "Bob <bob@x>")
     series = read(mbox(post("[PATCH 1/1]", "a@x"), reply))
     assert [str(one.value) for one in series.patches[0].trailers] == ["Bob <bob@x>"]
-    words = "Reported-by: Eve <eve@x>\nSigned-off-by: Bob <bob@x>\n"
-    plain = mail("Re: [PATCH 1/1] gpu: a", words, "r@x", "a@x", "Bob <bob@x>")
-    assert [one.key for one in read(mbox(post("[PATCH 1/1]", "a@x"), plain)).patches[0].trailers] == ["Reported-by"]
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        ("Sure.\n\nSigned-off-by: Bob <bob@x>\n", ["Signed-off-by"]),
+        ("Reported-by: Eve <eve@x>\nSigned-off-by: Eve <eve@x>\n", ["Reported-by"]),
+        ("    fix b\n\n    Reviewed-by: Bob <bob@x>\n    Signed-off-by: Bob <bob@x>\n", []),
+        ("Fine:\n\n        Reviewed-by: Bob <bob@x>\n", ["Reviewed-by"]),
+    ],
+)
+def test_sign_offs_in_a_reply(words: str, given: list[str]) -> None:
+    """The sender's own counts; that of a commit which he shows, and of others, does not."""
+    reply = mail("Re: [PATCH 1/1] gpu: a", words, "r@x", "a@x", "Bob <bob@x>")
+    series = read(mbox(post("[PATCH 1/1]", "a@x"), reply))
+    assert [one.key for one in series.patches[0].trailers] == given
+
+
+def test_a_cover_letter_that_counts_wrong() -> None:
+    mails = [cover("[PATCH 0/3]", "c@x"), post("[PATCH 1/2]", "a@x", "c@x"), post("[PATCH 2/2]", "b@x", "c@x")]
+    series = read(mbox(*mails))
+    assert (ids(series), series.total, series.whole) == (["a@x", "b@x"], 2, True)
+    assert "its cover letter counts 3 patches, the patches 2" in series.notes
 
 
 def test_talk_above_scissors() -> None:

@@ -214,7 +214,10 @@ class _Maker:
 
     def _numbered(self) -> tuple[dict[int, Letter], int]:
         patches = self._posting.patches
-        total = max([letter.tag.total for letter in (*patches, *self._posting.covers)], default=0)
+        covers = [letter.tag.total for letter in self._posting.covers]
+        total = max([letter.tag.total for letter in patches] or covers, default=0)
+        if patches and covers and max(covers) != total:
+            self._notes.append(f"its cover letter counts {max(covers)} patches, the patches {total}")
         placed: dict[int, Letter] = {}
         twice: dict[int, list[Letter]] = {}
         for letter in patches:

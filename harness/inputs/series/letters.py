@@ -17,13 +17,13 @@ _TRAILER = re.compile(
     r"([A-Z][A-Za-z]{1,30}(?:-[A-Za-z]{1,30}){0,4}-by|Fixes|Closes|Link|Cc|References|Message-I[dD]|Change-Id): "
     r"(\S.{0,2000})"
 )
-# What a reply may add to a patch; that somebody signs off in a reply is said of his own patch.
+# What a reply may add to a patch. Whose sign-off counts is told by `given_trailers`.
 _GIVEN = re.compile(
-    r"\s{0,4}((?:Reviewed|Acked|Tested|Reported|Suggested|Nacked)-(?:and-tested-)?by"
-    r"|(?!Signed)[A-Za-z]{2,30}(?:-[A-Za-z]{1,30}){0,4}-by(?=:.{0,300}@)): (\S.{0,400})",
+    r"\s{0,16}((?:Reviewed|Acked|Tested|Reported|Suggested|Nacked)-(?:and-tested-)?by"
+    r"|[A-Za-z]{2,30}(?:-[A-Za-z]{1,30}){0,4}-by(?=:.{0,300}@)): (\S.{0,400})",
     re.I,
 )
-_SIGNED = re.compile(r"\s{0,4}Signed-off-by: ", re.IGNORECASE)
+_SIGNED = re.compile(r"\s{0,16}Signed-off-by: ", re.IGNORECASE)
 _IN_BODY = re.compile(r"(From|Subject|Date):[ \t]{1,40}(\S.*)", re.IGNORECASE)
 _SCISSORS = re.compile(r"(?=.*(?:>8|8<|>%|%<))[-\s>8<%]{6,80}(?:cut here|[-\s>8<%]){0,40}", re.IGNORECASE)
 _COMMIT_LINE = re.compile(r">?From [0-9a-f]{40} .{0,80}")  # of git format-patch, pasted with the rest
@@ -150,26 +150,36 @@ def read_trailers(body: str) -> tuple[Trailer, ...]:
 
 
 def given_trailers(letter: Letter) -> tuple[Trailer, ...]:
-    """What a reply adds in its own words (quoted lines begin with >)."""
-    lines = [line.rstrip() for line in letter.text.split("\n")]
-    found = map(_GIVEN.fullmatch, _without_signed(lines) if has_diff(letter) else lines)
-    return tuple(
-        dict.fromkeys(
-            Trailer(_capital(match[1]), _with_address(match[2].strip(), letter), letter.message_id)
-            for match in found
-            if match
-        )
+    """What a reply adds in its own words (quoted lines begin with >); of sign-offs those of its sender alone."""
+    lines = _without_commits([line.rstrip() for line in letter.text.split("\n")], has_diff(letter))
+    found = (
+        Trailer(_capital(match[1]), _with_address(match[2].strip(), letter), letter.message_id)
+        for match in map(_GIVEN.fullmatch, lines)
+        if match
     )
+    return tuple(dict.fromkeys(one for one in found if one.key != "Signed-off-by" or _is_sender(one.value, letter)))
 
 
-def _without_signed(lines: list[str]) -> list[str]:
-    """Who shows a patch of his own in a reply signs it off: the trailers around that belong to that patch."""
+def _is_sender(who: str, letter: Letter) -> bool:
+    return parseaddr(who)[1].lower() == parseaddr(letter.author)[1].lower()
+
+
+def _without_commits(lines: list[str], patched: bool) -> list[str]:
+    """Without the trailers of patches and commits that a reply shows: those are signed off, and a commit is indented.
+
+    `patched` says that the reply has a diff of its own.
+    """
     blocks: list[list[str]] = [[]]
     for line in lines:
         if not line:
             blocks.append([])
         blocks[-1].append(line)
-    return [line for block in blocks if not any(map(_SIGNED.match, block)) for line in block]
+    return [line for block in blocks if not _is_of_commit(block, patched) for line in block]
+
+
+def _is_of_commit(block: list[str], patched: bool) -> bool:
+    signed = [line for line in block if _SIGNED.match(line)]
+    return bool(signed) and (patched or any(line[0].isspace() for line in signed))
 
 
 def _with_address(name: str, letter: Letter) -> str:

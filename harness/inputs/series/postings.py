@@ -65,9 +65,12 @@ class Posting:
 
     @property
     def total(self) -> int:
-        """What its subjects say; who says 3/2 has added a third."""
-        totals = [max(one.tag.total, one.tag.position) for one in (*self.patches, *self.covers)]
-        return max(totals, default=0) or len(self.patches)
+        """What the subjects of its patches say, else those of its cover letters; who says 3/2 has added a third."""
+        said = (
+            max([max(one.tag.total, one.tag.position) for one in mails], default=0)
+            for mails in (self.patches, self.covers)
+        )
+        return next(filter(None, said), len(self.patches))
 
     @property
     def first(self) -> Letter:
