@@ -179,20 +179,27 @@ def names_revision(revision: int, other: int, mine: Sequence[str], cover: str, f
     return stated == {revision} and other != revision and (by_all or (head is not None and bool(head.stated)))
 
 
-def pastes_from_line(ours: str, theirs: str) -> bool:
-    """git has the From line of git format-patch in the message, maybe with headers; the rest is the same.
+def counts_right(mine: Sequence[str], cover: str, notes: Sequence[str], facts: Facts) -> bool:
+    """The cover letter counts other than all of the patches, which are 1 to n of n; that is said."""
+    head = facts.mails.get(cover)
+    ours = [facts.mails[name] for name in mine if name in facts.mails]
+    if head is None or len(ours) < len(mine) or not ours:
+        return False
+    numbers = [(one.position, one.total) for one in ours]
+    whole = numbers == [(at, len(ours)) for at in range(1, len(ours) + 1)]
+    said = any("cover letter" in note and str(head.total) in note for note in notes)
+    return whole and head.total != len(ours) and head.position == 0 and said and is_posting(mine, facts)
 
-    Such headers may name a charset that the mail is not in, and git believes them: letters that it could not read
-    may be any.
-    """
+
+def pastes_from_line(ours: str, theirs: str) -> bool:
+    """git has the From line of git format-patch in the message, maybe with headers; the rest is the same."""
     lines = theirs.split("\n")
     if not _FROM_LINE.fullmatch(lines[0]):
         return False
     del lines[0]
     while lines and _PASTED.fullmatch(lines[0]):
         del lines[0]
-    pattern = re.escape(" ".join(" ".join(lines).split())).replace("\ufffd", "[^\x00-\x7f]")
-    return re.fullmatch(pattern, " ".join(ours.split())) is not None
+    return " ".join(lines).split() == ours.split()
 
 
 def is_diff_twice(mine: Sequence[str], theirs: Sequence[str], ours: Sequence[str], others: Sequence[str]) -> bool:

@@ -195,7 +195,9 @@ def _compare_numbers(ours: Series, thread: _Thread, verdict: Verdict) -> None:
         verdict.add("cover lost", theirs.said[-300:])
     incomplete = "Thread incomplete" in theirs.said
     if incomplete == (not ours.missing):
-        verdict.add("whole or not", f"ours misses {ours.missing}, b4 says {'in' if incomplete else ''}complete")
+        right = not ours.missing and better.counts_right(thread.mine, thread.cover, ours.notes, thread.facts())
+        bucket = "better: whole by its patches, its cover letter counts wrong" if right else "whole or not"
+        verdict.add(bucket, f"ours misses {ours.missing}, b4 says {'in' if incomplete else ''}complete")
 
 
 def _compare_patch(patch: Patch, git: GitMail) -> list[tuple[str, str]]:
@@ -227,13 +229,12 @@ def _same_diff(patch: Patch, git: GitMail) -> bool:
     """git patch-id stops at a blank line that lost its blank, and knows no diff without `diff --git`: then what
     git apply counts and the changed lines are compared.
     """
-    theirs = iter(git.patch.decode("utf-8", "replace").replace("\r", "").split("\n"))
+    theirs = iter(git.diff.split("\n"))
     return sorted(_counts(patch)) == sorted(_counted(git)) and all(line in theirs for line in _changed(patch.diff))
 
 
 def _is_twice(patch: Patch, git: GitMail) -> bool:
-    theirs = git.patch.decode("utf-8", "replace").replace("\r", "")
-    return better.is_diff_twice(_counts(patch), _counted(git), _changed(patch.diff), _changed(theirs))
+    return better.is_diff_twice(_counts(patch), _counted(git), _changed(patch.diff), _changed(git.diff))
 
 
 def _counts(patch: Patch) -> list[str]:

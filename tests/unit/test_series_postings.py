@@ -353,6 +353,42 @@ def test_sign_offs_in_a_reply(words: str, given: list[str]) -> None:
     assert [one.key for one in series.patches[0].trailers] == given
 
 
+def test_a_number_sent_again_later() -> None:
+    first = [post("[PATCH 1/2]", "a@x", "c@x"), post("[PATCH 2/2]", "b@x", "c@x")]
+    again = post("[PATCH 2/2]", "n@x", "c@x", title="b")
+    late = again.replace(b"03:04:05", b"03:06:05")
+    series = read(mbox(*first, late))
+    assert (ids(series), series.whole) == (["a@x", "n@x"], True)
+    assert any("<b@x> is replaced by" in note and "<n@x>, which was sent later" in note for note in series.notes)
+    for other in (again, late.replace(b"gpu: b", b"gpu: c"), late.replace(b"Ada <ada", b"Bob <bob")):
+        assert "n@x" not in ids(read(mbox(*first, other), partial=True))
+    assert any("is there 2 times" in one for one in read(mbox(*first, again), partial=True).problems)
+
+
+def test_a_partial_reroll_has_the_cover_letter_of_what_it_is_a_part_of() -> None:
+    first = [cover("[PATCH 0/2]", "c@x"), post("[PATCH 1/2]", "a@x", "c@x"), post("[PATCH 2/2]", "b@x", "c@x")]
+    series = read(mbox(*first, post("[PATCH v2 2/2]", "n@x", "b@x", day=3)))
+    assert ids(series) == ["a@x", "n@x"]
+    assert series.cover is not None
+    assert series.cover.message_id == "c@x"
+
+
+def test_a_fix_beside_a_patch_that_was_sent_again_is_named() -> None:
+    series = read(mbox(post("[PATCH RESEND]", "a@x"), post("[PATCH]", "b@x", "a@x", day=4)))
+    assert ids(series) == ["a@x"]
+    assert any(note.startswith("also there, and not taken: 'gpu: b'") and "<b@x>" in note for note in series.notes)
+
+
+def test_a_report_of_a_robot_is_no_patch() -> None:
+    """Its brackets have a tree, a branch and the number of a commit."""
+    tag = read_subject("[tj-cgroup:for-next 7/7] kernel/x.c:3: warning: y")
+    assert (tag.patch, tag.numbered) == (False, False)
+    assert read_subject("[PATCH for-next: 2/7] x").numbered
+    report = mail("[tree:for-next 7/7] drivers/a.c:3: warning", "It warns.\n", "r@x", "", "Robot <bot@x>")
+    series = read(mbox(report, post("[PATCH]", "a@x", "r@x")))
+    assert (ids(series), series.whole) == (["a@x"], True)
+
+
 def test_a_cover_letter_that_counts_wrong() -> None:
     mails = [cover("[PATCH 0/3]", "c@x"), post("[PATCH 1/2]", "a@x", "c@x"), post("[PATCH 2/2]", "b@x", "c@x")]
     series = read(mbox(*mails))

@@ -233,6 +233,7 @@ def _of_family(family: list[Letter], asked: Asked) -> Choice:
     again = [one for one in wanted if one is not best and one.patches and one.ident.rank == best.ident.rank]
     if not more:
         notes += [f"posted again, and not taken: {one}" for one in again[:_SHOWN]]
+    notes += [f"also there, and not taken: {one}" for one in wanted if _is_beside(one, best)][:_SHOWN]
     older = [one for one in line if one is not best and one.patches and _is_older(one, best)]
     labels = sorted({one.label for one in line if one is not best and one.patches and one.label != best.label})
     if labels and asked.revision is None:
@@ -315,6 +316,12 @@ def _with_points(whole: Posting, points: list[Posting]) -> tuple[Posting, list[P
             patches[at] = replace(newer, tag=tag)
         used.append(one)
     return Posting(whole.ident, whole.covers, patches, whole.loose), used, notes
+
+
+def _is_beside(one: Posting, best: Posting) -> bool:
+    """Single patches of something else under the same number of revision, of which a label would say nothing."""
+    same = one.ident.revision == best.ident.revision and one.ident.rank != best.ident.rank
+    return one.loose and best.loose and same and not one.titles() & best.titles()
 
 
 def _is_older(one: Posting, best: Posting) -> bool:

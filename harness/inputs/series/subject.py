@@ -27,6 +27,8 @@ _VERSION = re.compile(
 )
 _COUNT = re.compile(rf"(?:{_WHAT}[-_:]?)?(\d{{1,6}})/(\d{{1,6}})[.:]?", re.IGNORECASE)
 _BETWEEN = re.compile(r"(\d{1,6})\.(\d)/(\d{1,6})")
+# A robot's report of a commit: [tree:branch 7/7]
+_REPORT = re.compile(r"\s{0,4}[\w.+/-]{1,80}:[\w.+/-]{1,80}\s{1,4}\d{1,6}/\d{1,6}\s{0,4}$")
 _COUNT_VERSION = re.compile(r"(\d{1,6}/\d{1,6})(v\d{1,4})", re.IGNORECASE)
 _KNOWN = re.compile(rf"-?{_WHAT}(?![a-z]).*|rebased?|reposted|draft|poc", re.IGNORECASE)
 _RESEND = re.compile(r"re-?(?:send|sent|post|posted)", re.IGNORECASE)
@@ -84,6 +86,8 @@ class _Words:
 
     def take(self, text: str) -> bool:
         """One bracket; False when it has no word of a patch's prefix."""
+        if _REPORT.match(text):
+            return False
         odd: list[str] = []
         points: list[tuple[str, int, int]] = []
         known = False
