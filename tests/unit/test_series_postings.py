@@ -344,6 +344,7 @@ def test_the_trailers_of_a_patch_in_a_reply_belong_to_that_patch() -> None:
         ("Reported-by: Eve <eve@x>\nSigned-off-by: Eve <eve@x>\n", ["Reported-by"]),
         ("    fix b\n\n    Reviewed-by: Bob <bob@x>\n    Signed-off-by: Bob <bob@x>\n", []),
         ("Fine:\n\n        Reviewed-by: Bob <bob@x>\n", ["Reviewed-by"]),
+        ("    @@ Commit message\n         Reviewed-by: Eve <eve@x>\n", []),
     ],
 )
 def test_sign_offs_in_a_reply(words: str, given: list[str]) -> None:

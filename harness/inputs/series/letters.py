@@ -19,10 +19,11 @@ _TRAILER = re.compile(
 )
 # What a reply may add to a patch. Whose sign-off counts is told by `given_trailers`.
 _GIVEN = re.compile(
-    r"\s{0,16}((?:Reviewed|Acked|Tested|Reported|Suggested|Nacked)-(?:and-tested-)?by"
+    r"(\s{0,16})((?:Reviewed|Acked|Tested|Reported|Suggested|Nacked)-(?:and-tested-)?by"
     r"|[A-Za-z]{2,30}(?:-[A-Za-z]{1,30}){0,4}-by(?=:.{0,300}@)): (\S.{0,400})",
     re.I,
 )
+_INDENT = 4
 _SIGNED = re.compile(r"\s{0,16}Signed-off-by: ", re.IGNORECASE)
 _IN_BODY = re.compile(r"(From|Subject|Date):[ \t]{1,40}(\S.*)", re.IGNORECASE)
 _SCISSORS = re.compile(r"(?=.*(?:>8|8<|>%|%<))[-\s>8<%]{6,80}(?:cut here|[-\s>8<%]){0,40}", re.IGNORECASE)
@@ -150,14 +151,18 @@ def read_trailers(body: str) -> tuple[Trailer, ...]:
 
 
 def given_trailers(letter: Letter) -> tuple[Trailer, ...]:
-    """What a reply adds in its own words (quoted lines begin with >); of sign-offs those of its sender alone."""
+    """What a reply adds in its own words (quoted lines begin with >).
+
+    Of sign-offs, and of what is indented as in a range-diff, that of its sender alone.
+    """
     lines = _without_commits([line.rstrip() for line in letter.text.split("\n")], has_diff(letter))
-    found = (
-        Trailer(_capital(match[1]), _with_address(match[2].strip(), letter), letter.message_id)
-        for match in map(_GIVEN.fullmatch, lines)
-        if match
-    )
-    return tuple(dict.fromkeys(one for one in found if one.key != "Signed-off-by" or _is_sender(one.value, letter)))
+    found: dict[Trailer, None] = {}
+    for match in filter(None, map(_GIVEN.fullmatch, lines)):
+        one = Trailer(_capital(match[2]), _with_address(match[3].strip(), letter), letter.message_id)
+        anybody = one.key != "Signed-off-by" and len(match[1]) <= _INDENT
+        if anybody or _is_sender(one.value, letter):
+            found[one] = None
+    return tuple(found)
 
 
 def _is_sender(who: str, letter: Letter) -> bool:
