@@ -226,6 +226,11 @@ def test_half_a_revision_of_one_patch_replaces_it(prefix: str) -> None:
     assert "<b@x> is replaced by" in series.notes[0]
 
 
+def test_half_a_revision_of_one_of_two_without_numbers() -> None:
+    first = [post("[PATCH v2]", "a@x"), post("[PATCH v2]", "b@x", "a@x")]
+    assert ids(read(mbox(*first, post("[PATCH v2.5]", "n@x", "b@x", title="b", day=3)))) == ["a@x", "n@x"]
+
+
 @pytest.mark.parametrize(("title", "who"), [("other", "Ada <ada@x.org>"), ("b", "Bob <bob@x.org>")])
 def test_half_a_revision_of_something_else_replaces_nothing(title: str, who: str) -> None:
     first = [post("[PATCH v2 1/2]", "a@x"), post("[PATCH v2 2/2]", "b@x", "a@x")]

@@ -225,15 +225,18 @@ def _of_family(family: list[Letter], asked: Asked) -> Choice:
         raise UserError(f"{asked.spec} holds no revision v{asked.revision}", hint=f"there is {there}")
     best, more = _newest(wanted, asked)
     points = [one for one in (*asides, *wanted) if one.patches and (one.loose or one.total == 1)]
-    if whole := [one for one in wanted if one not in points and any(_is_point(x, one) for x in points if x is best)]:
-        best, more = _newest(whole, asked)
+    if any(one is best for one in points):
+        known = set(map(id, points))
+        whole = [one for one in wanted if id(one) not in known and _is_point(best, one, _places(one))]
+        best, more = _newest(whole, asked) if whole else (best, more)
     full, used, said = _with_points(best, points)
-    asides, line = ([one for one in some if one not in used] for some in (asides, line))
+    gone = set(map(id, used))
+    asides, line = ([one for one in some if id(one) not in gone] for some in (asides, line))
     notes += said
     again = [one for one in wanted if one is not best and one.patches and one.ident.rank == best.ident.rank]
     if not more:
         notes += [f"posted again, and not taken: {one}" for one in again[:_SHOWN]]
-    notes += [f"also there, and not taken: {one}" for one in wanted if _is_beside(one, best)][:_SHOWN]
+    notes += _beside(wanted, best)
     older = [one for one in line if one is not best and one.patches and _is_older(one, best)]
     labels = sorted({one.label for one in line if one is not best and one.patches and one.label != best.label})
     if labels and asked.revision is None:
@@ -252,7 +255,8 @@ def _renumbered(family: list[Letter]) -> tuple[list[Letter], list[str]]:
     """
     letters = family
     notes: list[str] = []
-    for one in sorted((x for x in family if x.tag.between), key=lambda x: (x.tag.position, x.tag.between)):
+    between = sorted((x for x in family if x.tag.between), key=lambda x: (x.tag.position, x.tag.between))
+    for one in between[:_SHOWN]:
         author, total = author_of(one), one.tag.total
         numbers: dict[int, set[int]] = {}
         for x in family:
@@ -279,25 +283,33 @@ def _moved(tag: Tag, place: int, *, own: bool) -> Tag:
     return replace(tag, position=tag.position + later, total=tag.total + 1)
 
 
-def _is_point(one: Posting, whole: Posting) -> bool:
+_Titles = dict[tuple[str, str], list[int]]
+
+
+def _places(whole: Posting) -> _Titles:
+    """Where in a posting the patches with an author and a title are."""
+    found: _Titles = {}
+    for at, one in enumerate(whole.patches):
+        found.setdefault((author_of(one), title_of(one)), []).append(at)
+    return found
+
+
+def _is_point(one: Posting, whole: Posting, places: _Titles) -> bool:
     """Whether single patches are newer ones of patches of a series: their titles tell of which.
 
     They were sent as v2.1 or so of the v2, or without a number in answer to the patch itself.
     """
-    if one is whole or whole.loose:
-        return False
-    return all(_replaced_by(newer, one, whole) is not None for newer in one.patches)
+    return one is not whole and all(_replaces(newer, one, whole, places) for newer in one.patches)
 
 
-def _replaced_by(newer: Letter, one: Posting, whole: Posting) -> Letter | None:
-    same = [x for x in whole.patches if title_of(x) == title_of(newer) and author_of(x) == author_of(newer)]
+def _replaces(newer: Letter, one: Posting, whole: Posting, places: _Titles) -> bool:
+    same = places.get((author_of(newer), title_of(newer)), [])
     if len(same) != 1:
-        return None
-    mine, theirs = one.ident, whole.ident
+        return False
+    older, mine, theirs = whole.patches[same[0]], one.ident, whole.ident
     point = mine.revision == theirs.revision and mine.point > theirs.point and one.total == 1
-    answer = mine.revision in (1, theirs.revision) and same[0].message_id in newer.parents
-    later = one.loose and answer and date_of(newer) > date_of(same[0])
-    return same[0] if point or later else None
+    answer = mine.revision in (1, theirs.revision) and older.message_id in newer.parents
+    return point or (one.loose and not whole.loose and answer and date_of(newer) > date_of(older))
 
 
 def _with_points(whole: Posting, points: list[Posting]) -> tuple[Posting, list[Posting], list[str]]:
@@ -305,11 +317,12 @@ def _with_points(whole: Posting, points: list[Posting]) -> tuple[Posting, list[P
     used: list[Posting] = []
     notes: list[str] = []
     patches = list(whole.patches)
+    places = _places(whole)
     for one in sorted(points, key=lambda one: (one.ident.point, one.date)):
-        if not _is_point(one, whole):
+        if not _is_point(one, whole, places):
             continue
         for newer in one.patches:
-            at = next(at for at, x in enumerate(patches) if title_of(x) == title_of(newer))
+            at = places[author_of(newer), title_of(newer)][0]
             why = f"{one.label} of it" if one.ident.point else "which answers it"
             notes.append(f"{patches[at]} is replaced by {newer}, {why}")
             tag = replace(newer.tag, position=patches[at].tag.position, total=patches[at].tag.total)
@@ -318,10 +331,16 @@ def _with_points(whole: Posting, points: list[Posting]) -> tuple[Posting, list[P
     return Posting(whole.ident, whole.covers, patches, whole.loose), used, notes
 
 
-def _is_beside(one: Posting, best: Posting) -> bool:
+def _beside(postings: list[Posting], best: Posting) -> list[str]:
     """Single patches of something else under the same number of revision, of which a label would say nothing."""
-    same = one.ident.revision == best.ident.revision and one.ident.rank != best.ident.rank
-    return one.loose and best.loose and same and not one.titles() & best.titles()
+    titles = best.titles()
+    found = [
+        f"also there, and not taken: {one}"
+        for one in postings
+        if one.loose and best.loose and one.ident.revision == best.ident.revision
+        if one.ident.rank != best.ident.rank and titles.isdisjoint(one.titles())
+    ]
+    return found[:_SHOWN]
 
 
 def _is_older(one: Posting, best: Posting) -> bool:
@@ -457,17 +476,17 @@ def _completing(found: list[Posting], batches: list[list[Letter]]) -> list[list[
 
     Those that do are given the numbers that it lacks, if its own numbers fit the order in which all were sent.
     """
+    lacking = [(one.total - len(one.patches), one) for one in found if one.patches and one.total > len(one.patches)]
     rest: list[list[Letter]] = []
     for batch in batches:
-        for one in found:
+        fits = [(at, one) for at, (count, one) in enumerate(lacking) if count == len(batch)]
+        for at, one in fits:
             mails = sorted((*one.patches, *batch), key=date_of)
-            whole = not one.loose and one.patches and one.total == len(mails)
-            if whole and _are_in_order(mails):
-                numbered = [
-                    replace(x, tag=replace(x.tag, position=at, total=len(mails))) for at, x in enumerate(mails, 1)
-                ]
+            if _are_in_order(mails):
+                tags = [replace(x.tag, position=number, total=len(mails)) for number, x in enumerate(mails, 1)]
                 one.notes += [f"taken by its place, as it has no number: {x}" for x in batch]
-                one.patches = numbered
+                one.patches = [replace(x, tag=tag) for x, tag in zip(mails, tags, strict=True)]
+                del lacking[at]
                 break
         else:
             rest.append(batch)
