@@ -226,7 +226,7 @@ def _of_family(family: list[Letter], asked: Asked) -> Choice:
     best, more = _newest(wanted, asked)
     points = [one for one in (*asides, *wanted) if one.patches and (one.loose or one.total == 1)]
     if any(one is best for one in points):
-        known = set(map(id, points))
+        known = {id(one) for one in points if one.ident.point}
         whole = [one for one in wanted if id(one) not in known and _is_point(best, one, _places(one))]
         best, more = _newest(whole, asked) if whole else (best, more)
     full, used, said = _with_points(best, points)
@@ -569,20 +569,20 @@ def _joined(parts: list[Posting]) -> list[Posting]:
 def _batches(letters: list[Letter]) -> list[list[Letter]]:
     """Patches without numbers that were sent at once by one person are one series, in the order of the mails."""
     found: list[list[Letter]] = []
+    said: list[tuple[str, datetime, set[str]]] = []  # of each: its author, the last date, its titles
     for one in letters:
-        for batch in found:
-            last = batch[-1]
-            local = one.message_id.startswith("commit ") or not one.message_id
-            same = one.message_id == last.message_id or (
-                author_of(one) == author_of(last)
-                and abs(date_of(one) - date_of(last)) <= _AT_ONCE
-                and all(title_of(one) != title_of(x) for x in batch)
-            )
-            if local or same:
-                batch.append(one)
+        local = one.message_id.startswith("commit ") or not one.message_id
+        author, date, title = author_of(one), date_of(one), title_of(one)
+        for at, (by, last, titles) in enumerate(said):
+            fits = author == by and title not in titles and abs(date - last) <= _AT_ONCE
+            if local or fits or one.message_id == found[at][-1].message_id:
+                found[at].append(one)
+                titles.add(title)
+                said[at] = (author, date, titles)
                 break
         else:
             found.append([one])
+            said.append((author, date, {title}))
     return found
 
 
