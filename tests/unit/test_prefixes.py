@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from harness.evidence import prefixes
 from harness.evidence.lines import decode
 from harness.evidence.oom_class import read_ooms
 from harness.evidence.prefixes import seconds_of
@@ -266,3 +267,31 @@ def test_two_boots_and_times_that_are_a_little_out_of_order_are_not_newest_first
     boot = [f"[{at / 10:12.6f}] line {at}" for at in range(1, 9)]
     boot[3], boot[4] = boot[4], boot[3]
     assert texts(*boot, *boot) == [line.partition("] ")[2] for line in (*boot, *boot)]
+
+
+# ---- which form it is ----
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+@pytest.mark.parametrize("name", ["crash", "splats"])
+def test_a_form_that_is_given_up_could_not_have_won(name: str, form: str) -> None:
+    for most in (500, 60, 7):
+        lines = [line for line in written(name, form).decode().split("\n")[:most] if line.strip()]
+        scores = []
+        for head, quotes in prefixes._heads(lines):
+            shown = prefixes._Chosen(prefixes._PRINTK, head, quotes)
+            rests = [rest for rest in map(shown.rest, lines) if rest]
+            for one in prefixes.FORMS:
+                scores.append((prefixes._score(rests, one, bool(head), 0), one.name, head, quotes))
+        best = max(scores, key=lambda score: score[0])  # the first of equals
+        chosen, score = prefixes._best(lines, 0)
+        assert (score, chosen.form.name, chosen.head, chosen.quotes) == best
+
+
+@pytest.mark.parametrize("name", sorted(LOGS))
+def test_few_lines_tell_of_a_bare_log_what_all_do(name: str) -> None:
+    lines = [text for _, text in records(name)]
+    clear = prefixes._clear(lines)
+    assert clear is None or clear == prefixes._best(lines, 0)[0]
+    ktap = [line for line in lines if prefixes._KTAP.match(line)]
+    assert not ktap or prefixes._clear(ktap) == prefixes._BARE
