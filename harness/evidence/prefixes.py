@@ -21,6 +21,7 @@ from operator import itemgetter
 _SAMPLE = 600  # lines that are looked at to find the form
 _BEGIN = 50  # lines that tell whether the newest comes first
 _FEW = 60  # the same, where nearly all of them have the console's own prefix
+_WRAPPED = 2000  # lines that tell whether a mailer broke them
 _GLANCE = 20  # lines that tell which forms are likely
 _STEP = 50  # lines after which a form that cannot win is given up
 _ENOUGH = 3  # of as many lines, one with the console's own prefix: then that is the form, and no other is looked for
@@ -92,7 +93,7 @@ FORMS: tuple[Form, ...] = (
     _form(
         "syslog",
         rf"(?:<\d{{1,3}}>(?:1 )?)?{_STAMP} (?:\S{{1,64}} )?kernel(?:\[\d{{0,8}}\])?"
-        rf"(?:: | - - (?:-|\[[^\]\n]{{0,80}}\]) ?)(?:<\d{{1,4}}>)?(?:{_KTIME})?",
+        rf"(?::(?: |$)| - - (?:-|\[[^\]\n]{{0,80}}\]) ?)(?:<\d{{1,4}}>)?(?:{_KTIME})?",
         "kernel",
         records=True,
     ),
@@ -118,7 +119,7 @@ FORMS: tuple[Form, ...] = (
         rf"(?: ?{_CALLER})?(?: |$)",
         "]",
     ),
-    _form("tag", r"(?:[\w.-]{1,64} )?kernel: ", "kernel: ", records=True),
+    _form("tag", r"(?:[\w.-]{1,64} )?kernel:(?: |$)", "kernel:", records=True),
     _form("caller", rf"(?:<\d{{1,4}}> ?)?{_CALLER} ", "]"),
     _form("level", r"<\d{1,4}> ?", "<", told=False),
     _form("nothing", r"", "", told=False),
@@ -143,13 +144,24 @@ _KERNELISH = re.compile(
     r"|CPU: \d+ (?:UID|PID)|Modules linked in:|Hardware name: |Kernel panic - |Oops: |Internal error: "
     r"|Unable to handle kernel|general protection fault|INFO: (?:task|rcu)|rcu: |pc : |lr : "
     r"|sp : [0-9a-f]{8}|x\d{1,2} ?: [0-9a-f]{16}|Linux version \d|Command line: |Kernel command line: "
-    r"|Mem-Info:|Node \d+ (?:active_anon|DMA|Normal|hugepages)|\[ *pid *\]|.{1,20} invoked oom-killer: "
+    r"|Mem-Info:|Node \d+ (?:active_anon|DMA|Normal|hugepages)"
+    r"|(?:DMA(?:32)?|Normal|Movable|HighMem)(?: free:\d|: \d+\*)|\[ *pid *\]|.{1,20} invoked oom-killer:(?: |$)"
     r"|Out of memory: |Memory cgroup |oom-kill:constraint|oom_reaper: |Tasks state \(|active_anon:"
     r"|usb \d+-\d|pci 0000:|ACPI: |stack backtrace:|watchdog: |(?:Free|Total) swap +="
     r"|\d+ pages (?:RAM|reserved)|\S+: page allocation failure)"
 )
 _KTAP = re.compile(r" *(?:K?TAP version \d|# Subtest: |(?:not )?ok \d+ )")
 _QUICK_KTAP = re.compile(_KTAP.pattern.encode())
+# A row of the task table, or its head, that has not got its end.
+_OPEN_ROW = re.compile(
+    r"(?:\[ *\d{1,10}\.\d{6}\] )?(?:\[ *\d{1,10}\](?: +-?\d{1,20})*|\[ *pid *\](?: +(?!name\b)\w{1,40})*) *$"
+)
+# A line that is a message of its own, whatever stands before it.
+_BEGINS = re.compile(
+    rf"{_KERNELISH.pattern}|{_KTAP.pattern}|[\s#<]|\[ *[\dp]|\S{{1,60}}:(?: |$)|[\w-]{{1,30}} [\da-f:.]{{4,20}}: "
+    r"|(?:pc|lr|sp|ra|gp|tp|epc|[xrast]\d{1,2}) {0,3}: |\d{1,12} (?:total )?page"
+    r"|(?:PGD|P4D|Free|Total|Process|Stack) "
+)
 _DIGITS, _LETTERS = re.compile(r"\d+"), re.compile(r"[^\W\d_]+")
 _QUOTE = re.compile(r"(?:> ?|\| ?)")
 _ESCAPED = re.compile(r"\\x([0-9a-fA-F]{2})|#(012|011)")
@@ -248,21 +260,21 @@ class Prefixes:
         if plain:
             self.kernel = True
         if plain * _ENOUGH >= len(lines) and more * 2 < plain:
-            self._choose(_CONSOLE, lines)
+            self._choose(_CONSOLE, raws)
             return
         best, score = _best(lines, plain - more)
         if score:
             self.kernel = True
-            self._choose(best, lines)
+            self._choose(best, raws)
         elif not self._sure:
-            self._choose(_CONSOLE, lines, sure=False)
+            self._choose(_CONSOLE, raws, sure=False)
 
-    def _choose(self, chosen: _Chosen, lines: Sequence[str], sure: bool = True, wraps: bool | None = None) -> None:
+    def _choose(self, chosen: _Chosen, raws: Sequence[str], sure: bool = True, wraps: bool | None = None) -> None:
         self._chosen, self._sure = chosen, sure
-        self._wraps = chosen.form.records or (_is_wrapped(lines, chosen) if wraps is None else wraps)
+        self._wraps = chosen.form.records or (_is_wrapped(raws[:_WRAPPED], chosen) if wraps is None else wraps)
         if not self._begun and sure:
             self._begun = True
-            self.backwards = self._goes_back(lines[:_BEGIN])
+            self.backwards = self._goes_back([raw for raw in raws[: 2 * _BEGIN] if raw][:_BEGIN])
 
     def _goes_back(self, lines: Sequence[str]) -> bool:
         """Each line is older than the one before it."""
@@ -305,6 +317,14 @@ class Prefixes:
     def _line(self, number: int, raw: str) -> list[tuple[int, str]]:
         """One line -> none (it is the rest of another), one, or several (of a record with line ends in it)."""
         text = self._chosen.rest(raw)
+        if self._chosen.form is _NOTHING:
+            text = raw if text is None else text
+            if self._wraps and self._held is not None and _goes_on(self._held[1], self._columns, text):
+                self._columns = len(raw)
+                self._held = (self._held[0], f"{self._held[1].rstrip()} {text.lstrip()}")
+                return []
+            self._columns = len(raw)
+            return [(number, text)]
         if text is None:
             return self._without(number, raw, raw)
         match = self._chosen.form.pattern.match(text)
@@ -333,11 +353,12 @@ class Prefixes:
             return [(number, raw)]
         if name == "kmsg" and _PROPERTY.match(text):
             return []
-        if _REST_OF_RECORD.match(text) and self._width:
+        row = self._wraps and _OPEN_ROW.match(held[1]) is not None
+        if _REST_OF_RECORD.match(text) and self._width and not row:
             self._follows += 1
             blanks = len(text) - len(text.lstrip(" "))
             return [(number, f"[{self._time:12.6f}] {text[min(self._width, blanks) :]}")]
-        if self._wraps and self._is_rest(text):
+        if row or (self._wraps and self._is_rest(text)):
             self._follows += 1
             self._columns = len(raw)
             self._held = (held[0], f"{held[1].rstrip()} {text.lstrip()}")
@@ -348,12 +369,10 @@ class Prefixes:
     def _is_rest(self, text: str) -> bool:
         if _syslog_of_others(text):
             return False
+        wide = self._columns <= _MAIL[1] and self._columns + 1 + len(text.split(None, 1)[0]) > _MAIL[0]
         if self._chosen.form.records:
-            return self._follows < 3
-        if _BROKEN.search(self._held[1] if self._held else "", 1):
-            return False
-        word = text.split(None, 1)[0]
-        return self._columns <= _MAIL[1] and self._columns + 1 + len(word) > _MAIL[0]
+            return wide or self._follows < 3
+        return wide and not _BROKEN.search(self._held[1] if self._held else "", 1)
 
     def _seconds(self, match: re.Match[str]) -> float | None:
         """The time that a prefix tells; None for a form without any."""
@@ -407,16 +426,11 @@ def _clear(raws: Sequence[str]) -> _Chosen | None:
     few = _sample(raws[:: len(raws) // _FEW + 1])
     plain, more = _count_plain(few)
     if plain * 5 >= len(few) * 4:
-        whole = few and not more and (_is_wide(raws) or all(raw.startswith(("[", "<")) for raw in raws if raw))
+        whole = few and not more and (any(map(_is_wide, raws)) or all(raw[:1] in "[<" for raw in raws))
         return _CONSOLE if whole else None
     if not plain and sum(_KTAP.match(raw) is not None for raw in few) * 2 > len(few):
         return _BARE
     return None
-
-
-def _is_wide(raws: Iterable[str]) -> bool:
-    """Some line is wider than any that a mailer leaves."""
-    return max(map(len, raws), default=0) > _MAIL[1] + 1
 
 
 def _count_plain(lines: Sequence[str]) -> tuple[int, int]:
@@ -521,24 +535,46 @@ def _heads(lines: Sequence[str]) -> list[tuple[str, int]]:
     return heads
 
 
-def _is_wrapped(lines: Sequence[str], chosen: _Chosen) -> bool:
-    """A mailer broke the long lines: none is longer than mail is wide, and there are such that were broken there."""
-    if max(map(len, lines)) > _MAIL[1]:
+def _is_wrapped(raws: Sequence[str], chosen: _Chosen) -> bool:
+    """A mailer broke the long lines: none is wider than mail is, and there are such that were broken there."""
+    if any(map(_is_wide, raws)):
         return False
+    lines = [(raw, rest) for raw, rest in ((raw, chosen.rest(raw)) for raw in raws) if raw.strip()]
+    if chosen.form is _NOTHING:
+        told = [(len(raw), raw if rest is None else rest) for raw, rest in lines]
+        return any(_goes_on(one, columns, two) for (columns, one), (_, two) in pairwise(told))
     broken = others = 0
-    before = ""
-    for line in lines:
-        rest = chosen.rest(line)
+    before = row = ""
+    for raw, rest in lines:
         match = chosen.form.pattern.match(rest) if rest else None
-        if match is not None and match.end():
-            before = "" if _BROKEN.search(rest or "", match.end()) else line
+        if match is not None and match.end() and rest is not None:
+            before, row = ("", "") if _BROKEN.search(rest, match.end()) else (raw, rest[match.end() :])
             continue
         if before:
-            word = line.split(None, 1)[0]
-            wide = len(before) + 1 + len(word)
-            broken, others = (broken + 1, others) if wide > _MAIL[0] else (broken, others + 1)
+            word = raw.split(None, 1)[0]
+            wide = len(before) + 1 + len(word) > _MAIL[0] or _OPEN_ROW.match(row)
+            broken, others = (broken + 1, others) if wide else (broken, others + 1)
         before = ""
     return broken > 2 * others and broken > 0
+
+
+def _is_wide(raw: str) -> bool:
+    """Wider than what a mailer leaves, and with a blank at which it could have been broken."""
+    if len(raw) <= _MAIL[1] + 1:
+        return False
+    text = raw.lstrip(" >|")
+    return 0 < text.find(" ") <= _MAIL[1]
+
+
+def _goes_on(before: str, columns: int, text: str) -> bool:
+    """Of lines without any prefix: `text` is the rest of a kernel's line that was broken after so many columns."""
+    if not before or not text or not text.strip():
+        return False
+    if _OPEN_ROW.match(before):
+        return text[0] != "["
+    if columns > _MAIL[1] or columns + 1 + len(text.split(None, 1)[0]) <= _MAIL[0]:
+        return False
+    return _KERNELISH.match(before) is not None and _BEGINS.match(text) is None
 
 
 def _syslog_of_others(text: str) -> bool:
