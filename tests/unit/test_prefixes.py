@@ -384,3 +384,9 @@ def test_few_lines_tell_of_a_bare_log_what_all_do(name: str) -> None:
     assert clear is None or clear == prefixes._best(lines, 0)[0]
     ktap = [line for line in lines if prefixes._KTAP.match(line)]
     assert not ktap or prefixes._clear(ktap) == prefixes._BARE
+
+
+@pytest.mark.parametrize("head", ["console | [    1.000000] ", "[  T12-worker] ", "<4> "])
+def test_a_prefix_that_only_the_whole_log_tells(head: str) -> None:
+    lines = ["BUG: kernel NULL pointer dereference, address: 8", "Call Trace:", " f+0x1/0x2", "RIP: 0010:f+0x1/0x2"]
+    assert texts(*(head + line for line in lines)) == lines
