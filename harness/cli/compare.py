@@ -9,10 +9,8 @@ import sys
 import click
 
 from harness.cli.plainly import speaks_plainly
-from harness.flow.compare import TRAITS, Wish, compare_runs
-from harness.flow.knownfile import read_known
-from harness.model.codec import to_json
 from harness.model.errors import UserError
+from harness.model.machine import TRAITS
 from harness.store.layout import Layout
 
 
@@ -45,6 +43,10 @@ def compare(base: str, tip: str, form: str, known: tuple[str, ...], metrics: tup
     run A is compared with its tip.
     Exit status: 0 B is in nothing worse; 1 a regression; 3 cannot tell.
     """
+    from harness.flow.compare import Wish, compare_runs
+    from harness.flow.knownfile import read_known
+    from harness.model.codec import to_json
+
     wish = Wish(_traits(across), metrics, read_known(known))
     output = compare_runs(base, tip, wish, Layout.to_read())
     if form == "json":

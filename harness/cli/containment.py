@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import click
 
-from harness.sandbox import containment, require_containment
-
 UNTRUSTED = click.option(
     "--untrusted", is_flag=True, help="Nobody has read these patches: refuse where builds cannot be contained."
 )
@@ -14,6 +12,8 @@ UNTRUSTED = click.option(
 
 def look_at_containment(untrusted: bool) -> None:
     """UserError for --untrusted on a host that cannot contain a build; without it such a host is told of once."""
+    from harness.sandbox import containment, require_containment
+
     if untrusted:
         require_containment()
     elif not containment().backend:

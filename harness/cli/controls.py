@@ -7,15 +7,13 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
-from harness.flow.boots import Bench
-from harness.flow.controls import Noticed, Tried, control_set, read_controls, try_controls
-from harness.flow.prepare import DEFAULT_PROFILE, Request, Stopwatch, prepare
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.outcome import Standing
 from harness.model.tree import SourceSpec
@@ -23,8 +21,9 @@ from harness.model.units import parse_size
 from harness.model.words import parse_globs
 from harness.store.files import write_atomically
 from harness.store.layout import Layout
-from harness.store.runs import run_directory
-from harness.suites.registry import narrowed, suite_named
+
+if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
+    from harness.flow.controls import Tried
 
 
 @click.command()
@@ -59,6 +58,12 @@ def controls(
     Exit status: 0 every control was caught and the neutral ones stayed green; 1 one was missed;
     3 of one nothing can be said.
     """
+    from harness.flow.boots import Bench
+    from harness.flow.controls import Noticed, control_set, read_controls, try_controls
+    from harness.flow.prepare import DEFAULT_PROFILE, Request, Stopwatch, prepare
+    from harness.store.runs import run_directory
+    from harness.suites.registry import narrowed, suite_named
+
     look_at_containment(untrusted)
     layout = Layout.from_environment()
     whole = suite_named(suite_name)
@@ -105,6 +110,8 @@ def _as_json(tried: Sequence[Tried], chosen: int, kernel: str) -> str:
 
 
 def _verdict(tried: Sequence[Tried], left: int = 0) -> Standing:
+    from harness.flow.controls import Noticed
+
     if any(one.noticed in (Noticed.MISSED, Noticed.FALSE_RED) for one in tried):
         return Standing.BAD
     if left or any(one.noticed in (Noticed.CANNOT_TELL, Noticed.MISAPPLIED) for one in tried):

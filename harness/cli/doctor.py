@@ -7,16 +7,17 @@ import json
 import shlex
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
-from rich.table import Table
 
 from harness.cli.plainly import EXIT_CANNOT_TELL, speaks_plainly
-from harness.flow.doctor import CONTAINMENT, Finding, Status, examine, family_of_host, fix, install_command
-from harness.reports.console import console_on, plain
 from harness.store.layout import Layout
 
-_MARK = {Status.OK: "[green]ok[/]", Status.MISSING: "[bold red]missing[/]", Status.ABSENT: "[yellow]absent[/]"}
+if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
+    from harness.flow.doctor import Finding
+
+_MARK = {"ok": "[green]ok[/]", "missing": "[bold red]missing[/]", "absent": "[yellow]absent[/]"}
 
 
 @click.command()
@@ -27,6 +28,8 @@ _MARK = {Status.OK: "[green]ok[/]", Status.MISSING: "[bold red]missing[/]", Stat
 @speaks_plainly
 def doctor(do_fix: bool, with_tests: bool, brief: bool, as_json: bool) -> None:
     """What this host can do, what is missing, and the exact command that installs it."""
+    from harness.flow.doctor import Status, examine, family_of_host, fix, install_command
+
     layout = Layout.from_environment()
     family = family_of_host()
     findings = examine(layout, with_tests)
@@ -55,12 +58,18 @@ def doctor(do_fix: bool, with_tests: bool, brief: bool, as_json: bool) -> None:
 
 
 def _wanted(finding: Finding) -> bool:
+    from harness.flow.doctor import CONTAINMENT, Status
+
     return finding.status is Status.MISSING or (
         finding.name == CONTAINMENT and finding.status is Status.ABSENT and bool(finding.package)
     )
 
 
 def _print(findings: tuple[Finding, ...]) -> None:
+    from rich.table import Table
+
+    from harness.reports.console import console_on, plain
+
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for finding in findings:
         table.add_row(plain(finding.name), _MARK[finding.status], plain(finding.detail))

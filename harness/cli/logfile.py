@@ -8,11 +8,12 @@ import lzma
 import stat
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
+from harness.evidence.pstore import in_time_order, is_part
 from harness.model.errors import UserError
 
 _CHUNK = 1 << 18
@@ -183,3 +184,37 @@ def _members(data: bytes, file: IO[bytes], packed: str) -> Iterator[bytes]:
         data = b""
         if piece:
             yield piece
+
+
+class LogFiles:
+    """Several files that are parts of one pstore dump, or one file of any kind, as one log. `trouble` is that of the
+    first one that could not be read to its end."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._files = [LogFile(name) for name in names]
+        self.parts = False  # the log was a dump in parts, and was put in order
+
+    @property
+    def trouble(self) -> str:
+        return next((file.trouble for file in self._files if file.trouble), "")
+
+    def chunks(self) -> Iterator[bytes]:
+        """The log in pieces, the oldest line first. UserError as for one file."""
+        yield from in_time_order(self._joined())
+
+    def _joined(self) -> Iterator[bytes]:
+        for file in self._files:
+            chunks = file.chunks()
+            begin = next(chunks, b"")
+            part = is_part(begin)
+            if len(self._files) > 1 and not part:
+                raise UserError(
+                    f"several files are read as one log only where all are parts of a pstore dump, and {file.name} "
+                    "is none",
+                    hint="one file after the other",
+                )
+            self.parts = self.parts or part
+            yield begin
+            yield from chunks
+            if len(self._files) > 1:
+                yield b"\n"

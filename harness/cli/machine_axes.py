@@ -5,23 +5,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
-from harness.flow.planfile import MACHINE_KEYS, MachineAxes, MachineValue
 from harness.model.errors import UserError
 from harness.model.machine import SETTINGS, Accel
 
+if TYPE_CHECKING:
+    from harness.flow.planfile import MachineValue
+
 _NUMBERS = ("cpus", *(one.key for one in SETTINGS if not one.size))
-_HELP = {
+_HELP = {  # in the order of MACHINE_KEYS in flow/planfile.py, which takes its time to import
     "ram": "RAM of the guest; given again for another machine.  [default: 256M]",
     "swap": "disk:SIZE, slow:SIZE[:RATE], zram:SIZE[:ALGORITHM], zswap:SIZE[:ALGORITHM][:PERCENT%][:RATE], each with "
     "@PRIORITY; RATE is SIZE a second, or NUMBERiops; given again for another machine.  [default: disk:1G]",
     "cpus": "vCPUs of the guest.  [default: 2]",
-    **{one.key: one.help for one in SETTINGS},
-    "free": "Free RAM when the first suite starts; the rest is taken away.",
     "accel": "[default: auto]",
     "cmdline": "A further kernel argument.",
+    **{one.key: one.help for one in SETTINGS},
+    "free": "Free RAM when the first suite starts; the rest is taken away.",
 }
 
 
@@ -30,11 +33,13 @@ def machine_axes(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def with_machine(**options: object) -> None:
-        axes = tuple((key, _values(key, options.pop(f"machine_{key}"))) for key in MACHINE_KEYS)
+        from harness.flow.planfile import MachineAxes
+
+        axes = tuple((key, _values(key, options.pop(f"machine_{key}"))) for key in _HELP)
         command(machine=MachineAxes(tuple((key, values) for key, values in axes if values)), **options)
 
     decorated: Callable[..., None] = with_machine
-    for key in reversed(MACHINE_KEYS):
+    for key in reversed(_HELP):
         decorated = _option(key)(decorated)
     return decorated
 
@@ -52,6 +57,8 @@ def _option(key: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 def _values(key: str, said: object) -> tuple[MachineValue, ...]:
     """The values in the order in which they were given, each once."""
+    from harness.flow.planfile import MACHINE_KEYS
+
     values = []
     for one in said if isinstance(said, tuple) else ():
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.logfile import LogFile
+from harness.cli.logfile import LogFiles
 from harness.cli.plainly import speaks_plainly
 from harness.evidence.oom_class import HOGS, judge_oom
 from harness.evidence.parse import ParseResult, parse_ktap_stream
@@ -27,6 +27,7 @@ from harness.store.layout import Layout
 if TYPE_CHECKING:
     from harness.flow.sources import Objects
 
+_PARTS = "the parts of a pstore dump were put in the order of time: lines are counted from the oldest one"
 # What is kept of a log that says the same for hours; the rest is counted.
 _MOST = {"events": 10_000, "OOM reports": 2_000}
 
@@ -37,20 +38,22 @@ def parse() -> None:
 
 
 @parse.command()
-@click.argument("file", metavar="FILE")
+@click.argument("files", metavar="FILE…", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @speaks_plainly
-def ktap(file: str, as_json: bool) -> None:
+def ktap(files: tuple[str, ...], as_json: bool) -> None:
     """KTAP (kunit's, and the older TAP 14 forms) in a kernel log; `-` is standard input.
 
     \b
     Exit status: 0 all cases passed or skipped; 1 one did not, or the kernel complained outside of them;
     3 no case passed, or the log is cut.
     """
-    log = LogFile(file)
+    log = LogFiles(files)
     result = parse_ktap_stream(log.chunks())
     if log.trouble:
         result = replace(result, problems=(*result.problems, log.trouble))
+    if log.parts:
+        click.echo(_PARTS, err=True)
     if as_json:
         click.echo(to_json(ParseOutput(PARSE_SCHEMA, result.cases, result.events, result.problems)), nl=False)
     else:
@@ -59,7 +62,7 @@ def ktap(file: str, as_json: bool) -> None:
 
 
 @parse.command()
-@click.argument("file", metavar="FILE")
+@click.argument("files", metavar="FILE…", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--victim", "victims", metavar="NAME", multiple=True, default=HOGS, show_default=True,
               help="Who is meant to be killed when memory runs out; a glob; may be given again.")  # fmt: skip
@@ -73,7 +76,7 @@ def ktap(file: str, as_json: bool) -> None:
 @click.option("--shrinkable", metavar="SIZE", help="What shrinkers held (64M), where the kernel does not print it.")
 @speaks_plainly
 def kmsg(
-    file: str,
+    files: tuple[str, ...],
     as_json: bool,
     victims: tuple[str, ...],
     shrinkable: str | None,
@@ -82,6 +85,8 @@ def kmsg(
 ) -> None:
     """What a kernel log (console, dmesg, journalctl -k) says: splats, panics, OOM kills; `-` is standard input.
 
+    Several files are the parts of one pstore dump, in any order.
+
     \b
     Exit status: 0 a kernel log with notes at most; 1 a splat, a panic or an OOM;
     3 it is no kernel log, is empty, or could not be read to its end. gzip, bzip2, xz
@@ -89,12 +94,13 @@ def kmsg(
     """
     held = None if shrinkable is None else parse_size(shrinkable, "--shrinkable")
     objects = _objects(vmlinux, build)
-    found, log = _Found(), LogFile(file)
+    found, log = _Found(), LogFiles(files)
     for piece in stream_kmsg(log.chunks()):
         found.kernel, found.backwards = found.kernel or piece.kernel, piece.backwards
         found.add(piece.events, tuple(judge_oom(report, victims, held) for report in piece.ooms), piece.lines)
     events = tuple(sorted(found.events, key=lambda event: event.span.first))
     found.trouble = (log.trouble,) if log.trouble else ()
+    found.parts = log.parts
     if objects is not None:
         from harness.flow.sources import with_sources
 
@@ -119,6 +125,7 @@ class _Found:
     bad: bool = False
     kernel: bool = False  # some line is a kernel's
     backwards: bool = False
+    parts: bool = False  # of a pstore dump
     trouble: tuple[str, ...] = ()  # what kept the log from being read
     notes: tuple[str, ...] = ()
 
@@ -139,6 +146,8 @@ class _Found:
     def problems(self) -> tuple[str, ...]:
         said = [f"{count} more {what} than the {_MOST[what]} shown" for what, count in self.more.items()]
         said += [*self.notes, *self.trouble]
+        if self.parts:
+            said.append(_PARTS)
         if self.backwards:
             said.append("the newest line comes first: lines are counted from the oldest one")
         if not self.lines:

@@ -8,10 +8,7 @@ import sys
 import click
 
 from harness.cli.plainly import speaks_plainly
-from harness.flow.kept import read_plots, read_report
-from harness.model.codec import to_json
 from harness.store.layout import Layout
-from harness.store.runs import find_run
 
 
 @click.command()
@@ -20,9 +17,14 @@ from harness.store.runs import find_run
 @speaks_plainly
 def report(run: str, form: str) -> None:
     """The report of a kept RUN (its directory, its name, the end of its name, or `latest`)."""
+    from harness.flow.kept import read_plots, read_report
+    from harness.store.runs import find_run
+
     directory = find_run(Layout.to_read(), run)
     kept = read_report(directory)
     if form == "json":
+        from harness.model.codec import to_json
+
         click.echo(to_json(kept), nl=False)
     elif form == "junit":
         from harness.reports.junit import to_junit

@@ -17,7 +17,6 @@ from harness.model.outcome import Outcome, Standing
 from harness.model.results import Skipped, State, Wanted
 from harness.model.units import parse_age, parse_size
 from harness.store.layout import Layout
-from harness.store.runs import find_run
 
 if TYPE_CHECKING:  # a database library takes its time to load, and the other verbs need none
     from harness.flow.results import Results
@@ -212,6 +211,8 @@ def manifest(runs: tuple[str, ...], suites: str, drop: bool, write: bool) -> Non
 
     wanted = tuple(suite_named(name.strip()).name for name in suites.split(",") if name.strip())
     layout = Layout.from_environment()
+    from harness.store.runs import find_run
+
     offer = offers([find_run(layout, name) for name in runs], wanted)
     for sentence in offer.passed_over:
         click.echo(f"passed over: {sentence}", err=True)

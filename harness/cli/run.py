@@ -7,32 +7,21 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from harness.cli.containment import UNTRUSTED, look_at_containment
-from harness.cli.listing import list_json, print_list
 from harness.cli.machine_axes import machine_axes
+from harness.cli.options import TREE_OPTION
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
-from harness.cli.series import TREE_OPTION
-from harness.flow.candidates import each_patch
-from harness.flow.foresee import foresee
-from harness.flow.knownfile import read_known
-from harness.flow.matrix import count_boots, with_seeds
-from harness.flow.planfile import Axes, Glob, KnobAxes, MachineAxes, Maybe, ProfileName, SuiteName
-from harness.flow.plans import Extras, load_plan, plain_request, requests_of
-from harness.flow.prepare import Request
-from harness.flow.run import Manner, execute, resume
-from harness.flow.series import Asker
-from harness.flow.series import base as base_of
-from harness.model.codec import to_json
 from harness.model.errors import UserError
-from harness.model.series import SeriesSpec
-from harness.model.tree import SourceSpec
-from harness.model.words import parse_globs, parse_knobs
 from harness.store.layout import Layout
+
+if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
+    from harness.flow.planfile import Axes, MachineAxes, SuiteName
+    from harness.flow.prepare import Request
 
 _MANY_BOOTS = 500
 _MOST_BOOTS = 20_000
@@ -118,6 +107,16 @@ def run(
     Without options: the newest kernel source that has the merged TTM shrinker, in 256M of RAM with 1G of swap.
     PLAN is a TOML file, or one of those in harness/plans; options stand in place of its own words.
     """
+    from harness.flow.candidates import each_patch
+    from harness.flow.knownfile import read_known
+    from harness.flow.matrix import with_seeds
+    from harness.flow.planfile import Axes, Glob, KnobAxes, Maybe, ProfileName
+    from harness.flow.plans import Extras, load_plan, plain_request, requests_of
+    from harness.flow.run import Manner, execute, resume
+    from harness.model.series import SeriesSpec
+    from harness.model.tree import SourceSpec
+    from harness.model.words import parse_globs, parse_knobs
+
     said = Axes(
         source=_one(source, SourceSpec.parse),
         base=_one(base, SourceSpec.parse),
@@ -142,6 +141,9 @@ def run(
         else:
             extras = Extras(fragments, mirror, jobs)
             if series is not None and source is None and not plan:
+                from harness.flow.series import Asker
+                from harness.flow.series import base as base_of
+
                 found = base_of(series, trees, Asker(layout, progress, mirror))
                 said = replace(said, source=(found.source,))
             requests = requests_of(load_plan(plan), said, extras) if plan else plain_request(said, extras)
@@ -149,6 +151,9 @@ def run(
                 requests = each_patch(requests, layout, progress)
             _refuse_too_many(requests)
             if list_only:
+                from harness.cli.listing import list_json, print_list
+                from harness.flow.foresee import foresee
+
                 foreseen = foresee(with_seeds(requests), layout, progress, manner.fresh, parallel)
                 progress.close()
                 click.echo(list_json(foreseen)) if as_json else print_list(foreseen)
@@ -161,6 +166,8 @@ def run(
     finally:
         progress.close()
     if as_json:
+        from harness.model.codec import to_json
+
         click.echo(to_json(report), nl=False)
     else:
         from harness.reports.text import print_report
@@ -171,6 +178,8 @@ def run(
 
 def _suites(text: str | None) -> tuple[SuiteName, ...]:
     """Who names no suite means the usual ones; who names nothing does not."""
+    from harness.flow.planfile import SuiteName
+
     names = tuple(SuiteName(name.strip()) for name in (text or "").split(",") if name.strip())
     if text is not None and not names:
         raise UserError(f"--suite {text!r}: no suite is named", hint="leave --suite out for the usual ones")
@@ -185,6 +194,8 @@ def _one(text: str | None, parse: Callable[[str], _T]) -> tuple[_T, ...]:
 
 
 def _only_resume(plan: str, said: Axes, more: bool) -> None:
+    from harness.flow.planfile import Axes
+
     if plan or said != Axes() or more:
         raise UserError(
             "--resume goes on with a run as it was asked for; it takes no plan and no other choice",
@@ -193,6 +204,8 @@ def _only_resume(plan: str, said: Axes, more: bool) -> None:
 
 
 def _refuse_too_many(requests: Sequence[Request]) -> None:
+    from harness.flow.matrix import count_boots
+
     boots = count_boots(requests)
     if boots > _MOST_BOOTS:
         raise UserError(
@@ -203,6 +216,8 @@ def _refuse_too_many(requests: Sequence[Request]) -> None:
 
 def _ask_about_many(requests: Sequence[Request], yes: bool) -> None:
     """Thousands of boots are often a slip of the pen in a plan."""
+    from harness.flow.matrix import count_boots
+
     boots = count_boots(requests)
     if yes or boots <= _MANY_BOOTS:
         return

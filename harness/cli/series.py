@@ -5,57 +5,27 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.containment import UNTRUSTED, look_at_containment
+from harness.cli.options import TREE_OPTION
 from harness.cli.plainly import EXIT_FINDING, speaks_plainly
 from harness.cli.progress import TerminalProgress
-from harness.flow.series import Asker, touches_of
-from harness.flow.series import base as base_of
-from harness.flow.series import diff as diff_of
-from harness.flow.series import show as series_of
 from harness.model.build import DEFAULT_PROFILE
-from harness.model.codec import to_json
-from harness.model.series import (
-    SERIES_BASE_SCHEMA,
-    SERIES_DIFF_SCHEMA,
-    SERIES_SCHEMA,
-    Patch,
-    PatchPair,
-    Relation,
-    Series,
-    SeriesBaseOutput,
-    SeriesDiff,
-    SeriesDiffOutput,
-    SeriesOutput,
-    SeriesSpec,
-    say_build_time,
-)
-from harness.model.tree import SourceSpec
 from harness.store.layout import Layout
 
+if TYPE_CHECKING:  # what is imported where it is used: the help of a verb waits for none of it
+    from harness.flow.series import Asker
+    from harness.model.series import Patch, PatchPair, Series, SeriesDiff
+
 _SHORT = 12
-_MARKS = {
-    Relation.SAME: "=",
-    Relation.CHANGED: "!",
-    Relation.ADDED: "+",
-    Relation.DROPPED: "-",
-    Relation.MERGED: "<",
-    Relation.SPLIT: ">",
-    Relation.ABSENT: "?",
-}
+_MARKS = {"same": "=", "changed": "!", "added": "+", "dropped": "-", "merged": "<", "split": ">", "absent": "?"}
 _MIRROR = click.option(
     "--mirror",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="A directory of mboxes to ask instead of lore, for NAME@vN.",
-)
-TREE_OPTION = click.option(
-    "--tree",
-    "trees",
-    multiple=True,
-    type=click.Path(path_type=Path, file_okay=False),
-    help="A git repository in which to look for the base of the series.",
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 _QUIET = click.option("--quiet", is_flag=True, help="No progress.")
@@ -82,8 +52,14 @@ def show(name: str, files: bool, mirror: Path | None, as_json: bool, quiet: bool
     several revisions. Exit status: 0 it is whole; 1 patches are missing, doubled,
     damaged or would be refused; 2 there is no series to be seen.
     """
+    from harness.flow.series import show as series_of
+    from harness.flow.series import touches_of
+
     found = series_of(name, _asker(mirror, quiet))
     if as_json:
+        from harness.model.codec import to_json
+        from harness.model.series import SERIES_SCHEMA, SeriesOutput
+
         adds, dels = _stats(found)
         output = SeriesOutput(SERIES_SCHEMA, found.id, found.whole, adds, dels, found, touches_of(found))
         click.echo(to_json(output), nl=False)
@@ -109,8 +85,13 @@ def diff(old: str, new: str, stat: bool, mirror: Path | None, as_json: bool, qui
     > split off from another patch; ? the other side lacks mails, one of which may be
     this patch; ~ behind the mark: it changed places.
     """
+    from harness.flow.series import diff as diff_of
+
     found = diff_of(old, new, _asker(mirror, quiet))
     if as_json:
+        from harness.model.codec import to_json
+        from harness.model.series import SERIES_DIFF_SCHEMA, SeriesDiffOutput
+
         click.echo(to_json(SeriesDiffOutput(SERIES_DIFF_SCHEMA, found.same, found)), nl=False)
     else:
         _print_diff(found, stat)
@@ -130,6 +111,9 @@ def base_(name: str, trees: tuple[Path, ...], yes: bool, mirror: Path | None, as
     Sources that would have to be downloaded are named with their sizes, and fetched only after a yes.
     Exit status: 0 there is one; 1 no source takes all of it, with the nearest.
     """
+    from harness.flow.series import Asker
+    from harness.flow.series import base as base_of
+
     progress = TerminalProgress(quiet=quiet)
     try:
         asker = Asker(Layout.from_environment(), progress, mirror, lambda question: yes or _confirmed(question))
@@ -137,6 +121,9 @@ def base_(name: str, trees: tuple[Path, ...], yes: bool, mirror: Path | None, as
     finally:
         progress.close()
     if as_json:
+        from harness.model.codec import to_json
+        from harness.model.series import SERIES_BASE_SCHEMA, SeriesBaseOutput
+
         click.echo(to_json(SeriesBaseOutput(SERIES_BASE_SCHEMA, str(found.source), found.why, found.tried)), nl=False)
     else:
         click.echo(f"{found.source}  ({found.why})")
@@ -172,7 +159,12 @@ def gate_(
 
     Exit status: 0 all good; 1 a patch is bad; 3 something could not be checked, or the series is not whole.
     """
-    from harness.flow.gate import GateRequest, gate  # half a second of imports that the other commands do not need
+    from harness.flow.gate import GateRequest, gate
+    from harness.flow.series import Asker
+    from harness.flow.series import base as base_of
+    from harness.model.codec import to_json
+    from harness.model.series import SeriesSpec
+    from harness.model.tree import SourceSpec
     from harness.reports.gate import print_gate
 
     look_at_containment(untrusted)
@@ -197,6 +189,8 @@ def _confirmed(question: str) -> bool:
 
 
 def _asker(mirror: Path | None, quiet: bool) -> Asker:
+    from harness.flow.series import Asker
+
     return Asker(Layout.from_environment(), TerminalProgress(quiet), mirror)
 
 
@@ -220,6 +214,9 @@ def _print_series(found: Series, files: bool) -> None:
     click.echo()
     for problem in found.problems:
         click.echo(f"problem: {problem}")
+    from harness.flow.series import touches_of
+    from harness.model.series import say_build_time
+
     touches = touches_of(found)
     for patch in found.patches:
         _print_patch(patch, files)
@@ -249,6 +246,8 @@ def _print_patch(patch: Patch, files: bool) -> None:
 
 
 def _print_diff(found: SeriesDiff, stat: bool) -> None:
+    from harness.model.series import Relation
+
     click.echo(f"{found.old} -> {found.new}")
     for pair in found.pairs:
         mark = _MARKS[pair.relation] + ("~" if pair.moved else " ")
@@ -265,6 +264,8 @@ def _print_diff(found: SeriesDiff, stat: bool) -> None:
 
 
 def _remark(pair: PatchPair) -> str:
+    from harness.model.series import Relation
+
     match pair.relation:
         case Relation.MERGED:
             return f"  (merged: {pair.similarity:.0%} of its lines are in {pair.other})"

@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from harness.evidence.ktap import KtapLog, Node
 from harness.evidence.splats import Severity, severity
@@ -87,8 +88,7 @@ def attach(
     return Attached(done, tuple(settled), tuple(loose))
 
 
-@dataclass(frozen=True, slots=True)
-class _Leaf:
+class _Leaf(NamedTuple):
     name: str
     node: Node
 
@@ -107,7 +107,7 @@ def _called(leaf: _Leaf, suite: str, begun: Sequence[tuple[int, str]], taken: Co
         return leaf
     names = [name for line, name in begun if span.first <= line <= span.last]
     name = f"{head}.{names[-1]}" if names else leaf.name
-    return leaf if name in taken else replace(leaf, name=name)
+    return leaf if name in taken else leaf._replace(name=name)
 
 
 def _leaves(node: Node, path: str) -> Iterator[_Leaf]:
@@ -124,7 +124,7 @@ def _leaves(node: Node, path: str) -> Iterator[_Leaf]:
         seen.extend(_leaves(child, name))
     yield from seen
     if node.outcome in _BAD and not any(leaf.node.outcome in _BAD for leaf in seen):
-        yield _Leaf(name, replace(node, children=(), span=None))
+        yield _Leaf(name, node._replace(children=(), span=None))
 
 
 def _owners(flat: Sequence[_Leaf], events: Sequence[Event]) -> list[int | None]:

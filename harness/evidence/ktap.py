@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from harness.evidence.ktap_grammar import (
     FAILED,
@@ -70,6 +70,8 @@ class _Open:
     def misfit(self, number: int) -> bool:
         """A number that was there already, or that the plan has not."""
         beyond = self.plan is not None and number > self.plan
+        if self.numbers.goes_on(number):
+            return beyond
         return number < 1 or beyond or number in self.numbers or self.numbers.full
 
 
@@ -111,19 +113,20 @@ class KtapReader:
             if match is None:
                 if stream.continued:
                     stream.go_on(line)
-            elif time is not None and self._again < 0 and match.lastgroup != "version":
-                self._newest = time
-                if match["result"] == "not ok":
-                    self._remember(time, text)
-                if whole or not self._saved:
-                    stream.take(line, match)
+                continue
+            kind = match.lastgroup
+            if time is not None:
+                if self._again >= 0 or kind == "version":
+                    if self._is_again(line, time, match):
+                        continue
                 else:
-                    stream.take_last(line, match)
-            elif time is None or not self._is_again(line, time, match):
-                if whole or not self._saved:
-                    stream.take(line, match)
-                else:
-                    stream.take_last(line, match)
+                    self._newest = time
+                    if kind == "result" and match["result"] == "not ok":
+                        self._remember(time, text)
+            if whole or not self._saved:
+                stream.take(line, match)
+            else:
+                stream.take_last(line, match)
         self._last = number
 
     @property
@@ -198,7 +201,7 @@ class _Report:
             return node
         if node.outcome not in (*_GOOD, Outcome.SKIP) and self._bad_left:
             self._bad_left -= 1
-            return replace(node, name=node.name[:_SHORT], reason=node.reason[:_SHORT], diagnostics=())
+            return node._replace(name=node.name[:_SHORT], reason=node.reason[:_SHORT], diagnostics=())
         self.beyond += 1
         return None
 
@@ -471,11 +474,12 @@ class _Stream:
         if level.void and outcome in _GOOD:
             outcome, note = Outcome.INCOMPLETE, "beyond the plan"
         said = tuple(self._pending)
-        reason = result.reason
+        _, _, name, _, raw, reason = result
+        last, _, end, _ = line
         if inner is not None:
             said, reason = (*inner.diagnostics, *said), reason or inner.plan_note
-        name, span = result.name or f"?{number}", Span(min(first, line.number), line.number)
-        return Node(name, number, outcome, result.raw, reason, plan, children, said, span, start, line.time, note)
+        span = Span(first if first < last else last, last)
+        return Node(name or f"?{number}", number, outcome, raw, reason, plan, children, said, span, start, end, note)
 
     def _store(self, line: Line, level: _Open, node: Node, number: int, misfit: bool) -> None:
         """Into the document, unless its number says that it has no place there: then only bad news is kept."""
@@ -525,7 +529,7 @@ class _Stream:
                 continue
             self._report.error(level.line, f"{level.name or 'a nested document'} has no result line")
             number = parent.next
-            self._append(parent, replace(node, name=level.name or f"?{number}", number=number))
+            self._append(parent, node._replace(name=level.name or f"?{number}", number=number))
             parent.numbers.add(number)
             parent.next = number + 1
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.model.event import Span
 from harness.model.outcome import Outcome, worst
@@ -12,13 +13,13 @@ _MOST_ASTRAY = 20_000
 _HARMLESS = (Outcome.PASS, Outcome.SKIP, Outcome.XFAIL)
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """A test, a suite or a whole document. `number` is None where the log gave none.
 
     `raw` is what the result line said (`ok`, `not ok # SKIP`), empty if there was none; `reason` the text after
     the directive; `note` says why the parser did not believe or did not find a result. `missing` marks a node
-    that only a plan or a gap in the numbers tells of; its span, if any, is where it must have died.
+    that only a plan or a gap in the numbers tells of; its span, if any, is where it must have died. A tuple, because
+    there is one for each result.
     """
 
     name: str
@@ -47,6 +48,8 @@ class KtapLog:
 class Numbers:
     """The numbers of the results of a document: a run from 1 on, and what came out of order."""
 
+    __slots__ = ("_more", "_run")
+
     def __init__(self) -> None:
         self._run = 0
         self._more: set[int] = set()
@@ -56,6 +59,10 @@ class Numbers:
 
     def __contains__(self, number: int) -> bool:
         return 1 <= number <= self._run or number in self._more
+
+    def goes_on(self, number: int) -> bool:
+        """It is the one that comes next, and none is out of order: nearly always."""
+        return number == self._run + 1 and not self._more
 
     @property
     def full(self) -> bool:

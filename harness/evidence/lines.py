@@ -47,6 +47,7 @@ _LEVEL_ONLY = re.compile(r"<\d{1,4}>")
 _CALLER_ONLY = re.compile(r"\[ {0,5}[TC]\d{1,10}\] ")
 
 _BLANKS = " " * 8
+_ODD_BEGIN = ("", " ", "<")  # of a line without a time that may be more than it looks
 _KTAP = re.compile(r" *(?:(?:not )?ok\b|#|K?TAP version|1\.\.|Bail out!)")
 
 
@@ -160,6 +161,8 @@ class LineStream:
         raws = text.split("\n")
         if not ends:
             raws.pop()  # empty, behind the last newline
+        if "\r" in text:
+            raws = [raw.strip("\r") for raw in raws]
         first = self._mender.number + 1
         self._mender.number += len(raws)
         last = self._mender.number if ends else -1
@@ -191,14 +194,27 @@ class LineStream:
         self._text = ""
         self._mender.number += block.count(b"\n")
 
+    def rest(self) -> bytes:
+        """The whole lines that are left at the end of the log, for `feed` or `skip`, once, before `finish`."""
+        if not self._begun and b"\n" not in self._held:
+            self._held = self._held.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        end = self._held.rfind(b"\n") + 1
+        block, self._held = self._held[:end], self._held[end:]
+        if block:
+            self._look(block)
+        return block
+
     def finish(self) -> list[Line]:
         """The log is at its end."""
         last = -1
+        rest = self.rest()
+        if rest:
+            self._take(self._text or _clean(rest), ends=False)
         if self._held:
-            if not self._begun and b"\n" not in self._held:
-                self._held = self._held.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            self._look(self._held)
-            self._take(self._text or _clean(self._held), ends=True)
+            if not self.number:
+                self._look(self._held)
+            self._text = ""
+            self._take(_clean(self._held), ends=True)
             self._held, last = b"", self._mender.number
         if self.backwards:
             self._pile += self._prefixes.finish()
@@ -309,23 +325,23 @@ class _Mender:
 
     def feed(self, raws: Iterable[tuple[int, str]], last: int) -> None:
         """Lines with their numbers; that with the number `last` is what stands behind the last newline of the log."""
-        prefix, append = _PREFIX.match, self.lines.append
+        prefix, append, new = _PREFIX.match, self.lines.append, tuple.__new__
         for number, raw in raws:
-            if raw.endswith("\r"):
-                raw = raw.rstrip("\r")
-            if raw.startswith("\r"):
-                raw = raw.lstrip("\r")
             whole = number != last
             if len(raw) > LONGEST:
                 raw, whole = raw[:LONGEST], False
             match = prefix(raw)
             if match is None:
-                if raw or whole:
+                if self._broken < 0 and "[" not in raw and ": " not in raw and raw[:1] not in _ODD_BEGIN:
+                    append(new(Line, (number, raw, None, whole)))
+                elif raw or whole:
                     self._bare(number, raw, whole)
-            elif raw.find("[", match.end()) < 0:
-                append(Line(number, raw[match.end() :], float(match[1]), whole))
-            else:
+                continue
+            text = raw[match.end() :]
+            if "[" in text:
                 self._stamped(number, raw, match, whole)
+            else:
+                append(new(Line, (number, text, float(match[1]), whole)))
 
     def _late(self) -> bool:
         """The rest of the broken line has not come within reason."""
@@ -350,7 +366,7 @@ class _Mender:
 
     def _bare(self, number: int, raw: str, whole: bool) -> None:
         """A line without a plain time: the rest of a broken one, or user space's, or a log without times."""
-        if self._late():
+        if self._broken >= 0 and self._late():
             self._give_up()
         middle = _MIDDLE.search(raw) if "[" in raw else None
         if middle is None:

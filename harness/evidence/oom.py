@@ -157,14 +157,17 @@ class OomReader:
 
     def feed(self, line: Line) -> None:
         """One line of the log."""
-        if self.idle and not _may_matter(line.text):
+        text = line[1]
+        if self.idle and not _may_matter(text):
             return
-        torn, self._torn = self._torn, None
-        if torn is not None and line.time == torn.time and not is_torn(line.text):
-            line = line._replace(text=f"{torn.text} {line.text}", number=torn.number)
-        elif torn is not None:
-            self._read(torn)
-        if is_torn(line.text):
+        if self._torn is not None:
+            torn, self._torn = self._torn, None
+            if line.time == torn.time and not is_torn(text):
+                text = f"{torn.text} {text}"
+                line = line._replace(text=text, number=torn.number)
+            else:
+                self._read(torn)
+        if is_torn(text):
             self._torn = line
         else:
             self._read(line)
@@ -312,7 +315,7 @@ class OomReader:
     def _inside(self, line: Line) -> None:
         """Any other line: part of the open report, the start of one whose head is cut off, or nothing to us."""
         text = line.text
-        if any(word in text for word in _FOREIGN) and self._open is None:
+        if self._open is None and any(word in text for word in _FOREIGN):
             self._foreign, self._maybe = line.number + _FOREIGN_MOST, None
             return
         if self._foreign:

@@ -44,16 +44,15 @@ def _parse_ktap(chunks: Iterable[bytes], suite: str, expected: Sequence[Expected
     stream, reader, state, watch = LineStream(), KtapReader(saved), KunitStateReader(), EventStream()
     events: list[Event] = []
     beyond = 0
-    for lines in _lines(stream, chunks):
+    for lines, ends in _lines(stream, chunks):
         reader.feed(lines)
         if not reader.executed:
             for line in lines:
                 state.feed(line)
-        found = watch.feed(lines)
+        found = watch.feed(lines, ends)
         room = max(0, MOST_EVENTS - len(events))
         events += found[:room]
         beyond += len(found[room:])
-    events += watch.feed((), ends=True)
     events.sort(key=lambda event: event.span.first)
     log = reader.finish()
     attached = attach(log, suite, events, expected)
@@ -67,12 +66,12 @@ def _parse_ktap(chunks: Iterable[bytes], suite: str, expected: Sequence[Expected
     return ParseResult(attached.cases, attached.events, tuple(problems), attached.loose)
 
 
-def _lines(stream: LineStream, chunks: Iterable[bytes]) -> Iterator[list[Line]]:
-    """The lines of a log, block after block."""
+def _lines(stream: LineStream, chunks: Iterable[bytes]) -> Iterator[tuple[list[Line], bool]]:
+    """The lines of a log, block after block, and whether they are the last."""
     for chunk in chunks:
         for block in stream.cut(chunk):
-            yield stream.feed(block)
-    yield stream.finish()
+            yield stream.feed(block), False
+    yield stream.finish(), True
 
 
 def parse_kmsg_text(data: bytes) -> ParseResult:

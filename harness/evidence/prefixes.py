@@ -15,10 +15,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, repeat
+from operator import itemgetter
 
 _SAMPLE = 600  # lines that are looked at to find the form
-_FEW = 100  # the same, where nearly all of them have the console's own prefix
+_BEGIN = 50  # lines that tell whether the newest comes first
+_FEW = 60  # the same, where nearly all of them have the console's own prefix
+_WRAPPED = 2000  # lines that tell whether a mailer broke them
+_GLANCE = 20  # lines that tell which forms are likely
+_STEP = 50  # lines after which a form that cannot win is given up
 _ENOUGH = 3  # of as many lines, one with the console's own prefix: then that is the form, and no other is looked for
 _MOSTLY = 10  # so many steps back for one forward: the newest line comes first
 _LONGEST_REST = 40  # lines that may follow a record without a prefix of their own
@@ -88,7 +93,7 @@ FORMS: tuple[Form, ...] = (
     _form(
         "syslog",
         rf"(?:<\d{{1,3}}>(?:1 )?)?{_STAMP} (?:\S{{1,64}} )?kernel(?:\[\d{{0,8}}\])?"
-        rf"(?:: | - - (?:-|\[[^\]\n]{{0,80}}\]) ?)(?:<\d{{1,4}}>)?(?:{_KTIME})?",
+        rf"(?::(?: |$)| - - (?:-|\[[^\]\n]{{0,80}}\]) ?)(?:<\d{{1,4}}>)?(?:{_KTIME})?",
         "kernel",
         records=True,
     ),
@@ -114,17 +119,18 @@ FORMS: tuple[Form, ...] = (
         rf"(?: ?{_CALLER})?(?: |$)",
         "]",
     ),
-    _form("tag", r"(?:[\w.-]{1,64} )?kernel: ", "kernel: ", records=True),
+    _form("tag", r"(?:[\w.-]{1,64} )?kernel:(?: |$)", "kernel:", records=True),
     _form("caller", rf"(?:<\d{{1,4}}> ?)?{_CALLER} ", "]"),
     _form("level", r"<\d{1,4}> ?", "<", told=False),
     _form("nothing", r"", "", told=False),
 )
 _TIMELESS = ("nothing", "level", "caller", "tag")
 _PRINTK = next(form for form in FORMS if form.name == "console")
+_NOTHING = next(form for form in FORMS if form.name == "nothing")
 # What looks like the console's own prefix, and has more behind it.
-_MORE = re.compile(
-    rf"{_PLAIN.pattern}(?:[^\S\n]?{_CALLER} | {{0,2}}-?\(\d|[VDIWEF ]{{0,2}}\[\d{{1,3}}: |\S{{1,64}} kernel: )"
-)
+_BEHIND = rf"[^\S\n]?{_CALLER} | {{0,2}}-?\(\d|[VDIWEF ]{{0,2}}\[\d{{1,3}}: |\S{{1,64}} kernel: "
+_MORE = re.compile(rf"{_PLAIN.pattern}(?:{_BEHIND})")
+_PLAIN_OR_MORE = re.compile(rf"{_PLAIN.pattern}(?P<more>{_BEHIND})?")
 # The same for bytes. Who looks at a begin sees the same as who looks at a block, but for a log that changes its form.
 _QUICK = 2000
 _QUICK_PLAIN = re.compile(_PLAIN.pattern.encode())
@@ -138,12 +144,24 @@ _KERNELISH = re.compile(
     r"|CPU: \d+ (?:UID|PID)|Modules linked in:|Hardware name: |Kernel panic - |Oops: |Internal error: "
     r"|Unable to handle kernel|general protection fault|INFO: (?:task|rcu)|rcu: |pc : |lr : "
     r"|sp : [0-9a-f]{8}|x\d{1,2} ?: [0-9a-f]{16}|Linux version \d|Command line: |Kernel command line: "
-    r"|Mem-Info:|Node \d+ (?:active_anon|DMA|Normal|hugepages)|\[ *pid *\]|.{1,20} invoked oom-killer: "
+    r"|Mem-Info:|Node \d+ (?:active_anon|DMA|Normal|hugepages)"
+    r"|(?:DMA(?:32)?|Normal|Movable|HighMem)(?: free:\d|: \d+\*)|\[ *pid *\]|.{1,20} invoked oom-killer:(?: |$)"
     r"|Out of memory: |Memory cgroup |oom-kill:constraint|oom_reaper: |Tasks state \(|active_anon:"
     r"|usb \d+-\d|pci 0000:|ACPI: |stack backtrace:|watchdog: |(?:Free|Total) swap +="
     r"|\d+ pages (?:RAM|reserved)|\S+: page allocation failure)"
 )
 _KTAP = re.compile(r" *(?:K?TAP version \d|# Subtest: |(?:not )?ok \d+ )")
+_QUICK_KTAP = re.compile(_KTAP.pattern.encode())
+# A row of the task table, or its head, that has not got its end.
+_OPEN_ROW = re.compile(
+    r"(?:\[ *\d{1,10}\.\d{6}\] )?(?:\[ *\d{1,10}\](?: +-?\d{1,20})*|\[ *pid *\](?: +(?!name\b)\w{1,40})*) *$"
+)
+# A line that is a message of its own, whatever stands before it.
+_BEGINS = re.compile(
+    rf"{_KERNELISH.pattern}|{_KTAP.pattern}|[\s#<]|\[ *[\dp]|\S{{1,60}}:(?: |$)|[\w-]{{1,30}} [\da-f:.]{{4,20}}: "
+    r"|(?:pc|lr|sp|ra|gp|tp|epc|[xrast]\d{1,2}) {0,3}: |\d{1,12} (?:total )?page"
+    r"|(?:PGD|P4D|Free|Total|Process|Stack) "
+)
 _DIGITS, _LETTERS = re.compile(r"\d+"), re.compile(r"[^\W\d_]+")
 _QUOTE = re.compile(r"(?:> ?|\| ?)")
 _ESCAPED = re.compile(r"\\x([0-9a-fA-F]{2})|#(012|011)")
@@ -181,7 +199,7 @@ class _Chosen:
         return "" if not raw.strip() else None
 
 
-_CONSOLE = _Chosen(_PRINTK)
+_CONSOLE, _BARE = _Chosen(_PRINTK), _Chosen(_NOTHING)
 
 
 class Prefixes:
@@ -208,24 +226,32 @@ class Prefixes:
     @property
     def calm(self) -> bool:
         """Nothing is to be done with the lines to come."""
-        return self._chosen is _CONSOLE and not self._wraps and not self.backwards
+        as_it_is = self._chosen is _CONSOLE or self._chosen == _BARE
+        return as_it_is and not self._wraps and not self.backwards
 
     def settles(self, block: bytes) -> bool:
-        """The quick look: the lines that come next have the console's own prefix, as those before them had."""
+        """The quick look: the lines that come next have the console's own prefix, as those before them had; or none
+        at all, as those."""
         if not self._begun or not self.calm:
             return False
         begin = block[:_QUICK].split(b"\n")[:-1]
-        stamped = [raw for raw in begin if _QUICK_PLAIN.match(raw)]
-        if len(stamped) < _ENOUGH or len(stamped) * _ENOUGH < len(begin) or any(map(_QUICK_MORE.match, stamped)):
+        if self._chosen is _CONSOLE:
+            sure = [raw for raw in begin if _QUICK_PLAIN.match(raw)]
+            if any(map(_QUICK_MORE.match, sure)):
+                return False
+        else:
+            sure = [raw for raw in begin if _QUICK_KTAP.match(raw)]
+        if len(sure) < _ENOUGH or len(sure) * _ENOUGH < len(begin):
             return False
         self.kernel = True
         return True
 
     def look(self, raws: Sequence[str]) -> None:
         """Lines that come next: is the form still the one that makes most of them a kernel's?"""
-        if _is_clear(raws):
+        clear = _clear(raws)
+        if clear is not None:
             self.kernel = True
-            self._choose(_CONSOLE, _sample(raws[:100]), wraps=False)
+            self._choose(clear, raws[:_BEGIN], wraps=False)
             return
         lines = _sample(raws)
         if not lines:
@@ -234,35 +260,41 @@ class Prefixes:
         if plain:
             self.kernel = True
         if plain * _ENOUGH >= len(lines) and more * 2 < plain:
-            self._choose(_CONSOLE, lines)
+            self._choose(_CONSOLE, raws)
             return
         best, score = _best(lines, plain - more)
         if score:
             self.kernel = True
-            self._choose(best, lines)
+            self._choose(best, raws)
         elif not self._sure:
-            self._choose(_CONSOLE, lines, sure=False)
+            self._choose(_CONSOLE, raws, sure=False)
 
-    def _choose(self, chosen: _Chosen, lines: Sequence[str], sure: bool = True, wraps: bool | None = None) -> None:
+    def _choose(self, chosen: _Chosen, raws: Sequence[str], sure: bool = True, wraps: bool | None = None) -> None:
         self._chosen, self._sure = chosen, sure
-        self._wraps = chosen.form.records or (_is_wrapped(lines, chosen) if wraps is None else wraps)
+        self._wraps = chosen.form.records or (_is_wrapped(raws[:_WRAPPED], chosen) if wraps is None else wraps)
         if not self._begun and sure:
             self._begun = True
-            self.backwards = self._goes_back(lines[:50])
+            self.backwards = self._goes_back([raw for raw in raws[: 2 * _BEGIN] if raw][:_BEGIN])
 
     def _goes_back(self, lines: Sequence[str]) -> bool:
         """Each line is older than the one before it."""
-        if self._chosen is _CONSOLE:
-            plain = (match for match in map(_PRINTK.pattern.match, lines) if match is not None)
-            times = [float(match["t"]) for match in plain]
-        else:
-            rests = (self._chosen.rest(line) for line in lines)
-            matches = (self._chosen.form.pattern.match(rest) for rest in rests if rest)
-            told = (match for match in matches if match is not None and not match.groupdict().get("delta"))
-            times = [time for time in map(self._seconds, told) if time is not None]
-        older = sum(b < a for a, b in pairwise(times))
-        newer = sum(b > a for a, b in pairwise(times))
+        if self._chosen.form.name in _TIMELESS:
+            return False
+        older = newer = 0
+        for before, after in pairwise(self._times(lines)):
+            older, newer = older + (after < before), newer + (after > before)
+            if newer * _MOSTLY >= len(lines):
+                return False  # whatever comes
         return older >= 2 and older > _MOSTLY * newer
+
+    def _times(self, lines: Iterable[str]) -> Iterator[float]:
+        if self._chosen is _CONSOLE:
+            yield from (float(match["t"]) for match in map(_PRINTK.pattern.match, lines) if match is not None)
+            return
+        rests = (self._chosen.rest(line) for line in lines)
+        matches = (self._chosen.form.pattern.match(rest) for rest in rests if rest)
+        told = (match for match in matches if match is not None and not match.groupdict().get("delta"))
+        yield from (time for time in map(self._seconds, told) if time is not None)
 
     def apply(self, first: int, raws: Iterable[str]) -> Iterator[tuple[int, str]]:
         """Lines with their numbers, the first of which is `first`, as the console would have them.
@@ -270,7 +302,7 @@ class Prefixes:
         The last one is kept back: the rest of it may come.
         """
         for number, raw in enumerate(raws, first):
-            done = self._line(number, raw.strip("\r"))
+            done = self._line(number, raw)
             for one in done:
                 if self._held is not None:
                     yield self._held
@@ -285,6 +317,14 @@ class Prefixes:
     def _line(self, number: int, raw: str) -> list[tuple[int, str]]:
         """One line -> none (it is the rest of another), one, or several (of a record with line ends in it)."""
         text = self._chosen.rest(raw)
+        if self._chosen.form is _NOTHING:
+            text = raw if text is None else text
+            if self._wraps and self._held is not None and _goes_on(self._held[1], self._columns, text):
+                self._columns = len(raw)
+                self._held = (self._held[0], f"{self._held[1].rstrip()} {text.lstrip()}")
+                return []
+            self._columns = len(raw)
+            return [(number, text)]
         if text is None:
             return self._without(number, raw, raw)
         match = self._chosen.form.pattern.match(text)
@@ -313,11 +353,12 @@ class Prefixes:
             return [(number, raw)]
         if name == "kmsg" and _PROPERTY.match(text):
             return []
-        if _REST_OF_RECORD.match(text) and self._width:
+        row = self._wraps and _OPEN_ROW.match(held[1]) is not None
+        if _REST_OF_RECORD.match(text) and self._width and not row:
             self._follows += 1
             blanks = len(text) - len(text.lstrip(" "))
             return [(number, f"[{self._time:12.6f}] {text[min(self._width, blanks) :]}")]
-        if self._wraps and self._is_rest(text):
+        if row or (self._wraps and self._is_rest(text)):
             self._follows += 1
             self._columns = len(raw)
             self._held = (held[0], f"{held[1].rstrip()} {text.lstrip()}")
@@ -328,12 +369,10 @@ class Prefixes:
     def _is_rest(self, text: str) -> bool:
         if _syslog_of_others(text):
             return False
+        wide = self._columns <= _MAIL[1] and self._columns + 1 + len(text.split(None, 1)[0]) > _MAIL[0]
         if self._chosen.form.records:
-            return self._follows < 3
-        if _BROKEN.search(self._held[1] if self._held else "", 1):
-            return False
-        word = text.split(None, 1)[0]
-        return self._columns <= _MAIL[1] and self._columns + 1 + len(word) > _MAIL[0]
+            return wide or self._follows < 3
+        return wide and not _BROKEN.search(self._held[1] if self._held else "", 1)
 
     def _seconds(self, match: re.Match[str]) -> float | None:
         """The time that a prefix tells; None for a form without any."""
@@ -381,17 +420,23 @@ def seconds_of(text: str) -> float | None:
     return max(0.0, moment.timestamp())
 
 
-def _is_clear(raws: Sequence[str]) -> bool:
-    """Nearly all lines have the console's own prefix, and no mailer broke them: then few of them tell it."""
+def _clear(raws: Sequence[str]) -> _Chosen | None:
+    """What is told by few of the lines: nearly all have the console's own prefix, and no mailer broke them; or most
+    are KTAP as a test prints it."""
     few = _sample(raws[:: len(raws) // _FEW + 1])
     plain, more = _count_plain(few)
-    return bool(few) and plain * 5 >= len(few) * 4 and not more and max(map(len, raws)) > _MAIL[1] + 1
+    if plain * 5 >= len(few) * 4:
+        whole = few and not more and (any(map(_is_wide, raws)) or all(raw[:1] in "[<" for raw in raws))
+        return _CONSOLE if whole else None
+    if not plain and sum(_KTAP.match(raw) is not None for raw in few) * 2 > len(few):
+        return _BARE
+    return None
 
 
 def _count_plain(lines: Sequence[str]) -> tuple[int, int]:
     """The lines with the console's own prefix, and those of them that have more behind it."""
-    stamped = [raw for raw in lines if _PLAIN.match(raw)]
-    return len(stamped), len([raw for raw in stamped if _MORE.match(raw)])
+    stamped = [match for match in map(_PLAIN_OR_MORE.match, lines) if match]
+    return len(stamped), len([match for match in stamped if match.lastgroup])
 
 
 def _sample(raws: Sequence[str]) -> list[str]:
@@ -405,31 +450,55 @@ def _sample(raws: Sequence[str]) -> list[str]:
 
 
 def _best(lines: Sequence[str], plain: int) -> tuple[_Chosen, int]:
-    """The form that makes most of the lines a kernel's, and how many."""
+    """The form that makes most of the lines a kernel's, and how many; of equals the first."""
     best, most = _CONSOLE, plain
     for head, quotes in _heads(lines):
-        bare = _Chosen(_PRINTK, head, quotes)
-        rests = [rest for rest in (bare.rest(line) for line in lines) if rest]
-        if len(rests) <= most:
+        rests, at_most = lines, len(lines)
+        if head or quotes:
+            bare = _Chosen(_PRINTK, head, quotes)
+            at_most = sum(map(str.startswith, lines, repeat(head or (">", "|"))))
+            rests = [rest for rest in (bare.rest(line) for line in lines) if rest] if at_most > most else ()
+        if min(at_most, len(rests)) <= most:
             continue
-        text = "\n".join(rests)
-        for form in FORMS:
-            if text.count(form.part) <= most:
-                continue
-            score = _score(rests, form, bool(head))
-            if score > most:
-                best, most = _Chosen(form, head, quotes), score
+        form, score = _best_form(rests, bool(head), most)
+        if form is not None:
+            best, most = _Chosen(form, head, quotes), score
     return best, most
 
 
-def _score(rests: Sequence[str], form: Form, indented: bool) -> int:
-    """How many of these lines the form makes a kernel's."""
+def _best_form(rests: Sequence[str], indented: bool, most: int) -> tuple[Form | None, int]:
+    """The form that makes more than `most` of the lines a kernel's. First comes what is best for a few of them: then
+    the others need not go to the end."""
+    text = "\n".join(rests)
+    few = rests[:: len(rests) // _GLANCE + 1]
+    likely: list[tuple[int, int, Form]] = []
+    for rank, form in enumerate(FORMS):
+        if text.count(form.part) > most:
+            likely.append((-_score(few, form, indented, 0), rank, form))
+    best, best_rank = None, len(FORMS)
+    for _, rank, form in sorted(likely, key=itemgetter(0, 1)):
+        least = most if best is not None and rank < best_rank else most + 1
+        score = _score(rests, form, indented, least)
+        if score >= least:
+            best, most, best_rank = form, score, rank
+    return best, most
+
+
+def _score(rests: Sequence[str], form: Form, indented: bool, least: int) -> int:
+    """How many of these lines the form makes a kernel's; less than `least` as soon as that is sure."""
     if form.name == "before-time":
         return _alike([rest for rest in rests if rest.find("[", 1) > 0], form, len(rests))
-    if form.told:
-        match = form.pattern.match
-        return len([rest for rest in rests if match(rest)])
-    return sum(_is_kernelish(rest, form, indented) for rest in rests)
+    match, score, left = form.pattern.match, 0, len(rests)
+    for at in range(0, len(rests), _STEP):
+        some = rests[at : at + _STEP]
+        if form.told:
+            score += len([rest for rest in some if match(rest)])
+        else:
+            score += sum(_is_kernelish(rest, form, indented) for rest in some)
+        left -= len(some)
+        if score + left < least:
+            break
+    return score
 
 
 def _alike(rests: Sequence[str], form: Form, of: int) -> int:
@@ -466,24 +535,46 @@ def _heads(lines: Sequence[str]) -> list[tuple[str, int]]:
     return heads
 
 
-def _is_wrapped(lines: Sequence[str], chosen: _Chosen) -> bool:
-    """A mailer broke the long lines: none is longer than mail is wide, and there are such that were broken there."""
-    if max(map(len, lines)) > _MAIL[1]:
+def _is_wrapped(raws: Sequence[str], chosen: _Chosen) -> bool:
+    """A mailer broke the long lines: none is wider than mail is, and there are such that were broken there."""
+    if any(map(_is_wide, raws)):
         return False
+    lines = [(raw, rest) for raw, rest in ((raw, chosen.rest(raw)) for raw in raws) if raw.strip()]
+    if chosen.form is _NOTHING:
+        told = [(len(raw), raw if rest is None else rest) for raw, rest in lines]
+        return any(_goes_on(one, columns, two) for (columns, one), (_, two) in pairwise(told))
     broken = others = 0
-    before = ""
-    for line in lines:
-        rest = chosen.rest(line)
+    before = row = ""
+    for raw, rest in lines:
         match = chosen.form.pattern.match(rest) if rest else None
-        if match is not None and match.end():
-            before = "" if _BROKEN.search(rest or "", match.end()) else line
+        if match is not None and match.end() and rest is not None:
+            before, row = ("", "") if _BROKEN.search(rest, match.end()) else (raw, rest[match.end() :])
             continue
         if before:
-            word = line.split(None, 1)[0]
-            wide = len(before) + 1 + len(word)
-            broken, others = (broken + 1, others) if wide > _MAIL[0] else (broken, others + 1)
+            word = raw.split(None, 1)[0]
+            wide = len(before) + 1 + len(word) > _MAIL[0] or _OPEN_ROW.match(row)
+            broken, others = (broken + 1, others) if wide else (broken, others + 1)
         before = ""
     return broken > 2 * others and broken > 0
+
+
+def _is_wide(raw: str) -> bool:
+    """Wider than what a mailer leaves, and with a blank at which it could have been broken."""
+    if len(raw) <= _MAIL[1] + 1:
+        return False
+    text = raw.lstrip(" >|")
+    return 0 < text.find(" ") <= _MAIL[1]
+
+
+def _goes_on(before: str, columns: int, text: str) -> bool:
+    """Of lines without any prefix: `text` is the rest of a kernel's line that was broken after so many columns."""
+    if not before or not text or not text.strip():
+        return False
+    if _OPEN_ROW.match(before):
+        return text[0] != "["
+    if columns > _MAIL[1] or columns + 1 + len(text.split(None, 1)[0]) <= _MAIL[0]:
+        return False
+    return _KERNELISH.match(before) is not None and _BEGINS.match(text) is None
 
 
 def _syslog_of_others(text: str) -> bool:

@@ -118,8 +118,9 @@ class EventStream:
 
     def feed(self, lines: Iterable[Line], ends: bool = False) -> list[Event]:
         """More lines -> the events that are over. `ends`: the log is at its end."""
-        for line in lines:
-            (self._bare if line.time is None else self._stamped).append(line)
+        lines = tuple(lines)
+        self._bare += [line for line in lines if line[2] is None]
+        self._stamped += [line for line in lines if line[2] is not None]
         stamped, rest = _events(self._stamped, ends)
         self._stamped = self._stamped[rest:]
         bare, rest = _events(self._bare, ends)
@@ -176,14 +177,17 @@ def _reason(lines: Sequence[Line], marks: dict[int, Recogniser], index: int, fre
 
 def _marks(lines: Sequence[Line]) -> dict[int, Recogniser]:
     """Index of a line -> what it opens. Each stem is looked for once in the whole text."""
-    text = "\n".join(line.text for line in lines)
-    starts = [0, *accumulate(len(line.text) + 1 for line in lines)]
+    texts = [line[1] for line in lines]
+    text = "\n".join(texts)
+    starts: list[int] = []
     best: dict[int, tuple[int, Recogniser]] = {}
     for stem, rows in _ROWS_OF.items():
         at = text.find(stem)
+        if at >= 0 and not starts:
+            starts = [0, *accumulate(len(one) + 1 for one in texts)]
         while at >= 0:
             index = bisect_right(starts, at) - 1
-            said = lines[index].text
+            said = texts[index]
             for order, row in rows:
                 if row.needle in said and row.pattern.search(said):
                     if index not in best or order < best[index][0]:
@@ -306,8 +310,10 @@ def _event(
 
 def _others(texts: Sequence[str]) -> str:
     """How many more of a cgroup were killed with the first."""
+    if not any(text.endswith(_GROUP) for text in texts):
+        return ""
     pids = {match[1] for match in map(_GROUP_VICTIM.match, texts) if match is not None}
-    if len(pids) < 2 or not any(text.endswith(_GROUP) for text in texts):
+    if len(pids) < 2:
         return ""
     return f", and {len(pids) - 1} more of its group"
 

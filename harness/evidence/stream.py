@@ -35,13 +35,18 @@ def _shortest(words: Iterable[str]) -> tuple[bytes, ...]:
 # Parts that several words share and that are rare in a log where all is well: one search in the place of many.
 _STEMS = (
     *("BUG", "INFO: ", "Kill", "oom", "taint", "held", " detected"),
-    *("watchdog", "Unable to ", " allocation failure"),
+    *("watchdog", "Unable to ", " allocation failure", "emory", "swap"),
 )
 _WORDS = _shortest((*_STEMS, CUT_HERE, *(row.needle for row in RECOGNISERS), *NEEDLES))
 # Half of a log is times, numbers and blanks. Without them, in the block and in the words, a search takes half as long
 # and still finds every word, if now and then one that is none.
 _THIN = b"0123456789 \n.,:"
 _THIN_WORDS = tuple(word.translate(None, _THIN) for word in _WORDS)
+# Words that have three capitals or more are looked for among the capitals first, which are few.
+_SMALL = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+_SHOUTED = tuple(word for word in _THIN_WORDS if len(word.translate(None, _SMALL)) >= 3)
+_SAID = tuple(word for word in _THIN_WORDS if word not in _SHOUTED)
+_CAPITALS = tuple(word.translate(None, _SMALL) for word in _SHOUTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ def stream_kmsg(chunks: Iterable[bytes]) -> Iterator[KmsgPiece]:
     stream = _Stream()
     for chunk in chunks:
         yield from stream.feed(chunk)
-    yield stream.finish()
+    yield from stream.finish()
 
 
 class _Stream:
@@ -77,31 +82,38 @@ class _Stream:
 
     def feed(self, chunk: bytes) -> Iterator[KmsgPiece]:
         for block in self._lines.cut(chunk):
-            idle = self._events.idle and self._ooms.idle and not self._lines.waiting
-            if idle and not _interesting(block):
-                self._lines.skip(block)
-                yield KmsgPiece((), (), self._lines.number, self._lines.kernel)
-                continue
-            lines = self._lines.feed(block)
-            for line in lines:
-                self._ooms.feed(line)
-            events = tuple(self._events.feed(lines))
-            yield KmsgPiece(events, self._ooms.take(), self._lines.number, self._lines.kernel)
+            yield self._piece(block)
 
-    def finish(self) -> KmsgPiece:
+    def _piece(self, block: bytes) -> KmsgPiece:
+        idle = self._events.idle and self._ooms.idle and not self._lines.waiting
+        if idle and not _interesting(block):
+            self._lines.skip(block)
+            return KmsgPiece((), (), self._lines.number, self._lines.kernel)
+        lines = self._lines.feed(block)
+        for line in lines:
+            self._ooms.feed(line)
+        events = tuple(self._events.feed(lines))
+        return KmsgPiece(events, self._ooms.take(), self._lines.number, self._lines.kernel)
+
+    def finish(self) -> Iterator[KmsgPiece]:
+        rest = self._lines.rest()
+        if rest:
+            yield self._piece(rest)
         lines = self._lines.finish()
         for line in lines:
             self._ooms.feed(line)
         events = self._events.feed(lines, ends=True)
         ooms, log = self._ooms.finish(), self._lines
-        return KmsgPiece(tuple(events), ooms, log.number, log.kernel, log.backwards)
+        yield KmsgPiece(tuple(events), ooms, log.number, log.kernel, log.backwards)
 
 
 def _interesting(block: bytes) -> bool:
     """Whether anything could open in these lines. A rule of `=` belongs to the report that comes after it."""
     thin = block.translate(None, _THIN)
+    capitals = thin.translate(None, _SMALL)
     return (
-        any(word in thin for word in _THIN_WORDS)
+        (any(word in capitals for word in _CAPITALS) and any(word in thin for word in _SHOUTED))
+        or any(word in thin for word in _SAID)
         or any(mark in block for mark in _ERASED)
         or block.rstrip(b"\r\n").endswith(b"=====")
         or _TORN.search(block) is not None

@@ -30,7 +30,6 @@ from harness.store.layout import Layout
 from harness.store.runs import find_run
 
 _SIZES = ("ram", "memory_max", "memory_high", "min_free", "free")
-TRAITS = ("profile", *(one.name for one in fields(Machine)), "knobs")
 _LISTS = ("cmdline", "knobs")
 _SHORTEST_ID = 6
 

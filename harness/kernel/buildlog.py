@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What make printed -> steps, compiler warnings, the first error. Pure; knows kbuild's output and nothing else."""
+"""What make printed -> steps, compiler warnings, the first error. Pure; knows kbuild's output and nothing else.
+
+Colours, and the links behind them, are taken out before a line is looked at: a compiler may be told to print them
+whatever its output is, by a Makefile, or by GCC_COLORS and -fdiagnostics-color in somebody's flags.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from pathlib import PurePosixPath
 
 from harness.model.build import CompilerWarning
 
+# SGR and `erase to the end`, as gcc and clang print them, and the link (OSC 8) that gcc puts around -Wname.
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*[mK]|\x1b\]8;[^\x07\x1b\n]*(?:\x07|\x1b\\)")
 _STEP = re.compile(r"  (?P<action>[A-Z][A-Z0-9_]*)(?: \[M\])? +(?P<target>\S.*)")
 _PLACE = r"(?P<file>[^\s:]+):(?P<line>[0-9]+):(?:[0-9]+:)?"
 _WARNING = re.compile(_PLACE + r" warning: (?P<text>.*)")
@@ -84,9 +90,14 @@ _MISSING_HEADER = re.compile(
 _HOST_HEADERS = re.compile(r"(?:libelf|gelf|elf|dwarf|ncurses|zlib)\.h|openssl/.*|elfutils/.*")
 
 
+def uncoloured(line: str) -> str:
+    """The line without colours and links; other escapes stay, for whoever shows it."""
+    return _COLOUR.sub("", line) if "\x1b" in line else line
+
+
 def step_of(line: str) -> str | None:
     """`  CC [M]  fs/fuse/dev.o` -> `CC fs/fuse/dev.o`: one step of a build; None for any other line."""
-    match = _STEP.fullmatch(line)
+    match = _STEP.fullmatch(uncoloured(line))
     return f"{match['action']} {match['target'].strip()}" if match else None
 
 
@@ -116,7 +127,7 @@ def parse_warnings(lines: Iterable[str], paths: Paths) -> tuple[CompilerWarning,
     found: dict[tuple[str, str], CompilerWarning] = {}
     user: str | None = None  # the file of the function that the compiler is talking about
     pending: CompilerWarning | None = None  # a warning whose line in `user` is still to come
-    for line in lines:
+    for line in map(uncoloured, lines):
         if match := _FUNCTION.fullmatch(line):
             user = paths.shorten(match["file"])
         elif step_of(line) is not None:
@@ -166,7 +177,7 @@ def parse_failures(lines: Sequence[str], paths: Paths) -> Failures:
     errors: dict[str, str] = {}
     rest: list[str] = []
     step = 0  # where in `rest` the last step begins
-    for line in lines:
+    for line in map(uncoloured, lines):
         if match := _UNREADABLE.fullmatch(line):
             errors.setdefault(paths.shorten(match["file"]), paths.shorten_all(line.removeprefix("../")))
         elif match := _FAILED.match(line):
@@ -187,7 +198,7 @@ def parse_checked(lines: Iterable[str], paths: Paths) -> tuple[CompilerWarning, 
     """What sparse calls an error: make goes on after it, so it is a warning, whose text says `error: `."""
     found: dict[tuple[str, str], CompilerWarning] = {}
     checked = False
-    for line in lines:
+    for line in map(uncoloured, lines):
         if (step := step_of(line)) is not None:
             checked = step.startswith("CHECK ")
         elif checked and (match := _ERROR.fullmatch(line)):
@@ -199,7 +210,7 @@ def parse_checked(lines: Iterable[str], paths: Paths) -> tuple[CompilerWarning, 
 
 def first_error(lines: Iterable[str], paths: Paths) -> str | None:
     """The first compiler error as `file:line:col: error: text`, else the line that says most, else None."""
-    kept = list(lines)
+    kept = [uncoloured(line) for line in lines]
     for line in kept:
         if match := _ERROR.fullmatch(line):
             return f"{paths.shorten(match['file'])}:{match['where']}: {match['text']}"
@@ -212,7 +223,7 @@ def first_error(lines: Iterable[str], paths: Paths) -> str | None:
 
 def host_trouble(lines: Iterable[str]) -> str | None:
     """What is wrong with this host, in words, when make failed by no fault of the sources; None otherwise."""
-    for line in lines:
+    for line in map(uncoloured, lines):
         if _OF_THE_SOURCES.fullmatch(line):
             continue
         if match := _SANDBOX.fullmatch(line):
@@ -226,7 +237,7 @@ def host_trouble(lines: Iterable[str]) -> str | None:
 
 def missing_header(lines: Iterable[str]) -> str | None:
     """A header of a host library (libelf, openssl) that a program of the build did not find."""
-    for line in lines:
+    for line in map(uncoloured, lines):
         match = _MISSING_HEADER.fullmatch(line)
         if match and _HOST_HEADERS.fullmatch(match["header"]):
             return match["header"]

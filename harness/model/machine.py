@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from harness.model.errors import UserError
@@ -217,3 +217,7 @@ class Difference:
 
     def __str__(self) -> str:
         return f"{self.what}: asked {self.asked}, got {self.got}"
+
+
+# What boots may differ in, and `compare` can look past.
+TRAITS = ("profile", *(one.name for one in fields(Machine)), "knobs")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import faulthandler
 import importlib
 import os
+import pkgutil
 import resource
 import signal
 import sys
@@ -166,7 +167,13 @@ def _read(handle: int) -> str:
 
 def ready() -> None:
     """Reads all modules, so that children need not."""
+    import harness.cli
+    import harness.flow
+    import harness.inputs
     from harness.cli.verbs import VERBS
 
     for name in (*(f"harness.cli.{verb}" for verb in VERBS), *_READ_LATE):
         importlib.import_module(name)
+    for room in (harness.flow, harness.inputs, harness.cli):  # a verb imports what it needs when it is called
+        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+            importlib.import_module(module.name)

@@ -5,7 +5,7 @@
 
 ARCHIVE is a public-inbox repository or a directory of mboxes; nothing of it is needed by the tests. Each thread with
 a patch is read three times; a difference is put into a bucket. Buckets with `better` are differences in which what b4
-or git reads is plainly not what was posted; all others count against the harness.
+or git reads is not what was posted, by a rule of `better`; all others count against the harness.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from harness.inputs.series.mbox import read_letters
 from harness.inputs.series.subject import read_subject
 from harness.model.errors import HarnessError
 from harness.model.series import Patch, Series
+from tests.corpus import better
 from tests.corpus.archive import as_mbox, open_archive, threads
+from tests.corpus.facts import Facts, is_reply, read_facts, trailer
 from tests.corpus.peers import B4Series, GitMail, header_of, read_with_git, run_b4, run_b4_helped
 
 _DIFF = re.compile(rb"^(?:diff --git |--- \S.*\n\+\+\+ )", re.MULTILINE)
 _ENCODED = re.compile(rb"^content-transfer-encoding:\s*(?:base64|quoted-printable)", re.MULTILINE | re.IGNORECASE)
-_COUNT = re.compile(r"\[[^\]]*?(?<![\d.])(\d+)/(\d+)[^\]]*\]")
 _BRACKETS = re.compile(r"^(?:\s*\[[^\]]*\])*\s*")
 _MOST = 300  # mails in a thread that are looked at
 
@@ -50,26 +51,69 @@ class Verdict:
         return any(not bucket.startswith("better") for bucket, _ in self.found)
 
 
+@dataclass(frozen=True, slots=True)
+class _Thread:
+    """One thread and what is made of it. What takes long is asked for only where something differs."""
+
+    ours: Series | None
+    why: str
+    theirs: B4Series
+    git: Callable[[str], GitMail | None]
+    facts: Callable[[], Facts]
+    helped: Callable[[], B4Series]
+
+    @property
+    def mine(self) -> list[str]:
+        return [patch.message_id for patch in self.ours.patches] if self.ours else []
+
+    @property
+    def cover(self) -> str:
+        return self.ours.cover.message_id if self.ours and self.ours.cover else ""
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        return (*self.ours.problems, *self.ours.notes) if self.ours else (self.why,)
+
+    def applies(self, name: str) -> bool:
+        mail = self.git(name)
+        return mail is not None and mail.applies
+
+
 def compare(mails: Sequence[bytes], room: Path) -> Verdict:
     """One thread, read three times."""
-    verdict = Verdict()
-    thread = room / "thread.mbox"
-    thread.write_bytes(as_mbox(list(mails)))
-    theirs = run_b4(thread, room)
+    file = room / "thread.mbox"
+    file.write_bytes(as_mbox(list(mails)))
+    theirs = run_b4(file, room)
     try:
-        letters = read_letters(thread.read_bytes(), "thread.mbox")
+        letters = read_letters(file.read_bytes(), "thread.mbox")
         ours: Series | None = assemble(letters, Wish("mbox:thread.mbox", partial=True))
         why = ""
     except HarnessError as error:
         ours, why = None, error.message
     raw = {_name(mail): mail for mail in reversed(mails)}
-    git = {name: read_with_git(raw[name], room) for name in _named(ours, theirs) if name in raw}
-    _compare_series(ours, why, theirs, git, raw, verdict)
+
+    @functools.cache
+    def git(name: str) -> GitMail | None:
+        return read_with_git(raw[name], room) if name in raw else None
+
+    def applies(name: str) -> bool:
+        return (mail := git(name)) is not None and mail.applies
+
+    facts = functools.cache(lambda: read_facts(mails, applies))
     helped = functools.cache(lambda: run_b4_helped(mails, room / "helped"))
+    thread = _Thread(ours, why, theirs, git, facts, helped)
+    verdict = Verdict()
+    _compare_series(thread, verdict)
     for patch in ours.patches if ours else ():
-        if patch.message_id in git:
-            _compare_patch(patch, git[patch.message_id], raw[patch.message_id], verdict)
-            _compare_trailers(patch, theirs, helped, verdict)
+        copies = [mail for mail in mails if _name(mail) == patch.message_id]
+        if not copies:
+            verdict.add("a patch that is no mail of the thread", str(patch))
+            continue
+        # Lists damage some copies, and some people send another mail under an old name: git reads them all.
+        read = [read_with_git(mail, room) for mail in dict.fromkeys(copies)]
+        found = min((_compare_patch(patch, one) for one in read), key=len)
+        verdict.found += found
+        _compare_trailers(patch, read[0], thread, verdict)
     return verdict
 
 
@@ -77,40 +121,64 @@ def _name(mail: bytes) -> str:
     return header_of(mail, "Message-ID").strip("<> ")
 
 
-def _named(ours: Series | None, theirs: B4Series) -> list[str]:
-    mine = [patch.message_id for patch in ours.patches] if ours else []
-    return list(dict.fromkeys([*mine, *theirs.names]))
-
-
-def _compare_series(
-    ours: Series | None, why: str, theirs: B4Series, git: dict[str, GitMail], raw: dict[str, bytes], verdict: Verdict
-) -> None:
+def _compare_series(thread: _Thread, verdict: Verdict) -> None:
     """The patches and their order."""
-    mine = [patch.message_id for patch in ours.patches] if ours else []
+    ours, mine, theirs = thread.ours, thread.mine, thread.theirs
     if mine == theirs.names:
         if ours is not None and mine:
-            _compare_numbers(ours, theirs, raw, verdict)
+            _compare_numbers(ours, thread, verdict)
+            if ours.problems:
+                verdict.add("refused, b4 takes it", "; ".join(ours.problems))
         return
-    said = why or "; ".join((*ours.problems, *ours.notes) if ours else ())
-    subjects = " | ".join(header_of(raw[name], "Subject") for name in theirs.names if name in raw)
-    sentence = f"ours {mine}, theirs {theirs.names} ({subjects}); said: {said}"
-    if any(_is_reply(header_of(raw[name], "Subject")) for name in theirs.names if name in raw):
-        verdict.add("better: b4 takes a reply for a patch", sentence)
-    elif not theirs.names:
+    subjects = " | ".join(one.subject for one in thread.facts().mails.values() if one.name in theirs.names)
+    sentence = f"ours {mine}, theirs {theirs.names} ({subjects}); said: {'; '.join(thread.said)}"
+    if not theirs.names:
         verdict.add(f"only ours (b4 ends with {theirs.status})", f"{sentence} {theirs.said[-300:]}")
-    elif ours is None:
-        good = any(git[name].applies for name in theirs.names if name in git)
-        verdict.add("refused whole, git takes it" if good else "better: refused, as git refuses it", sentence)
     else:
-        _compare_sets(ours, mine, theirs, git, raw, sentence, verdict)
+        verdict.add(_better_series(thread) or _worse_series(thread), sentence)
 
 
-def _compare_numbers(ours: Series, theirs: B4Series, raw: dict[str, bytes], verdict: Verdict) -> None:
+def _better_series(thread: _Thread) -> str:
+    """The rule that proves ours, '' where none does."""
+    ours, mine, theirs, facts = thread.ours, thread.mine, thread.theirs.names, thread.facts()
+    if better.refuses(mine, theirs, ours.problems if ours else (thread.why,), facts):
+        return "better: refused, as git refuses it"
+    if better.takes_replies(mine, theirs, facts):
+        return "better: b4 takes a reply for a patch"
+    if better.mixes(mine, theirs, thread.said, facts):
+        return "better: what b4 mixes in is named as another posting, or as damaged"
+    if better.leaves_out(mine, theirs, facts):
+        return "better: b4 leaves out patches that are there"
+    if better.completes(mine, theirs, thread.said, facts):
+        return "better: patches that lost their numbers are told by their places"
+    if better.names_twins(mine, theirs, ours.problems if ours else (), facts):
+        return "better: a number that was sent twice at once is named, not guessed"
+    if better.makes_whole(mine, thread.said, facts):
+        return "better: a partial reroll is made whole"
+    return ""
+
+
+def _worse_series(thread: _Thread) -> str:
+    mine, theirs = thread.mine, thread.theirs.names
+    if thread.ours is None:
+        return "refused whole, git takes it"
+    if set(mine) == set(theirs):
+        return "order"
+    if "duplicate messages found" in thread.theirs.said:
+        return "b4 mixes several postings"
+    if not set(mine) & set(theirs):
+        return "another series"
+    return "fewer patches" if set(theirs) - set(mine) else "more patches"
+
+
+def _compare_numbers(ours: Series, thread: _Thread, verdict: Verdict) -> None:
     """Revision, positions and cover of the same patches. b4 writes both into the subjects that it makes."""
+    theirs = thread.theirs
     tags = [read_subject(counter) for counter in theirs.counters]
     revision = max(tag.revision for tag in tags)
     if ours.revision != revision:
-        bucket = "better: the revision that the subjects name" if _named_by(ours, revision, raw) else "revision"
+        stated = better.names_revision(ours.revision, revision, thread.mine, thread.cover, thread.facts())
+        bucket = "better: the revision that the subjects name" if stated else "revision"
         verdict.add(bucket, f"ours {ours.revision}, b4 {theirs.counters}")
     numbered = [(tag.position, tag.total) if tag.total else (at, 0) for at, tag in enumerate(tags, 1)]
     most = max(position for position, _ in numbered)
@@ -127,115 +195,58 @@ def _compare_numbers(ours: Series, theirs: B4Series, raw: dict[str, bytes], verd
         verdict.add("cover lost", theirs.said[-300:])
     incomplete = "Thread incomplete" in theirs.said
     if incomplete == (not ours.missing):
-        verdict.add("whole or not", f"ours misses {ours.missing}, b4 says {'in' if incomplete else ''}complete")
+        right = not ours.missing and better.counts_right(thread.mine, thread.cover, ours.notes, thread.facts())
+        bucket = "better: whole by its patches, its cover letter counts wrong" if right else "whole or not"
+        verdict.add(bucket, f"ours misses {ours.missing}, b4 says {'in' if incomplete else ''}complete")
 
 
-def _named_by(ours: Series, other: int, raw: dict[str, bytes]) -> bool:
-    """Whether the revision stands in the subject of the cover letter or of each patch, and b4's in none of them."""
-    cover = [header_of(raw.get(ours.cover.message_id, b""), "Subject")] if ours.cover else []
-    patches = [header_of(raw.get(patch.message_id, b""), "Subject") for patch in ours.patches]
-    mine = re.compile(rf"\[[^\]]*\bv{ours.revision}\b", re.IGNORECASE)
-    theirs = re.compile(rf"\[[^\]]*\bv{other}\b", re.IGNORECASE)
-    stated = any(map(mine.search, cover)) or all(map(mine.search, patches))
-    return stated and not any(map(theirs.search, (*cover, *patches)))
-
-
-def _compare_sets(
-    ours: Series,
-    mine: list[str],
-    theirs: B4Series,
-    git: dict[str, GitMail],
-    raw: dict[str, bytes],
-    sentence: str,
-    verdict: Verdict,
-) -> None:
-    lacking = [name for name in theirs.names if name not in mine]
-    more = [name for name in mine if name not in theirs.names]
-    if lacking and not more and all(not git[name].applies for name in lacking if name in git):
-        verdict.add("better: refused, as git refuses it", sentence)
-    elif not lacking and not more:
-        verdict.add("order", sentence)
-    elif lacking and all(_stands_in(name, ours) for name in lacking):
-        verdict.add("better: what b4 mixes in is named as another posting, or as damaged", sentence)
-    elif not lacking and any("is taken from" in note for note in ours.notes):
-        verdict.add("better: a partial reroll is made whole", sentence)
-    elif _has_twice(mine, theirs.names, raw):
-        verdict.add("better: b4 takes a number twice, and leaves one out that is there", sentence)
-    elif "duplicate messages found" in theirs.said:
-        verdict.add("b4 mixes several postings", sentence)
-    elif not set(mine) & set(theirs.names):
-        verdict.add("another series", sentence)
-    elif lacking:
-        verdict.add("fewer patches", sentence)
-    else:
-        verdict.add("more patches", sentence)
-
-
-def _has_twice(mine: list[str], theirs: list[str], raw: dict[str, bytes]) -> bool:
-    """By the subjects as they were sent: b4 has a number of one series twice, and we have 1 to n, each once and from
-    the newest mail that b4 or we took for it.
-    """
-    counts = {name: _COUNT.search(header_of(raw.get(name, b""), "Subject")) for name in (*mine, *theirs)}
-    if not all(counts.values()) or len({one[2] for one in counts.values() if one}) != 1:
-        return False
-    at = {name: int(one[1]) for name, one in counts.items() if one}
-    total = max(int(one[2]) for one in counts.values() if one)
-    dates = {name: email.utils.parsedate_to_datetime(header_of(raw[name], "Date")) for name in at}
-    newest = {number: max((n for n in at if at[n] == number), key=lambda n: dates[n]) for number in at.values()}
-    twice = len({at[name] for name in theirs}) < len(theirs)
-    return twice and mine == [newest.get(number, "") for number in range(1, total + 1)]
-
-
-def _stands_in(name: str, ours: Series) -> bool:
-    """Whether a mail is named among what is not taken: as one without a number beside numbered ones, as a second one
-    of the same number, as one of another series, or as one whose diff git would cut without a word.
-    """
-    why = (
-        "not taken",
-        "times",
-        "it holds",
-        "in one place",
-        "goes on with the hunk",
-        "is no part of a diff",
-        "replaced",
-    )
-    said = [one for one in (*ours.problems, *ours.notes) if f"<{name}>" in one]
-    return any(word in one for one in said for word in why)
-
-
-def _is_reply(subject: str) -> bool:
-    return re.match(r"(?:\s*\[[^\]]*\])*\s*(?:re|aw|sv|回复|答复)\s*[:：]", subject, re.IGNORECASE) is not None
-
-
-def _compare_patch(patch: Patch, git: GitMail, raw: bytes, verdict: Verdict) -> None:
-    """One patch that was taken, as git mailinfo reads its mail."""
+def _compare_patch(patch: Patch, git: GitMail) -> list[tuple[str, str]]:
+    """What differs in one patch that was taken, from how git mailinfo reads its mail."""
+    verdict = Verdict()
     if not git.applies:
         verdict.add("taken, git refuses it", f"{patch.message_id}: {patch}")
-        return
+        return verdict.found
     if patch.patch_id != git.patch_id and not _same_diff(patch, git):
-        verdict.add("another diff", f"{patch.message_id}: {patch}")
+        bucket = (
+            "better: git reads a diff twice, as text and as an attachment"
+            if _is_twice(patch, git)
+            else "another diff"
+        )
+        verdict.add(bucket, f"{patch.message_id}: {patch}")
     if _plain(patch.subject) not in (_plain(git.subject), _plain(_BRACKETS.sub("", git.subject))):
         verdict.add("subject", f"{patch.message_id}: {patch.subject!r}, git {git.subject!r}")
     if email.utils.parseaddr(patch.author)[1].lower() != git.author.lower():
         verdict.add("author", f"{patch.message_id}: {patch.author!r}, git {git.author!r}")
     if _words(patch.body) != _words(git.body):
-        pasted = re.match(r">?From [0-9a-f]{40} ", git.body) is not None
-        bucket = (
-            "better: the From line of git format-patch, pasted into the text, is no message" if pasted else "message"
-        )
+        bucket = "message"
+        if better.pastes_from_line(patch.body, git.body):
+            bucket = "better: the From line of git format-patch, pasted into the text, is no message"
         verdict.add(bucket, f"{patch.message_id}: {_first_difference(patch.body, git.body)}")
+    return verdict.found
 
 
 def _same_diff(patch: Patch, git: GitMail) -> bool:
     """git patch-id stops at a blank line that lost its blank, and knows no diff without `diff --git`: then what
     git apply counts and the changed lines are compared.
     """
-    numbers = sorted(f"{one.adds}\t{one.dels}" for one in patch.files)
-    theirs = iter(git.patch.decode("utf-8", "replace").replace("\r", "").split("\n"))
-    changed = [line.rstrip("\r") for line in patch.diff.split("\n") if re.match(r"[-+](?!--|\+\+)", line)]
-    return numbers == sorted("\t".join(line.split("\t")[:2]) for line in git.numstat) and all(
-        line in theirs for line in changed
-    )
+    theirs = iter(git.diff.split("\n"))
+    return sorted(_counts(patch)) == sorted(_counted(git)) and all(line in theirs for line in _changed(patch.diff))
+
+
+def _is_twice(patch: Patch, git: GitMail) -> bool:
+    return better.is_diff_twice(_counts(patch), _counted(git), _changed(patch.diff), _changed(git.diff))
+
+
+def _counts(patch: Patch) -> list[str]:
+    return [f"{one.adds}\t{one.dels}" for one in patch.files]
+
+
+def _counted(git: GitMail) -> list[str]:
+    return ["\t".join(line.split("\t")[:2]) for line in git.numstat]
+
+
+def _changed(diff: str) -> list[str]:
+    return [line.rstrip("\r") for line in diff.split("\n") if re.match(r"[-+](?!--|\+\+|- ?\r?$)", line)]
 
 
 def _plain(subject: str) -> str:
@@ -255,33 +266,37 @@ def _first_difference(ours: str, theirs: str) -> str:
     return f"{len(left)} lines, git {len(right)}: {(left[len(right) :] or right[len(left) :])[:3]}"
 
 
-def _compare_trailers(patch: Patch, theirs: B4Series, helped: Callable[[], B4Series], verdict: Verdict) -> None:
-    if patch.message_id not in theirs.trailers:
+def _compare_trailers(patch: Patch, git: GitMail, thread: _Thread, verdict: Verdict) -> None:
+    name = patch.message_id
+    if name not in thread.theirs.trailers:
         return
-    mine = {_trailer(f"{one.key}: {one.value}") for one in patch.trailers if one.key.lower().endswith("-by")}
-    other = {_trailer(one) for one in theirs.trailers[patch.message_id]}
+    mine = {trailer(f"{one.key}: {one.value}") for one in patch.trailers if one.key.lower().endswith("-by")}
+    other = {trailer(one) for one in thread.theirs.trailers[name]}
+    if mine == other:
+        return
+    given = {trailer(one) for one in thread.helped().trailers.get(name, ())}
     if lost := other - mine:
+        own = {trailer(line) for line in git.body.split("\n")}
         bucket = "trailers lost"
-        if all(one.startswith("signed-off-by:") for one in lost):
-            bucket = "better: a reply signs off its own patch, not this one"
-        elif not lost & {_trailer(one) for one in helped().trailers.get(patch.message_id, lost)}:
+        if better.belong_to_reply(lost, own, name, thread.cover, thread.facts()):
+            bucket = "better: the trailers of a patch in a reply are that patch's"
+        elif given and not lost & given and better.stand_elsewhere(lost, own, name, thread.cover, thread.facts()):
             bucket = "better: trailers of other patches, which b4 gives to this one where no parent is named"
-        verdict.add(bucket, f"{patch.message_id}: {sorted(lost)}")
+        verdict.add(bucket, f"{name}: {sorted(lost)}")
     if more := mine - other:
-        asked = {_trailer(one[1]) for one in re.finditer(r"! Trailer: (\S+: .*)", theirs.said)}
+        asked = {trailer(one[1]) for one in re.finditer(r"! Trailer: (\S+: .*)", thread.theirs.said)}
         bucket = "trailers more"
-        if more <= {_trailer(one) for one in helped().trailers.get(patch.message_id, ())}:
+        if more <= given and better.are_given(more, name, thread.cover, _older(patch, thread), thread.facts()):
             bucket = "better: trailers that b4 finds where a reply's parent and address are named for it"
             if more <= asked:
                 bucket = "better: trailers of a reply from another address, which b4 only lists (-S)"
-        verdict.add(bucket, f"{patch.message_id}: {sorted(more)}")
+        verdict.add(bucket, f"{name}: {sorted(more)}")
 
 
-def _trailer(text: str) -> str:
-    """Name and address: how a person's name is spelt is no difference."""
-    key, _, value = text.lower().partition(":")
-    address = re.search(r"<([^<>\s]+)>", value) or re.search(r"(\S+@\S+)", value)
-    return f"{key}: {address[1].strip('<>') if address else ''.join(value.split())}"
+def _older(patch: Patch, thread: _Thread) -> list[str]:
+    """Other mails of the thread that make the same change."""
+    mails = [one.name for one in thread.facts().mails.values() if not one.reply and one.name != patch.message_id]
+    return [name for name in mails if (git := thread.git(name)) is not None and git.patch_id == patch.patch_id]
 
 
 def _chosen(groups: list[list[bytes]], wanted: int) -> list[list[bytes]]:
@@ -294,7 +309,7 @@ def _chosen(groups: list[list[bytes]], wanted: int) -> list[list[bytes]]:
 def _is_patch(raw: bytes) -> bool:
     head = raw[:65536].partition(b"\n\n")[0].decode("latin-1")
     subject = header_of(head.encode("latin-1"), "Subject")
-    return not _is_reply(subject) and bool(_DIFF.search(raw) or ("[" in subject and _ENCODED.search(raw)))
+    return not is_reply(subject) and bool(_DIFF.search(raw) or ("[" in subject and _ENCODED.search(raw)))
 
 
 def run(archive: Path, wanted: int, show: str, keep: Path | None) -> tuple[int, int, int]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tests.corpus.archive import as_mbox
 
-_TRAILER = re.compile(r"([A-Z][A-Za-z]+(?:-[A-Za-z]+)*-by): (\S.*)")
+_TRAILER = re.compile(r"([A-Z][A-Za-z]+(?:-[A-Za-z]+)*-by): (\S.*)", re.IGNORECASE)
 _LISTED_REPLY = re.compile(rb"^(Subject:\s+)(?:\[[^\]\n]*\]\s+)+(?=re:)", re.IGNORECASE | re.MULTILINE)
 _IN_REPLY_TO = re.compile(rb"^In-Reply-To:[^\n]*(?:\n[ \t][^\n]*)*\n?", re.IGNORECASE | re.MULTILINE)
 _ENVIRONMENT = {
@@ -42,6 +42,11 @@ class GitMail:
     applies: bool
     patch_id: str = ""
     numstat: tuple[str, ...] = ()
+    charset: str = "utf-8"
+
+    @property
+    def diff(self) -> str:
+        return _decode(self.patch, self.charset).replace("\r", "")
 
 
 @dataclass(slots=True)
@@ -156,17 +161,29 @@ def read_with_git(raw: bytes, room: Path) -> GitMail:
         return GitMail("", "", "", b"", False)
     facts = dict(line.partition(": ")[::2] for line in done.stdout.decode("utf-8", "replace").splitlines())
     diff = patch.read_bytes()
+    charset = str(email.message_from_bytes(raw).get_content_charset("utf-8"))
     numstat = ("git", "apply", "--numstat", "--whitespace=nowarn", str(patch))
     applied = subprocess.run(numstat, capture_output=True, env=_ENVIRONMENT, cwd=room, check=False)
     return GitMail(
         author=facts.get("Email", ""),
         subject=facts.get("Subject", ""),
-        body=message.read_text("utf-8", "replace").strip(),
+        body=_decode(message.read_bytes(), charset).strip(),
         patch=diff,
         applies=applied.returncode == 0 and bool(applied.stdout.strip()),
         patch_id=_patch_id(diff),
+        charset=charset,
         numstat=tuple(applied.stdout.decode("utf-8", "replace").splitlines()),
     )
+
+
+def _decode(data: bytes, charset: str) -> str:
+    """UTF-8, or what git left in the mail's charset."""
+    for name in ("utf-8", charset):
+        try:
+            return data.decode(name)
+        except (LookupError, ValueError):
+            continue
+    return data.decode("utf-8", "replace")
 
 
 def _patch_id(diff: bytes) -> str:

@@ -58,7 +58,8 @@ def dead_sites(sites: Iterable[Site], evaluated: Iterable[str]) -> tuple[Site, .
 def _lines(paths: Iterable[str]) -> Iterable[str]:
     for path in map(Path, paths):
         for file in [path] if path.is_file() else sorted(path.rglob("sites.txt")):
-            yield from file.read_text(encoding="utf-8").splitlines()
+            if ".virtfs_metadata" not in file.parts:  # owners and modes, which 9p keeps under the same names
+                yield from file.read_text(encoding="utf-8").splitlines()
 
 
 def main(arguments: list[str]) -> int:

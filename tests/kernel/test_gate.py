@@ -14,8 +14,12 @@ import pytest
 import harness.reports
 from harness.checkout import data_directory
 from harness.inputs.resolve import resolve
+from harness.inputs.series.assemble import Wish, assemble
+from harness.inputs.series.mbox import read_letters
+from harness.judge.reach import lost_exports, words_of
 from harness.kernel.fragments import read_profile
 from harness.kernel.objects import Workshop
+from harness.kernel.users import users_of_header, users_of_symbol
 from harness.model.gate import Flip
 from harness.model.tree import SourceSpec
 from harness.proc import Deadline
@@ -107,6 +111,23 @@ def test_a_header_that_no_file_of_the_series_uses_is_not_good_without_a_build(tm
     mail.write_text(patch_mail(tree.path, {"include/drm/ttm/ttm_tt.h": (line, change)}))
     found = gate(f"mbox:{mail}", "--source", "debian", status=3)
     assert "without --only" in str(found["reasons"])
+
+
+def test_callers_of_a_renamed_export_are_found_in_other_folders(layout: Layout) -> None:
+    tree = resolve(SourceSpec.parse("debian"), layout, Deadline(SECONDS), Quiet())
+    edits = {
+        "drivers/gpu/drm/ttm/ttm_bo_util.c": ("(ttm_bo_shrink);", "(ttm_bo_shrink_renamed);"),
+        "include/drm/ttm/ttm_bo.h": ("long ttm_bo_shrink(", "long ttm_bo_shrink_renamed("),
+    }
+    data = patch_mail(tree.path, edits).encode()
+    (patch,) = assemble(read_letters(data, "a.mbox"), Wish("mbox:a.mbox")).patches
+    assert lost_exports(patch) == ("ttm_bo_shrink",)
+    users = users_of_symbol(tree, "ttm_bo_shrink", Deadline(SECONDS))
+    assert {path.rpartition("/")[0] for path in users} == {"drivers/gpu/drm/ttm", "drivers/gpu/drm/xe"}
+    header = "include/drm/ttm/ttm_bo.h"
+    of_header = users_of_header(tree, header, words_of(patch, header), Deadline(SECONDS))
+    assert of_header is not None
+    assert {"drivers/gpu/drm/xe/xe_bo.c", "drivers/gpu/drm/ttm/ttm_bo_util.c"} <= set(of_header)
 
 
 @pytest.fixture(scope="module")

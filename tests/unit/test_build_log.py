@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.kernel.buildlog import Paths, first_error, host_trouble, missing_header, parse_warnings, step_of
+from harness.kernel.buildlog import (
+    Paths,
+    first_error,
+    host_trouble,
+    missing_header,
+    parse_checked,
+    parse_failures,
+    parse_warnings,
+    step_of,
+)
+from harness.model.visible import visible
 
 DATA = Path(__file__).parent.parent / "data" / "make"
 PATHS = Paths(("/src/kernel/o", "/src/kernel/d7.3/linux-source-7.3"))
@@ -149,3 +159,59 @@ def test_the_host_s_troubles_are_known(line: str, said: str) -> None:
 )
 def test_what_the_sources_do_is_not_the_host_s_trouble(line: str) -> None:
     assert host_trouble([line]) is None
+
+
+# ---- colours ----
+
+LINK = "\x1b]8;;https://example.org/w\x07-Wunused-variable\x1b]8;;\x07"
+PAINTED = {
+    "gcc": (
+        "\x1b[01m\x1b[Kmm/a.c:\x1b[m\x1b[K In function '\x1b[01m\x1b[Kf\x1b[m\x1b[K':",
+        "\x1b[01m\x1b[Kmm/a.c:3:1:\x1b[m\x1b[K \x1b[01;35m\x1b[Kwarning: \x1b[m\x1b[Kunused variable ["
+        f"\x1b[01;35m\x1b[K{LINK}\x1b[m\x1b[K]",
+        "\x1b[01m\x1b[Kmm/a.c:4:2:\x1b[m\x1b[K \x1b[01;31m\x1b[Kerror: \x1b[m\x1b[Kodd",
+    ),
+    "clang": (
+        "mm/a.c: In function 'f':",
+        "\x1b[1mmm/a.c:3:1: \x1b[0m\x1b[0;1;35mwarning: \x1b[0m\x1b[1munused variable [-Wunused-variable]\x1b[0m",
+        "\x1b[1mmm/a.c:4:2: \x1b[0m\x1b[0;1;31merror: \x1b[0m\x1b[1modd\x1b[0m",
+    ),
+}
+
+
+@pytest.mark.parametrize("compiler", sorted(PAINTED))
+def test_a_compiler_that_colours_its_output(compiler: str) -> None:
+    lines = ["\x1b[32m  CC      mm/a.o\x1b[0m", *PAINTED[compiler], "make[2]: *** [Makefile:1: mm/a.o] Error 1"]
+    assert step_of(lines[0]) == "CC mm/a.o"
+    (warning,) = parse_warnings(lines, PATHS)
+    assert (warning.file, warning.line, warning.text) == ("mm/a.c", 3, "unused variable [-Wunused-variable]")
+    assert first_error(lines, PATHS) == "mm/a.c:4:2: error: odd"
+    failures = parse_failures(lines, PATHS)
+    assert failures.errors == {"mm/a.o": "mm/a.c:4:2: error: odd"}
+    assert not any("\x1b" in line for line in failures.rest)
+    checked = parse_checked(["  CHECK   mm/a.c", lines[3]], PATHS)
+    assert [(one.file, one.line, one.text) for one in checked] == [("mm/a.c", 4, "error: odd")]
+
+
+def test_colours_hide_neither_the_host_nor_a_header() -> None:
+    full = "\x1b[1mcc1:\x1b[0m \x1b[31mfatal error: \x1b[0merror writing to x.s: No space left on device"
+    assert host_trouble([full]) == "the disk is full"
+    gone = "\x1b[1mtools/elf.c:9:10:\x1b[0m \x1b[31mfatal error: \x1b[0mgelf.h: No such file or directory"
+    assert missing_header([gone]) == "gelf.h"
+
+
+def test_what_else_a_source_says_to_a_terminal_is_shown_and_not_obeyed() -> None:
+    line = 'mm/a.c:1:2: warning: #warning "\x1b[2Jverdict: \x1b[32mgood\x1b[0m" [-Wcpp]'
+    (warning,) = parse_warnings([line], PATHS)
+    assert warning.text == '#warning "\x1b[2Jverdict: good" [-Wcpp]'
+    assert "\x1b" not in visible(warning.text)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_real_log_in_colours_says_the_same(scenario: str) -> None:
+    plain = read(scenario)
+    begin, middle, end = "\x1b[01m\x1b[K", ":\x1b[m\x1b[K ", "\x1b[0m"
+    painted = [begin + line.replace(": ", middle) + end for line in plain]
+    for reader in (parse_warnings, first_error):
+        assert reader(painted, PATHS) == reader(plain, PATHS)
+    assert (host_trouble(painted), missing_header(painted)) == (host_trouble(plain), missing_header(plain))

@@ -287,6 +287,17 @@ def test_a_decoded_trace_is_the_same_event() -> None:
     assert bare.fingerprint == raw.fingerprint
 
 
+def test_a_long_block_of_code_does_not_end_the_event() -> None:
+    """As a real one has it: forty bytes, and those from the fault on once more."""
+    at = DECODED.index("All code")
+    code = [f"  {number:2x}:\t48 89 e5             \tmov    %rsp,%rbp" for number in range(0, 60, 3)]
+    block = ("All code", "========", *code, "", "Code starting with the faulting instruction", "=" * 43, *code)
+    whole = (*DECODED[:at], *block, *DECODED[DECODED.index("Call Trace:") :])
+    (event,) = events(*whole)
+    assert event.span.last == len(whole)
+    assert event.fingerprint == events(*RAW)[0].fingerprint
+
+
 @pytest.mark.parametrize(
     ("raw", "decoded"),
     [

@@ -14,10 +14,11 @@ from click.testing import CliRunner, Result
 
 import harness.reports
 from harness.cli.parse import parse
-from harness.evidence.lines import decode
-from harness.evidence.recognisers import RECOGNISERS
+from harness.evidence.lines import LineStream, decode
+from harness.evidence.oom import NEEDLES
+from harness.evidence.recognisers import CUT_HERE, RECOGNISERS
 from harness.evidence.splats import find_events
-from harness.evidence.stream import _THIN_WORDS, _WORDS, stream_kmsg
+from harness.evidence.stream import _THIN_WORDS, _WORDS, _interesting, stream_kmsg
 from harness.model.codec import from_json
 from harness.model.result import Event, ParseOutput
 from tests.unit.test_ktap import GOLDEN as KTAP
@@ -75,8 +76,11 @@ def test_what_the_table_knows(line: str, kind: str) -> None:
 
 
 def test_a_stream_looks_for_every_needle() -> None:
-    for row in RECOGNISERS:
-        assert any(word in row.needle.encode() for word in _WORDS), row.needle
+    flood = b"a Line Of Nobody, in Capitals at Times\n" * 50
+    assert not _interesting(flood)
+    for needle in (CUT_HERE, *NEEDLES, *(row.needle for row in RECOGNISERS)):
+        assert any(word in needle.encode() for word in _WORDS), needle
+        assert _interesting(flood + b"[    1.000000] " + needle.encode() + b"\n" + flood), needle
     assert min(map(len, _THIN_WORDS)) >= 2  # an empty word would be everywhere
 
 
@@ -264,3 +268,20 @@ def test_bad_input_is_a_sentence() -> None:
 def test_a_log_of_nothing_but_bugs_is_counted_and_not_kept() -> None:
     result = kmsg("-", data=b"BUG: Bad rss-counter state mm:1 type:MM_ANONPAGES val:1\n" * 10_007)
     assert "7 more events than the 10000 shown" in result.output
+
+
+@pytest.mark.parametrize(
+    ("log", "lines"), [(b"", 0), (b"x", 1), (b"x\n", 1), (b"x\ny", 2), (b"x\ry\r\n", 1), (b"x\ry", 2)]
+)
+def test_lines_are_counted_once(log: bytes, lines: int) -> None:
+    assert list(stream_kmsg([log]))[-1].lines == lines
+
+
+def test_the_last_block_is_passed_over_like_the_others() -> None:
+    quiet = b"".join(b"[%12.6f] all is well\n" % second for second in range(100))
+    stream = LineStream()
+    assert list(stream.cut(quiet + b"[  100.000000] the e")) == []
+    assert stream.rest() == quiet
+    stream.skip(quiet)
+    (last,) = stream.finish()
+    assert (last.number, last.text, last.whole) == (101, "the e", False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import os
 import random
@@ -128,3 +129,50 @@ def test_there_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run("kmsg", "-", data=gzip.compress(QUIET * 200_000))
     assert result.exit_code == 3
     assert "only the first" in result.output
+
+
+MEM_INFO = b"""[    1.000001] x invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0
+[    1.000002] Mem-Info:
+[    1.000003] active_anon:1 inactive_anon:2 isolated_anon:0
+                active_file:3 inactive_file:4
+                free:5
+[    1.000004] Total swap = 8kB
+[    1.000005] Out of memory: Killed process 7 (x) total-vm:1kB, anon-rss:1kB, file-rss:0kB, shmem-rss:0kB
+"""
+
+
+@pytest.mark.parametrize(
+    ("verb", "data", "status", "words"),
+    [
+        (
+            "kmsg",
+            b"<4> [525.831095] BUG: kernel NULL pointer dereference, address: 08\n",
+            1,
+            ["oops ", "line 1: BUG: kernel NULL pointer dereference, address: 08\n", "1 lines, 1 events"],
+        ),
+        (
+            "kmsg",
+            b"[   12.345679] [   T1234] WARNING: possible recursive locking detected\n",
+            1,
+            ["lockdep ", "line 1: WARNING: possible recursive locking detected\n", "1 lines, 1 events"],
+        ),
+        (
+            "kmsg",
+            b"[ 1.000001] ------------[ cut here ]------------\n[ 1.000002] kernel BUG at a.c:9!\n"
+            b"[ 1.000003] r8169 eth0: Link is Up\n[ 1.000004] Oops: invalid opcode: 0000 [#1] SMP\n",
+            1,
+            ["bug ", "line 1: kernel BUG at a.c:9!\n", "4 lines, 1 events"],
+        ),
+        ("kmsg", MEM_INFO, 1, ["x (pid 7) was killed", "7 lines, 1 events, 1 OOM reports"]),
+        ("ktap", b"KTAP version 1\n1..1\nok 1 a", 0, ["1 PASS\n"]),
+    ],
+    ids=["Intel CI", "caller", "a line of others", "blanks alone", "no last newline"],
+)
+def test_small_logs_of_others(verb: str, data: bytes, status: int, words: list[str]) -> None:
+    result = run(verb, "-", data=data)
+    assert (result.exit_code, [word for word in words if word not in result.output]) == (status, []), result.output
+
+
+def test_what_follows_mem_info_by_blanks_alone_is_read() -> None:
+    memory = json.loads(run("kmsg", "-", "--json", data=MEM_INFO).stdout)["ooms"][0]["report"]["memory"]
+    assert {one["name"]: one["size"] for one in memory["totals"]}["free"] == 5 * 4096

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from harness.evidence import prefixes
 from harness.evidence.lines import decode
 from harness.evidence.oom_class import read_ooms
 from harness.evidence.prefixes import seconds_of
@@ -266,3 +267,126 @@ def test_two_boots_and_times_that_are_a_little_out_of_order_are_not_newest_first
     boot = [f"[{at / 10:12.6f}] line {at}" for at in range(1, 9)]
     boot[3], boot[4] = boot[4], boot[3]
     assert texts(*boot, *boot) == [line.partition("] ")[2] for line in (*boot, *boot)]
+
+
+# ---- what mailers do ----
+
+
+def mailed(raw: str, blanks: bool) -> list[str]:
+    """A line as a mailer breaks it at 72 columns, with or without the blanks at the break."""
+    parts = []
+    while len(raw) > 72:
+        begin = len(raw) - len(raw.lstrip()) + 1
+        at = raw.rfind(" ", begin, 73)
+        at = raw.find(" ", begin) if at < 0 else at
+        if at < 0:
+            break
+        parts.append(raw[:at] if blanks else raw[:at].rstrip())
+        raw = raw[at + 1 :] if blanks else raw[at + 1 :].lstrip()
+    return [*parts, raw]
+
+
+def wrapped(name: str, form: str, blanks: bool) -> bytes:
+    rows = [FORMS[form](time, text) for time, text in records(name)]
+    return "".join(f"{part}\n" for raw in rows for part in mailed(raw, blanks)).encode()
+
+
+def said(data: bytes) -> list[tuple[str, str, str]]:
+    return [(event.kind, event.title, event.fingerprint) for event in find_events(decode(data))]
+
+
+def blocks(data: bytes) -> list[object]:
+    reports = [oom.report for oom in read_ooms(decode(data))]
+    return [(one.complete, one.invoker, [task.comm for task in one.tasks], [kill.anon_rss for kill in one.kills],
+             one.memory, one.constraint) for one in reports]  # fmt: skip
+
+
+@pytest.mark.parametrize("blanks", [True, False], ids=["blanks stay", "blanks go"])
+@pytest.mark.parametrize("name", sorted(LOGS))
+@pytest.mark.parametrize(
+    "form",
+    ["nothing", "console", "caller", "Intel CI", "quoted", "quoted, no times", "syslog", "syslog without kernel time",
+     "RFC 3339"],
+)  # fmt: skip
+def test_a_whole_log_that_a_mailer_broke(form: str, name: str, blanks: bool) -> None:
+    log, plain = wrapped(name, form, blanks), written(name, form)
+    assert log != plain
+    assert said(log) == said(plain) != []
+    assert blocks(log) == blocks(plain)
+
+
+TABLE = [
+    "[    1.000001] Tasks state (memory values in pages):",
+    "[    1.000002] [  pid  ]   uid  tgid total_vm      rss pgtables_bytes",
+    "swapents oom_score_adj name",
+    "[    1.000003] [     46]     0    46     1234      123    45056",
+    "      0             0 sh",
+    "[    1.000004] [     47]     0    47   102649    16836   176128        7",
+    "         -5 two words",
+]
+
+
+@pytest.mark.parametrize("head", [False, True], ids=["bare", "console"])
+def test_a_task_table_that_a_mailer_broke(head: bool) -> None:
+    log = ["[    1.000000] hog invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0,", "oom_score_adj=0", *TABLE]
+    raws = log if head else [re.sub(r"^\[ +1\.\d+\] ", "", raw) for raw in log]
+    (oom,) = read_ooms(decode("\n".join((*raws, "")).encode()))
+    rows = [(task.pid, task.comm, task.swap, task.oom_score_adj) for task in oom.report.tasks]
+    assert rows == [(46, "sh", 0, 0), (47, "two words", 7 * 4096, -5)]
+    assert oom.report.invoker.oom_score_adj == 0
+
+
+@pytest.mark.parametrize(
+    "raws",
+    [
+        # lines of 60 to 80 columns that are whole
+        ["BUG: kernel NULL pointer dereference, address: 0000000000000008 x", "#PF: supervisor read access",
+         "Hardware name: QEMU Standard PC (i440FX + PIIX, 1996), BIOS 1.16.2-1", "Workqueue: events work",
+         "RAX: 0000000000000000 RBX: ffff888100a3c000 RCX: 0000000000000000", "RDX: 0000000000000001",
+         "Node 0 DMA: 0*4kB 0*8kB 1*16kB (M) 0*32kB 0*64kB 0*128kB = 784kB x", "12 total pagecache pages",
+         "CPU: 0 UID: 0 PID: 12 Comm: a Not tainted 7.3.4 #1 PREEMPT(voluntary) y", "driver 0000:00:02.0: it is well",
+         "RIP: 0010:a_function_with_a_rather_long_name_of_its_own+0x123/0x456 [ttm]", " indented"],
+        ["KTAP version 1", "1..2", "    # a: a diagnostic of a test that is longer than sixty columns, it is",
+         "    ok 1 a", "ok 1 a suite with a name that is longer than sixty columns, as names go", "ok 2 b"],
+        # a line that nobody broke is wider than mail is
+        ["BUG: kernel NULL pointer dereference, address: 0000000000000008, and more of it", "words of another",
+         "the next line has a great many words, and so it is far wider than any mailer would have left it to be"],
+    ],
+    ids=["whole", "KTAP", "wide"],
+)  # fmt: skip
+def test_whole_lines_stay_apart(raws: list[str]) -> None:
+    assert texts(*raws) == raws
+
+
+# ---- which form it is ----
+
+
+@pytest.mark.parametrize("form", sorted(FORMS))
+@pytest.mark.parametrize("name", ["crash", "splats"])
+def test_a_form_that_is_given_up_could_not_have_won(name: str, form: str) -> None:
+    for most in (500, 60, 7):
+        lines = [line for line in written(name, form).decode().split("\n")[:most] if line.strip()]
+        scores = []
+        for head, quotes in prefixes._heads(lines):
+            shown = prefixes._Chosen(prefixes._PRINTK, head, quotes)
+            rests = [rest for rest in map(shown.rest, lines) if rest]
+            for one in prefixes.FORMS:
+                scores.append((prefixes._score(rests, one, bool(head), 0), one.name, head, quotes))
+        best = max(scores, key=lambda score: score[0])  # the first of equals
+        chosen, score = prefixes._best(lines, 0)
+        assert (score, chosen.form.name, chosen.head, chosen.quotes) == best
+
+
+@pytest.mark.parametrize("name", sorted(LOGS))
+def test_few_lines_tell_of_a_bare_log_what_all_do(name: str) -> None:
+    lines = [text for _, text in records(name)]
+    clear = prefixes._clear(lines)
+    assert clear is None or clear == prefixes._best(lines, 0)[0]
+    ktap = [line for line in lines if prefixes._KTAP.match(line)]
+    assert not ktap or prefixes._clear(ktap) == prefixes._BARE
+
+
+@pytest.mark.parametrize("head", ["console | [    1.000000] ", "[  T12-worker] ", "<4> "])
+def test_a_prefix_that_only_the_whole_log_tells(head: str) -> None:
+    lines = ["BUG: kernel NULL pointer dereference, address: 8", "Call Trace:", " f+0x1/0x2", "RIP: 0010:f+0x1/0x2"]
+    assert texts(*(head + line for line in lines)) == lines

@@ -226,11 +226,80 @@ def test_half_a_revision_of_one_patch_replaces_it(prefix: str) -> None:
     assert "<b@x> is replaced by" in series.notes[0]
 
 
+def test_half_a_revision_of_one_of_two_without_numbers() -> None:
+    first = [post("[PATCH v2]", "a@x"), post("[PATCH v2]", "b@x", "a@x")]
+    assert ids(read(mbox(*first, post("[PATCH v2.5]", "n@x", "b@x", title="b", day=3)))) == ["a@x", "n@x"]
+
+
 @pytest.mark.parametrize(("title", "who"), [("other", "Ada <ada@x.org>"), ("b", "Bob <bob@x.org>")])
 def test_half_a_revision_of_something_else_replaces_nothing(title: str, who: str) -> None:
     first = [post("[PATCH v2 1/2]", "a@x"), post("[PATCH v2 2/2]", "b@x", "a@x")]
     series = read(mbox(*first, post("[PATCH v2.5]", "n@x", "b@x", title=title, who=who, day=3)))
     assert ids(series) == ["a@x", "b@x"]
+
+
+def test_a_patch_without_a_number_that_answers_its_older_one_replaces_it() -> None:
+    first = [post("[PATCH v2 1/2]", "a@x", "c@x"), post("[PATCH v2 2/2]", "b@x", "c@x")]
+    series = read(mbox(*first, post("[PATCH]", "n@x", "b@x", title="b", day=3)))
+    assert (ids(series), series.revision, series.whole) == (["a@x", "n@x"], 2, True)
+    assert (series.patches[1].position, series.patches[1].total) == (2, 2)
+    assert any("<b@x> is replaced by" in note and "<n@x>, which answers it" in note for note in series.notes)
+
+
+@pytest.mark.parametrize(
+    ("title", "who", "parent"),
+    [("other", "Ada <ada@x.org>", "b@x"), ("b", "Bob <bob@x.org>", "b@x"), ("b", "Ada <ada@x.org>", "c@x")],
+)
+def test_a_patch_without_a_number_that_replaces_nothing(title: str, who: str, parent: str) -> None:
+    first = [post("[PATCH 1/2]", "a@x", "c@x"), post("[PATCH 2/2]", "b@x", "c@x")]
+    series = read(
+        mbox(cover("[PATCH 0/2]", "c@x"), *first, post("[PATCH]", "n@x", parent, title=title, who=who, day=3))
+    )
+    assert ids(series) == ["a@x", "b@x"]
+    assert any("not taken, as it has no number" in note and "<n@x>" in note for note in series.notes)
+
+
+def test_a_patch_that_was_put_in_between() -> None:
+    first = [cover("[PATCH 0/2]", "c@x"), post("[PATCH 1/2]", "a@x", "c@x"), post("[PATCH 2/2]", "b@x", "c@x")]
+    half = post("[PATCH 0.5/2]", "h@x", "c@x", day=3)
+    series = read(mbox(*first, half))
+    assert (ids(series), series.total, series.whole) == (["h@x", "a@x", "b@x"], 3, True)
+    assert [one.position for one in series.patches] == [1, 2, 3]
+    assert series.cover is not None
+    assert any("[PATCH 0.5/2] gpu: h' <h@x> is put between the others" in note for note in series.notes)
+    changed = read(mbox(*first, half, post("[PATCH v2 1/2]", "a2@x", "a@x", day=3)))
+    assert (ids(changed), changed.whole) == (["h@x", "a2@x", "b@x"], True)
+    two = read(mbox(*first, post("[PATCH 1.7/2]", "i@x", "c@x"), post("[PATCH 1.2/2]", "j@x", "c@x"), half))
+    assert ids(two) == ["h@x", "a@x", "j@x", "i@x", "b@x"]
+
+
+def test_a_newer_revision_has_what_was_put_in_between_no_more() -> None:
+    first = [post("[PATCH 1/2]", "a@x"), post("[PATCH 2/2]", "b@x", "a@x"), post("[PATCH 0.5/2]", "h@x", "a@x")]
+    series = read(
+        mbox(*first, post("[PATCH v2 1/2]", "d@x", "a@x", day=4), post("[PATCH v2 2/2]", "e@x", "d@x", day=4))
+    )
+    assert (ids(series), series.total, series.whole) == (["d@x", "e@x"], 2, True)
+
+
+def at(raw: bytes, second: int) -> bytes:
+    return raw.replace(b"03:04:05", f"03:04:{second:02}".encode())
+
+
+def test_patches_of_a_series_that_lost_their_numbers() -> None:
+    mails = [post("[PATCH]", "a@x"), post("[PATCH]", "b@x", "a@x")]
+    mails += [post("[PATCH 3/4]", "c@x", "a@x"), post("[PATCH 4/4]", "d@x", "a@x")]
+    series = read(mbox(*[at(one, second) for second, one in enumerate(mails, 10)]))
+    assert (ids(series), series.whole) == (["a@x", "b@x", "c@x", "d@x"], True)
+    assert "taken by its place, as it has no number: mail '[PATCH] gpu: b' <b@x>" in series.notes
+
+
+@pytest.mark.parametrize(("order", "total"), [("cbad", 4), ("abcd", 5)])
+def test_patches_without_numbers_that_do_not_fit(order: str, total: int) -> None:
+    prefixes = {"a": "[PATCH]", "b": "[PATCH]", "c": f"[PATCH 3/{total}]", "d": f"[PATCH 4/{total}]"}
+    mails = [post(prefixes[name], f"{name}@x", "a@x" if name != "a" else "") for name in order]
+    series = read(mbox(*[at(one, second) for second, one in enumerate(mails, 10)]), partial=True)
+    assert not series.whole
+    assert not any("by its place" in note for note in series.notes)
 
 
 def test_a_revision_that_only_the_cover_letter_names() -> None:
@@ -255,6 +324,82 @@ def test_folded_headers_in_the_text() -> None:
     patch = read(mail("[PATCH] cut…", text, "m@x")).patches[0]
     assert (patch.author, patch.subject) == ("Bob Long <bob@x>", "gpu: a title that is folded")
     assert patch.body == "Because."
+
+
+def test_a_patch_file_pasted_into_a_mail() -> None:
+    head = f">From {'0123456789' * 4} Mon Sep 17 00:00:00 2001\nFrom: Bob <bob@x>\nDate: today\nMIME-Version: 1.0\n"
+    head += "Content-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: 8bit\n\n"
+    patch = read(mail("[PATCH] x", head + TEXT.format(diff=plain_diff()), "m@x")).patches[0]
+    assert (patch.author, patch.body) == ("Bob <bob@x>", "Because.")
+    plain = read(mail("[PATCH] x", "MIME-Version: 1.0\n\n" + TEXT.format(diff=plain_diff()), "m@x")).patches[0]
+    assert plain.body == "MIME-Version: 1.0\n\nBecause."
+
+
+def test_the_trailers_of_a_patch_in_a_reply_belong_to_that_patch() -> None:
+    own = "Reviewed-by: Bob <bob@x>\n\nOr so?\n\nReported-by: Eve <eve@x>\nSigned-off-by: Bob <bob@x>\n---\n"
+    reply = mail("Re: [PATCH 1/1] gpu: a", own + plain_diff("drivers/z.c"), "r@x", "a@x", "Bob <bob@x>")
+    series = read(mbox(post("[PATCH 1/1]", "a@x"), reply))
+    assert [str(one.value) for one in series.patches[0].trailers] == ["Bob <bob@x>"]
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        ("Sure.\n\nSigned-off-by: Bob <bob@x>\n", ["Signed-off-by"]),
+        ("Reported-by: Eve <eve@x>\nSigned-off-by: Eve <eve@x>\n", ["Reported-by"]),
+        ("    fix b\n\n    Reviewed-by: Bob <bob@x>\n    Signed-off-by: Bob <bob@x>\n", []),
+        ("Fine:\n\n        Reviewed-by: Bob <bob@x>\n", ["Reviewed-by"]),
+        ("    @@ Commit message\n         Reviewed-by: Eve <eve@x>\n", []),
+    ],
+)
+def test_sign_offs_in_a_reply(words: str, given: list[str]) -> None:
+    """The sender's own counts; that of a commit which he shows, and of others, does not."""
+    reply = mail("Re: [PATCH 1/1] gpu: a", words, "r@x", "a@x", "Bob <bob@x>")
+    series = read(mbox(post("[PATCH 1/1]", "a@x"), reply))
+    assert [one.key for one in series.patches[0].trailers] == given
+
+
+def test_a_number_sent_again_later() -> None:
+    first = [post("[PATCH 1/2]", "a@x", "c@x"), post("[PATCH 2/2]", "b@x", "c@x")]
+    again = post("[PATCH 2/2]", "n@x", "c@x", title="b")
+    late = again.replace(b"03:04:05", b"03:06:05")
+    series = read(mbox(*first, late))
+    assert (ids(series), series.whole) == (["a@x", "n@x"], True)
+    assert any("<b@x> is replaced by" in note and "<n@x>, which was sent later" in note for note in series.notes)
+    for other in (again, late.replace(b"gpu: b", b"gpu: c"), late.replace(b"Ada <ada", b"Bob <bob")):
+        assert "n@x" not in ids(read(mbox(*first, other), partial=True))
+    assert any("is there 2 times" in one for one in read(mbox(*first, again), partial=True).problems)
+
+
+def test_a_partial_reroll_has_the_cover_letter_of_what_it_is_a_part_of() -> None:
+    first = [cover("[PATCH 0/2]", "c@x"), post("[PATCH 1/2]", "a@x", "c@x"), post("[PATCH 2/2]", "b@x", "c@x")]
+    series = read(mbox(*first, post("[PATCH v2 2/2]", "n@x", "b@x", day=3)))
+    assert ids(series) == ["a@x", "n@x"]
+    assert series.cover is not None
+    assert series.cover.message_id == "c@x"
+
+
+def test_a_fix_beside_a_patch_that_was_sent_again_is_named() -> None:
+    series = read(mbox(post("[PATCH RESEND]", "a@x"), post("[PATCH]", "b@x", "a@x", day=4)))
+    assert ids(series) == ["a@x"]
+    assert any(note.startswith("also there, and not taken: 'gpu: b'") and "<b@x>" in note for note in series.notes)
+
+
+def test_a_report_of_a_robot_is_no_patch() -> None:
+    """Its brackets have a tree, a branch and the number of a commit."""
+    tag = read_subject("[tj-cgroup:for-next 7/7] kernel/x.c:3: warning: y")
+    assert (tag.patch, tag.numbered) == (False, False)
+    assert read_subject("[PATCH for-next: 2/7] x").numbered
+    report = mail("[tree:for-next 7/7] drivers/a.c:3: warning", "It warns.\n", "r@x", "", "Robot <bot@x>")
+    series = read(mbox(report, post("[PATCH]", "a@x", "r@x")))
+    assert (ids(series), series.whole) == (["a@x"], True)
+
+
+def test_a_cover_letter_that_counts_wrong() -> None:
+    mails = [cover("[PATCH 0/3]", "c@x"), post("[PATCH 1/2]", "a@x", "c@x"), post("[PATCH 2/2]", "b@x", "c@x")]
+    series = read(mbox(*mails))
+    assert (ids(series), series.total, series.whole) == (["a@x", "b@x"], 2, True)
+    assert "its cover letter counts 3 patches, the patches 2" in series.notes
 
 
 def test_talk_above_scissors() -> None:

@@ -7,6 +7,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from harness.inputs.series.letters import (
     follow_up_lines,
@@ -17,13 +18,24 @@ from harness.inputs.series.letters import (
 )
 from harness.inputs.series.mail import Letter
 from harness.inputs.series.mbox import is_mail, read_letters
-from harness.inputs.series.postings import Asked, Choice, Ident, Posting, above, author_of, choose
+from harness.inputs.series.postings import (
+    Asked,
+    Choice,
+    Ident,
+    Posting,
+    above,
+    author_of,
+    choose,
+    date_of,
+    title_of,
+)
 from harness.model.errors import UserError
 from harness.model.series import Cover, Patch, Series, Trailer
 
 PATCH_LIMIT = 256
 _SHOWN = 8
 _DEPTH = 200  # answers above an answer
+_SENT_AGAIN = timedelta(seconds=30)  # what is sent sooner comes from one folder, in which one of both is stale
 _LONGEST = 8  # times PATCH_LIMIT: no series that people post is longer
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
@@ -168,6 +180,7 @@ class _Maker:
         self._wish = wish
         self._problems: list[str] = list(choice.problems)
         self._notes: list[str] = list(choice.notes)
+        self._older_covers: list[Letter] = []
 
     def make(self) -> Series:
         placed, total = self._loose() if self._posting.loose else self._numbered()
@@ -214,7 +227,10 @@ class _Maker:
 
     def _numbered(self) -> tuple[dict[int, Letter], int]:
         patches = self._posting.patches
-        total = max([letter.tag.total for letter in (*patches, *self._posting.covers)], default=0)
+        covers = [letter.tag.total for letter in self._posting.covers]
+        total = max([letter.tag.total for letter in patches] or covers, default=0)
+        if patches and covers and max(covers) != total:
+            self._notes.append(f"its cover letter counts {max(covers)} patches, the patches {total}")
         placed: dict[int, Letter] = {}
         twice: dict[int, list[Letter]] = {}
         for letter in patches:
@@ -242,6 +258,12 @@ class _Maker:
                 placed[position] = newer
                 self._notes.append(f"{older} is replaced by {newer}, which answers it")
                 return
+        older, newer = sorted((first, letter), key=date_of)
+        same = author_of(older) == author_of(newer) and title_of(older) == title_of(newer)
+        if same and date_of(newer) - date_of(older) > _SENT_AGAIN:
+            placed[position] = newer
+            self._notes.append(f"{older} is replaced by {newer}, which was sent later")
+            return
         twice.setdefault(position, [first]).append(letter)
 
     def _fill(self, placed: dict[int, Letter], total: int) -> None:
@@ -258,6 +280,7 @@ class _Maker:
             same = any(one.tag.position == letter.tag.position for one in known)
             if not (resent or same or (known and len(placed) == 1)):
                 return
+        self._older_covers = next((one.covers for one in older if one.covers), [])
         for posting in older:
             for letter in posting.patches:
                 if letter.tag.position in lacking:
@@ -300,7 +323,7 @@ class _Maker:
         return found[0]
 
     def _cover(self) -> Cover | None:
-        covers = self._posting.covers or self._bare_cover()
+        covers = self._posting.covers or self._bare_cover() or self._older_covers
         if len(covers) > 1:
             self._notes.append(f"{len(covers)} cover letters; the last one is shown")
         return read_cover(covers[-1]) if covers else None

@@ -17,15 +17,18 @@ _TRAILER = re.compile(
     r"([A-Z][A-Za-z]{1,30}(?:-[A-Za-z]{1,30}){0,4}-by|Fixes|Closes|Link|Cc|References|Message-I[dD]|Change-Id): "
     r"(\S.{0,2000})"
 )
-# What a reply may add to a patch; that somebody signs off in a reply is said of his own patch.
+# What a reply may add to a patch. Whose sign-off counts is told by `given_trailers`.
 _GIVEN = re.compile(
-    r"\s{0,4}((?:Reviewed|Acked|Tested|Reported|Suggested|Nacked)-(?:and-tested-)?by"
-    r"|(?!Signed)[A-Za-z]{2,30}(?:-[A-Za-z]{1,30}){0,4}-by(?=:.{0,300}@)): (\S.{0,400})",
+    r"(\s{0,16})((?:Reviewed|Acked|Tested|Reported|Suggested|Nacked)-(?:and-tested-)?by"
+    r"|[A-Za-z]{2,30}(?:-[A-Za-z]{1,30}){0,4}-by(?=:.{0,300}@)): (\S.{0,400})",
     re.I,
 )
+_INDENT = 4
+_SIGNED = re.compile(r"\s{0,16}Signed-off-by: ", re.IGNORECASE)
 _IN_BODY = re.compile(r"(From|Subject|Date):[ \t]{1,40}(\S.*)", re.IGNORECASE)
 _SCISSORS = re.compile(r"(?=.*(?:>8|8<|>%|%<))[-\s>8<%]{6,80}(?:cut here|[-\s>8<%]){0,40}", re.IGNORECASE)
 _COMMIT_LINE = re.compile(r">?From [0-9a-f]{40} .{0,80}")  # of git format-patch, pasted with the rest
+_PASTED_HEADER = re.compile(r"(?:MIME-Version|Content-[A-Za-z-]{1,30}):.*", re.IGNORECASE)
 _NAMES_FILE = re.compile(r"--- \S")
 _FOLLOWUP = re.compile(
     r"(base-commit|prerequisite-patch-id|prerequisite-message-id|prerequisite-change-id): (\S{1,300})\s*$",
@@ -100,11 +103,21 @@ def _message(text: str) -> tuple[str, str, str]:
     # What stands above scissors is talk; b4 and git am --scissors leave it out, too.
     cut = next((at for at, line in enumerate(lines) if _SCISSORS.fullmatch(line)), -1)
     lines = lines[cut + 1 :]
+    pasted = False
     while lines and (not lines[0] or _COMMIT_LINE.fullmatch(lines[0])):
+        pasted = pasted or bool(lines[0])
         del lines[0]
+    if pasted:
+        lines = _without_mime(lines)
     named, used = _named(lines)
     end = next((at for at in range(used, len(lines)) if _ends_message(lines[at])), len(lines))
     return "\n".join(lines[used:end]).strip("\n"), named.get("from", ""), named.get("subject", "")
+
+
+def _without_mime(lines: list[str]) -> list[str]:
+    """The headers of a patch that was pasted as a file, without those that say how the file is encoded."""
+    end = next((at for at, line in enumerate(lines) if not line), len(lines))
+    return [*[line for line in lines[:end] if not _PASTED_HEADER.fullmatch(line)], *lines[end:]]
 
 
 def _named(lines: list[str]) -> tuple[dict[str, str], int]:
@@ -138,15 +151,40 @@ def read_trailers(body: str) -> tuple[Trailer, ...]:
 
 
 def given_trailers(letter: Letter) -> tuple[Trailer, ...]:
-    """What a reply adds in its own words (quoted lines begin with >)."""
-    found = (_GIVEN.fullmatch(line.rstrip()) for line in letter.text.split("\n"))
-    return tuple(
-        dict.fromkeys(
-            Trailer(_capital(match[1]), _with_address(match[2].strip(), letter), letter.message_id)
-            for match in found
-            if match
-        )
-    )
+    """What a reply adds in its own words (quoted lines begin with >).
+
+    Of sign-offs, and of what is indented as in a range-diff, that of its sender alone.
+    """
+    lines = _without_commits([line.rstrip() for line in letter.text.split("\n")], has_diff(letter))
+    found: dict[Trailer, None] = {}
+    for match in filter(None, map(_GIVEN.fullmatch, lines)):
+        one = Trailer(_capital(match[2]), _with_address(match[3].strip(), letter), letter.message_id)
+        anybody = one.key != "Signed-off-by" and len(match[1]) <= _INDENT
+        if anybody or _is_sender(one.value, letter):
+            found[one] = None
+    return tuple(found)
+
+
+def _is_sender(who: str, letter: Letter) -> bool:
+    return parseaddr(who)[1].lower() == parseaddr(letter.author)[1].lower()
+
+
+def _without_commits(lines: list[str], patched: bool) -> list[str]:
+    """Without the trailers of patches and commits that a reply shows: those are signed off, and a commit is indented.
+
+    `patched` says that the reply has a diff of its own.
+    """
+    blocks: list[list[str]] = [[]]
+    for line in lines:
+        if not line:
+            blocks.append([])
+        blocks[-1].append(line)
+    return [line for block in blocks if not _is_of_commit(block, patched) for line in block]
+
+
+def _is_of_commit(block: list[str], patched: bool) -> bool:
+    signed = [line for line in block if _SIGNED.match(line)]
+    return bool(signed) and (patched or any(line[0].isspace() for line in signed))
 
 
 def _with_address(name: str, letter: Letter) -> str:

@@ -16,6 +16,7 @@ from email.utils import parseaddr
 
 from harness.inputs.series.letters import has_diff
 from harness.inputs.series.mail import Letter
+from harness.inputs.series.subject import Tag
 from harness.model.errors import UserError
 
 _DEPTH = 200  # answers above an answer
@@ -56,6 +57,7 @@ class Posting:
     covers: list[Letter] = field(default_factory=list)
     patches: list[Letter] = field(default_factory=list)
     loose: bool = False
+    notes: list[str] = field(default_factory=list)
 
     @property
     def label(self) -> str:
@@ -63,9 +65,12 @@ class Posting:
 
     @property
     def total(self) -> int:
-        """What its subjects say; who says 3/2 has added a third."""
-        totals = [max(one.tag.total, one.tag.position) for one in (*self.patches, *self.covers)]
-        return max(totals, default=0) or len(self.patches)
+        """What the subjects of its patches say, else those of its cover letters; who says 3/2 has added a third."""
+        said = (
+            max([max(one.tag.total, one.tag.position) for one in mails], default=0)
+            for mails in (self.patches, self.covers)
+        )
+        return next(filter(None, said), len(self.patches))
 
     @property
     def first(self) -> Letter:
@@ -209,23 +214,29 @@ def _several(families: list[list[Letter]]) -> Choice:
 
 
 def _of_family(family: list[Letter], asked: Asked) -> Choice:
+    family, between = _renumbered(family)
     postings = _postings(family, gathered=asked.gathered)
     main, asides = _of_main(postings, asked)
     line, problems, notes = _line(main, asked)
+    notes += between
     wanted = [one for one in line if asked.revision in (None, one.ident.revision)]
     if not wanted:
         there = ", ".join(dict.fromkeys(one.label for one in sorted(line, key=lambda one: one.ident.rank)))
         raise UserError(f"{asked.spec} holds no revision v{asked.revision}", hint=f"there is {there}")
     best, more = _newest(wanted, asked)
-    points = [one for one in (*asides, *wanted) if one.ident.point and one.patches and one.total == 1]
-    if whole := [one for one in wanted if one not in points and any(_is_point(x, one) for x in points if x is best)]:
-        best, more = _newest(whole, asked)
+    points = [one for one in (*asides, *wanted) if one.patches and (one.loose or one.total == 1)]
+    if any(one is best for one in points):
+        known = {id(one) for one in points if one.ident.point}
+        whole = [one for one in wanted if id(one) not in known and _is_point(best, one, _places(one))]
+        best, more = _newest(whole, asked) if whole else (best, more)
     full, used, said = _with_points(best, points)
-    asides, line = ([one for one in some if one not in used] for some in (asides, line))
+    gone = set(map(id, used))
+    asides, line = ([one for one in some if id(one) not in gone] for some in (asides, line))
     notes += said
     again = [one for one in wanted if one is not best and one.patches and one.ident.rank == best.ident.rank]
     if not more:
         notes += [f"posted again, and not taken: {one}" for one in again[:_SHOWN]]
+    notes += _beside(wanted, best)
     older = [one for one in line if one is not best and one.patches and _is_older(one, best)]
     labels = sorted({one.label for one in line if one is not best and one.patches and one.label != best.label})
     if labels and asked.revision is None:
@@ -233,16 +244,72 @@ def _of_family(family: list[Letter], asked: Asked) -> Choice:
     return Choice(
         full,
         tuple(sorted(older, key=lambda one: (one.ident.rank, one.date), reverse=True)),
-        (*notes, *(note for one in asides[:_SHOWN] for note in _aside(one))),
+        (*notes, *best.notes, *(note for one in asides[:_SHOWN] for note in _aside(one))),
         (*problems, *more, *(_lone_cover(line, best) if asked.revision is None else [])),
     )
 
 
-def _is_point(one: Posting, whole: Posting) -> bool:
-    """Whether a single patch, sent as v2.1 or so, is a newer one of a patch of the v2: its title tells which."""
-    same = [x for x in whole.patches if title_of(x) == title_of(one.patches[0])]
-    newer = one.ident.revision == whole.ident.revision and one.ident.point > whole.ident.point
-    return newer and len(same) == 1 and author_of(same[0]) == author_of(one.patches[0])
+def _renumbered(family: list[Letter]) -> tuple[list[Letter], list[str]]:
+    """With 0.5/5 the series has six patches: it is 1/6, and 1/5 is 2/6. A newer revision that has all five numbers
+    has it no more.
+    """
+    letters = family
+    notes: list[str] = []
+    between = sorted((x for x in family if x.tag.between), key=lambda x: (x.tag.position, x.tag.between))
+    for one in between[:_SHOWN]:
+        author, total = author_of(one), one.tag.total
+        numbers: dict[int, set[int]] = {}
+        for x in family:
+            if x.tag.numbered and x.tag.total == total and author_of(x) == author and not x.tag.between:
+                numbers.setdefault(x.tag.revision, set()).add(x.tag.position)
+        whole = [revision for revision, found in numbers.items() if set(range(1, total + 1)) <= found]
+        done = {at for at, x in enumerate(family) if x.tag.revision in whole and x.tag.revision > one.tag.revision}
+        place = next(x.tag.position for at, x in enumerate(letters) if family[at] is one) + 1
+        letters = [
+            x
+            if at in done or author_of(family[at]) != author or family[at].tag.total != total
+            else replace(x, tag=_moved(x.tag, place, own=family[at] is one))
+            for at, x in enumerate(letters)
+        ]
+        notes.append(f"{one} is put between the others")
+    return letters, notes
+
+
+def _moved(tag: Tag, place: int, *, own: bool) -> Tag:
+    """The tag of a mail after a patch was put in at `place`; that patch's own with `own`."""
+    if own:
+        return replace(tag, position=place, total=tag.total + 1, between=0)
+    later = tag.position >= place or (tag.between > 0 and tag.position + 1 >= place)
+    return replace(tag, position=tag.position + later, total=tag.total + 1)
+
+
+_Titles = dict[tuple[str, str], list[int]]
+
+
+def _places(whole: Posting) -> _Titles:
+    """Where in a posting the patches with an author and a title are."""
+    found: _Titles = {}
+    for at, one in enumerate(whole.patches):
+        found.setdefault((author_of(one), title_of(one)), []).append(at)
+    return found
+
+
+def _is_point(one: Posting, whole: Posting, places: _Titles) -> bool:
+    """Whether single patches are newer ones of patches of a series: their titles tell of which.
+
+    They were sent as v2.1 or so of the v2, or without a number in answer to the patch itself.
+    """
+    return one is not whole and all(_replaces(newer, one, whole, places) for newer in one.patches)
+
+
+def _replaces(newer: Letter, one: Posting, whole: Posting, places: _Titles) -> bool:
+    same = places.get((author_of(newer), title_of(newer)), [])
+    if len(same) != 1:
+        return False
+    older, mine, theirs = whole.patches[same[0]], one.ident, whole.ident
+    point = mine.revision == theirs.revision and mine.point > theirs.point and one.total == 1
+    answer = mine.revision in (1, theirs.revision) and older.message_id in newer.parents
+    return point or (one.loose and not whole.loose and answer and date_of(newer) > date_of(older))
 
 
 def _with_points(whole: Posting, points: list[Posting]) -> tuple[Posting, list[Posting], list[str]]:
@@ -250,16 +317,30 @@ def _with_points(whole: Posting, points: list[Posting]) -> tuple[Posting, list[P
     used: list[Posting] = []
     notes: list[str] = []
     patches = list(whole.patches)
+    places = _places(whole)
     for one in sorted(points, key=lambda one: (one.ident.point, one.date)):
-        if not _is_point(one, whole):
+        if not _is_point(one, whole, places):
             continue
-        newer = one.patches[0]
-        at = next(at for at, x in enumerate(patches) if title_of(x) == title_of(newer))
-        notes.append(f"{patches[at]} is replaced by {newer}, {one.label} of it")
-        tag = replace(newer.tag, position=patches[at].tag.position, total=patches[at].tag.total)
-        patches[at] = replace(newer, tag=tag)
+        for newer in one.patches:
+            at = places[author_of(newer), title_of(newer)][0]
+            why = f"{one.label} of it" if one.ident.point else "which answers it"
+            notes.append(f"{patches[at]} is replaced by {newer}, {why}")
+            tag = replace(newer.tag, position=patches[at].tag.position, total=patches[at].tag.total)
+            patches[at] = replace(newer, tag=tag)
         used.append(one)
     return Posting(whole.ident, whole.covers, patches, whole.loose), used, notes
+
+
+def _beside(postings: list[Posting], best: Posting) -> list[str]:
+    """Single patches of something else under the same number of revision, of which a label would say nothing."""
+    titles = best.titles()
+    found = [
+        f"also there, and not taken: {one}"
+        for one in postings
+        if one.loose and best.loose and one.ident.revision == best.ident.revision
+        if one.ident.rank != best.ident.rank and titles.isdisjoint(one.titles())
+    ]
+    return found[:_SHOWN]
 
 
 def _is_older(one: Posting, best: Posting) -> bool:
@@ -385,9 +466,38 @@ def _postings(family: list[Letter], *, gathered: bool = False) -> list[Posting]:
             found += _numbered(ident, covers, numbered)
             covers = []
         if loose:
-            batches = [loose] if gathered else _batches(loose)
+            batches = [loose] if gathered else _completing(found, _batches(loose))
             found += [Posting(ident, covers if at == 0 else [], one, True) for at, one in enumerate(batches)]
     return found
+
+
+def _completing(found: list[Posting], batches: list[list[Letter]]) -> list[list[Letter]]:
+    """The batches of patches without numbers that do not complete a series which was sent at the same time.
+
+    Those that do are given the numbers that it lacks, if its own numbers fit the order in which all were sent.
+    """
+    lacking = [(one.total - len(one.patches), one) for one in found if one.patches and one.total > len(one.patches)]
+    rest: list[list[Letter]] = []
+    for batch in batches:
+        fits = [(at, one) for at, (count, one) in enumerate(lacking) if count == len(batch)]
+        for at, one in fits:
+            mails = sorted((*one.patches, *batch), key=date_of)
+            if _are_in_order(mails):
+                tags = [replace(x.tag, position=number, total=len(mails)) for number, x in enumerate(mails, 1)]
+                one.notes += [f"taken by its place, as it has no number: {x}" for x in batch]
+                one.patches = [replace(x, tag=tag) for x, tag in zip(mails, tags, strict=True)]
+                del lacking[at]
+                break
+        else:
+            rest.append(batch)
+    return rest
+
+
+def _are_in_order(mails: list[Letter]) -> bool:
+    """Mails of one author, sent at once, those with a number in their places."""
+    fits = all(one.tag.position == at for at, one in enumerate(mails, 1) if one.tag.numbered)
+    once = date_of(mails[-1]) - date_of(mails[0]) <= _AT_ONCE
+    return fits and once and len(set(map(author_of, mails))) == 1
 
 
 def _numbered(ident: Ident, covers: list[Letter], patches: list[Letter]) -> list[Posting]:
@@ -459,20 +569,20 @@ def _joined(parts: list[Posting]) -> list[Posting]:
 def _batches(letters: list[Letter]) -> list[list[Letter]]:
     """Patches without numbers that were sent at once by one person are one series, in the order of the mails."""
     found: list[list[Letter]] = []
+    said: list[tuple[str, datetime, set[str]]] = []  # of each: its author, the last date, its titles
     for one in letters:
-        for batch in found:
-            last = batch[-1]
-            local = one.message_id.startswith("commit ") or not one.message_id
-            same = one.message_id == last.message_id or (
-                author_of(one) == author_of(last)
-                and abs(date_of(one) - date_of(last)) <= _AT_ONCE
-                and all(title_of(one) != title_of(x) for x in batch)
-            )
-            if local or same:
-                batch.append(one)
+        local = one.message_id.startswith("commit ") or not one.message_id
+        author, date, title = author_of(one), date_of(one), title_of(one)
+        for at, (by, last, titles) in enumerate(said):
+            fits = author == by and title not in titles and abs(date - last) <= _AT_ONCE
+            if local or fits or one.message_id == found[at][-1].message_id:
+                found[at].append(one)
+                titles.add(title)
+                said[at] = (author, date, titles)
                 break
         else:
             found.append([one])
+            said.append((author, date, {title}))
     return found
 
 

@@ -8,13 +8,7 @@ from pathlib import Path
 from typing import assert_never
 
 from harness.inputs.series.assemble import Wish, assemble
-from harness.inputs.series.descriptor import known_series, read_named
-from harness.inputs.series.directory import read_directory
-from harness.inputs.series.gitrange import read_git_range
-from harness.inputs.series.lore import read_lore
 from harness.inputs.series.mbox import is_html, is_mail, read_file, read_letters
-from harness.inputs.series.page import read_page
-from harness.inputs.series.patchwork import read_patchwork
 from harness.inputs.shelf import Work
 from harness.model.errors import UserError
 from harness.model.series import SERIES_FORMS, Series, SeriesForm, SeriesSpec
@@ -40,6 +34,7 @@ def resolve_series(spec: SeriesSpec, work: Work, means: Means = PLAIN) -> Series
     UserError when it is not whole (unless `partial`) or not to be understood, with the mail and the line;
     InfraError when another try may help. Nothing is checked against a tree here: `validate` and `apply` do.
     """
+    # Of the readers only the one that is asked for is imported: those that fetch take as long as the rest together.
     pick = spec.what if spec.form is SeriesForm.MBOX else ""
     wish = Wish(str(spec), revision=spec.revision, partial=means.partial, pick=pick)
     path = Path(spec.where).expanduser()
@@ -47,16 +42,26 @@ def resolve_series(spec: SeriesSpec, work: Work, means: Means = PLAIN) -> Series
         case SeriesForm.MBOX:
             return assemble(read_letters(read_file(path), path.name), wish)
         case SeriesForm.DIRECTORY:
+            from harness.inputs.series.directory import read_directory
+
             return read_directory(path, wish)
         case SeriesForm.GIT:
+            from harness.inputs.series.gitrange import read_git_range
+
             return read_git_range(spec, work, wish)
         case SeriesForm.LORE:
+            from harness.inputs.series.lore import read_lore
+
             return read_lore(spec.where, work, wish)
         case SeriesForm.PATCHWORK:
+            from harness.inputs.series.patchwork import read_patchwork
+
             return read_patchwork(spec.where, work, wish)
         case SeriesForm.FILE:
             return _guess(path, wish)
         case SeriesForm.NAME:
+            from harness.inputs.series.descriptor import known_series, read_named
+
             if path.exists() and spec.where not in known_series(means.patches):
                 return _guess(path, wish)
             return read_named(spec, work, wish, means.mirror, means.patches)
@@ -67,12 +72,16 @@ def resolve_series(spec: SeriesSpec, work: Work, means: Means = PLAIN) -> Series
 def _guess(path: Path, wish: Wish) -> Series:
     """What a path is, by what is in it."""
     if path.is_dir():
+        from harness.inputs.series.directory import read_directory
+
         return read_directory(path, wish)
     if not path.exists():
         raise UserError(f"there is no file {path}", hint=f"a series is {SERIES_FORMS}")
     data = read_file(path)
     if data.strip() and is_mail(data) and not is_html(data):
         return assemble(read_letters(data, path.name), wish)
+    from harness.inputs.series.page import read_page
+
     series = read_page(data, path.name, wish.spec)
     if series.whole or wish.partial:
         return series

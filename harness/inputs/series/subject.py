@@ -26,6 +26,9 @@ _VERSION = re.compile(
     rf"-?(?:{_WHAT}[-_/:]?)*v(?:er(?:sion)?)?[-.]?(\d{{1,4}})(?:\.(\d{{1,3}}))?[.:]?", re.IGNORECASE
 )
 _COUNT = re.compile(rf"(?:{_WHAT}[-_:]?)?(\d{{1,6}})/(\d{{1,6}})[.:]?", re.IGNORECASE)
+_BETWEEN = re.compile(r"(\d{1,6})\.(\d)/(\d{1,6})")
+# A robot's report of a commit: [tree:branch 7/7]
+_REPORT = re.compile(r"\s{0,4}[\w.+/-]{1,80}:[\w.+/-]{1,80}\s{1,4}\d{1,6}/\d{1,6}\s{0,4}$")
 _COUNT_VERSION = re.compile(r"(\d{1,6}/\d{1,6})(v\d{1,4})", re.IGNORECASE)
 _KNOWN = re.compile(rf"-?{_WHAT}(?![a-z]).*|rebased?|reposted|draft|poc", re.IGNORECASE)
 _RESEND = re.compile(r"re-?(?:send|sent|post|posted)", re.IGNORECASE)
@@ -43,7 +46,8 @@ _LONG_TERM = frozenset({(3, 2), (3, 4), (4, 1), (4, 4), (4, 9), (5, 4), (6, 1), 
 class Tag:
     """What the brackets say. `position` and `total` are 0 where there is no k/n; `patch` when it is one at all.
 
-    `point` is the 2 of v6.2. `lists` are brackets before the patch's own: mostly the name of the list.
+    `point` is the 2 of v6.2, `between` the 5 of 0.5/5: a patch that was put in later. `lists` are brackets before the
+    patch's own: mostly the name of the list.
     """
 
     title: str
@@ -57,6 +61,7 @@ class Tag:
     point: int = 0
     resend: bool = False
     lists: tuple[str, ...] = ()
+    between: int = 0
 
     @property
     def numbered(self) -> bool:
@@ -64,7 +69,7 @@ class Tag:
 
     @property
     def cover(self) -> bool:
-        return self.numbered and self.position == 0
+        return self.numbered and self.position == 0 and not self.between
 
 
 @dataclass(slots=True)
@@ -76,10 +81,13 @@ class _Words:
     resend: bool = False
     version: tuple[int, int] | None = None
     count: tuple[int, int] = (0, 0)
+    between: int = 0
     others: tuple[str, ...] = ()
 
     def take(self, text: str) -> bool:
         """One bracket; False when it has no word of a patch's prefix."""
+        if _REPORT.match(text):
+            return False
         odd: list[str] = []
         points: list[tuple[str, int, int]] = []
         known = False
@@ -91,6 +99,8 @@ class _Words:
                 self.version = int(version[1]), 0
             elif count:
                 self.count = int(count[1]), int(count[2])
+            elif between := _BETWEEN.fullmatch(word):
+                self.count, self.between = (int(between[1]), int(between[3])), int(between[2])
             elif not _KNOWN.fullmatch(word):
                 odd.append(word)
                 continue
@@ -164,4 +174,5 @@ def read_subject(subject: str) -> Tag:
         point=point,
         resend=words.resend,
         lists=tuple(before),
+        between=words.between if total else 0,
     )

@@ -166,11 +166,21 @@ static void tp_any_populate(struct tp_any *a, struct tp_bo *bo)
 	tp_bo_verify(a->run, bo, a->when);
 }
 
+static void tp_any_unpin(struct tp_bo *bo)
+{
+	bool pinned = bo->base.pin_count;
+
+	while (bo->base.pin_count)
+		ttm_bo_unpin(&bo->base);
+	/* ttm_bo_unpin() of before 6.15 leaves it among the pinned until it is moved next. */
+	if (!TP_HAVE_BACKUP && pinned)
+		ttm_bo_move_to_lru_tail_unlocked(&bo->base);
+}
+
 static void tp_any_pin(struct tp_any *a, struct tp_bo *bo)
 {
 	if (bo->base.pin_count && (bo->base.pin_count > 2 || tp_rand(a->run, 2))) {
-		while (bo->base.pin_count)
-			ttm_bo_unpin(&bo->base);
+		tp_any_unpin(bo);
 		a->pinned = NULL;
 		return;
 	}
@@ -428,8 +438,7 @@ static void tp_any_end(struct tp_any *a)
 		if (!bo)
 			continue;
 		tp_bo_lock(bo);
-		while (bo->base.pin_count)
-			ttm_bo_unpin(&bo->base);
+		tp_any_unpin(bo);
 		if (!run->failed && i % 3) {
 			tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "to TT at the end");
 			tp_any_populate(a, bo);

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Options that several verbs have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+TREE_OPTION = click.option(
+    "--tree",
+    "trees",
+    multiple=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A git repository in which to look for the base of the series.",
+)
