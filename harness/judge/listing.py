@@ -43,7 +43,9 @@ def updated(manifest: Manifest, sightings: Sequence[Sighting], brought: bool, dr
     newest = sorted(sightings, key=lambda one: one.version, reverse=True)
     names = list(dict.fromkeys(name for one in newest for name in one.announced))
     unseen = tuple(name for name in before if name not in names)
-    cases = [_listed(name, before.get(name), sightings, brought) for name in names]
+    # Kernels that somebody looked at before: what was not listed then is not in them.
+    known = frozenset(one.since for one in manifest.cases) - {Listed("").since}
+    cases = [_listed(name, before.get(name), sightings, brought, known) for name in names]
     if not drop:
         cases += [before[name] for name in unseen]
     moved = tuple(one.name for one in cases if one.name in before and _moved(before[one.name].seconds, one.seconds))
@@ -51,7 +53,13 @@ def updated(manifest: Manifest, sightings: Sequence[Sighting], brought: bool, dr
     return Changed(replace(manifest, cases=tuple(cases)), new, unseen, moved)
 
 
-def _listed(name: str, before: Listed | None, sightings: Sequence[Sighting], brought: bool) -> Listed:
+def _listed(
+    name: str,
+    before: Listed | None,
+    sightings: Sequence[Sighting],
+    brought: bool,
+    known: frozenset[tuple[int, int]],
+) -> Listed:
     seconds = _seconds(name, sightings)
     if seconds is None:
         seconds = before.seconds if before is not None else 0.0
@@ -59,10 +67,13 @@ def _listed(name: str, before: Listed | None, sightings: Sequence[Sighting], bro
         return Listed(name, seconds, tuple(_params(name, sightings)))
     seen = [one.version for one in sightings if name in one.announced]
     without = [one.version for one in sightings if name not in one.announced]
+    without += known if before is None else ()
     since = min(seen) if before is None or before.since == (0, 0) else min(*seen, before.since)
-    gone = [version for version in without if version > max(seen)]
     last = before.before if before is not None else Listed("").before
-    return Listed(name, seconds, since=since, before=min(gone, default=last))
+    if any(version > max(seen) for version in without):
+        # When it went nobody knows: it is asked of the last kernel that had it, and of none after that.
+        last = (max(seen)[0], max(seen)[1] + 1)
+    return Listed(name, seconds, since=since, before=last)
 
 
 def _seconds(name: str, sightings: Sequence[Sighting]) -> float | None:

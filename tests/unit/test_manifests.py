@@ -179,7 +179,7 @@ def test_cases_of_the_kernel_are_required_from_the_oldest_one_that_had_them() ->
     old = Sighting((6, 12), True, ("a.one", "a.gone"), cases("a.one", "a.gone"), 1.0)
     found = {one.name: one for one in updated(Manifest("s"), (SEEN, old), brought=False).manifest.cases}
     assert (found["a.one"].since, found["a.two"].since, found["a.gone"].since) == ((6, 12), (7, 3), (6, 12))
-    assert (found["a.one"].before, found["a.gone"].before) == ((9999, 0), (7, 3))
+    assert (found["a.one"].before, found["a.gone"].before) == ((9999, 0), (6, 13))
     assert found["a.two"].params == ()
 
 
@@ -190,3 +190,16 @@ def test_a_name_that_no_boot_had_is_kept_until_it_is_dropped() -> None:
     assert kept.manifest.cases[-1] == Listed("a.past", 3.0)
     assert "a.past" not in {one.name for one in dropped.manifest.cases}
     assert (kept.manifest.floors, kept.manifest.skips) == (MANIFEST.floors, MANIFEST.skips)
+
+
+def test_a_name_that_newer_kernels_no_longer_have_is_not_asked_of_them() -> None:
+    """The file knows of a look at 7.3, in which the name was not."""
+    listed = Manifest("s", (Listed("k.kept", 1.0, since=(7, 3)), Listed("k.new", 1.0, since=(7, 3))))
+    names = ("k.kept", "k.old")
+    old = Sighting((6, 12), True, names, tuple(replace(case, seconds=1.0) for case in cases(*names)), 1.0)
+    found = {one.name: one for one in updated(listed, (old,), brought=False).manifest.cases}
+    assert (found["k.old"].since, found["k.old"].before) == ((6, 12), (6, 13))
+    assert (found["k.kept"].since, found["k.kept"].before) == ((6, 12), Listed("").before)
+    assert found["k.new"].since == (7, 3)
+    again = {one.name: one for one in updated(Manifest("s"), (old,), brought=False).manifest.cases}
+    assert again["k.old"].before == Listed("").before  # nobody has looked at another one
