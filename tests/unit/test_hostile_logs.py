@@ -71,7 +71,7 @@ def test_repeats_take_linear_time(name: str, parser: str, stamped: bool) -> None
     "piece", [b"x", b" ", b"[", b"\0", b"[    1.0", b"> ", b"\xed\xb2\x80", b"\x1b[", b"\r", b"1,"]
 )
 def test_a_line_without_an_end(piece: bytes, parser: str) -> None:
-    """A megabyte takes no longer than a megabyte of lines may, and little memory beside it."""
+    """Eight times the line takes at most twenty times as long, and little memory beside it."""
     chunk = piece * (50_000 // len(piece))
     tracemalloc.start()
     try:
@@ -80,7 +80,8 @@ def test_a_line_without_an_end(piece: bytes, parser: str) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 20_000_000
-    assert seconds(parser, [chunk] * 20) < 5
+    few, many = [chunk] * 5, [chunk] * 40
+    assert any(seconds(parser, many) < 20 * min(seconds(parser, few) for _ in range(2)) + 0.3 for _ in range(3))
 
 
 @pytest.mark.parametrize("parser", sorted(PARSERS))
@@ -89,4 +90,6 @@ def test_two_logs_line_by_line(parser: str) -> None:
     one, two = (b"".join(log(LINES[name], 3000, True)).split(b"\n") for name in ("an oops", "an OOM"))
     mixed = b"\n".join(line for pair in zip(one, two, strict=True) for line in pair)
     torn = b"\n".join(a[:30] + b for a, b in zip(one, two, strict=True))
-    assert seconds(parser, [mixed, torn]) < 10
+    apart = b"\n".join(line for log_of in (one, two) for line in log_of)
+    least = min(seconds(parser, [apart]) for _ in range(2))
+    assert any(seconds(parser, [mixed, torn]) < 20 * least + 0.3 for _ in range(3))
