@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
 from harness.store.sealed import damage, require_whole, seal, take_out
 
+# A Kbuild that includes a file of the folder beside its own takes its objects from there as well.
+_BESIDE = re.compile(r"^include \$\(src\)/\.\./([a-z][a-z-]*)/", re.MULTILINE)
 _PRODUCTS = ("*.o", "*.ko", "*.mod", "*.mod.c", ".*", "Module.symvers", "modules.order")
 
 
@@ -24,6 +27,7 @@ def build_module(
     build: Build, source_dir: Path, layout: Layout, deadline: Deadline, progress: Progress | None = None
 ) -> Path:
     """The directory that holds the .ko files made of `source_dir` for that build; `source_dir` is not written to.
+    The folders beside it that its Kbuild includes are copied with it.
 
     `progress` is told when they have to be compiled.
 
@@ -56,17 +60,32 @@ def _say_nothing(_: str) -> None: ...
 
 
 def sources_id(source_dir: Path) -> str:
-    """64 hex digits over the sources of a module."""
+    """64 hex digits over the sources of a module, with those that it shares with others."""
     return hash_words(*(word for pair in _sources(source_dir) for word in pair))
 
 
 def _sources(directory: Path) -> list[tuple[str, str]]:
     """The files that are sources, relative to the directory, with hashes of their content."""
+    places = ("", *(f"../{name}" for name in _shared(directory)))
+    return [pair for where in places for pair in _files(directory, where)]
+
+
+def _shared(directory: Path) -> tuple[str, ...]:
+    """The names of the folders beside it that its Kbuild includes."""
+    kbuild = directory / "Kbuild"
+    if not kbuild.is_file():
+        return ()
+    return tuple(dict.fromkeys(_BESIDE.findall(kbuild.read_text(encoding="utf-8", errors="replace"))))
+
+
+def _files(directory: Path, where: str) -> list[tuple[str, str]]:
     found = []
-    for path in sorted(directory.rglob("*")):
-        relative = path.relative_to(directory)
+    top = directory / where
+    for path in sorted(top.rglob("*")):
+        relative = path.relative_to(top)
         if path.is_file() and not any(Path(part).match(pattern) for part in relative.parts for pattern in _PRODUCTS):
-            found.append((str(relative), hashlib.sha256(path.read_bytes()).hexdigest()))
+            name = f"{where}/{relative}" if where else str(relative)
+            found.append((name, hashlib.sha256(path.read_bytes()).hexdigest()))
     return found
 
 
@@ -74,7 +93,7 @@ def _compile(
     build: Build, source_dir: Path, names: tuple[str, ...], work: Path, layout: Layout, deadline: Deadline
 ) -> None:
     require_whole([build.objects.parent])
-    scratch = work / "scratch"
+    scratch = work / "scratch" / "own"
     for name in names:
         (scratch / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source_dir / name, scratch / name)
@@ -93,7 +112,7 @@ def _compile(
             deadline=deadline,
             log=log,
             on_line=lines.append,
-            writes=(scratch,),
+            writes=(scratch.parent,),
         )
     except CommandFailed as error:
         if error.status < 0:
@@ -118,4 +137,4 @@ def _compile(
         )
     for module in made:
         module.rename(work / module.name)
-    shutil.rmtree(scratch)
+    shutil.rmtree(scratch.parent)

@@ -63,7 +63,8 @@ def _lines(paths: Iterable[str]) -> Iterable[str]:
 
 def main(arguments: list[str]) -> int:
     """Prints the dead ones; 1 when there are any, 2 when nothing was evaluated at all."""
-    sources = sorted((data_directory("guest-scripts") / "pressure").glob("*.c"))
+    scripts = data_directory("guest-scripts")
+    sources = [path for name in ("pressure", "module") for path in sorted((scripts / name).glob("*.c"))]
     sites = [site for path in sources for site in sites_in(path.name, path.read_text(encoding="utf-8"))]
     evaluated = list(_lines(arguments))
     if not evaluated:
