@@ -5,6 +5,7 @@
 #include <linux/fs.h>
 #include <linux/mmzone.h>
 #include <linux/seq_file.h>
+#include <linux/slab.h>
 
 #include "module.h"
 
@@ -185,4 +186,44 @@ void tp_leak_check(struct tp_run *run)
 		tp_metric(run, "shmem_delta", c.shmem - run->start.shmem);
 		tp_metric(run, "swap_free_delta", c.swap_free - run->start.swap_free);
 	}
+}
+
+/* ---- of a load ---- */
+
+/* Bytes of objects the knobs ask for, or pct of what is free now. */
+u64 tp_total(struct tp_run *run, unsigned int pct)
+{
+	struct sysinfo si;
+	u64 ram;
+
+	if (run->k.total)
+		return run->k.total;
+	si_meminfo(&si);
+	ram = (u64)(si.freeram + si.bufferram / 2) * si.mem_unit;
+	if (run->k.total_pct > 0)
+		pct = run->k.total_pct;
+	return ALIGN_DOWN(div_u64(ram * pct, 100), PAGE_SIZE);
+}
+
+/* OOM kills, and pages that came from swap and went there. */
+void tp_events(unsigned long *oom, unsigned long *in, unsigned long *out)
+{
+#ifdef CONFIG_VM_EVENT_COUNTERS
+	unsigned long *events = kcalloc(NR_VM_EVENT_ITEMS, sizeof(*events), GFP_KERNEL);
+
+	*oom = 0;
+	*in = 0;
+	*out = 0;
+	if (!events)
+		return;
+	all_vm_events(events);
+	*oom = events[OOM_KILL];
+	*in = events[PSWPIN];
+	*out = events[PSWPOUT];
+	kfree(events);
+#else
+	*oom = 0;
+	*in = 0;
+	*out = 0;
+#endif
 }

@@ -2,6 +2,7 @@
 /* DMA mappings, with operations of our own: which page is mapped, and how. */
 #include <linux/dma-map-ops.h>
 #include <linux/mmzone.h>
+#include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -98,9 +99,50 @@ static void tp_dma_free(struct device *dev, size_t size, void *vaddr, dma_addr_t
 	free_pages((unsigned long)vaddr, get_order(size));
 }
 
+/* Each page is a mapping of its own, whatever the parts of the table. */
+static void tp_unmap_sg(struct device *dev, struct scatterlist *list, int nents,
+			enum dma_data_direction dir, unsigned long attrs)
+{
+	struct scatterlist *sg;
+	unsigned int at;
+	int i;
+
+	for_each_sg(list, sg, nents, i)
+		for (at = 0; at < sg->length; at += PAGE_SIZE)
+			tp_dma_unmap(sg_dma_address(sg) + at, PAGE_SIZE);
+}
+
+static int tp_map_sg(struct device *dev, struct scatterlist *list, int nents,
+		     enum dma_data_direction dir, unsigned long attrs)
+{
+	struct scatterlist *sg;
+	unsigned int at;
+	int i;
+
+	for_each_sg(list, sg, nents, i) {
+		for (at = 0; at < sg->length; at += PAGE_SIZE) {
+			if (tp_dma_map(sg_phys(sg) + at, PAGE_SIZE) == DMA_MAPPING_ERROR)
+				goto undo;
+		}
+		sg_dma_address(sg) = sg_phys(sg) + TP_DMA_OFFSET;
+		sg_dma_len(sg) = sg->length;
+	}
+	return nents;
+
+undo:
+	while (at) {
+		at -= PAGE_SIZE;
+		tp_dma_unmap(sg_phys(sg) + TP_DMA_OFFSET + at, PAGE_SIZE);
+	}
+	tp_unmap_sg(dev, list, i, dir, attrs);
+	return -EIO;
+}
+
 static const struct dma_map_ops tp_dma_ops = {
 	.alloc = tp_dma_alloc,
 	.free = tp_dma_free,
+	.map_sg = tp_map_sg,
+	.unmap_sg = tp_unmap_sg,
 #if TP_KERNEL >= 6019
 	.map_phys = tp_map_phys,
 	.unmap_phys = tp_unmap_phys,

@@ -9,9 +9,12 @@
 
 #include "module.h"
 
-/* A file of the module's with that mmap maps so many bytes at an offset of the device; 0 where it did not. */
+/*
+ * Maps so many bytes at an offset of the device, by a file with these operations; 0 where
+ * that failed. That it can be done is a check unless the error is asked for.
+ */
 unsigned long tp_map_file(struct tp_run *run, const struct file_operations *fops, void *what,
-			  u64 size, u64 offset, int *err)
+			  u64 size, int flags, u64 offset, int *err)
 {
 	unsigned long at;
 	struct file *f;
@@ -20,7 +23,7 @@ unsigned long tp_map_file(struct tp_run *run, const struct file_operations *fops
 	if (!tp_check(run, !IS_ERR(f), "no file to map"))
 		return 0;
 	f->f_mapping = tp_drm()->anon_inode->i_mapping;
-	at = vm_mmap(f, 0, size, PROT_READ | PROT_WRITE, MAP_SHARED, offset);
+	at = vm_mmap(f, 0, size, PROT_READ | PROT_WRITE, flags, offset);
 	fput(f);
 	if (err)
 		*err = IS_ERR_VALUE(at) ? (long)at : 0;

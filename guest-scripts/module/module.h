@@ -249,6 +249,8 @@ void tp_leak_check(struct tp_run *run);
 int tp_warn_count(void);
 long tp_open_files(void);
 void tp_wait_writeback(void);
+u64 tp_total(struct tp_run *run, unsigned int pct);
+void tp_events(unsigned long *oom, unsigned long *in, unsigned long *out);
 
 /* attributes.c */
 enum { TP_ATTR_WB, TP_ATTR_WC, TP_ATTR_UC, TP_ATTR_ODD, TP_ATTR_UNKNOWN };
@@ -276,7 +278,7 @@ u64 tp_first_word(struct page *p);
 
 /* map.c */
 unsigned long tp_map_file(struct tp_run *run, const struct file_operations *fops, void *what,
-			  u64 size, u64 offset, int *err);
+			  u64 size, int flags, u64 offset, int *err);
 bool tp_user_is(struct tp_run *run, unsigned long at, pgoff_t page, u64 want,
 		const char *when);
 

@@ -4,6 +4,7 @@
 #include <linux/highmem.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
@@ -34,7 +35,7 @@ static const struct file_operations tp_map_fops = {
 /* Maps an object into the process that runs the case. */
 static unsigned long tp_map(struct tp_run *run, struct tp_bo *bo)
 {
-	return tp_map_file(run, &tp_map_fops, bo, bo->base.base.size,
+	return tp_map_file(run, &tp_map_fops, bo, bo->base.base.size, MAP_SHARED,
 			   drm_vma_node_offset_addr(&bo->base.base.vma_node), NULL);
 }
 

@@ -37,10 +37,26 @@ from harness.store.layout import Layout
 from harness.store.sealed import seal, take_out
 
 # The folder of patches/controls/ with the bugs for a suite.
-FOLDERS = {"pressure": "ttm", "xe-fake": "xe"}
-_DRIVER = Path("drivers/gpu/drm/ttm")
+FOLDERS = {"pressure": "ttm", "xe-fake": "xe", "drm-shmem": "drm-shmem"}
 _BUILD_SECONDS = 3600.0
 _PATCH_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What is built again for a control: a module of a directory of the tree, by the directory's own Makefile, or of
+    these sources in it alone."""
+
+    directory: Path
+    module: str
+    sources: tuple[str, ...] = ()
+
+
+# By the folder of the control.
+REBUILT = {
+    "ttm": Rebuilt(Path("drivers/gpu/drm/ttm"), "ttm"),
+    "drm-shmem": Rebuilt(Path("drivers/gpu/drm"), "drm_shmem_helper", ("drm_gem_shmem_helper.c",)),
+}
 
 
 class Noticed(StrEnum):
@@ -119,7 +135,7 @@ def _control(folder: Path, table: dict[str, object]) -> Control:
 
 
 def broken_modules(control: Control, build: Build, layout: Layout, progress: Progress) -> Path:
-    """A copy of the build's modules with the ttm.ko that carries the control; made once."""
+    """A copy of the build's modules with the module that carries the control; made once."""
     made_of = control.patch.read_bytes() + "".join(control.functions).encode()
     digest = hashlib.sha256(made_of).hexdigest()[:12]
     final = layout.objects / f"control-{build.id[:12]}-{digest}"
@@ -142,23 +158,38 @@ def broken_overlay(control: Control, folder: str, build: Build, layout: Layout) 
 
 
 def _make_broken(control: Control, build: Build, layout: Layout, final: Path) -> None:
+    what = REBUILT[control.patch.parent.name]
+    name = f"{what.module}.ko"
     with fresh_directory(final) as work:
         source = work / "source"
-        shutil.copytree(build.tree.path / _DRIVER, source / _DRIVER)
+        _copy_sources(what, build.tree.path, source)
         apply_control(control, source, build.tree.version)
-        made = build_module(build, source / _DRIVER, layout, Deadline(_BUILD_SECONDS)) / "ttm.ko"
+        made = build_module(build, source / what.directory, layout, Deadline(_BUILD_SECONDS)) / name
         modules = work / "modules"
         shutil.copytree(build.modules, modules, symlinks=True)
-        places = list(modules.rglob("ttm.ko"))
+        places = list(modules.rglob(name))
         if not places:
             raise InfraError(
-                f"the kernel of profile {build.profile} has no ttm.ko that a control could take the place of",
-                hint="TTM must be a module, as in the profile lean",
+                f"the kernel of profile {build.profile} has no {name} that a control could take the place of",
+                hint=f"{what.module} must be a module, as in the profile lean",
             )
         for place in places:
             shutil.copyfile(made, place)
         shutil.rmtree(source)
         seal(work)
+
+
+def _copy_sources(what: Rebuilt, tree: Path, to: Path) -> None:
+    """What the module is built of: the whole directory, or its sources with a Kbuild for them."""
+    if not what.sources:
+        shutil.copytree(tree / what.directory, to / what.directory)
+        return
+    place = to / what.directory
+    place.mkdir(parents=True)
+    for source in what.sources:
+        shutil.copyfile(tree / what.directory / source, place / source)
+    objects = " ".join(source.replace(".c", ".o") for source in what.sources)
+    (place / "Kbuild").write_text(f"obj-m := {what.module}.o\n{what.module}-y := {objects}\n", encoding="utf-8")
 
 
 def apply_control(control: Control, source: Path, version: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from harness.model.errors import UserError
 from harness.model.suite import Requirement, Suite
-from harness.suites import kunit_self, pressure, ttm_kunit, xe_fake, xe_kunit, xe_live
+from harness.suites import drm_shmem, kunit_self, pressure, ttm_kunit, xe_fake, xe_kunit, xe_live
 
 SUITES: dict[str, Suite] = {
     suite.name: suite
@@ -21,6 +21,8 @@ SUITES: dict[str, Suite] = {
         xe_fake.SUITE,
         xe_fake.FINDINGS,
         xe_live.SUITE,
+        drm_shmem.SUITE,
+        drm_shmem.CHECKS,
         kunit_self.SUITE,
     )
 }
