@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which checks of the pressure module no case evaluated: `python -m tests.kernel.check_sites RESULTS...`.
+"""Which checks of a module no case evaluated: `python -m tests.kernel.check_sites RESULTS...`.
 
-RESULTS are `sites.txt` files that the suite `pressure-checks` left, or directories to look for them in.
+RESULTS are `sites.txt` files that the suite `pressure-checks` or `drm-shmem-checks` left, or directories to look for
+them in; which module it is says the directory that they lie in.
 """
 
 from __future__ import annotations
@@ -55,18 +56,20 @@ def dead_sites(sites: Iterable[Site], evaluated: Iterable[str]) -> tuple[Site, .
     )
 
 
-def _lines(paths: Iterable[str]) -> Iterable[str]:
+def _files(paths: Iterable[str]) -> Iterable[Path]:
     for path in map(Path, paths):
-        for file in [path] if path.is_file() else sorted(path.rglob("sites.txt")):
-            yield from file.read_text(encoding="utf-8").splitlines()
+        yield from [path] if path.is_file() else sorted(path.rglob("sites.txt"))
 
 
 def main(arguments: list[str]) -> int:
     """Prints the dead ones; 1 when there are any, 2 when nothing was evaluated at all."""
     scripts = data_directory("guest-scripts")
-    sources = [path for name in ("pressure", "module") for path in sorted((scripts / name).glob("*.c"))]
+    files = list(_files(arguments))
+    named = {path.parent.name for path in files}
+    folders = sorted(name for name in named if (scripts / name / "Kbuild").is_file()) or ["pressure"]
+    sources = [path for name in (*folders, "module") for path in sorted((scripts / name).glob("*.c"))]
     sites = [site for path in sources for site in sites_in(path.name, path.read_text(encoding="utf-8"))]
-    evaluated = list(_lines(arguments))
+    evaluated = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
     if not evaluated:
         print("no sites.txt among these", file=sys.stderr)
         return 2
