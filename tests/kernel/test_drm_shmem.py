@@ -27,7 +27,7 @@ NEUTRAL = "32-neutral-madvise"
 
 
 @pytest.mark.parametrize("source", ["debian", "debian:6.12"])
-@pytest.mark.parametrize(("swap", "least"), [("disk:1G", 34), ("none", 32)])
+@pytest.mark.parametrize(("swap", "least"), [("disk:1G", 41), ("none", 39)])
 def test_an_unbroken_kernel_is_green(source: str, swap: str, least: int) -> None:
     report = ttm_harness("run", "--source", source, "--suite", "drm-shmem", "--swap", swap)
     assert report["verdict"] == "good", report["reasons"]
