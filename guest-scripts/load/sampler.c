@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * sampler OUT INTERVAL_MS [STATSFILE]
+ * sampler OUT INTERVAL_MS [STATSFILE...]
  *
  * Writes what the kernel says of its memory to OUT at a fixed rate, until
  * SIGTERM. It shares the machine with what it measures: after the first round
@@ -15,9 +15,10 @@
  *	# end samples=873 missed=0 dropped=0 rss_kib=324 cpu_us=269104
  *
  * A line that begins with time_ms is a header and holds for the records below
- * it; there is a new one when STATSFILE (lines of name=value) shows a new
- * name, which becomes a column stat.NAME without a unit. Values are integers;
- * "-" is a value that this kernel does not have or could not give. time_ms is
+ * it; there is a new one when STATSFILE (lines of name=value; of several the
+ * first that is there) shows a new name, which becomes a column stat.NAME
+ * without a unit. Values are integers; "-" is a value that this kernel does
+ * not have or could not give. time_ms is
  * CLOCK_MONOTONIC when the sample began, sampler_took how long the reading
  * took, sampler_cpu what the sampler has used since its start. A recording
  * without the "end" line was cut off: the guest died before somebody ended the
@@ -126,7 +127,7 @@ static char out[64 << 10];	/* what has not been written yet */
 static size_t out_len;
 static int out_fd;
 static int meminfo_fd, vmstat_fd, psi_fd, buddy_fd;
-static const char *stats_path;
+static char **stats_paths;	/* up to a NULL */
 static bool new_columns = true;
 
 static unsigned long long samples, missed, dropped, unwritten;
@@ -422,10 +423,12 @@ static void read_stats(void)
 	struct column *c;
 	long long value;
 	bool read;
+	char **path;
 	size_t len;
-	int fd;
+	int fd = -1;
 
-	fd = open(stats_path, O_RDONLY | O_CLOEXEC);
+	for (path = stats_paths; *path && fd < 0; path++)
+		fd = open(*path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
 	read = slurp(fd);
@@ -462,8 +465,7 @@ static long long take_sample(void)
 	read_pairs(meminfo_fd, meminfo, ARRAY_SIZE(meminfo));
 	read_buddy();
 	read_pairs(vmstat_fd, vmstat, ARRAY_SIZE(vmstat));
-	if (stats_path)
-		read_stats();
+	read_stats();
 	set(&self[TOOK], (now(CLOCK_MONOTONIC) - began) / NSEC_PER_USEC);
 	set(&self[CPU], now(CLOCK_PROCESS_CPUTIME_ID) / NSEC_PER_USEC);
 
@@ -598,13 +600,12 @@ int main(int argc, char **argv)
 	struct sigaction action = { .sa_handler = on_signal };
 	long long interval = 100;
 
-	if (argc < 3 || argc > 4 || get_number(argv[2], &interval) != strchr(argv[2], 0) ||
+	if (argc < 3 || get_number(argv[2], &interval) != strchr(argv[2], 0) ||
 	    interval < 10 || interval > 10000) {
-		fprintf(stderr, "usage: sampler OUT INTERVAL_MS [STATSFILE]; 10 to 10000 ms\n");
+		fprintf(stderr, "usage: sampler OUT INTERVAL_MS [STATSFILE...]; 10 to 10000 ms\n");
 		return 2;
 	}
-	if (argc == 4)
-		stats_path = argv[3];
+	stats_paths = argv + 3;
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGHUP, &action, NULL);

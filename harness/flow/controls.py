@@ -167,7 +167,7 @@ def broken_overlay(control: Control, source: Path, build: Build, layout: Layout)
 def _make_broken(control: Control, group: ControlSet, build: Build, layout: Layout, final: Path) -> None:
     with fresh_directory(final) as work:
         source = work / "source"
-        shutil.copytree(build.tree.path / group.driver, source / group.driver)
+        _copy_sources(group, build.tree.path, source)
         apply_control(control, source, build.tree.version)
         name = f"{group.module}.ko"
         made = build_module(build, source / group.driver, layout, Deadline(_BUILD_SECONDS)) / name
@@ -183,6 +183,19 @@ def _make_broken(control: Control, group: ControlSet, build: Build, layout: Layo
             shutil.copyfile(made, place)
         shutil.rmtree(source)
         seal(work)
+
+
+def _copy_sources(group: ControlSet, tree: Path, to: Path) -> None:
+    """What the module is built of: the whole directory, or its sources with a Kbuild for them."""
+    if not group.sources:
+        shutil.copytree(tree / group.driver, to / group.driver)
+        return
+    place = to / group.driver
+    place.mkdir(parents=True)
+    for source in group.sources:
+        shutil.copyfile(tree / group.driver / source, place / source)
+    objects = " ".join(source.replace(".c", ".o") for source in group.sources)
+    (place / "Kbuild").write_text(f"obj-m := {group.module}.o\n{group.module}-y := {objects}\n", encoding="utf-8")
 
 
 def apply_control(control: Control, source: Path, version: str) -> None:

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
+from harness.checkout import data_directory
 from harness.kernel.buildlog import Paths, first_error, host_trouble, parse_warnings
 from harness.kernel.make import Make, cache_of, hash_words, prepare_place
 from harness.model.build import Build
@@ -17,6 +19,9 @@ from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
 from harness.store.sealed import damage, require_whole, seal, take_out
 
+# A Kbuild that includes a file of guest-scripts/module takes its objects from there as well.
+_SHARES = re.compile(r"^include \$\(src\)/\$\(TP_SHARED\)/", re.MULTILINE)
+_SHARED = "../shared"
 _PRODUCTS = ("*.o", "*.ko", "*.mod", "*.mod.c", ".*", "Module.symvers", "modules.order")
 
 
@@ -24,6 +29,7 @@ def build_module(
     build: Build, source_dir: Path, layout: Layout, deadline: Deadline, progress: Progress | None = None
 ) -> Path:
     """The directory that holds the .ko files made of `source_dir` for that build; `source_dir` is not written to.
+    What its Kbuild takes of guest-scripts/module is copied beside it.
 
     `progress` is told when they have to be compiled.
 
@@ -47,7 +53,7 @@ def build_module(
         if progress is not None:
             progress.step(f"building {source_dir.name} ({len(sources)} files) as modules for {build.tree.version}")
         with fresh_directory(final) as work:
-            _compile(build, source_dir, tuple(path for path, _ in sources), work, layout, deadline)
+            _compile(build, source_dir, work, layout, deadline)
             seal(work)
     return final
 
@@ -56,28 +62,39 @@ def _say_nothing(_: str) -> None: ...
 
 
 def sources_id(source_dir: Path) -> str:
-    """64 hex digits over the sources of a module."""
+    """64 hex digits over the sources of a module, with those that it shares with others."""
     return hash_words(*(word for pair in _sources(source_dir) for word in pair))
 
 
 def _sources(directory: Path) -> list[tuple[str, str]]:
     """The files that are sources, relative to the directory, with hashes of their content."""
-    found = []
-    for path in sorted(directory.rglob("*")):
-        relative = path.relative_to(directory)
-        if path.is_file() and not any(Path(part).match(pattern) for part in relative.parts for pattern in _PRODUCTS):
-            found.append((str(relative), hashlib.sha256(path.read_bytes()).hexdigest()))
+    return [(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in _named(directory).items()]
+
+
+def _named(directory: Path) -> dict[str, Path]:
+    """The sources by their names beside each other, as they are copied."""
+    found = _files(directory, "")
+    kbuild = directory / "Kbuild"
+    if kbuild.is_file() and _SHARES.search(kbuild.read_text(encoding="utf-8", errors="replace")):
+        found |= _files(data_directory("guest-scripts") / "module", f"{_SHARED}/")
     return found
 
 
-def _compile(
-    build: Build, source_dir: Path, names: tuple[str, ...], work: Path, layout: Layout, deadline: Deadline
-) -> None:
+def _files(top: Path, where: str) -> dict[str, Path]:
+    found = {}
+    for path in sorted(top.rglob("*")):
+        relative = path.relative_to(top)
+        if path.is_file() and not any(Path(part).match(pattern) for part in relative.parts for pattern in _PRODUCTS):
+            found[f"{where}{relative}"] = path
+    return found
+
+
+def _compile(build: Build, source_dir: Path, work: Path, layout: Layout, deadline: Deadline) -> None:
     require_whole([build.objects.parent])
-    scratch = work / "scratch"
-    for name in names:
+    scratch = work / "scratch" / "own"
+    for name, path in _named(source_dir).items():
         (scratch / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source_dir / name, scratch / name)
+        shutil.copyfile(path, scratch / name)
     # Outside of the scratch copy, which goes away when make fails.
     log = build.objects / f"{work.name.split('.')[0]}.log"
     log.unlink(missing_ok=True)
@@ -93,7 +110,7 @@ def _compile(
             deadline=deadline,
             log=log,
             on_line=lines.append,
-            writes=(scratch,),
+            writes=(scratch.parent,),
         )
     except CommandFailed as error:
         if error.status < 0:
@@ -118,4 +135,4 @@ def _compile(
         )
     for module in made:
         module.rename(work / module.name)
-    shutil.rmtree(scratch)
+    shutil.rmtree(scratch.parent)

@@ -22,13 +22,15 @@ class Branch:
 class ControlSet:
     """Bugs to be put into the kernel on purpose: `folder` has the patches, which `suite` is to notice. `driver` is
     the directory of the tree that a copy is made of, and `module` the one (without .ko) that is built of it; a suite
-    that brings its own copy of a driver needs neither.
+    that brings its own copy of a driver needs neither. With `sources` the module is
+    made of these files alone.
     """
 
     folder: Path
     suite: str
     driver: str = ""
     module: str = ""
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

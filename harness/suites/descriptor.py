@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ class _Controls:
     suite: str
     driver: str = ""
     module: str = ""
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,7 @@ def read_subject(folder: Path) -> Subject:
         folder,
         tuple(_suites(folder, name)),
         tuple(Branch(one.name, one.list, one.paths) for one in told.branch),
-        ControlSet(folder / "controls", told.controls.suite, told.controls.driver, told.controls.module)
-        if told.controls is not None
-        else None,
+        ControlSet(folder / "controls", **asdict(told.controls)) if told.controls is not None else None,
         tuple(sorted((folder / "tools").glob("*.c"))),
     )
 

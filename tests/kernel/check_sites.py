@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which checks of the pressure module no case evaluated: `python -m tests.kernel.check_sites RESULTS...`.
+"""Which checks of a module no case evaluated: `python -m tests.kernel.check_sites RESULTS...`.
 
-RESULTS are `sites.txt` files that the suite `pressure-checks` left, or directories to look for them in.
+RESULTS are `sites.txt` files that the suite `pressure-checks` or `drm-shmem-checks` left, or directories to look for
+them in; which module it is says the directory that they lie in.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.suites.registry import suite_named
+from harness.checkout import data_directory
+from harness.suites.registry import registry
 
 _CHECK = re.compile(r"\btp_(?:check|eq|judged)\(")
 
@@ -55,18 +57,23 @@ def dead_sites(sites: Iterable[Site], evaluated: Iterable[str]) -> tuple[Site, .
     )
 
 
-def _lines(paths: Iterable[str]) -> Iterable[str]:
+def _files(paths: Iterable[str]) -> Iterable[Path]:
     for path in map(Path, paths):
         for file in [path] if path.is_file() else sorted(path.rglob("sites.txt")):
             if ".virtfs_metadata" not in file.parts:  # owners and modes, which 9p keeps under the same names
-                yield from file.read_text(encoding="utf-8").splitlines()
+                yield file
 
 
 def main(arguments: list[str]) -> int:
     """Prints the dead ones; 1 when there are any, 2 when nothing was evaluated at all."""
-    sources = sorted((suite_named("pressure").folder / "module").glob("*.c"))
+    files = list(_files(arguments))
+    named = {path.parent.name for path in files}
+    known = registry().suites.values()
+    folders = sorted({one.needs_module for one in known if one.name in named and one.needs_module is not None})
+    shared = data_directory("guest-scripts") / "module"
+    sources = [path for folder in (*folders, shared) for path in sorted(folder.glob("*.c"))]
     sites = [site for path in sources for site in sites_in(path.name, path.read_text(encoding="utf-8"))]
-    evaluated = list(_lines(arguments))
+    evaluated = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
     if not evaluated:
         print("no sites.txt among these", file=sys.stderr)
         return 2

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel.module import build_module
+from harness.kernel.module import build_module, sources_id
 from harness.model.build import Build
 from harness.model.errors import CommandFailed, InfraError, ModuleFailed, StoreDamaged, UserError
 from harness.model.tree import Tree
@@ -75,6 +75,25 @@ def test_a_module_is_made_once(
     assert calls(tmp_path) == 1
     (source / "sub" / "load.c").write_text("int y;\n")
     assert build_module(build, source, scratch_layout, Deadline(30)) != made
+    assert calls(tmp_path) == 2
+
+
+def test_what_a_module_shares_with_others_is_part_of_it(
+    tmp_path: Path, build: Build, source: Path, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, say="cat ../shared/common.c || exit 2")
+    common = tmp_path / "scripts" / "module" / "common.c"
+    common.parent.mkdir(parents=True)
+    common.write_text("int z;\n")
+    monkeypatch.setattr("harness.kernel.module.data_directory", lambda _: tmp_path / "scripts")
+    alone = sources_id(source)
+    (source / "Kbuild").write_text("include $(src)/$(TP_SHARED)/Kbuild.shared\nobj-m := load.o\n")
+    made, known = build_module(build, source, scratch_layout, Deadline(30)), sources_id(source)
+    assert {path.name for path in made.iterdir()} == {"load.ko", ".seal"}
+    assert build_module(build, source, scratch_layout, Deadline(30)) == made
+    common.write_text("int y;\n")
+    assert build_module(build, source, scratch_layout, Deadline(30)) != made
+    assert len({alone, known, sources_id(source)}) == 3
     assert calls(tmp_path) == 2
 
 

@@ -16,9 +16,11 @@ from harness.suites.registry import suite_named
 PATCHES = Path(__file__).parents[2] / "patches"
 TTM = control_set(suite_named("pressure")).folder
 XE = control_set(suite_named("xe-fake")).folder
+SHMEM = control_set(suite_named("drm-shmem")).folder
 CLASSES = {"content", "leak", "attributes", "contract", "accounting", "walk", "oom", "state"}
 CONTROLS = read_controls(TTM)
 XE_CONTROLS = read_controls(XE)
+SHMEM_CONTROLS = read_controls(SHMEM)
 
 
 def context_runs(text: str) -> list[int]:
@@ -33,7 +35,7 @@ def context_runs(text: str) -> list[int]:
     return [*runs, length]
 
 
-@pytest.mark.parametrize("folder", [TTM, XE], ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("folder", [TTM, XE, SHMEM], ids=lambda path: path.parent.name)
 def test_every_patch_is_described_and_every_description_has_a_patch(folder: Path) -> None:
     described = [control.patch.name for control in read_controls(folder)]
     assert described == sorted(
@@ -61,6 +63,17 @@ def test_the_controls_of_xe_break_known_invariants_in_its_shrinker() -> None:
         assert set(changed) <= {f"drivers/gpu/drm/xe/{name}.c" for name in ("xe_bo", "xe_bo_evict", "xe_shrinker")}
 
 
+def test_the_controls_of_drm_shmem_break_known_invariants_in_its_helper() -> None:
+    assert {one.kind for one in SHMEM_CONTROLS} <= CLASSES
+    assert sum(not one.neutral for one in SHMEM_CONTROLS) >= 10
+    assert sum(one.neutral for one in SHMEM_CONTROLS) == 2
+    for one in SHMEM_CONTROLS:
+        assert set(one.breaks) <= {f"S{number}" for number in range(1, 16)}
+        assert bool(one.breaks) != one.neutral
+        changed = re.findall(r"^\+\+\+ b/(\S+)$", one.patch.read_text(), re.MULTILINE)
+        assert changed == ["drivers/gpu/drm/drm_gem_shmem_helper.c"]
+
+
 def test_all_classes_are_there_and_something_is_neutral() -> None:
     counts = {kind: sum(one.kind == kind and not one.neutral for one in CONTROLS) for kind in CLASSES}
     assert {one.kind for one in CONTROLS} == CLASSES
@@ -69,11 +82,13 @@ def test_all_classes_are_there_and_something_is_neutral() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*TTM.glob("*.patch"), *XE.glob("*.patch"), *(PATCHES / "findings").glob("*.patch")], ids=lambda p: p.name
+    "path",
+    [path for folder in (TTM, XE, SHMEM, PATCHES / "findings") for path in folder.glob("*.patch")],
+    ids=lambda p: f"{p.parent.name}/{p.name}",
 )
 def test_a_patch_is_short_and_carries_little_context(path: Path) -> None:
     text = path.read_text()
-    head = r"From: ttm-harness \w+ <\w+@ttm-harness\.invalid>\nSubject: \[(CONTROL|PATCH)\] drm/(ttm|xe)"
+    head = r"From: ttm-harness \w+ <\w+@ttm-harness\.invalid>\nSubject: \[(CONTROL|PATCH)\] drm/(ttm|xe|shmem-helper)"
     assert re.match(head, text)
     assert max(context_runs(text)) <= 4  # two behind one change, two before the next
     changed = [line for line in text.split("---\n", 1)[1].splitlines() if re.match(r"[-+](?![-+]{2} )", line)]
@@ -81,7 +96,7 @@ def test_a_patch_is_short_and_carries_little_context(path: Path) -> None:
 
 
 def test_every_control_names_the_functions_it_was_made_for() -> None:
-    for one in (*CONTROLS, *XE_CONTROLS):
+    for one in (*CONTROLS, *XE_CONTROLS, *SHMEM_CONTROLS):
         assert one.functions, one.name
         assert all(re.fullmatch(r"\w+", name) for name in one.functions), one.name
 

@@ -378,7 +378,7 @@ def until(path: Path, lines: int) -> None:
 def test_the_sampler_samples(sampler: Path, tmp_path: Path) -> None:
     out, stats = tmp_path / "out", tmp_path / "stats"
     stats.write_text("purged=3\nbad name=4\nhalf=1.5\nword=x\nbelow=-7\n")
-    process = subprocess.Popen([sampler, out, "20", stats], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sampler, out, "20", tmp_path / "absent", stats], stderr=subprocess.DEVNULL)
     try:
         until(out, 20)
         with stats.open("a") as file:
@@ -426,7 +426,7 @@ def test_the_sampler_keeps_its_schedule_and_does_not_invent_samples(sampler: Pat
     assert int(end["samples"]) + int(end["missed"]) == pytest.approx(span / 0.02 + 1, abs=2)
 
 
-@pytest.mark.parametrize("words", [(), ("out",), ("out", "0"), ("out", "5"), ("out", "1x"), ("out", "20", "a", "b")])
+@pytest.mark.parametrize("words", [(), ("out",), ("out", "0"), ("out", "5"), ("out", "1x")])
 def test_the_sampler_refuses_what_it_does_not_understand(
     sampler: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:

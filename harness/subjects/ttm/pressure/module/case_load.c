@@ -7,21 +7,6 @@
 
 #include "pressure.h"
 
-/* Bytes of objects the knobs ask for, or pct of what is free now. */
-static u64 tp_total(struct tp_run *run, unsigned int pct)
-{
-	struct sysinfo si;
-	u64 ram;
-
-	if (run->k.total)
-		return run->k.total;
-	si_meminfo(&si);
-	ram = (u64)(si.freeram + si.bufferram / 2) * si.mem_unit;
-	if (run->k.total_pct > 0)
-		pct = run->k.total_pct;
-	return ALIGN_DOWN(div_u64(ram * pct, 100), PAGE_SIZE);
-}
-
 static void tp_knob_args(struct tp_run *run, struct tp_bo_args *a, u64 size)
 {
 	memset(a, 0, sizeof(*a));
@@ -415,28 +400,6 @@ static int tp_load_thread(void *data)
 		schedule_timeout_interruptible(HZ / 10);
 	}
 	return 0;
-}
-
-static void tp_events(unsigned long *oom, unsigned long *in, unsigned long *out)
-{
-#ifdef CONFIG_VM_EVENT_COUNTERS
-	unsigned long *events = kcalloc(NR_VM_EVENT_ITEMS, sizeof(*events), GFP_KERNEL);
-
-	*oom = 0;
-	*in = 0;
-	*out = 0;
-	if (!events)
-		return;
-	all_vm_events(events);
-	*oom = events[OOM_KILL];
-	*in = events[PSWPIN];
-	*out = events[PSWPOUT];
-	kfree(events);
-#else
-	*oom = 0;
-	*in = 0;
-	*out = 0;
-#endif
 }
 
 static bool tp_group_init(struct tp_load *l, struct tp_group *g)

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Mappings of processes: gone before the pages are, and back through faults. */
-#include <linux/anon_inodes.h>
-#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/kthread.h>
@@ -37,40 +35,8 @@ static const struct file_operations tp_map_fops = {
 /* Maps an object into the process that runs the case. */
 static unsigned long tp_map(struct tp_run *run, struct tp_bo *bo)
 {
-	unsigned long at;
-	struct file *f;
-
-	f = anon_inode_getfile("[ttm-pressure]", &tp_map_fops, bo, O_RDWR);
-	if (!tp_check(run, !IS_ERR(f), "no file to map"))
-		return 0;
-	f->f_mapping = tp_drm()->anon_inode->i_mapping;
-	at = vm_mmap(f, 0, bo->base.base.size, PROT_READ | PROT_WRITE, MAP_SHARED,
-		     drm_vma_node_offset_addr(&bo->base.base.vma_node));
-	fput(f);
-	if (!tp_check(run, !IS_ERR_VALUE(at), "no mapping: %ld", (long)at))
-		return 0;
-	return at;
-}
-
-/* By one instruction: what copies more tries again, byte by byte, where a fault fails. */
-static bool tp_user_is(struct tp_run *run, unsigned long at, pgoff_t page, u64 want,
-		       const char *when)
-{
-	u64 got = 0;
-
-	if (!tp_check(run, !get_user(got, (u64 __user *)(at + (page << PAGE_SHIFT))),
-		      "%s: a fault on page %lu failed", when, page))
-		return false;
-	return tp_check(run, got == want, "%s: page %lu of a mapping: expected %016llx, got %016llx",
-			when, page, want, got);
-}
-
-static u64 tp_first_word(struct page *p)
-{
-	u64 *at = kmap_local_page(p), v = *at;
-
-	kunmap_local(at);
-	return v;
+	return tp_map_file(run, &tp_map_fops, bo, bo->base.base.size, MAP_SHARED,
+			   drm_vma_node_offset_addr(&bo->base.base.vma_node), NULL);
 }
 
 enum { TP_BY_BACKUP, TP_BY_PURGE, TP_BY_SWAPOUT, TP_BY_MOVE, TP_BY_NR };

@@ -530,7 +530,7 @@ static void case_suspect_j_ghost(struct tp_run *run)
 		tp_counters_read(&is);
 		failed += !!ret;
 		if (ret)
-			tp_eq(run, is.bo_count - was.bo_count, 0,
+			tp_eq(run, is.objects - was.objects, 0,
 			      "objects more after a ghost could not be made, at %d", n);
 		tp_later_end(&later);
 		tp_bo_unlock(bo);

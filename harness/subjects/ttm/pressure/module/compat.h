@@ -4,9 +4,7 @@
 #define TTM_PRESSURE_COMPAT_H
 
 #include <linux/mm.h>
-#include <linux/prandom.h>
 #include <linux/swap.h>
-#include <linux/vmstat.h>
 #include <linux/shmem_fs.h>
 #include <drm/ttm/ttm_bo.h>
 #include <drm/ttm/ttm_device.h>
@@ -16,7 +14,7 @@
 #include <drm/ttm/ttm_resource.h>
 #include <drm/ttm/ttm_tt.h>
 
-/* TP_KERNEL is 1000 x version + patchlevel, from Kbuild. */
+/* TP_KERNEL is 1000 x version + patchlevel, from Kbuild.shared of guest-scripts/module. */
 
 /* 6.15: backup and restore of a ttm_tt, ttm_bo_shrink(), the unevictable list. */
 #if TP_KERNEL >= 6015
@@ -24,13 +22,6 @@
 #include <drm/ttm/ttm_backup.h>
 #else
 #define TP_HAVE_BACKUP 0
-#endif
-
-/* 7.1: GPUActive and GPUReclaim among the node counters. */
-#if TP_KERNEL >= 7001
-#define TP_HAVE_GPU_STATS 1
-#else
-#define TP_HAVE_GPU_STATS 0
 #endif
 
 /* 6.14: ttm_bo_access() for kernel code. */
@@ -187,39 +178,6 @@ static inline bool tp_backup_bytes_avail(void)
 	return ttm_backup_bytes_avail() != 0;
 #else
 	return get_nr_swap_pages() > 0;
-#endif
-}
-
-/* The fault attribute counts down for the task alone when fail_nth is set. */
-static inline void tp_fail_nth(unsigned int nth)
-{
-#ifdef CONFIG_FAULT_INJECTION
-	current->fail_nth = nth;
-#endif
-}
-
-static inline unsigned int tp_fail_left(void)
-{
-#ifdef CONFIG_FAULT_INJECTION
-	return current->fail_nth;
-#else
-	return 0;
-#endif
-}
-
-static inline bool tp_is_failing(void)
-{
-#ifdef CONFIG_FAULT_INJECTION
-	return current->make_it_fail;
-#else
-	return false;
-#endif
-}
-
-static inline void tp_make_fail(bool on)
-{
-#ifdef CONFIG_FAULT_INJECTION
-	current->make_it_fail = on;
 #endif
 }
 

@@ -596,51 +596,14 @@ void tp_later_end(struct tp_later *later)
 
 /* ---- content ---- */
 
-static u64 tp_mix(u64 x)
-{
-	x ^= x >> 31;
-	x *= 0x9e3779b97f4a7c15ULL;
-	x ^= x >> 29;
-	x *= 0xbf58476d1ce4e5b9ULL;
-	return x ^ (x >> 32);
-}
-
-static u64 tp_page_key(const struct tp_bo *bo, pgoff_t i)
-{
-	return tp_mix(bo->key + tp_mix(((u64)bo->id << 32) + i + 1)) | 1;
-}
-
-#define TP_WORDS	(PAGE_SIZE / sizeof(u64))
-
-/* Some pages have holes: zeroes in front, behind, or all but the last word. */
-static u64 tp_word(pgoff_t i, size_t w, u64 v)
-{
-	switch (i & 7) {
-	case 2:
-		return w < TP_WORDS / 2 ? 0 : v;
-	case 5:
-		return w < TP_WORDS / 2 ? v : 0;
-	case 6:
-		return w == TP_WORDS - 1 ? v : 0;
-	default:
-		return v;
-	}
-}
-
 void tp_bo_fill(struct tp_bo *bo, u64 key)
 {
 	struct ttm_tt *tt = bo->base.ttm;
 	pgoff_t i;
-	size_t w;
 
 	bo->key = key | 1;
 	for (i = 0; i < tt->num_pages; i++) {
-		u64 *p = kmap_local_page(tt->pages[i]);
-		u64 v = tp_page_key(bo, i);
-
-		for (w = 0; w < TP_WORDS; w++, v += 0x9e3779b97f4a7c15ULL)
-			p[w] = tp_word(i, w, v);
-		kunmap_local(p);
+		tp_content_fill(tt->pages[i], bo->key, bo->id, i);
 		if (!(i & 1023))
 			cond_resched();
 	}
@@ -649,24 +612,7 @@ void tp_bo_fill(struct tp_bo *bo, u64 key)
 bool tp_page_verify(struct tp_run *run, struct tp_bo *bo, pgoff_t i, struct page *page,
 		    const char *when)
 {
-	u64 *p = kmap_local_page(page);
-	u64 v = bo->key ? tp_page_key(bo, i) : 0;
-	u64 step = bo->key ? 0x9e3779b97f4a7c15ULL : 0;
-	u64 got = 0, want = 0;
-	size_t w, bad = 0;
-
-	for (w = 0; w < TP_WORDS; w++, v += step) {
-		if (p[w] != tp_word(i, w, v)) {
-			got = p[w];
-			want = tp_word(i, w, v);
-			bad = w + 1;
-			break;
-		}
-	}
-	kunmap_local(p);
-	return tp_check(run, !bad,
-			"%s: content of object %u (%lu pages), page %lu, byte %zu: expected %016llx, got %016llx",
-			when, bo->id, bo->nr, i, bad ? (bad - 1) * 8 : 0, want, got);
+	return tp_content_check(run, page, bo->key, bo->id, bo->nr, i, when);
 }
 
 bool tp_bo_verify(struct tp_run *run, struct tp_bo *bo, const char *when)

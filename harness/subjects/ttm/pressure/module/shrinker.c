@@ -190,39 +190,12 @@ void tp_shrinker_del(struct tp_dev *dev)
 /* As the reviewers asked for: from the context of reclaim, with any mask. */
 unsigned long tp_trigger_count(struct tp_dev *dev, gfp_t gfp)
 {
-	struct shrink_control sc = { .gfp_mask = gfp };
-	unsigned long n;
-
-	if (!dev->shrink)
-		return SHRINK_EMPTY;
-	fs_reclaim_acquire(gfp);
-	n = dev->shrink->count_objects(dev->shrink, &sc);
-	fs_reclaim_release(gfp);
-	return n;
+	return tp_reclaim_count(dev->shrink, gfp);
 }
 
 void tp_trigger_scan(struct tp_dev *dev, struct tp_scan *s)
 {
-	struct shrink_control sc = { .gfp_mask = s->gfp, .nr_to_scan = s->nr,
-				     .nr_scanned = s->nr };
-	unsigned int noreclaim;
-	u64 t0;
-
-	s->ret = SHRINK_STOP;
-	if (!dev->shrink)
-		return;
-	noreclaim = memalloc_noreclaim_save();
-	if (s->kswapd)
-		current->flags |= PF_KSWAPD;
-	fs_reclaim_acquire(s->gfp);
-	t0 = ktime_get_ns();
-	s->ret = dev->shrink->scan_objects(dev->shrink, &sc);
-	s->ns = ktime_get_ns() - t0;
-	fs_reclaim_release(s->gfp);
-	if (s->kswapd)
-		current->flags &= ~PF_KSWAPD;
-	memalloc_noreclaim_restore(noreclaim);
-	s->scanned = sc.nr_scanned;
+	tp_reclaim_scan(dev->shrink, s);
 }
 #else
 int tp_shrinker_add(struct tp_dev *dev)

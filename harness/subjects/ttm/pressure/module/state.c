@@ -372,107 +372,31 @@ void tp_snap_same(struct tp_run *run, struct tp_bo *bo, const struct tp_snap *wa
 	tp_check(run, is.lru == was->lru, "%s: something was moved on the lists", when);
 }
 
-/* ---- witnesses: references that outlive what TTM does with the pages ---- */
-
-struct tp_wit {
-	pgoff_t nr;
-	u32 id;
-	bool dma_alloc;		/* of the device, which may be gone by then */
-	struct page **pages;
-	bool *head;
-};
+/* ---- witnesses ---- */
 
 struct tp_wit *tp_witness(struct tp_run *run, struct tp_bo *bo)
 {
 	struct ttm_tt *tt = bo->base.ttm;
-	struct tp_wit *w = kzalloc(sizeof(*w), GFP_KERNEL);
+	struct tp_wit *w = tp_wit_new(run, bo->id, tt->num_pages);
 	pgoff_t i, next = 0;
 
 	if (!w)
-		goto err;
-	w->id = bo->id;
-	w->dma_alloc = bo->dev->args.dma_alloc;
-	w->pages = kvcalloc(tt->num_pages, sizeof(*w->pages), GFP_KERNEL);
-	w->head = kvcalloc(tt->num_pages, sizeof(*w->head), GFP_KERNEL);
-	if (!w->pages || !w->head)
-		goto err;
+		return NULL;
+	/* Of the device, which may be gone by then. */
+	w->no_dma = bo->dev->args.dma_alloc;
 	for (i = 0; i < tt->num_pages; i++) {
 		struct page *p = tt->pages[i];
+		bool head = i == next;
 
 		/* In an interrupted restore only the beginning has pages. */
 		if (!p || tp_is_handle(p))
 			break;
-		w->pages[i] = p;
-		w->nr = i + 1;
-		if (i == next) {
-			get_page(p);
-			w->head[i] = true;
+		tp_wit_add(w, p, head);
+		if (head)
 			next += 1UL << tp_order(bo->dev, p);
-		}
 	}
 	bo->wit = w;
 	return w;
-err:
-	if (w) {
-		kvfree(w->pages);
-		kvfree(w->head);
-	}
-	kfree(w);
-	tp_bug(run, "no memory for a witness");
-	return NULL;
-}
-
-pgoff_t tp_wit_nr(struct tp_wit *w)
-{
-	return w->nr;
-}
-
-/* Only the witness holds this page any more. */
-bool tp_wit_mine(struct tp_wit *w, pgoff_t i)
-{
-	return w->head[i] && page_count(w->pages[i]) == 1;
-}
-
-struct page *tp_wit_page(struct tp_wit *w, pgoff_t i)
-{
-	return w->pages[i];
-}
-
-static void tp_wit_look(struct tp_run *run, struct tp_wit *w, int attr, int refs,
-			bool zeroed, const char *when)
-{
-	pgoff_t i;
-
-	if (!w)
-		return;
-	for (i = 0; i < w->nr; i++) {
-		struct page *p = w->pages[i];
-
-		if (w->head[i] &&
-		    !tp_eq(run, page_count(p), refs,
-			   "%s: object %u, references to its former page %lu", when, w->id, i))
-			return;
-		if (!tp_attr_is(run, p, attr, when, w->id, i))
-			return;
-		if (w->head[i] && tp_have_dma_ops() && !w->dma_alloc &&
-		    !tp_eq(run, tp_dma_live(page_to_pfn(p)), 0,
-			   "%s: object %u, former page %lu is still DMA-mapped", when, w->id, i))
-			return;
-		if (zeroed) {
-			u64 *at = kmap_local_page(p);
-			u64 *bad = memchr_inv(at, 0, PAGE_SIZE);
-
-			kunmap_local(at);
-			if (!tp_check(run, !bad, "%s: object %u, former page %lu is not cleared",
-				      when, w->id, i))
-				return;
-		}
-	}
-}
-
-void tp_wit_freed(struct tp_run *run, struct tp_wit *w, const char *when)
-{
-	tp_wit_look(run, w, TP_ATTR_WB, 1, false, when);
 }
 
 void tp_wit_pooled(struct tp_run *run, struct tp_wit *w, int attr, const char *when)
@@ -512,42 +436,4 @@ void tp_wit_given(struct tp_run *run, struct tp_wit *w, enum ttm_caching caching
 			 "%s: object %u, former page %lu is not cleared", when, w->id, i);
 		kunmap_local(at);
 	}
-}
-
-/*
- * Pages that are the witness's alone are cached again: what a known bug left in
- * their attributes must not be the next case's when they go to the system.
- */
-void tp_wit_mend(struct tp_wit *w)
-{
-	bool mine = false;
-	pgoff_t i;
-
-	if (!w)
-		return;
-	for (i = 0; i < w->nr; i++) {
-		int attr;
-
-		if (w->head[i])
-			mine = tp_wit_mine(w, i);
-		if (!mine)
-			continue;
-		attr = tp_page_attr(w->pages[i]);
-		if (attr != TP_ATTR_WB && attr != TP_ATTR_UNKNOWN)
-			tp_set_wb(w->pages[i]);
-	}
-}
-
-void tp_wit_drop(struct tp_wit *w)
-{
-	pgoff_t i;
-
-	if (!w)
-		return;
-	for (i = 0; i < w->nr; i++)
-		if (w->head[i])
-			put_page(w->pages[i]);
-	kvfree(w->pages);
-	kvfree(w->head);
-	kfree(w);
 }

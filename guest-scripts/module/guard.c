@@ -9,7 +9,7 @@
 #include <linux/oom.h>
 #include <linux/sched.h>
 
-#include "pressure.h"
+#include "module.h"
 
 #define TP_PORTIONS	8
 
