@@ -11,23 +11,12 @@ import pytest
 
 from tests.kernel.test_run import RUN_SECONDS, executed, ttm_harness
 
-# One of each kind of object or call that is broken, and one that breaks nothing.
-CAUGHT = (
-    "01-purge-stays-mapped",
-    "04-purge-stays-in-processes",
-    "07-purge-spares-first-page",
-    "09-madvise-revives",
-    "14-vmap-does-not-pin",
-    "16-vmap-not-dirty",
-    "20-put-keeps-wc",
-    "22-failed-table-keeps-pages",
-    "26-pin-is-not-interrupted",
-)
+# Some of the kinds of object or call that is broken, and one that breaks nothing.
+CAUGHT = ("01-purge-stays-mapped", "09-madvise-revives", "14-vmap-does-not-pin", "22-failed-table-keeps-pages")
 NEUTRAL = "32-neutral-madvise"
 
 
-@pytest.mark.parametrize("source", ["debian", "debian:6.12"])
-@pytest.mark.parametrize(("swap", "least"), [("disk:1G", 41), ("none", 39)])
+@pytest.mark.parametrize(("source", "swap", "least"), [("debian", "disk:1G", 41), ("debian:6.12", "none", 39)])
 def test_an_unbroken_kernel_is_green(source: str, swap: str, least: int) -> None:
     report = ttm_harness("run", "--source", source, "--suite", "drm-shmem", "--swap", swap)
     assert report["verdict"] == "good", report["reasons"]
