@@ -23,7 +23,9 @@ from harness.sandbox import Confines, within
 VMLINUX = "vmlinux"
 _MOST_ADDRESSES = 8_000  # words of one command; bubblewrap takes 9,000, its own among them
 _LANDMARK, _LANDMARK_FILE = "start_kernel", "init/main.c"  # where the tree begins in the names of the files
-_MODULE_BUILD = re.compile(r"^/.*/scratch/")  # kernel/module.py compiles in a copy that goes away
+# kernel/module.py compiles in copies that go away.
+_MODULE_BUILD = re.compile(r"^/.*/scratch/(?:own/|shared/)?")
+_BUILD = re.compile(r"[0-9a-f]{16}", re.ASCII)  # the name of an object directory
 _ADDRESS = re.compile(r"0x[0-9a-f]+$")
 _LINE = re.compile(r"(.+):(\d+)(?: \(discriminator \d+\))?$")
 
@@ -153,6 +155,13 @@ def _place(function: str, where: str, root: str) -> SourcePlace | None:
     if match is None or "??" in (function, match[1]) or match[2] == "0":
         return None
     file = posixpath.normpath(match[1])
-    if root and file.startswith(root):
-        file = file.removeprefix(root)
-    return SourcePlace(function, _MODULE_BUILD.sub("", file), int(match[2]))
+    return SourcePlace(function, _MODULE_BUILD.sub("", _in_tree(file, root)), int(match[2]))
+
+
+def _in_tree(file: str, root: str) -> str:
+    """The name in the tree. Objects that a build took over from another one name the place of that."""
+    if not root or file.startswith(root):
+        return file.removeprefix(root)
+    beside, own = posixpath.split(root.rstrip("/"))
+    other, _, rest = file.removeprefix(f"{beside}/").partition("/")
+    return rest if file.startswith(f"{beside}/") and _BUILD.fullmatch(own) and _BUILD.fullmatch(other) else file

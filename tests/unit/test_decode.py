@@ -14,7 +14,7 @@ from harness.evidence.lines import decode as decode_log
 from harness.evidence.splats import find_events
 from harness.flow.sources import objects_beside, objects_of_build, with_sources
 from harness.kernel import decode as decode_module
-from harness.kernel.decode import Objects, decode
+from harness.kernel.decode import Objects, _in_tree, decode
 from harness.kernel.elf import read_object
 from harness.model.errors import UserError
 from harness.model.frame import Decoded, Frame, SourcePlace
@@ -383,3 +383,18 @@ def test_a_build_is_found_by_the_beginning_of_its_id(scratch_layout: Layout) -> 
     for name in ("01", "77", ""):
         with pytest.raises(UserError, match="in the store"):
             objects_of_build(name, scratch_layout)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("/s/objects/0123456789abcdef/kernel/fork.c", "kernel/fork.c"),
+        ("/s/objects/fedcba9876543210/kernel/configs.c", "kernel/configs.c"),
+        ("/s/objects/module-0123456789/a.c", "/s/objects/module-0123456789/a.c"),
+        ("/s/other/fedcba9876543210/a.c", "/s/other/fedcba9876543210/a.c"),
+        ("kernel/fork.c", "kernel/fork.c"),
+    ],
+)
+def test_a_file_has_its_name_in_the_tree(file: str, name: str) -> None:
+    assert _in_tree(file, "/s/objects/0123456789abcdef/") == name
+    assert _in_tree(file, "") == file
