@@ -55,8 +55,8 @@ def source_line(text: str, tree: Path) -> str:
     match = PLACE.search(text)
     if match is None:
         return ""
-    ours = suite_named("pressure").folder / "module"
-    path = next(path for path in (tree / match[1], ours / match[1]) if path.is_file())
+    ours = (suite_named("pressure").folder / "module", data_directory("guest-scripts") / "module")
+    path = next(path for path in (tree / match[1], *(folder / match[1] for folder in ours)) if path.is_file())
     return path.read_text().splitlines()[int(match[2]) - 1]
 
 
