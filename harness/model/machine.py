@@ -157,9 +157,9 @@ class Machine:
         """All that was asked for, in one line; what was not asked for is not named, so that a setting which a later
         harness knows changes nothing for the machines of before.
         """
-        plain = (self.ram, self.swap, self.cpus, self.accel, *self.cmdline)
-        words = [*map(str, plain), *(f"{one.key}={value}" for one, value in self.asked)]
-        return " ".join(words if self.free is None else (*words, f"free={self.free}"))
+        # As a tuple is shown: a word of the command line must not read like a setting.
+        plain = (self.ram, str(self.swap), self.cpus, str(self.accel), self.cmdline, self.free)
+        return repr((*plain, *((one.key, value) for one, value in self.asked)))
 
     @property
     def asked(self) -> tuple[tuple[Setting, int], ...]:

@@ -179,6 +179,18 @@ AXES = Machine(
 )
 
 
+def test_a_word_of_the_command_line_is_no_setting() -> None:
+    said = [
+        Machine(swappiness=10),
+        Machine(cmdline=("swappiness=10",)),
+        Machine(free=64 * MIB),
+        Machine(cmdline=(f"free={64 * MIB}",)),
+        Machine(cmdline=("a", "b")),
+        Machine(cmdline=("a b",)),
+    ]
+    assert len({Cell("b" * 64, one, ("s",), 7).id for one in said}) == len(said)
+
+
 @pytest.mark.parametrize("axis", [field.name for field in fields(Machine)])
 def test_every_axis_makes_another_cell(axis: str) -> None:
     plain = Cell("b" * 64, Machine(), ("s",), 7)
