@@ -36,7 +36,7 @@ class Part:
 def root_id(parts: Sequence[Part]) -> str:
     """Sixteen hex digits over busybox, the present guest scripts, and the parts that others bring."""
     digest = hashlib.sha256(_busybox().read_bytes())
-    for part in (*_own_parts(), *parts):
+    for part in _all_parts(parts):
         digest.update(part.name.encode() + b"\0" + part.path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -55,7 +55,7 @@ def guest_root(layout: Layout, parts: Sequence[Part], deadline: Deadline, progre
         if final.exists():
             take_out(final, layout, progress.step if progress is not None else _say_nothing)
         with fresh_directory(final) as work:
-            _fill(work, busybox, (*_own_parts(), *parts), deadline)
+            _fill(work, busybox, _all_parts(parts), deadline)
             seal(work)
     return final
 
@@ -68,6 +68,19 @@ def _busybox() -> Path:
     if busybox is None:
         raise UserError("busybox is not installed", hint="ttm-harness doctor --fix installs busybox-static")
     return busybox
+
+
+def _all_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """The harness's own and those of others; UserError where one would take the place of another."""
+    found: dict[str, Part] = {}
+    for part in (*_own_parts(), *parts):
+        if part.name in found:
+            raise UserError(
+                f"{part.path} and {found[part.name].path} would both be {part.name} in the guest",
+                hint="rename the one that is yours",
+            )
+        found[part.name] = part
+    return tuple(found.values())
 
 
 def _own_parts() -> tuple[Part, ...]:

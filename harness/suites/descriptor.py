@@ -19,6 +19,7 @@ from harness.suites.manifest import Floor, floors, read_manifest
 SUBJECT_FILE = "subject.toml"
 SUITE_FILE = "suite.toml"
 _RUNNER = "run"
+SHARED_RUNNERS = ("exec", "kunit")  # guest-scripts/suite-*
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 
@@ -139,8 +140,12 @@ def _suites(folder: Path, subject: str) -> Iterator[Suite]:
 
 def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
     name, path = _name_of(place), place / SUITE_FILE
+    if name in SHARED_RUNNERS:
+        raise UserError(f"{place}: a runner of the harness is called {name}", hint="rename the folder")
     table, owner = _extended(place, folders, ())
     told = structure(_SuiteFile, table, _text(path), str(path))
+    if told.runner and told.runner not in SHARED_RUNNERS:
+        raise UserError(f"{path}: there is no runner {told.runner!r}", hint=f"one of {', '.join(SHARED_RUNNERS)}")
     runner = None if told.runner else owner / _RUNNER
     if runner is not None and not runner.is_file():
         raise UserError(
@@ -148,6 +153,14 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
             hint=f'an executable `{_RUNNER}` beside it, or runner = "kunit"',
         )
     manifest = read_manifest(name, place)
+    # Without a manifest of its own it may skip what the one that it extends may.
+    skips = manifest or (read_manifest(owner.name, owner) if owner != place else None)
+    required = (*floors(told.floor), *(manifest.floors if manifest is not None else ()))
+    if not required and (manifest is None or not manifest.cases):
+        raise UserError(
+            f"{path}: nothing says what must have run, and a suite that runs nothing would be good",
+            hint="a [[floor]] in it, or a manifest.toml beside it",
+        )
     return Suite(
         name=name,
         title=told.title,
@@ -157,7 +170,7 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
         runner=runner,
         arguments=told.arguments,
         symbols=told.symbols,
-        requirements=(*floors(told.floor), *(manifest.floors if manifest is not None else ())),
+        requirements=required,
         shares_boot=told.shares_boot,
         deadline=told.deadline,
         profile=told.profile,
@@ -169,7 +182,7 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
         sample_ms=told.sample_ms,
         stats=told.stats,
         bad_disk=told.bad_disk,
-        may_skip=manifest.skips if manifest is not None else None,
+        may_skip=skips.skips if skips is not None else None,
         selectable=told.selectable,
         knob_cases=told.knob_cases,
         expected_failures=tuple(
@@ -201,6 +214,11 @@ def _knob(name: str, told: _Knob, path: Path) -> KnobSpec:
         least, most = (parse_size(one) if isinstance(one, str) else one for one in (told.least, told.most))
     except UserError as error:
         raise UserError(f"{path}: knobs.{name}: {error.message}", hint=error.hint) from error
+    if told.form is KnobForm.CHOICE:
+        if not told.choices:
+            raise UserError(f"{path}: knobs.{name}: no value can be chosen", hint="choices = [...]")
+    elif not least < most:
+        raise UserError(f"{path}: knobs.{name}: no value is from {least} to {most}", hint="least and most bound it")
     return KnobSpec(name, told.form, told.meaning, least, most, told.choices, told.needs, told.cases, told.chooses)
 
 
@@ -208,7 +226,7 @@ def _inside(owner: Path, name: str, path: Path) -> Path | None:
     if not name:
         return None
     found = owner / name
-    if not found.is_dir() or ".." in Path(name).parts:
+    if Path(name).is_absolute() or ".." in Path(name).parts or not found.is_dir():
         raise UserError(f"{path}: there is no folder {name} beside it")
     return found
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.flow.prepare import parts_of_root
-from harness.guest.root import root_id
+from harness.guest.root import Part, root_id
 from harness.model.errors import UserError
 from harness.model.suite import KnobForm
 from harness.suites import registry as rooms
@@ -142,6 +142,38 @@ def test_a_suite_that_is_none_is_refused(tmp_path: Path, text: str, runner: str,
     folder = suite_in(tmp_path / "bad", text, runner)
     with pytest.raises(UserError, match=said):
         Registry(iter(())).named(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (SUITE.replace('[[floor]]\ncase = "*"\nleast = 1\n', ""), "nothing says what must have run"),
+        ('runner = "../run"\n' + SUITE, r"there is no runner '\.\./run'"),
+        ("module = '/etc'\n" + SUITE, "there is no folder /etc beside it"),
+        (SUITE.replace('most = "1M"', 'most = "2K"'), r"knobs\.size: no value is from 4096 to 2048"),
+        (SUITE.replace('form = "size"', 'form = "choice"'), r"knobs\.size: no value can be chosen"),
+    ],
+)
+def test_what_could_only_be_green_or_never_run_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Registry(iter(())).named(str(suite_in(tmp_path / "bad", text)))
+
+
+def test_no_suite_takes_the_place_of_a_runner_or_a_program(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a runner of the harness is called kunit"):
+        Registry(iter(())).named(str(suite_in(tmp_path / "kunit")))
+    (tmp_path / "heart.c").write_text("int main(void) { return 0; }\n")
+    with pytest.raises(UserError, match=r"would both be heart\.c in the guest"):
+        root_id([Part("heart.c", tmp_path / "heart.c")])
+
+
+def test_what_another_one_may_skip_is_all_that_its_extension_may() -> None:
+    """Else a case that never ran would be no gap in it."""
+    for name in ("pressure", "drm-shmem"):
+        manifest, checks = suite_named(name).manifest, suite_named(f"{name}-checks")
+        assert manifest is not None
+        assert checks.manifest is None
+        assert checks.may_skip == manifest.skips != ()
 
 
 def test_what_is_no_folder_of_a_suite_is_said_to_be_none(tmp_path: Path) -> None:
