@@ -121,7 +121,8 @@ def _evidence(store: Path, run: str) -> dict[str, str]:
     found = {}
     for path in sorted((store / "runs" / run).glob("[0-9]*/**/*")):
         # Whoever looks at a boot writes into the first line of its seal when that was.
-        content = path.read_bytes() if path.is_file() and path.stat().st_size < _LARGEST else b""
+        size = path.stat().st_size if path.is_file() else 0
+        content = path.read_bytes() if 0 < size < _LARGEST else str(size).encode()
         content = content.partition(b"\n")[2] if path.name == SEAL_FILE else content
         kind = stat.S_IFMT(path.lstat().st_mode)
         found[str(path.relative_to(store))] = f"{kind} {hashlib.sha256(content).hexdigest()}"
