@@ -46,7 +46,7 @@ _MOST_LOOKED_AT = 8
 _NEAR = 10  # files that differ: no other build would save much
 _ROOTS = re.compile(
     r"(?:block|crypto|drivers|fs|init|io_uring|ipc|kernel|lib|mm|net|security|sound|virt"
-    r"|include/(?!asm-generic|config|dt-bindings|generated|uapi|vdso)\w+|include/uapi/(?!asm)\w+)/.*"
+    r"|include/(?:drm|kunit|linux|net|trace|uapi/drm|uapi/linux))/.*"
 )
 _NAMES = re.compile(r"[^.].*\.[ch]|Kconfig.*|Makefile|Kbuild")
 _WITHOUT_EFFECT = re.compile(r"Documentation/.*\.(?:rst|txt|yaml)|MAINTAINERS|CREDITS|\.mailmap")

@@ -26,7 +26,7 @@ _PLACES = (
 )
 _HOST_PROGRAMS = re.compile(
     r"lib/.*(?:gen_|mktables|mkutf8|unroll).*|fs/unicode/mkutf8data\.c|security/selinux/genheaders.*"
-    r"|drivers/.*/(?:\w+_gen_\w+|mkregtable|registers/.*)\.?\w*|drivers/tty/vt/conmakehash\.c"
+    r"|drivers/gpu/drm/(?:xe/xe_gen_\w+|radeon/mkregtable|msm/registers/.*)\.?\w*|drivers/tty/vt/conmakehash\.c"
     r"|drivers/video/logo/pnmtologo\.c|drivers/zorro/gen-devlist\.c|drivers/accessibility/speakup/(?:genmap|makemap).*"
     r"|kernel/gen_\w+\.sh|include/linux/crc32poly\.h|.*/(?:hostprogs?|mk\w+|gen[-_]\w+)\.c"
 )
