@@ -239,7 +239,8 @@ def test_a_hangup_that_is_ignored_stays_ignored(store: Path) -> None:
 def test_a_question_that_is_not_answered(store: Path, answer: str) -> None:
     master, slave = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TTM_HARNESS_STORE": str(store)}
-    argv = [sys.executable, "-m", "harness", "run", "--repeat", "600"]
+    # Who starts the tests in the background has them ignore Ctrl-C, which is another case.
+    argv = ["env", "--default-signal=INT", sys.executable, "-m", "harness", "run", "--repeat", "600"]
     with subprocess.Popen(argv, env=environment, stdin=slave, stderr=subprocess.PIPE, text=True) as command:
         assert command.stderr is not None
         asked = ""
