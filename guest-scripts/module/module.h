@@ -304,6 +304,13 @@ bool tp_wit_mine(struct tp_wit *w, pgoff_t i);
 struct page *tp_wit_page(struct tp_wit *w, pgoff_t i);
 
 /* reclaim.c */
+struct tp_reclaim {
+	const char *name;
+	unsigned long (*count)(struct shrinker *shrink, struct shrink_control *sc);
+	unsigned long (*scan)(struct shrinker *shrink, struct shrink_control *sc);
+};
+
+struct shrinker *tp_reclaim_register(const struct tp_reclaim *r, void *data);
 unsigned long tp_reclaim_count(struct shrinker *shrink, gfp_t gfp);
 void tp_reclaim_scan(struct shrinker *shrink, struct tp_scan *s);
 

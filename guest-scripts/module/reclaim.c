@@ -6,6 +6,20 @@
 
 #include "module.h"
 
+/* NULL without the memory for it; shrinker_free() takes that, too. */
+struct shrinker *tp_reclaim_register(const struct tp_reclaim *r, void *data)
+{
+	struct shrinker *shrink = shrinker_alloc(0, "%s", r->name);
+
+	if (!shrink)
+		return NULL;
+	shrink->count_objects = r->count;
+	shrink->scan_objects = r->scan;
+	shrink->private_data = data;
+	shrinker_register(shrink);
+	return shrink;
+}
+
 unsigned long tp_reclaim_count(struct shrinker *shrink, gfp_t gfp)
 {
 	struct shrink_control sc = { .gfp_mask = gfp };

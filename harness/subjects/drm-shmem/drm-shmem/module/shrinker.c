@@ -77,20 +77,15 @@ static unsigned long sh_scan(struct shrinker *shrink, struct shrink_control *sc)
 
 int sh_shrinker_add(struct tp_dev *dev)
 {
-	dev->shrink = shrinker_alloc(0, "drm-shmem_purge");
-	if (!dev->shrink)
-		return -ENOMEM;
-	dev->shrink->count_objects = sh_count;
-	dev->shrink->scan_objects = sh_scan;
-	dev->shrink->private_data = dev;
-	shrinker_register(dev->shrink);
-	return 0;
+	static const struct tp_reclaim reclaim = { "drm-shmem_purge", sh_count, sh_scan };
+
+	dev->shrink = tp_reclaim_register(&reclaim, dev);
+	return dev->shrink ? 0 : -ENOMEM;
 }
 
 void sh_shrinker_del(struct tp_dev *dev)
 {
-	if (dev->shrink)
-		shrinker_free(dev->shrink);
+	shrinker_free(dev->shrink);
 	dev->shrink = NULL;
 }
 

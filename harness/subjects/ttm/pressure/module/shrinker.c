@@ -170,20 +170,15 @@ static unsigned long tp_scan_objects(struct shrinker *shrink, struct shrink_cont
 
 int tp_shrinker_add(struct tp_dev *dev)
 {
-	dev->shrink = shrinker_alloc(0, "drm-ttm_pressure");
-	if (!dev->shrink)
-		return -ENOMEM;
-	dev->shrink->count_objects = tp_count;
-	dev->shrink->scan_objects = tp_scan_objects;
-	dev->shrink->private_data = dev;
-	shrinker_register(dev->shrink);
-	return 0;
+	static const struct tp_reclaim reclaim = { "drm-ttm_pressure", tp_count, tp_scan_objects };
+
+	dev->shrink = tp_reclaim_register(&reclaim, dev);
+	return dev->shrink ? 0 : -ENOMEM;
 }
 
 void tp_shrinker_del(struct tp_dev *dev)
 {
-	if (dev->shrink)
-		shrinker_free(dev->shrink);
+	shrinker_free(dev->shrink);
 	dev->shrink = NULL;
 }
 
