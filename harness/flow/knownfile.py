@@ -16,9 +16,9 @@ from pathlib import Path
 import cattrs
 
 from harness.checkout import data_directory
-from harness.model.codec import from_toml
 from harness.model.errors import UserError
 from harness.model.known import KnownIssue, KnownIssues
+from harness.model.toml import to_table
 from harness.store.files import read_regular
 from harness.suites.registry import suite_named
 
@@ -63,7 +63,7 @@ def _text(path: Path) -> str:
 
 def parse_known(text: str, name: str) -> tuple[KnownIssue, ...]:
     """`name` is the file, for the sentences. UserError has one line for every mistake."""
-    table = from_toml(text, name)
+    table = to_table(text, name)
     troubles = [f"{key}: no such table; {_nearest(key, ('issue',))}" for key in table if key != "issue"]
     entries = table.get("issue", [])
     issues = []

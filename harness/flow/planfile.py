@@ -6,8 +6,7 @@ Every mistake becomes one sentence with the file, the key and what may stand the
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import get_args, get_origin
 
@@ -17,10 +16,10 @@ from cattrs.gen import make_dict_structure_fn
 
 from harness.checkout import data_directory
 from harness.kernel.fragments import read_profile
-from harness.model.codec import from_toml
 from harness.model.errors import UserError
 from harness.model.machine import SETTINGS, Accel, Swap
 from harness.model.series import SeriesSpec
+from harness.model.toml import to_table, unknown_key
 from harness.model.tree import SourceSpec
 from harness.model.units import format_size, parse_size
 from harness.model.words import parse_globs, parse_words
@@ -158,7 +157,7 @@ _NOT_IN_EXCLUDE = ("base", "cases", "repeat")
 
 def parse_plan(text: str, name: str) -> PlanText:
     """`name` is the file, for the sentences. UserError has one line for every mistake."""
-    table = from_toml(text, name)
+    table = to_table(text, name)
     troubles: list[str] = []
     head = {key: table.pop(key) for key in _HEAD if key in table}
     plan = PlanText(
@@ -219,7 +218,7 @@ def _sentences(error: ClassValidationError, where: str) -> Iterator[str]:
         if isinstance(other, ForbiddenExtraKeysError):
             keys = [one.name for one in fields(Axes)]
             keys = [*_HEAD, *keys] if not where else keys
-            yield from (f"{where}{_unknown(key, keys)}" for key in sorted(other.extra_fields))
+            yield from (f"{where}{key}: {unknown_key(key, keys)}" for key in sorted(other.extra_fields))
         else:
             yield f"{where.rstrip('.') or 'the plan'}: {_said(other)}"
 
@@ -228,13 +227,6 @@ def _said(error: Exception) -> str:
     if isinstance(error, UserError):
         return f"{error.message} (allowed: {error.hint})" if error.hint else error.message
     return str(error) or type(error).__name__
-
-
-def _unknown(key: str, keys: Iterable[str]) -> str:
-    there = tuple(keys)
-    near = difflib.get_close_matches(key, there, n=1)
-    meant = f" (did you mean {near[0]}?)" if near else ""
-    return f"{key}: there is no such key{meant}; allowed: {', '.join(there)}"
 
 
 def _misplaced(plan: PlanText) -> Iterator[str]:
@@ -300,7 +292,7 @@ def _machine_axes(value: object, _: type[MachineAxes]) -> MachineAxes:
 
     def line(key: str, one: object) -> None:
         if key not in MACHINE_KEYS:
-            raise UserError(_unknown(key, MACHINE_KEYS))
+            raise UserError(f"{key}: {unknown_key(key, MACHINE_KEYS)}")
         found.append((key, tuple(MACHINE_KEYS[key](item) for item in _items(one))))
 
     _table(value, line)

@@ -6,12 +6,11 @@ Swap is written as people write it, `disk:1G`; the object with a kind and a size
 
 from __future__ import annotations
 
-import tomllib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from harness.model.errors import StoreCorrupt, UserError
+from harness.model.errors import StoreCorrupt
 from harness.model.swap import Swap
 from harness.model.units import format_size
 from harness.model.visible import visible_json
@@ -68,13 +67,3 @@ def from_json(kind: type[T], text: str, where: str = "") -> T:
         raise StoreCorrupt(f"{not_it}: it is nested too deep") from error
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         raise StoreCorrupt(f"{not_it}: {error}") from error
-
-
-def from_toml(text: str, where: str) -> dict[str, object]:
-    """TOML text -> its table; UserError for anything else, `where` being the file."""
-    try:
-        return tomllib.loads(text)
-    except RecursionError as error:
-        raise UserError(f"{where} is not TOML that can be read: it is nested too deep") from error
-    except ValueError as error:  # also of an integer with thousands of digits
-        raise UserError(f"{where} is not TOML: {error}") from error

@@ -56,17 +56,21 @@ class Pattern(str):
 
 def read_toml(kind: type[T], path: Path) -> T:
     """The file as a value; UserError has a line for every mistake, or says why it cannot be read."""
+    return parse_toml(kind, text_of(path), str(path))
+
+
+def text_of(path: Path) -> str:
+    """The text of a file that people write; UserError says why it cannot be read."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST + 1)
         if len(content) > LARGEST:
             raise UserError(f"{path} is larger than any such file is", hint="is it the right one?")
-        text = content.decode("utf-8")
+        return content.decode("utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
-    return parse_toml(kind, text, str(path))
 
 
 def parse_toml(kind: type[T], text: str, where: str) -> T:

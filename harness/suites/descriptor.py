@@ -12,7 +12,7 @@ from typing import Any
 from harness.model.errors import UserError
 from harness.model.subject import Branch, ControlSet, Subject
 from harness.model.suite import ExpectedFailure, ExpectedSplat, KnobForm, KnobSpec, Suite
-from harness.model.toml import FIRST, LARGEST, NEVER, Pattern, Version, read_toml, structure, to_table
+from harness.model.toml import FIRST, NEVER, Pattern, Version, read_toml, structure, text_of, to_table
 from harness.model.units import parse_size
 from harness.suites.manifest import Floor, floors, read_manifest
 
@@ -82,13 +82,6 @@ class _SuiteFile:
 
 
 @dataclass(frozen=True, slots=True)
-class _Branch:
-    name: str
-    list: str = ""
-    paths: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class _Controls:
     suite: str
     driver: str = ""
@@ -101,7 +94,7 @@ class _SubjectFile:
     """The keys of subject.toml."""
 
     title: str
-    branch: tuple[_Branch, ...] = ()
+    branch: tuple[Branch, ...] = ()
     controls: _Controls | None = None
 
 
@@ -126,7 +119,7 @@ def read_subject(folder: Path) -> Subject:
         told.title,
         folder,
         tuple(_suites(folder, name)),
-        tuple(Branch(one.name, one.list, one.paths) for one in told.branch),
+        told.branch,
         ControlSet(folder / "controls", **asdict(told.controls)) if told.controls is not None else None,
         tuple(sorted((folder / "tools").glob("*.c"))),
     )
@@ -143,7 +136,7 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
     if name in SHARED_RUNNERS:
         raise UserError(f"{place}: a runner of the harness is called {name}", hint="rename the folder")
     table, owner = _extended(place, folders, ())
-    told = structure(_SuiteFile, table, _text(path), str(path))
+    told = structure(_SuiteFile, table, text_of(path), str(path))
     if told.runner and told.runner not in SHARED_RUNNERS:
         raise UserError(f"{path}: there is no runner {told.runner!r}", hint=f"one of {', '.join(SHARED_RUNNERS)}")
     runner = None if told.runner else owner / _RUNNER
@@ -198,7 +191,7 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
 def _extended(place: Path, folders: Mapping[str, Path], seen: tuple[str, ...]) -> tuple[dict[str, Any], Path]:
     """The table of a suite on top of the one that it extends, and the folder whose runner and sources they are."""
     path = place / SUITE_FILE
-    table = to_table(_text(path), str(path))
+    table = to_table(text_of(path), str(path))
     base = table.get("extends", "")
     if not base:
         return table, place
@@ -237,12 +230,3 @@ def _name_of(folder: Path) -> str:
             f"{folder} is no name for a suite", hint="a folder's name is the suite's: small letters, digits, dashes"
         )
     return folder.name
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > LARGEST:
-            raise UserError(f"{path} is larger than any such file is")
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.model.errors import UserError
 from harness.model.suite import Listed, Manifest, MaySkip, Requirement
-from harness.model.toml import FIRST, NEVER, NONE, Pattern, Size, Version, parse_toml
+from harness.model.toml import FIRST, NEVER, NONE, Pattern, Size, Version, parse_toml, text_of
 from harness.model.units import format_size
 
 MANIFEST_FILE = "manifest.toml"
@@ -63,7 +63,7 @@ class _File:
 def read_manifest(suite: str, folder: Path) -> Manifest | None:
     """The manifest in the folder of the suite, if it has one; UserError says what is wrong with it."""
     path = folder / MANIFEST_FILE
-    return parse_manifest(suite, path.read_text(encoding="utf-8"), str(path)) if path.is_file() else None
+    return parse_manifest(suite, text_of(path), str(path)) if path.is_file() else None
 
 
 def parse_manifest(suite: str, text: str, where: str = MANIFEST_FILE) -> Manifest:

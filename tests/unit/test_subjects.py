@@ -185,6 +185,14 @@ def test_what_another_one_may_skip_is_all_that_its_extension_may() -> None:
         assert checks.may_skip == manifest.skips != ()
 
 
+@pytest.mark.parametrize("file", ["suite.toml", "manifest.toml"])
+def test_bytes_that_are_no_text_are_named(tmp_path: Path, file: str) -> None:
+    folder = suite_in(tmp_path / "bad")
+    (folder / file).write_bytes(b"\xff")
+    with pytest.raises(UserError, match=rf"{file} is not UTF-8 text"):
+        Registry(iter(())).named(str(folder))
+
+
 def test_what_is_no_folder_of_a_suite_is_said_to_be_none(tmp_path: Path) -> None:
     known = Registry(iter(()))
     with pytest.raises(UserError, match=r"has no suite\.toml and no subject\.toml"):
