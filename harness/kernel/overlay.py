@@ -56,6 +56,11 @@ class Overlay:
     hooks: tuple[Hook, ...]
     features: tuple[Feature, ...]
 
+    @property
+    def suite(self) -> str:
+        """Whose files these are: the overlay lies in the suite's folder."""
+        return self.source.parent.name
+
 
 @dataclass(frozen=True, slots=True)
 class _File:
@@ -111,7 +116,7 @@ def build_overlay(
     require_version(overlay, build.tree.version)
     driver = build.tree.path / overlay.driver
     if not driver.is_dir():
-        raise SuiteUnfit(f"Linux {build.tree.version} has no {overlay.driver}, which {source.name} is laid over")
+        raise SuiteUnfit(f"Linux {build.tree.version} has no {overlay.driver}, which {overlay.suite} is laid over")
     with tempfile.TemporaryDirectory(prefix=f"{source.name}.part-", dir=layout.objects) as scratch:
         copy = Path(scratch) / overlay.driver
         shutil.copytree(driver, copy)
@@ -125,7 +130,7 @@ def require_version(overlay: Overlay, version: str) -> None:
     """SuiteUnfit, for its age, for a kernel of before what the overlay is about."""
     if version_tuple(version)[:2] < version_tuple(overlay.since)[:2]:
         raise SuiteUnfit(
-            f"Linux {version} is too old for {overlay.source.name}: {overlay.why}",
+            f"Linux {version} is too old for {overlay.suite}: {overlay.why}",
             too_old=True,
             hint=f"a source of {overlay.since} or later has it",
         )
@@ -141,7 +146,7 @@ def _append(overlay: Overlay, hook: Hook, version: str, path: Path) -> None:
             else f"no {overlay.driver}/{hook.file}"
         )
         raise SuiteUnfit(
-            f"{overlay.source.name} cannot be laid over Linux {version}: there is {what}",
+            f"{overlay.suite} cannot be laid over Linux {version}: there is {what}",
             hint=f"its files lean on that; {overlay.source.name}/{DESCRIPTION} says on what else",
         )
     _add_line(path, hook.append)
