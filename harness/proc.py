@@ -29,7 +29,7 @@ from harness.model.units import about_size
 
 TAIL_LINES = 40
 _GRACE_SECONDS = 5.0
-_TETHER_SECONDS = 30.0  # a tether has a grace of its own, and what it holds would be loose without it
+_REAPER_SECONDS = 30.0  # a reaper has a grace of its own, and what it holds would be loose without it
 _FIRST_TO_DIE = 1000  # oom_score_adj, the highest there is
 _PLACES = ("TMPDIR", "XDG_RUNTIME_DIR")
 # What downloads go by. A build is given none of it: it has no network, and a proxy's name may hold a password.
@@ -124,10 +124,10 @@ def hurry() -> None:
 class Process:
     """A running command. Made by `spawn`; `wait` gives its status, `end` ends its whole group."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], argv: tuple[str, ...], tether: int | None) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], argv: tuple[str, ...], reaper: int | None) -> None:
         self._popen = popen
-        self._leash = tether
-        self._held = tether is not None
+        self._reaper = reaper
+        self._held = reaper is not None
         self.argv = argv
 
     @property
@@ -155,10 +155,10 @@ class Process:
 
     def end(self) -> int:
         """TERM, a grace, KILL, to the whole group, also where its leader is gone; waits. Safe to call again."""
-        if self._leash is not None and self._held:
-            os.close(self._leash)
+        if self._reaper is not None and self._held:
+            os.close(self._reaper)
             self._held = False
-        grace = _GRACE_SECONDS if self._leash is None else _TETHER_SECONDS
+        grace = _GRACE_SECONDS if self._reaper is None else _REAPER_SECONDS
         for number in (signal.SIGTERM, signal.SIGKILL):
             if not self._signal_group(number):
                 break
@@ -168,9 +168,9 @@ class Process:
         return self._popen.wait()
 
     def kill(self) -> None:
-        """KILL to the whole group, by the tether where there is one; waits for nothing."""
+        """KILL to the whole group, by the reaper where there is one; waits for nothing."""
         if self._popen.returncode is None:
-            self._signal_group(signal.SIGKILL if self._leash is None else signal.SIGUSR1)
+            self._signal_group(signal.SIGKILL if self._reaper is None else signal.SIGUSR1)
 
     def _group_lives(self) -> bool:
         self._popen.poll()  # reaps the leader, which would else keep the group
@@ -193,14 +193,14 @@ def spawn(
     env: Mapping[str, str] | None = None,
     stdout: int | IO[bytes] | None = None,
     stderr: int | IO[bytes] | None = None,
-    tethered: bool = True,
+    reaped: bool = True,
     first_to_die: bool = False,
     within: tuple[str, ...] = (),
     private: bool = False,
 ) -> Iterator[Process]:
     """Starts a command and ends its group when the block is left, however it is left.
 
-    A tethered command also ends when this process is killed with -9 (`tether.py`), and with `first_to_die` it is what
+    A reaped command also ends when this process is killed with -9 (`reaper.py`), and with `first_to_die` it is what
     the host's OOM killer takes before anything else. `within` are the words of `sandbox.within`, which contain it.
     A `private` command gets the environment of a contained one, contained or not.
     """
@@ -210,12 +210,12 @@ def spawn(
     limits = {} if within or first_to_die else _limits()
     if find_tool(argv[0]) is None and not Path(argv[0]).is_file():
         raise UserError(f"{argv[0]} is not installed", hint="ttm-harness doctor shows what to install")
-    if tethered:
+    if reaped:
         read_end, write_end = os.pipe()
-        tether = str(Path(__file__).with_name("tether.py"))
+        reaper = str(Path(__file__).with_name("reaper.py"))
         score = _FIRST_TO_DIE if first_to_die else 0
         most = (str(limits.get(name, 0)) for name in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE))
-        words = [sys.executable, "-I", "-S", tether, str(read_end), str(score), *most, *words]
+        words = [sys.executable, "-I", "-S", reaper, str(read_end), str(score), *most, *words]
     try:
         popen = subprocess.Popen(
             words,
@@ -235,7 +235,7 @@ def spawn(
         if read_end is not None:
             os.close(read_end)
     process = Process(popen, argv, write_end)
-    if not tethered:
+    if not reaped:
         _bound(popen.pid, limits)
     try:
         _running[id(process)] = process
@@ -279,7 +279,7 @@ def run(
     on_line: Callable[[str], None] | None = None,
     allowed: tuple[int, ...] = (0,),
     merge_errors: bool = True,
-    tethered: bool = False,
+    reaped: bool = False,
     hint: str | None = None,
     within: tuple[str, ...] = (),
     private: bool = False,
@@ -303,8 +303,8 @@ def run(
             env=env,
             stdout=PIPE,
             stderr=STDOUT if merge_errors else None,
-            tethered=tethered,
-            first_to_die=tethered and bool(within),
+            reaped=reaped,
+            first_to_die=reaped and bool(within),
             within=within,
             private=private,
         ) as process:
@@ -326,7 +326,7 @@ def run(
     finally:
         if log_file is not None:
             log_file.close()
-    if (tethered or within) and status > 128:
+    if (reaped or within) and status > 128:
         status = 128 - status
     if status not in allowed:
         raise CommandFailed(argv, status, "\n".join(tail), hint=hint, log=log)

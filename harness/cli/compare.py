@@ -43,12 +43,12 @@ def compare(base: str, tip: str, form: str, known: tuple[str, ...], metrics: tup
     run A is compared with its tip.
     Exit status: 0 B is in nothing worse; 1 a regression; 3 cannot tell.
     """
-    from harness.flow.compare import Wish, compare_runs
-    from harness.flow.knownfile import read_known
+    from harness.flow.compare import CompareOptions, compare_runs
+    from harness.flow.known_issues import read_known
     from harness.model.codec import to_json
 
-    wish = Wish(_traits(across), metrics, read_known(known))
-    output = compare_runs(base, tip, wish, Layout.to_read())
+    options = CompareOptions(_traits(across), metrics, read_known(known))
+    output = compare_runs(base, tip, options, Layout.to_read())
     if form == "json":
         click.echo(to_json(output), nl=False)
     elif form == "html":

@@ -15,7 +15,7 @@ from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.model.machine import Accel, Machine, Swap
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.tree import SourceSpec
 from harness.model.units import parse_size
 from harness.model.words import parse_globs
@@ -23,7 +23,7 @@ from harness.store.files import write_atomically
 from harness.store.layout import Layout
 
 if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
-    from harness.flow.controls import Tried
+    from harness.flow.controls import ControlRun
 
 
 @click.command()
@@ -58,8 +58,8 @@ def controls(
     Exit status: 0 every control was caught and the neutral ones stayed green; 1 one was missed;
     3 of one nothing can be said.
     """
-    from harness.flow.boots import Bench
-    from harness.flow.controls import Noticed, control_set, read_controls, try_controls
+    from harness.flow.boots import BootEnvironment
+    from harness.flow.controls import Detection, control_set, read_controls, try_controls
     from harness.flow.prepare import DEFAULT_PROFILE, Request, Stopwatch, prepare
     from harness.store.runs import run_directory
     from harness.suites.registry import narrowed, suite_named
@@ -75,17 +75,17 @@ def controls(
     progress = TerminalProgress()
     ready = prepare(request, (suite,), layout, progress, Stopwatch())
     with run_directory(layout) as directory:
-        bench = Bench(ready.build, ready.root, ready.accel, directory, progress, ready.modules)
+        environment = BootEnvironment(ready.build, ready.root, ready.accel, directory, progress, ready.modules)
         booted = replace(machine, accel=ready.accel)
-        ended: list[Tried] = []
+        ended: list[ControlRun] = []
 
-        def note(one: Tried) -> None:
+        def note(one: ControlRun) -> None:
             progress.step(_line(one))
             ended.append(one)
             # Hours of boots: what ended is there also when the rest never does.
             write_atomically(directory / "controls.json", _as_json(ended, len(chosen), ready.tree.version))
 
-        tried = try_controls(chosen, suite, booted, bench, layout, seed, note, globs)
+        tried = try_controls(chosen, suite, booted, environment, layout, seed, note, globs)
         write_atomically(directory / "controls.json", _as_json(tried, len(chosen), ready.tree.version))
     progress.close()
     if as_json:
@@ -93,12 +93,12 @@ def controls(
     else:
         for one in tried:
             click.echo(_line(one))
-        counts = {word: sum(one.noticed is word for one in tried) for word in Noticed}
+        counts = {word: sum(one.noticed is word for one in tried) for word in Detection}
         click.echo(", ".join(f"{count} {word}" for word, count in counts.items() if count) + f"   {directory}")
     sys.exit(_verdict(tried).exit_status)
 
 
-def _as_json(tried: Sequence[Tried], chosen: int, kernel: str) -> str:
+def _as_json(tried: Sequence[ControlRun], chosen: int, kernel: str) -> str:
     plain = {
         "schema": "ttm-harness/controls/1",
         "verdict": str(_verdict(tried, chosen - len(tried))),
@@ -109,22 +109,22 @@ def _as_json(tried: Sequence[Tried], chosen: int, kernel: str) -> str:
     return json.dumps(plain, indent=1) + "\n"
 
 
-def _verdict(tried: Sequence[Tried], left: int = 0) -> Standing:
-    from harness.flow.controls import Noticed
+def _verdict(tried: Sequence[ControlRun], left: int = 0) -> Verdict:
+    from harness.flow.controls import Detection
 
-    if any(one.noticed in (Noticed.MISSED, Noticed.FALSE_RED) for one in tried):
-        return Standing.BAD
-    if left or any(one.noticed in (Noticed.CANNOT_TELL, Noticed.MISAPPLIED) for one in tried):
-        return Standing.CANNOT_TELL
-    return Standing.GOOD
+    if any(one.noticed in (Detection.MISSED, Detection.FALSE_RED) for one in tried):
+        return Verdict.BAD
+    if left or any(one.noticed in (Detection.CANNOT_TELL, Detection.MISAPPLIED) for one in tried):
+        return Verdict.CANNOT_TELL
+    return Verdict.GOOD
 
 
-def _line(one: Tried) -> str:
+def _line(one: ControlRun) -> str:
     why = ", ".join(one.cases[:3]) or "; ".join(one.reasons[:2])
     return f"{one.noticed:<12}{one.control.kind:<11}{one.control.name:<44}{one.seconds:6.1f} s  {why}"
 
 
-def _plain(one: Tried) -> dict[str, object]:
+def _plain(one: ControlRun) -> dict[str, object]:
     return {
         "name": one.control.name,
         "class": one.control.kind,

@@ -7,7 +7,7 @@ import json
 
 import click
 
-from harness.flow.foresee import BootAhead, Foreseen, KernelAhead
+from harness.flow.estimate import BootAhead, Estimate, KernelAhead
 from harness.model.machine import Accel
 from harness.model.units import format_seconds
 from harness.reports.columns import columns
@@ -17,20 +17,20 @@ LIST_SCHEMA = "ttm-harness/list/1"
 _NO_PAST_RUN = "no past run"
 
 
-def print_list(foreseen: Foreseen) -> None:
+def print_list(estimate: Estimate) -> None:
     """The kernels, a line for every boot, and what is known of the time."""
     lines = [
         f"kernel   {kernel.version} {kernel.profile}  {kernel.build_id[:12]}  {_build_word(kernel)}"
-        for kernel in foreseen.kernels
+        for kernel in estimate.kernels
     ]
-    lines += left_out_words(foreseen.left_out)
+    lines += left_out_words(estimate.left_out)
     rows: list[tuple[str, ...]] = [("boot", "cell", "leg", "machine", "suites", "cases", "seed", "time")]
-    rows += [_row(boot) for boot in foreseen.boots]
-    kept = sum(bool(boot.kept) for boot in foreseen.boots)
-    count = f"{len(foreseen.boots)} boots, {kept} of them with a kept result"
-    lines += ["", *columns(rows, {0, 6}), "", f"{count}, at most {foreseen.side_by_side} side by side"]
-    lines.append(_estimate(foreseen))
-    if any(kernel.accel is Accel.AUTO for kernel in foreseen.kernels):
+    rows += [_row(boot) for boot in estimate.boots]
+    kept = sum(bool(boot.kept) for boot in estimate.boots)
+    count = f"{len(estimate.boots)} boots, {kept} of them with a kept result"
+    lines += ["", *columns(rows, {0, 6}), "", f"{count}, at most {estimate.side_by_side} side by side"]
+    lines.append(_estimate(estimate))
+    if any(kernel.accel is Accel.AUTO for kernel in estimate.kernels):
         lines.append("KVM was never tried on this host: the cells get other ids when it has been")
     click.echo("\n".join(lines))
 
@@ -41,7 +41,7 @@ def _row(boot: BootAhead) -> tuple[str, ...]:
     return (str(boot.planned.number), cell.id, str(boot.planned.leg), *what, _time(boot))
 
 
-def list_json(foreseen: Foreseen) -> str:
+def list_json(estimate: Estimate) -> str:
     """The same as one JSON object."""
     plain = {
         "schema": LIST_SCHEMA,
@@ -53,7 +53,7 @@ def list_json(foreseen: Foreseen) -> str:
                 "build_id": kernel.build_id,
                 "build_seconds": kernel.seconds,
             }
-            for kernel in foreseen.kernels
+            for kernel in estimate.kernels
         ],
         "boots": [
             {
@@ -68,11 +68,11 @@ def list_json(foreseen: Foreseen) -> str:
                 "kept": boot.kept,
                 "seconds": boot.seconds,
             }
-            for boot in foreseen.boots
+            for boot in estimate.boots
         ],
-        "left_out": [{"suite": one.suite, "version": one.version, "why": one.why} for one in foreseen.left_out],
-        "seconds": foreseen.seconds,
-        "unknown": foreseen.unknown,
+        "left_out": [{"suite": one.suite, "version": one.version, "why": one.why} for one in estimate.left_out],
+        "seconds": estimate.seconds,
+        "unknown": estimate.unknown,
     }
     return json.dumps(plain, indent=1)
 
@@ -89,9 +89,9 @@ def _time(boot: BootAhead) -> str:
     return _NO_PAST_RUN if boot.seconds is None else f"about {format_seconds(boot.seconds)}"
 
 
-def _estimate(foreseen: Foreseen) -> str:
-    unknown = foreseen.unknown + sum(kernel.seconds is None for kernel in foreseen.kernels)
-    if unknown and not foreseen.seconds:
+def _estimate(estimate: Estimate) -> str:
+    unknown = estimate.unknown + sum(kernel.seconds is None for kernel in estimate.kernels)
+    if unknown and not estimate.seconds:
         return f"time: {_NO_PAST_RUN} to tell it from"
     rest = f", and {unknown} of which there is {_NO_PAST_RUN}" if unknown else ""
-    return f"time: about {format_seconds(foreseen.seconds)} at most{rest}"
+    return f"time: about {format_seconds(estimate.seconds)} at most{rest}"

@@ -20,7 +20,7 @@ from harness.model.codec import to_json
 from harness.model.errors import UserError
 from harness.model.event import PARSE_SCHEMA, Event, ParseOutput
 from harness.model.oom import Oom, OomClass
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.units import parse_size
 from harness.store.layout import Layout
 
@@ -161,10 +161,10 @@ class _Found:
         """A kernel spoke."""
         return self.kernel or bool(self.events) or bool(self.ooms)
 
-    def standing(self) -> Standing:
+    def standing(self) -> Verdict:
         if self.bad:
-            return Standing.BAD
-        return Standing.GOOD if self.told and not self.trouble else Standing.CANNOT_TELL
+            return Verdict.BAD
+        return Verdict.GOOD if self.told and not self.trouble else Verdict.CANNOT_TELL
 
 
 def _objects(vmlinux: Path | None, build: str | None) -> Objects | None:
@@ -202,14 +202,14 @@ def _print_kmsg(events: tuple[Event, ...], found: _Found) -> None:
     click.echo(f"{found.lines} lines, {len(events)} events, {len(found.ooms)} OOM reports")
 
 
-def _standing(result: ParseResult) -> Standing:
+def _standing(result: ParseResult) -> Verdict:
     outcomes = [case.outcome for case in result.cases]
     loose = any(severity(event.kind) is not Severity.NOTE and not event.expected for event in result.loose)
     if loose or any(outcome.finding for outcome in outcomes):
-        return Standing.BAD
+        return Verdict.BAD
     if result.problems or Outcome.PASS not in outcomes or Outcome.INCOMPLETE in outcomes:
-        return Standing.CANNOT_TELL
-    return Standing.GOOD
+        return Verdict.CANNOT_TELL
+    return Verdict.GOOD
 
 
 def _print(result: ParseResult) -> None:

@@ -31,12 +31,12 @@ def exit_status_of(error: HarnessError) -> int:
 
 
 def explain(error: HarnessError) -> str:
-    """The error as it is shown: the sentence, the cure, the log."""
+    """The error as it is shown: the sentence, the hint, the log."""
     # What it quotes may have several lines; none of them may look like one of ours.
     message = error.message.replace("\n", "\n    ")
     lines = [f"ttm-harness: {message}"]
     if error.hint:
-        lines.append(f"  cure: {error.hint}")
+        lines.append(f"  hint: {error.hint}")
     if error.log is not None:
         lines.append(f"  log: {error.log}")
     lines += [f"  note: {note}" for note in getattr(error, "__notes__", ())]
@@ -77,7 +77,7 @@ def speaks_plainly(command: Callable[P, None]) -> Callable[P, None]:
             sys.exit(EXIT_CANNOT_TELL)
         except MemoryError:
             tell(
-                "ttm-harness: this host has not enough memory for that\n  cure: end what takes it, or lift the limit"
+                "ttm-harness: this host has not enough memory for that\n  hint: end what takes it, or lift the limit"
             )
             sys.exit(EXIT_CANNOT_TELL)
         except Exception as error:  # the one place: a bug of the harness must not look like a verdict

@@ -64,7 +64,7 @@ class TerminalProgress:
                 self._last_plain = time.monotonic()
                 self._print(f"  {text}")
 
-    def lane(self, number: int, text: str) -> None:
+    def task(self, number: int, text: str) -> None:
         with self._lock:
             first = number not in self._lanes
             self._lanes.setdefault(number, text)
@@ -76,7 +76,7 @@ class TerminalProgress:
             else:
                 self._print(f"  boot {number}: {text.strip()}" if self._crowded else text)
 
-    def lane_ends(self, number: int, text: str) -> None:
+    def task_ends(self, number: int, text: str) -> None:
         with self._lock:
             if self._live and number in self._lanes:
                 text = f"{self._lanes[number]}: {text.partition(': ')[2]}"

@@ -17,7 +17,7 @@ from harness.store.layout import Layout
 @speaks_plainly
 def report(run: str, form: str) -> None:
     """The report of a kept RUN (its directory, its name, the end of its name, or `latest`)."""
-    from harness.flow.kept import read_plots, read_report
+    from harness.flow.run_loader import read_plots, read_report
     from harness.store.runs import find_run
 
     directory = find_run(Layout.to_read(), run)

@@ -13,7 +13,7 @@ from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.model.codec import to_json
 from harness.model.errors import UserError
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.results import Skipped, State, Wanted
 from harness.model.units import parse_age, parse_size
 from harness.store.layout import Layout
@@ -21,7 +21,7 @@ from harness.store.layout import Layout
 if TYPE_CHECKING:  # a database library takes its time to load, and the other verbs need none
     from harness.flow.results import Results
 
-_VERDICTS = {"good": Standing.GOOD, "bad": Standing.BAD, "cannot-tell": Standing.CANNOT_TELL}
+_VERDICTS = {"good": Verdict.GOOD, "bad": Verdict.BAD, "cannot-tell": Verdict.CANNOT_TELL}
 _STATES = {str(one): one for one in (State.RUNNING, State.UNFINISHED)}
 _SHOWN_SKIPPED = 3
 

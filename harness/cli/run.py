@@ -107,12 +107,12 @@ def run(
     Without options: the newest kernel source that has the merged TTM shrinker, in 256M of RAM with 1G of swap.
     PLAN is a TOML file, or one of those in harness/plans; options stand in place of its own words.
     """
-    from harness.flow.candidates import each_patch
-    from harness.flow.knownfile import read_known
+    from harness.flow.kernels import each_patch
+    from harness.flow.known_issues import read_known
     from harness.flow.matrix import with_seeds
-    from harness.flow.planfile import Axes, Glob, KnobAxes, Maybe, ProfileName
+    from harness.flow.planfile import Axes, Glob, KnobAxes, OptionalSeries, ProfileName
     from harness.flow.plans import Extras, load_plan, plain_request, requests_of
-    from harness.flow.run import Manner, execute, resume
+    from harness.flow.run import RunOptions, execute, resume
     from harness.model.series import SeriesSpec
     from harness.model.tree import SourceSpec
     from harness.model.words import parse_globs, parse_knobs
@@ -120,7 +120,7 @@ def run(
     said = Axes(
         source=_one(source, SourceSpec.parse),
         base=_one(base, SourceSpec.parse),
-        series=_one(series, lambda text: Maybe(SeriesSpec.parse(text))),
+        series=_one(series, lambda text: OptionalSeries(SeriesSpec.parse(text))),
         profile=_one(profile, ProfileName),
         suites=_suites(suites),
         cases=tuple(Glob(text) for text in parse_globs(cases.split(","))),
@@ -133,7 +133,7 @@ def run(
         look_at_containment(untrusted)
     layout = Layout.from_environment()
     progress = TerminalProgress(quiet=quiet)
-    manner = Manner(plan, parallel, fresh=fresh or not plan, gate=gate, known=read_known(known))
+    manner = RunOptions(plan, parallel, fresh=fresh or not plan, gate=gate, known=read_known(known))
     try:
         if resumed is not None:
             _only_resume(plan, said, list_only or bool(known))
@@ -141,10 +141,10 @@ def run(
         else:
             extras = Extras(fragments, mirror, jobs)
             if series is not None and source is None and not plan:
-                from harness.flow.series import Asker
+                from harness.flow.series import SeriesContext
                 from harness.flow.series import base as base_of
 
-                found = base_of(series, trees, Asker(layout, progress, mirror))
+                found = base_of(series, trees, SeriesContext(layout, progress, mirror))
                 said = replace(said, source=(found.source,))
             requests = requests_of(load_plan(plan), said, extras) if plan else plain_request(said, extras)
             if every:
@@ -152,11 +152,11 @@ def run(
             _refuse_too_many(requests)
             if list_only:
                 from harness.cli.listing import list_json, print_list
-                from harness.flow.foresee import foresee
+                from harness.flow.estimate import estimate
 
-                foreseen = foresee(with_seeds(requests), layout, progress, manner.fresh, parallel)
+                ahead = estimate(with_seeds(requests), layout, progress, manner.fresh, parallel)
                 progress.close()
-                click.echo(list_json(foreseen)) if as_json else print_list(foreseen)
+                click.echo(list_json(ahead)) if as_json else print_list(ahead)
                 return
             _ask_about_many(requests, yes)
             report, directory = execute(requests, layout, progress, manner)

@@ -17,7 +17,7 @@ from harness.model.build import DEFAULT_PROFILE
 from harness.store.layout import Layout
 
 if TYPE_CHECKING:  # what is imported where it is used: the help of a verb waits for none of it
-    from harness.flow.series import Asker
+    from harness.flow.series import SeriesContext
     from harness.model.series import Patch, PatchPair, Series, SeriesDiff
 
 _SHORT = 12
@@ -111,13 +111,15 @@ def base_(name: str, trees: tuple[Path, ...], yes: bool, mirror: Path | None, as
     Sources that would have to be downloaded are named with their sizes, and fetched only after a yes.
     Exit status: 0 there is one; 1 no source takes all of it, with the nearest.
     """
-    from harness.flow.series import Asker
+    from harness.flow.series import SeriesContext
     from harness.flow.series import base as base_of
 
     progress = TerminalProgress(quiet=quiet)
     try:
-        asker = Asker(Layout.from_environment(), progress, mirror, lambda question: yes or _confirmed(question))
-        found = base_of(name, trees, asker)
+        context = SeriesContext(
+            Layout.from_environment(), progress, mirror, lambda question: yes or _confirmed(question)
+        )
+        found = base_of(name, trees, context)
     finally:
         progress.close()
     if as_json:
@@ -160,7 +162,7 @@ def gate_(
     Exit status: 0 all good; 1 a patch is bad; 3 something could not be checked, or the series is not whole.
     """
     from harness.flow.gate import GateRequest, gate
-    from harness.flow.series import Asker
+    from harness.flow.series import SeriesContext
     from harness.flow.series import base as base_of
     from harness.model.codec import to_json
     from harness.model.series import SeriesSpec
@@ -171,7 +173,11 @@ def gate_(
     progress = TerminalProgress(quiet=quiet)
     layout = Layout.from_environment()
     try:
-        kernel = SourceSpec.parse(source) if source else base_of(name, trees, Asker(layout, progress, mirror)).source
+        kernel = (
+            SourceSpec.parse(source)
+            if source
+            else base_of(name, trees, SeriesContext(layout, progress, mirror)).source
+        )
         request = GateRequest(SeriesSpec.parse(name), kernel, profile, only == "touched", mirror, jobs, strict)
         found = gate(request, layout, progress)
     finally:
@@ -188,10 +194,10 @@ def _confirmed(question: str) -> bool:
     return sys.stdin.isatty() and click.confirm(f"{question} Go on?", err=True)
 
 
-def _asker(mirror: Path | None, quiet: bool) -> Asker:
-    from harness.flow.series import Asker
+def _asker(mirror: Path | None, quiet: bool) -> SeriesContext:
+    from harness.flow.series import SeriesContext
 
-    return Asker(Layout.from_environment(), TerminalProgress(quiet), mirror)
+    return SeriesContext(Layout.from_environment(), TerminalProgress(quiet), mirror)
 
 
 def _stats(found: Series) -> tuple[int, int]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.flow import deadlines
+from harness.flow.collect import CellResult, read_out
 from harness.flow.continuation import MOST_CONTINUATIONS, held_case, left_to_run, to_confirm
 from harness.flow.deadlines import limits_of
 from harness.flow.observe import FIRST, Part, Seen, observe
-from harness.flow.readout import CellResult, read_out
 from harness.flow.sources import objects_of
 from harness.guest.argv import Launch, Share, vng_argv
 from harness.guest.boot import as_started, boot
@@ -43,7 +43,7 @@ _DISK_FULL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class BootEnvironment:
     """What all cells of a command share."""
 
     build: Build
@@ -73,7 +73,7 @@ class Stopped(Exception):
     """The guest was ended because the command ends: there is no result."""
 
 
-def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) -> CellResult:
+def boot_cell(cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, number: int) -> CellResult:
     """Boots the cell and judges what came of it. Everything to do it again is written before each boot.
 
     That is one boot, unless it ends in a case: then that case alone is tried again where it has only its deadline
@@ -81,16 +81,16 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], bench: Bench, number: int) ->
 
     StoreDamaged when what it rests on is not as it was made, before or after: then nobody knows what the guest ran.
     """
-    place = bench.directory / f"{number:03d}-{cell.id}"
-    bench.progress.step(f"boot {number}: {cell.machine}: {', '.join(cell.suites)}")
-    boots = [_boot(cell, suites, bench, place, FIRST)]
+    place = environment.directory / f"{number:03d}-{cell.id}"
+    environment.progress.step(f"boot {number}: {cell.machine}: {', '.join(cell.suites)}")
+    boots = [_boot(cell, suites, environment, place, FIRST)]
     notes: list[str] = []
     if len(suites) == 1 and suites[0].selectable:
-        notes = _go_on(cell, suites[0], bench, place, boots)
-    return read_out(cell, suites, bench.build, boots, notes)
+        notes = _go_on(cell, suites[0], environment, place, boots)
+    return read_out(cell, suites, environment.build, boots, notes)
 
 
-def _go_on(cell: Cell, suite: Suite, bench: Bench, place: Path, boots: list[Seen]) -> list[str]:
+def _go_on(cell: Cell, suite: Suite, environment: BootEnvironment, place: Path, boots: list[Seen]) -> list[str]:
     """Makes the boots after one that ended in a case, and adds them; sentences for what was left out."""
     for turn in range(1, MOST_CONTINUATIONS + 2):
         held = held_case(suite, boots[-1])
@@ -98,24 +98,24 @@ def _go_on(cell: Cell, suite: Suite, bench: Bench, place: Path, boots: list[Seen
             return []
         short = held.rpartition(".")[2]
         if to_confirm(boots[-1]) and short != held:
-            bench.progress.step(f"  the case {short} did not end; once more, alone")
+            environment.progress.step(f"  the case {short} did not end; once more, alone")
             part = Part(f"alone-{turn}", f"{held} did not end: alone", 1, alone=True)
-            boots.append(_boot(replace(cell, cases=(short,)), (narrowed(suite, (short,)),), bench, place, part))
+            boots.append(_boot(replace(cell, cases=(short,)), (narrowed(suite, (short,)),), environment, place, part))
         parts = [seen for seen in boots if not seen.alone]
         left = left_to_run(suite, parts)
-        if not left or bench.stop_at_first:
+        if not left or environment.stop_at_first:
             return []
         if turn > MOST_CONTINUATIONS:
             return [f"{suite.name}: {len(left)} cases were left out, as {turn} had ended a boot"]
-        bench.progress.step(f"  the boot ended in the case {short}; {len(left)} more in a fresh one")
+        environment.progress.step(f"  the boot ended in the case {short}; {len(left)} more in a fresh one")
         part = Part(f"rest-{turn}", f"what was to come after {held}", len(left))
-        boots.append(_boot(replace(cell, cases=left), (narrowed(suite, left),), bench, place, part))
+        boots.append(_boot(replace(cell, cases=left), (narrowed(suite, left),), environment, place, part))
     return []
 
 
-def _boot(cell: Cell, suites: Sequence[Suite], bench: Bench, cells_place: Path, part: Part) -> Seen:
+def _boot(cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, cells_place: Path, part: Part) -> Seen:
     """One boot, in the cell's own place or in a folder below it, and what it left."""
-    sealed = bench.sealed(suites)
+    sealed = environment.sealed(suites)
     before = _looked_at(sealed)
     place = cells_place / part.folder if part.folder else cells_place
     results = place / "results"
@@ -124,25 +124,27 @@ def _boot(cell: Cell, suites: Sequence[Suite], bench: Bench, cells_place: Path, 
     bad_disk = place / "bad.img" if any(suite.bad_disk for suite in suites) else None
     with _scratch(place) as sockets:
         launch = Launch(
-            image=bench.build.image,
-            root=bench.root,
+            image=environment.build.image,
+            root=environment.root,
             machine=cell.machine,
             accel=cell.machine.accel,
-            shares=shares_of(results, bench.module_tree or bench.build.modules, _extra(suites, bench)),
+            shares=shares_of(
+                results, environment.module_tree or environment.build.modules, _extra(suites, environment)
+            ),
             swap_disks=disks,
             control=place / "control.log",
             qmp=sockets / "qmp",
             bad_disk=bad_disk,
         )
-        _write_before(place, results, cell, suites, launch, bench)
+        _write_before(place, results, cell, suites, launch, environment)
         images = _images(cell, launch)
-        limits = limits_of(cell, suites).scaled(bench.crowd * bench.slowness)
+        limits = limits_of(cell, suites).scaled(environment.crowd * environment.slowness)
         try:
             for image, size in images:
                 make_swap_image(image, size)
-            shown = _shown(bench.progress)
-            expected = deadlines.REFERENCE_READY_SECONDS * bench.slowness
-            result = boot(launch, place / "console.log", limits, shown, expected, bench.stop)
+            shown = _shown(environment.progress)
+            expected = deadlines.REFERENCE_READY_SECONDS * environment.slowness
+            result = boot(launch, place / "console.log", limits, shown, expected, environment.stop)
             full = disk_trouble(place)  # before the images go, which may be what filled it
         finally:
             for image, _ in images:
@@ -154,7 +156,7 @@ def _boot(cell: Cell, suites: Sequence[Suite], bench: Bench, cells_place: Path, 
         write_atomically(place / "stall.txt", result.stall.text + "\n")
     _require_same(before)
     troubles = (full,) if full else ()
-    return observe(cell, suites, bench.build, result, place, _objects(suites, bench), part, troubles)
+    return observe(cell, suites, environment.build, result, place, _objects(suites, environment), part, troubles)
 
 
 def _looked_at(sealed: Sequence[Path]) -> Mapping[Path, str]:
@@ -201,15 +203,17 @@ def shares_of(results: Path, modules: Path, extra: Path | None = None) -> tuple[
     return tuple(shares)
 
 
-def _extra(suites: Sequence[Suite], bench: Bench) -> Path | None:
+def _extra(suites: Sequence[Suite], environment: BootEnvironment) -> Path | None:
     """What the cell's suite brings along; suites that do so have a boot of their own."""
-    return next((bench.modules[suite.name] for suite in suites if suite.name in bench.modules), None)
+    return next((environment.modules[suite.name] for suite in suites if suite.name in environment.modules), None)
 
 
-def _objects(suites: Sequence[Suite], bench: Bench) -> Objects:
+def _objects(suites: Sequence[Suite], environment: BootEnvironment) -> Objects:
     """What the guest runs, with its line tables: the suites' own modules before those of the kernel."""
-    own = tuple(bench.modules[suite.name] for suite in suites if suite.name in bench.modules)
-    return objects_of(bench.build, (*own, *((bench.module_tree,) if bench.module_tree is not None else ())))
+    own = tuple(environment.modules[suite.name] for suite in suites if suite.name in environment.modules)
+    return objects_of(
+        environment.build, (*own, *((environment.module_tree,) if environment.module_tree is not None else ()))
+    )
 
 
 def job_text(cell: Cell, stop_at_first: bool = False, sample_ms: int = 0, stats: str = "") -> str:
@@ -242,14 +246,14 @@ def _images(cell: Cell, launch: Launch) -> tuple[tuple[Path, int], ...]:
 
 
 def _write_before(
-    place: Path, results: Path, cell: Cell, suites: Sequence[Suite], launch: Launch, bench: Bench
+    place: Path, results: Path, cell: Cell, suites: Sequence[Suite], launch: Launch, environment: BootEnvironment
 ) -> None:
     sample_ms = max(suite.sample_ms for suite in suites)
     stats = next((suite.stats for suite in suites if suite.stats), "")
-    write_atomically(results / "job", job_text(cell, bench.stop_at_first, sample_ms, stats))
+    write_atomically(results / "job", job_text(cell, environment.stop_at_first, sample_ms, stats))
     write_atomically(results / "suites", suites_text(suites))
     write_atomically(place / "cell.json", to_json(cell))
-    write_atomically(place / "config", bench.build.config_path.read_text(encoding="utf-8"))
+    write_atomically(place / "config", environment.build.config_path.read_text(encoding="utf-8"))
     write_atomically(place / "argv", shlex.join(vng_argv(as_started(launch))) + "\n")
     write_atomically(place / "reproduce.sh", reproduce_text(cell, launch), executable=True)
 

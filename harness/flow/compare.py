@@ -12,18 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from harness.flow.contrast import Contrast, contrasted, without_known
-from harness.flow.kept import read_report
+from harness.flow.comparison import Contrast, contrasted, without_known
+from harness.flow.run_loader import read_report
 from harness.judge.compare import standing_between
 from harness.judge.metrics import compare_metrics
 from harness.judge.sides import Side, only, sound
 from harness.model.cell import Cell
 from harness.model.compare import Leg, MetricChange, MetricComparison, Shift
-from harness.model.contrast import COMPARE_SCHEMA, ComparedSide, CompareOutput
+from harness.model.comparison import COMPARE_SCHEMA, ComparedSide, CompareOutput
 from harness.model.errors import UserError
 from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.machine import Machine
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.result import Case, Event, Provenance, Report, Run
 from harness.model.units import format_size
 from harness.store.layout import Layout
@@ -35,7 +35,7 @@ _SHORTEST_ID = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class CompareOptions:
     """How to compare. `across` are TRAITS that may differ; a change for the worse of a metric that fits one of the
     globs `metrics` is a regression (any change, where nobody can say what is worse).
     """
@@ -58,12 +58,12 @@ class _Taken:
     twice: int
 
 
-def compare_runs(first: str, second: str, wish: Wish, layout: Layout) -> CompareOutput:
+def compare_runs(first: str, second: str, options: CompareOptions, layout: Layout) -> CompareOutput:
     """The runs that `first` and `second` name (see `_named`); without a second, the legs of the first."""
     if not second:
         first, second = _legs_of(first)
     before, after = (_take(words, leg, layout) for words, leg in ((first, Leg.BASE), (second, Leg.TIP)))
-    return _compared(before, after, wish)
+    return _compared(before, after, options)
 
 
 def _legs_of(words: str) -> tuple[str, str]:
@@ -138,16 +138,16 @@ def _choices(report: Report) -> str:
     return ", ".join([*dict.fromkeys(str(run.leg) for run in report.runs), *versions])
 
 
-def _compared(before: _Taken, after: _Taken, wish: Wish) -> CompareOutput:
+def _compared(before: _Taken, after: _Taken, options: CompareOptions) -> CompareOutput:
     kernels = {**before.kernels, **after.kernels}
     excused = without_known(
-        wish.known,
+        options.known,
         kernels.values(),
         (*before.runs, *after.runs),
         (*before.cases, *after.cases),
         (*before.events, *after.events),
     )
-    traits = {run.id: _traits(run.cell, kernels.get(run.cell.build_id), wish.across) for run in excused.runs}
+    traits = {run.id: _traits(run.cell, kernels.get(run.cell.build_id), options.across) for run in excused.runs}
     for side in (before, after):
         _check_one_kernel(side, traits)
     telling = _telling(traits.values())
@@ -162,12 +162,12 @@ def _compared(before: _Taken, after: _Taken, wish: Wish) -> CompareOutput:
         verdict, reasons = standing_between(contrast.cases, contrast.events)
     else:  # a list of all that is on one side only would say no more than this
         contrast = Contrast()
-        verdict, reasons = Standing.CANNOT_TELL, (_nothing_common(before, after, traits),)
+        verdict, reasons = Verdict.CANNOT_TELL, (_nothing_common(before, after, traits),)
     metrics = contrast.metrics or compare_metrics(*sides)
-    worse = tuple(_metric_words(one) for one in _judged_metrics(metrics, wish.metrics))
+    worse = tuple(_metric_words(one) for one in _judged_metrics(metrics, options.metrics))
     return CompareOutput(
         schema=COMPARE_SCHEMA,
-        verdict=Standing.BAD if worse else verdict,
+        verdict=Verdict.BAD if worse else verdict,
         reasons=(*reasons, *worse, *(one.sentence for one in excused.uses if one.counts_again)),
         base=_side(before, len(sides[0].runs)),
         tip=_side(after, len(sides[1].runs)),
@@ -175,7 +175,7 @@ def _compared(before: _Taken, after: _Taken, wish: Wish) -> CompareOutput:
         event_changes=contrast.events,
         metric_changes=metrics,
         known=excused.uses,
-        remarks=(*_alone(sides, common), *_remarks(before, after, wish)),
+        remarks=(*_alone(sides, common), *_remarks(before, after, options)),
     )
 
 
@@ -264,7 +264,7 @@ def _metric_words(one: MetricChange) -> str:
     return f"{one.shift} {where}{machine}: median {one.base.median:g} -> {one.tip.median:g}"
 
 
-def _remarks(before: _Taken, after: _Taken, wish: Wish) -> Iterator[str]:
+def _remarks(before: _Taken, after: _Taken, options: CompareOptions) -> Iterator[str]:
     for name in ("compiler", "qemu", "harness", "host"):
         old, new = ({str(getattr(one, name)) for one in side.kernels.values()} for side in (before, after))
         if old != new:
@@ -274,5 +274,5 @@ def _remarks(before: _Taken, after: _Taken, wish: Wish) -> Iterator[str]:
     for side in (before, after):
         if side.twice:
             yield f"{side.asked}: {side.twice} of its results are of one boot with another, and count once"
-    if wish.across:
-        yield f"looked past: {', '.join(wish.across)}"
+    if options.across:
+        yield f"looked past: {', '.join(options.across)}"

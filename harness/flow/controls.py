@@ -17,16 +17,16 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from harness.flow.boots import Bench, boot_cell
+from harness.flow.boots import BootEnvironment, boot_cell
+from harness.flow.collect import CellResult
 from harness.flow.landing import landed_outside
-from harness.flow.readout import CellResult
 from harness.kernel.module import build_module
 from harness.kernel.overlay import build_overlay
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.errors import CommandFailed, FindingError, InfraError, UserError
 from harness.model.machine import Machine
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.progress import Progress
 from harness.model.subject import ControlSet
 from harness.model.suite import Suite
@@ -41,7 +41,7 @@ _BUILD_SECONDS = 3600.0
 _PATCH_SECONDS = 30.0
 
 
-class Noticed(StrEnum):
+class Detection(StrEnum):
     """What a suite made of one control."""
 
     CAUGHT = "caught"
@@ -72,11 +72,11 @@ class Misapplied(FindingError):
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class ControlRun:
     """A control that was run: what became of it, the cases that turned red, the seconds of its boot."""
 
     control: Control
-    noticed: Noticed
+    noticed: Detection
     cases: tuple[str, ...]
     reasons: tuple[str, ...]
     seconds: float
@@ -229,58 +229,60 @@ def try_controls(
     controls: Sequence[Control],
     suite: Suite,
     machine: Machine,
-    bench: Bench,
+    environment: BootEnvironment,
     layout: Layout,
     seed: int,
-    done: Callable[[Tried], None],
+    done: Callable[[ControlRun], None],
     cases: tuple[str, ...] = (),
-) -> tuple[Tried, ...]:
+) -> tuple[ControlRun, ...]:
     """Boots the unbroken kernel, then each control, stopping its suite at the first red case.
 
     Without a green on the unbroken kernel a red proves nothing: every control is then CANNOT_TELL. `done` is told
     of each control as it ends.
     """
-    bench.progress.step("the unbroken kernel first")
-    whole = Cell(bench.build.id, machine, (suite.name,), seed, cases=cases)
-    clean = boot_cell(whole, (suite,), bench, 0)
-    if clean.run.verdict is not Standing.GOOD:
+    environment.progress.step("the unbroken kernel first")
+    whole = Cell(environment.build.id, machine, (suite.name,), seed, cases=cases)
+    clean = boot_cell(whole, (suite,), environment, 0)
+    if clean.run.verdict is not Verdict.GOOD:
         why = ("the unbroken kernel is not green itself", *clean.run.reasons)
-        return tuple(Tried(one, Noticed.CANNOT_TELL, (), why, 0.0, clean.run.directory) for one in controls)
+        return tuple(ControlRun(one, Detection.CANNOT_TELL, (), why, 0.0, clean.run.directory) for one in controls)
     results = []
     for number, control in enumerate(controls, 1):
-        bench.progress.step(f"control {number} of {len(controls)}: {control.name}")
-        results.append(_try(control, suite, whole, bench, layout, number))
+        environment.progress.step(f"control {number} of {len(controls)}: {control.name}")
+        results.append(_try(control, suite, whole, environment, layout, number))
         done(results[-1])
     return tuple(results)
 
 
-def _try(control: Control, suite: Suite, whole: Cell, bench: Bench, layout: Layout, number: int) -> Tried:
+def _try(
+    control: Control, suite: Suite, whole: Cell, environment: BootEnvironment, layout: Layout, number: int
+) -> ControlRun:
     try:
         if suite.needs_overlay is not None:
-            broken = broken_overlay(control, suite.needs_overlay, bench.build, layout)
-            place = replace(bench, modules={**bench.modules, suite.name: broken})
+            broken = broken_overlay(control, suite.needs_overlay, environment.build, layout)
+            place = replace(environment, modules={**environment.modules, suite.name: broken})
         else:
-            broken = broken_modules(control, control_set(suite), bench.build, layout, bench.progress)
-            place = replace(bench, module_tree=broken / "modules")
+            broken = broken_modules(control, control_set(suite), environment.build, layout, environment.progress)
+            place = replace(environment, module_tree=broken / "modules")
     except Misapplied as error:
-        return Tried(control, Noticed.MISAPPLIED, (), (error.message,), 0.0, "")
+        return ControlRun(control, Detection.MISAPPLIED, (), (error.message,), 0.0, "")
     except FindingError as error:
-        return Tried(control, Noticed.CANNOT_TELL, (), (error.message,), 0.0, "")
-    build = replace(bench.build, id=hashlib.sha256(f"{bench.build.id}{broken.name}".encode()).hexdigest())
+        return ControlRun(control, Detection.CANNOT_TELL, (), (error.message,), 0.0, "")
+    build = replace(environment.build, id=hashlib.sha256(f"{environment.build.id}{broken.name}".encode()).hexdigest())
     cell = replace(whole, build_id=build.id)
     place = replace(place, build=build, stop_at_first=not control.neutral)
     began = time.monotonic()
     return _noticed(control, boot_cell(cell, (suite,), place, number), time.monotonic() - began)
 
 
-def _noticed(control: Control, result: CellResult, seconds: float) -> Tried:
+def _noticed(control: Control, result: CellResult, seconds: float) -> ControlRun:
     """A finding of any kind counts as caught (a red case, a splat, a panic, a hang); what is no evidence does not."""
     red = tuple(case.name for case in result.cases if case.outcome.finding)
     verdict = result.run.verdict
-    if verdict is Standing.CANNOT_TELL:
-        noticed = Noticed.CANNOT_TELL
+    if verdict is Verdict.CANNOT_TELL:
+        noticed = Detection.CANNOT_TELL
     elif control.neutral:
-        noticed = Noticed.FALSE_RED if verdict is Standing.BAD else Noticed.GREEN
+        noticed = Detection.FALSE_RED if verdict is Verdict.BAD else Detection.GREEN
     else:
-        noticed = Noticed.CAUGHT if verdict is Standing.BAD else Noticed.MISSED
-    return Tried(control, noticed, red, result.run.reasons, seconds, result.run.directory)
+        noticed = Detection.CAUGHT if verdict is Verdict.BAD else Detection.MISSED
+    return ControlRun(control, noticed, red, result.run.reasons, seconds, result.run.directory)

@@ -13,12 +13,12 @@ from pathlib import Path
 from harness.checkout import data_directory
 from harness.flow.prepare import Request, profile_of, series_of, tree_of
 from harness.inputs.resolve import resolve
-from harness.inputs.series.apply import ApplyFailed, Leave, apart_of, apply_series, check_series
+from harness.inputs.series.apply import ApplyFailed, ApplyPolicy, apart_of, apply_series, check_series
 from harness.inputs.series.attempt import FUZZ_LIMIT
 from harness.inputs.series.buildtime import build_time
-from harness.inputs.series.resolve import Means, resolve_series
-from harness.inputs.shelf import Work
-from harness.judge.flips import flips_of
+from harness.inputs.series.resolve import FetchOptions, resolve_series
+from harness.inputs.source_cache import Work
+from harness.judge.config_variants import variants_of
 from harness.judge.gate import (
     applies_check,
     build_check,
@@ -60,7 +60,7 @@ from harness.kernel.build import obtain
 from harness.kernel.checkers import CheckerMissing, checkpatch, kernel_doc
 from harness.kernel.fragments import read_profile
 from harness.kernel.kconfig import parse_config
-from harness.kernel.objects import Workshop
+from harness.kernel.object_builder import ObjectBuilder
 from harness.kernel.users import (
     included,
     made_of_something,
@@ -71,7 +71,7 @@ from harness.kernel.users import (
 )
 from harness.model.build import Build, Profile
 from harness.model.errors import BuildFailed, ConfigUnmet
-from harness.model.gate import Compiled, Flip, Gate, GateCheck, Mark, PatchGate
+from harness.model.gate import Compiled, ConfigVariant, Gate, GateCheck, Mark, PatchGate
 from harness.model.progress import Progress
 from harness.model.series import Patch, PatchReport, Series, SeriesSpec
 from harness.model.tree import SourceSpec, Tree
@@ -108,13 +108,13 @@ class GateRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class _Means:
+class _GateContext:
     """What all patches share."""
 
     base: Tree
     series: Series
     profile: Profile
-    shop: Workshop
+    builder: ObjectBuilder
     layout: Layout
     progress: Progress
     deadline: Deadline
@@ -165,7 +165,7 @@ def gate(request: GateRequest, layout: Layout, progress: Progress) -> Gate:
     progress.step(f"source {request.source}")
     base = resolve(request.source, layout, deadline, progress)
     work = Work(layout, deadline, progress)
-    series = resolve_series(request.series, work, Means(partial=True, mirror=request.mirror))
+    series = resolve_series(request.series, work, FetchOptions(partial=True, mirror=request.mirror))
     profile = read_profile(request.profile, data_directory("kernel-configs"))
     depth = Depth.TOUCHED if request.only_touched else Depth.WHOLE
     return gate_series(Candidate(base, series, profile, depth, request.jobs, request.strict), layout, progress)
@@ -196,34 +196,34 @@ def gate_series(candidate: Candidate, layout: Layout, progress: Progress) -> Gat
     base, series, depth = candidate.base, candidate.series, candidate.depth
     jobs, strict = candidate.jobs, candidate.strict
     apart = apart_of(base, series, len(series.patches))
-    shop = Workshop(base, candidate.profile, layout, jobs or cpu_count() or 1, _touched(series), apart)
-    means = _Means(base, series, candidate.profile, shop, layout, progress, deadline, jobs, depth, strict)
-    leave = Leave(fuzz=FUZZ_LIMIT, progress=progress)
-    reports = check_series(base, series, None, deadline, leave)
-    built = _whole(means, base) if depth is Depth.WHOLE else None
+    builder = ObjectBuilder(base, candidate.profile, layout, jobs or cpu_count() or 1, _touched(series), apart)
+    context = _GateContext(base, series, candidate.profile, builder, layout, progress, deadline, jobs, depth, strict)
+    policy = ApplyPolicy(fuzz=FUZZ_LIMIT, progress=progress)
+    reports = check_series(base, series, None, deadline, policy)
+    built = _whole(context, base) if depth is Depth.WHOLE else None
     patches: list[PatchGate] = []
     before = base
-    with locked(shop.lock, deadline, lambda: progress.step("waiting for another gate on the same kernel")):
-        shop.configure(base, deadline)
+    with locked(builder.lock, deadline, lambda: progress.step("waiting for another gate on the same kernel")):
+        builder.configure(base, deadline)
         for number, (patch, report) in enumerate(zip(series.patches, reports, strict=False), 1):
             progress.step(str(patch))
             try:
-                tree = apply_series(base, series, number, layout, deadline, leave)
+                tree = apply_series(base, series, number, layout, deadline, policy)
             except ApplyFailed as error:
                 patches.append(_gated(patch, [_refused(error)]))
                 break
             sources = tuple(name for name in sources_of(patch, series) if (tree.path / name).is_file())
-            step = _Step(patch, before, tree, sources, _reach(means, patch, tree, sources))
-            checks, built = _checks(means, step, built)
+            step = _Step(patch, before, tree, sources, _reach(context, patch, tree, sources))
+            checks, built = _checks(context, step, built)
             checks.insert(0, applies_check(report))
             patches.append(_gated(patch, checks))
             before = tree
     return judged(series, base.origin, patches)
 
 
-def _reach(means: _Means, patch: Patch, tree: Tree, own: tuple[str, ...]) -> Reach:
+def _reach(context: _GateContext, patch: Patch, tree: Tree, own: tuple[str, ...]) -> Reach:
     """What a patch touches beside its own .c files; nothing where the whole kernel is built anyway."""
-    if means.depth is Depth.WHOLE or (means.depth is Depth.NEEDED and not own):
+    if context.depth is Depth.WHOLE or (context.depth is Depth.NEEDED and not own):
         return Reach()
     root = tree.path
     broken = [
@@ -240,9 +240,9 @@ def _reach(means: _Means, patch: Patch, tree: Tree, own: tuple[str, ...]) -> Rea
     for makefile in filter(is_makefile, patch.paths):
         _add_objects(patch, makefile, root, sources, untold)
     for header in headers_of(patch):
-        _add_users(patch, header, tree, means.deadline, sources, untold)
+        _add_users(patch, header, tree, context.deadline, sources, untold)
     for name in lost_exports(patch):
-        users = [one for one in users_of_symbol(tree, name, means.deadline) if one not in patch.paths]
+        users = [one for one in users_of_symbol(tree, name, context.deadline) if one not in patch.paths]
         if users:
             untold.append(f"{name} is exported no more, and {users[0]} names it: only the whole build tells")
     more = [one for one in dict.fromkeys(sources) if one not in own]
@@ -250,7 +250,7 @@ def _reach(means: _Means, patch: Patch, tree: Tree, own: tuple[str, ...]) -> Rea
         untold.append(f"of {len(more)} other files that it reaches only {_USERS_LIMIT} were compiled")
     untold += [f"{name} has no object of its own: only the whole build tells" for name in odd_of(patch)]
     # Of a run's patches the last one is built whole, so what objects do not tell comes out there.
-    told = means.depth is not Depth.TOUCHED
+    told = context.depth is not Depth.TOUCHED
     return Reach(tuple(more[:_USERS_LIMIT]), tuple(broken), () if told else tuple(untold))
 
 
@@ -297,51 +297,51 @@ def _refused(error: ApplyFailed) -> GateCheck:
     return GateCheck("applies", Mark.BAD, error.message, conflict)
 
 
-def _checks(means: _Means, step: _Step, built: Build | None) -> tuple[list[GateCheck], Build | None]:
+def _checks(context: _GateContext, step: _Step, built: Build | None) -> tuple[list[GateCheck], Build | None]:
     """All checks of a patch that applies, and the kernel that was built last: `built`, or one with this patch."""
-    checks = [_timed(lambda: _checkpatch(means, step)), _timed(lambda: _kernel_doc(means, step))]
+    checks = [_timed(lambda: _checkpatch(context, step)), _timed(lambda: _kernel_doc(context, step))]
     began = time.monotonic()
-    refused = _configure(means, step)
+    refused = _configure(context, step)
     if refused is not None:
         unconfigured = GateCheck("warnings", Mark.NOT_RUN, "there is no config to compile with")
         return [*checks, replace(refused, seconds=time.monotonic() - began), unconfigured], built
     if step.lone:
-        more, built = _lone(means, step, built)
+        more, built = _lone(context, step, built)
         return [*checks, *more], built
-    before, after = _compile(means, step)
+    before, after = _compile(context, step)
     after = after or _NOTHING
-    objects = with_reach(objects_check(before, after, means.series, step.patch), step.reach)
+    objects = with_reach(objects_check(before, after, context.series, step.patch), step.reach)
     checks += [replace(objects, seconds=time.monotonic() - began), warnings_check(before, after)]
-    if means.depth is not Depth.WHOLE:
+    if context.depth is not Depth.WHOLE:
         return checks, built
     if objects.mark is Mark.OK:
-        checks.append(_timed(lambda: _flips(means, step)))
+        checks.append(_timed(lambda: _config_variants(context, step)))
     else:
         checks.append(GateCheck("configs", Mark.NOT_RUN, "the objects do not compile in the profile's own config"))
     if objects.mark is Mark.BAD:
         return [*checks, GateCheck("build", Mark.NOT_RUN, "its objects do not compile")], built
-    build, built = _build(means, step, built)
+    build, built = _build(context, step, built)
     return [*checks, build], built
 
 
-def _lone(means: _Means, step: _Step, built: Build | None) -> tuple[list[GateCheck], Build | None]:
+def _lone(context: _GateContext, step: _Step, built: Build | None) -> tuple[list[GateCheck], Build | None]:
     """The checks of objects and build for a patch that has no objects of its own: the whole kernel's."""
-    if means.depth is Depth.TOUCHED:
+    if context.depth is Depth.TOUCHED:
         return [with_reach(unbuilt_check(built_of(step.patch)), step.reach)], built
-    build, built = _build(means, step, built)
+    build, built = _build(context, step, built)
     made = built is not None and built.tree.id == step.tree.id
     return [whole_check(build, made), *([build] if made else [])], built
 
 
-def _configure(means: _Means, step: _Step) -> GateCheck | None:
+def _configure(context: _GateContext, step: _Step) -> GateCheck | None:
     """Makes the config anew where the patch may change it; the objects check of a patch that leaves none."""
     if not any(Path(name).name.startswith("Kconfig") for name in step.patch.paths):
         return None
     try:
-        means.shop.configure(step.tree, means.deadline)
+        context.builder.configure(step.tree, context.deadline)
     except (BuildFailed, ConfigUnmet) as error:
         try:
-            means.shop.configure(step.before, means.deadline)
+            context.builder.configure(step.before, context.deadline)
         except (BuildFailed, ConfigUnmet):
             return GateCheck(
                 "objects", Mark.NOT_RUN, f"there was no config before this patch either: {error.message}"
@@ -355,61 +355,65 @@ def _timed(check: Callable[[], GateCheck]) -> GateCheck:
     return replace(check(), seconds=time.monotonic() - began)
 
 
-def _checkpatch(means: _Means, step: _Step) -> GateCheck:
+def _checkpatch(context: _GateContext, step: _Step) -> GateCheck:
     try:
-        said = checkpatch(means.base, mail_of(step.patch), has_address(step.patch), means.deadline)
+        said = checkpatch(context.base, mail_of(step.patch), has_address(step.patch), context.deadline)
     except CheckerMissing as error:
         return GateCheck("checkpatch", Mark.NOT_RUN, str(error))
-    return checkpatch_check(said, strict=means.strict)
+    return checkpatch_check(said, strict=context.strict)
 
 
-def _kernel_doc(means: _Means, step: _Step) -> GateCheck:
+def _kernel_doc(context: _GateContext, step: _Step) -> GateCheck:
     files = documented_of(step.patch)
     old = step.known(files)
     try:
-        after = kernel_doc(means.base, step.tree, files, means.deadline) if files else ""
-        before = kernel_doc(means.base, step.before, old, means.deadline) if old and after else ""
+        after = kernel_doc(context.base, step.tree, files, context.deadline) if files else ""
+        before = kernel_doc(context.base, step.before, old, context.deadline) if old and after else ""
     except CheckerMissing as error:
         return GateCheck("kernel-doc", Mark.NOT_RUN, str(error))
     return kernel_doc_check(before, after, step.names)
 
 
-def _compile(means: _Means, step: _Step, flip: Flip | None = None) -> tuple[Compiled, Compiled | None]:
+def _compile(
+    context: _GateContext, step: _Step, variant: ConfigVariant | None = None
+) -> tuple[Compiled, Compiled | None]:
     """The objects before the patch and with it. What is clean with it needs no look at what was before; what is
     broken does, also when it is new: what broke it may be older.
     """
     if not step.sources:
         return _NOTHING, _NOTHING
-    after = means.shop.compile(step.tree, step.sources, means.deadline, flip)
+    after = context.builder.compile(step.tree, step.sources, context.deadline, variant)
     after = without_absent(after, step.own) if after is not None else None
     if after is None or after.clean:
         return _NOTHING, after
     names = step.before_of(step.sources) if after.errors else step.known(step.sources)
-    before = means.shop.compile(step.before, names, means.deadline, flip) if names else None
+    before = context.builder.compile(step.before, names, context.deadline, variant) if names else None
     return renamed(before or _NOTHING, step.names), after
 
 
-def _flips(means: _Means, step: _Step) -> GateCheck:
+def _config_variants(context: _GateContext, step: _Step) -> GateCheck:
     """The objects in every config that the patch asks for."""
     if not step.sources:
         return GateCheck("configs", Mark.OK, "no .c file is touched")
     folders = dict.fromkeys((step.tree.path / name).parent for name in step.sources)
     makefiles = [file.read_text("utf-8", "replace") for one in folders if (file := one / "Makefile").is_file()]
     tried = []
-    for flip in flips_of(step.patch, parse_config(means.shop.config), makefiles, find_tool("clang") is not None):
-        before, after = _compile(means, step, flip)
-        tried.append((flip.name, after, before))
+    for variant in variants_of(
+        step.patch, parse_config(context.builder.config), makefiles, find_tool("clang") is not None
+    ):
+        before, after = _compile(context, step, variant)
+        tried.append((variant.name, after, before))
     return flips_check(tried)
 
 
-def _build(means: _Means, step: _Step, built: Build | None) -> tuple[GateCheck, Build | None]:
+def _build(context: _GateContext, step: _Step, built: Build | None) -> tuple[GateCheck, Build | None]:
     """The whole kernel with its modules, up to modpost; it begins with the objects of one that is nearly the same."""
     began = time.monotonic()
-    before = _built_before(means, step, built)
+    before = _built_before(context, step, built)
     try:
-        build = _whole(means, step.tree)
+        build = _whole(context, step.tree)
     except (BuildFailed, ConfigUnmet) as error:
-        needs = provider_of(missing_name(error.message), means.series, step.patch)
+        needs = provider_of(missing_name(error.message), context.series, step.patch)
         check = failed_build_check(f"{error.message}{'; ' + needs if needs else ''}", before is not None)
         return replace(check, seconds=time.monotonic() - began), built
     last = before or built or build  # where the kernel before does not build, one without some patches more
@@ -417,17 +421,17 @@ def _build(means: _Means, step: _Step, built: Build | None) -> tuple[GateCheck, 
     return replace(check, seconds=time.monotonic() - began), build
 
 
-def _built_before(means: _Means, step: _Step, built: Build | None) -> Build | None:
+def _built_before(context: _GateContext, step: _Step, built: Build | None) -> Build | None:
     """The kernel without the patch; None where it does not build."""
     if built is not None and built.tree.id == step.before.id:
         return built
-    if means.depth is Depth.WHOLE:
+    if context.depth is Depth.WHOLE:
         return None  # it was tried
     try:
-        return _whole(means, step.before)
+        return _whole(context, step.before)
     except (BuildFailed, ConfigUnmet):
         return None
 
 
-def _whole(means: _Means, tree: Tree) -> Build:
-    return obtain(tree, means.profile, means.layout, means.deadline, means.progress, means.jobs)
+def _whole(context: _GateContext, tree: Tree) -> Build:
+    return obtain(tree, context.profile, context.layout, context.deadline, context.progress, context.jobs)

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from harness.flow.readout import CellResult
-from harness.flow.record import Planned, load_result
+from harness.flow.collect import CellResult
+from harness.flow.run_record import Planned, load_result
 from harness.model.errors import InfraError
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.store.journal import Entry, Step, read_journal
 from harness.store.layout import Layout
 from harness.store.runs import run_directories
 from harness.store.sealed import require_sealed
 
 # What could not be told is tried again.
-_KEPT = (Standing.GOOD, Standing.BAD)
+_KEPT = (Verdict.GOOD, Verdict.BAD)
 _ENOUGH = 25  # boots of a shape, the newest ones
 
 

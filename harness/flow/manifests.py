@@ -9,8 +9,8 @@ from pathlib import Path
 
 from harness.checkout import data_directory
 from harness.flow.deadlines import REFERENCE_READY_SECONDS
-from harness.flow.kept import read_report
 from harness.flow.observe import read_announced
+from harness.flow.run_loader import read_report
 from harness.judge.listing import Changed, Sighting, updated
 from harness.kernel.fragments import read_profile
 from harness.model.outcome import Ending, Outcome

@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from harness import __version__
-from harness.flow.host import most_for_guests
+from harness.flow.admission import Claim
 from harness.flow.planfile import value_word
 from harness.flow.prepare import Request, base_of, parts_of_root
-from harness.flow.record import Planned
-from harness.flow.tokens import Claim
+from harness.flow.resources import most_for_guests
+from harness.flow.run_record import Planned
 from harness.guest.root import root_id
 from harness.kernel.module import sources_id
 from harness.model.cell import Cell

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What one boot left behind, read: its cases as they were said, its events, what makes it no evidence. Nothing is
-required of it yet (readout.py).
+required of it yet (collect.py).
 """
 
 from __future__ import annotations

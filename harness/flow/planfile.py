@@ -109,7 +109,7 @@ class ProfileName:
 
 
 @dataclass(frozen=True, slots=True)
-class Maybe:
+class OptionalSeries:
     """A series, or the word `none`: the source as it is."""
 
     series: SeriesSpec | None
@@ -126,7 +126,7 @@ class Axes:
 
     source: tuple[SourceSpec, ...] = ()
     base: tuple[SourceSpec, ...] = ()
-    series: tuple[Maybe, ...] = ()
+    series: tuple[OptionalSeries, ...] = ()
     profile: tuple[ProfileName, ...] = ()
     suites: tuple[SuiteName, ...] = ()
     cases: tuple[Glob, ...] = ()
@@ -318,9 +318,9 @@ def _profile(value: object, _: type[ProfileName]) -> ProfileName:
     return ProfileName(read_profile(_text(value), data_directory("kernel-configs")).name)
 
 
-def _maybe(value: object, _: type[Maybe]) -> Maybe:
+def _maybe(value: object, _: type[OptionalSeries]) -> OptionalSeries:
     text = _text(value)
-    return Maybe(None if text == "none" else SeriesSpec.parse(text))
+    return OptionalSeries(None if text == "none" else SeriesSpec.parse(text))
 
 
 def _glob(value: object, _: type[Glob]) -> Glob:
@@ -356,7 +356,7 @@ def _make_converter() -> Converter:
         (KnobAxes, _knob_axes),
         (SuiteName, _suite),
         (ProfileName, _profile),
-        (Maybe, _maybe),
+        (OptionalSeries, _maybe),
         (Glob, _glob),
     ):
         converter.register_structure_hook(kind, hook)

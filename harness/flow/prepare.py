@@ -16,10 +16,10 @@ from harness.guest.boot import boot
 from harness.guest.liveness import Limits
 from harness.guest.root import Part, guest_root
 from harness.inputs.resolve import resolve
-from harness.inputs.series.apply import Leave, apply_series
+from harness.inputs.series.apply import ApplyPolicy, apply_series
 from harness.inputs.series.attempt import FUZZ_LIMIT
-from harness.inputs.series.resolve import Means, resolve_series
-from harness.inputs.shelf import Work
+from harness.inputs.series.resolve import FetchOptions, resolve_series
+from harness.inputs.source_cache import Work
 from harness.kernel.build import obtain
 from harness.kernel.fragments import compose, parse_fragment, read_profile
 from harness.kernel.module import build_module
@@ -83,7 +83,7 @@ def base_of(request: Request) -> Request | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class PreparedKernel:
     """What the boots of a command share. `modules`: suite -> the directory with its own modules; `slowness` is the
     profile's; `left_out` are the suites that cannot be had on this kernel.
     """
@@ -112,7 +112,7 @@ class Stopwatch:
 
 def prepare(
     request: Request, suites: tuple[Suite, ...], layout: Layout, progress: Progress, watch: Stopwatch
-) -> Ready:
+) -> PreparedKernel:
     """Finds or makes all that the request's boots need; the user's mistakes come first, before the long work."""
     profile = profile_of(request)
     for place in (layout.sources, layout.builds, layout.objects, layout.roots):
@@ -145,7 +145,7 @@ def prepare(
     watch.lap("root")
     settled = accel.settle(request.machine.accel, layout, lambda: _probe_kvm(build, root, layout, progress))
     watch.lap("accelerator")
-    return Ready(tree, build, root, settled, modules, profile.slowness, tuple(left_out))
+    return PreparedKernel(tree, build, root, settled, modules, profile.slowness, tuple(left_out))
 
 
 def parts_of_root() -> tuple[Part, ...]:
@@ -185,7 +185,7 @@ def tree_of(request: Request, layout: Layout, progress: Progress, *, fetches: bo
     series = series_of(request, layout, progress, fetches=fetches)
     count = len(series.patches) if request.upto is None else request.upto
     progress.step(f"applying {series.label} ({count} of {len(series.patches)} patches) to {tree.version}")
-    leave = Leave(fuzz=FUZZ_LIMIT, progress=progress)  # which the gate shows, and the tree's origin
+    leave = ApplyPolicy(fuzz=FUZZ_LIMIT, progress=progress)  # which the gate shows, and the tree's origin
     return apply_series(tree, series, request.upto, layout, Deadline(_SOURCE_SECONDS), leave)
 
 
@@ -193,7 +193,7 @@ def series_of(request: Request, layout: Layout, progress: Progress, *, fetches: 
     """The request's series, which it must have."""
     assert request.series is not None
     work = Work(layout, Deadline(_SOURCE_SECONDS), progress, fetches)
-    return resolve_series(request.series, work, Means(mirror=request.mirror))
+    return resolve_series(request.series, work, FetchOptions(mirror=request.mirror))
 
 
 def profile_of(request: Request) -> Profile:

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from harness.flow.kept import require_earned
-from harness.flow.record import assemble, assembled, load_record
+from harness.flow.run_loader import require_earned
+from harness.flow.run_record import assemble, assembled, load_record
 from harness.judge.compare import compare
 from harness.model.compare import Comparison
 from harness.model.errors import StoreCorrupt, UserError

@@ -13,10 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness import __version__
-from harness.flow.boots import Bench, Stopped, boot_cell
-from harness.flow.candidates import Candidates, prepare_all, prepare_gated
+from harness.flow.admission import VCPUS_PER_CORE, Claim, Tokens
+from harness.flow.boots import BootEnvironment, Stopped, boot_cell
+from harness.flow.collect import CellResult
 from harness.flow.history import History, Kept, read_history
-from harness.flow.host import cores, last_to_die, room_for_guests
+from harness.flow.kernels import Candidates, prepare_all, prepare_gated
 from harness.flow.matrix import (
     Kernel,
     check_machines,
@@ -25,9 +26,9 @@ from harness.flow.matrix import (
     plan_boots,
     with_seeds,
 )
-from harness.flow.prepare import Ready, Request, Stopwatch, prepare
-from harness.flow.readout import CellResult
-from harness.flow.record import (
+from harness.flow.prepare import PreparedKernel, Request, Stopwatch, prepare
+from harness.flow.resources import cores, last_to_die, room_for_guests
+from harness.flow.run_record import (
     Planned,
     Record,
     assemble,
@@ -42,11 +43,10 @@ from harness.flow.record import (
     take_over,
 )
 from harness.flow.schedule import Task, side_by_side
-from harness.flow.tokens import VCPUS_PER_CORE, Claim, Tokens
 from harness.model.compare import Leg
 from harness.model.errors import InfraError, StoreCorrupt, StoreDamaged, UserError
 from harness.model.known import NOTHING_KNOWN, KnownIssues
-from harness.model.progress import Board, Lane
+from harness.model.progress import MultiProgress, TaskProgress
 from harness.model.result import Provenance, Report
 from harness.model.units import format_seconds
 from harness.proc import Deadline, run
@@ -60,7 +60,7 @@ _TOOL_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class RunOptions:
     """How a run is made: the name of its plan, at most how many guests side by side (None: as many as tokens
     allow), whether results of earlier runs are kept, whether every patch of a series goes through the gate first,
     and what is known of its kernels.
@@ -74,20 +74,20 @@ class Manner:
 
 
 def execute(
-    requests: Sequence[Request], layout: Layout, board: Board, manner: Manner | None = None
+    requests: Sequence[Request], layout: Layout, progress: MultiProgress, options: RunOptions | None = None
 ) -> tuple[Report, Path]:
     """Runs the requests to a report, which is saved in the returned run directory.
 
     What ended before an interruption, by Ctrl-C or by kill -9, is kept there, and `resume` goes on from it.
     """
-    manner = manner or Manner()
+    options = options or RunOptions()
     requests = with_seeds(requests)
     check_machines(requests)
     watch = Stopwatch()
-    if manner.gate:
-        found = prepare_gated(requests, layout, board, watch)
+    if options.gate:
+        found = prepare_gated(requests, layout, progress, watch)
     else:
-        found = Candidates(requests, prepare_all(requests, layout, board, watch))
+        found = Candidates(requests, prepare_all(requests, layout, progress, watch))
     cells = plan_boots(found.requests, _kernels(found.ready), tools())
     kernels = tuple(_provenance(one) for one in found.ready.values())
     left_out = tuple(dict.fromkeys(left for one in found.ready.values() for left in one.left_out))
@@ -98,20 +98,20 @@ def execute(
                 "the kernel is too old for all of the suites",
                 hint=f"a newer --source: {'; '.join(one.why for one in left_out)}",
             )
-    record = Record(manner.plan, found.requests, kernels, cells, found.gates, manner.known, left_out)
-    history = History() if manner.fresh else read_history(layout)
+    record = Record(options.plan, found.requests, kernels, cells, found.gates, options.known, left_out)
+    history = History() if options.fresh else read_history(layout)
     with run_directory(layout) as directory:
         save_record(directory, record)
-        return _Boots(directory, record, found.ready, layout, board, manner, history).run(watch), directory
+        return _Boots(directory, record, found.ready, layout, progress, options, history).run(watch), directory
 
 
-def resume(layout: Layout, name: str, board: Board, parallel: int | None = None) -> tuple[Report, Path]:
+def resume(layout: Layout, name: str, progress: MultiProgress, parallel: int | None = None) -> tuple[Report, Path]:
     """Goes on with the run of that name, or with the newest unfinished one when the name is empty."""
     directory = find_run(layout, name) if name else _unfinished(layout)
     with held_again(directory):
         record = load_record(directory)
         watch = Stopwatch()
-        ready = prepare_all(record.requests, layout, board, watch)
+        ready = prepare_all(record.requests, layout, progress, watch)
         planned = plan_boots(record.requests, _kernels(ready), tools())
         if [one.key for one in planned] != [one.key for one in record.cells]:
             raise UserError(
@@ -119,8 +119,8 @@ def resume(layout: Layout, name: str, board: Board, parallel: int | None = None)
                 "QEMU), so its boots cannot be put together with new ones",
                 hint="start it anew; with a plan, results that are still right are kept",
             )
-        manner = Manner(record.plan, parallel)
-        return _Boots(directory, record, ready, layout, board, manner, History()).run(watch), directory
+        options = RunOptions(record.plan, parallel)
+        return _Boots(directory, record, ready, layout, progress, options, History()).run(watch), directory
 
 
 def _unfinished(layout: Layout) -> Path:
@@ -136,7 +136,7 @@ def _unfinished(layout: Layout) -> Path:
     raise UserError("no run in the store is unfinished", hint="ttm-harness run starts one")
 
 
-def _kernels(ready: Mapping[Request, Ready]) -> dict[Request, Kernel]:
+def _kernels(ready: Mapping[Request, PreparedKernel]) -> dict[Request, Kernel]:
     return {
         request: Kernel(
             place, one.build.id, one.build.profile, one.accel, frozenset(left.suite for left in one.left_out)
@@ -152,10 +152,10 @@ class _Boots:
         self,
         directory: Path,
         record: Record,
-        ready: Mapping[Request, Ready],
+        ready: Mapping[Request, PreparedKernel],
         layout: Layout,
-        board: Board,
-        manner: Manner,
+        progress: MultiProgress,
+        options: RunOptions,
         history: History,
     ) -> None:
         self._directory = directory
@@ -163,7 +163,7 @@ class _Boots:
         self._kernels = tuple(ready)
         self._ready = list(ready.values())
         self._layout = layout
-        self._board = board
+        self._progress = progress
         self._history = history
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -171,7 +171,7 @@ class _Boots:
         self._results: dict[int, CellResult] = {}
         self._lost: list[str] = []  # why results that are there are not believed
         vcpus = max(1, int(cores() * VCPUS_PER_CORE))
-        self._most = max(1, min(manner.parallel or vcpus, len(record.cells)))
+        self._most = max(1, min(options.parallel or vcpus, len(record.cells)))
         self._vcpus = vcpus
         # Others may start beside a guest after its own pace was measured.
         self._crowd = max(1.0, vcpus / cores()) if self._most > 1 else 1.0
@@ -226,16 +226,16 @@ class _Boots:
     def _tell_lost(self) -> None:
         if self._lost:
             what = "1 result that was there is" if len(self._lost) == 1 else f"{len(self._lost)} that were there are"
-            self._board.step(f"{what} not believed, and booted again: {self._lost[0]}")
+            self._progress.step(f"{what} not believed, and booted again: {self._lost[0]}")
 
     def _announce(self, boots: int) -> None:
         total = len(self._record.cells)
         if total > 1:
             kept = f", {total - boots} results are there already" if boots < total else ""
-            self._board.step(f"{boots} of {total} boots{kept}, at most {self._most} side by side")
+            self._progress.step(f"{boots} of {total} boots{kept}, at most {self._most} side by side")
 
     def _no_room(self) -> None:
-        self._board.step("waiting for the host to have room for the next guest")
+        self._progress.step("waiting for the host to have room for the next guest")
 
     def _task(self, planned: Planned) -> Callable[[], None]:
         return lambda: self._boot(planned)
@@ -249,34 +249,34 @@ class _Boots:
         try:
             result = self._booted(planned)
         except Stopped:
-            self._board.lane_ends(planned.number, f"boot {planned.number}: ended")
+            self._progress.task_ends(planned.number, f"boot {planned.number}: ended")
             return
         result = renamed(result, planned.place, planned.leg, planned.group)
         self._finish(planned, result, "")
         seconds = finished_entry(planned, result).seconds
         verdict = judged(self._record, (result,)).runs[0].verdict
-        self._board.lane_ends(planned.number, f"boot {planned.number}: {verdict}, {format_seconds(seconds)}")
+        self._progress.task_ends(planned.number, f"boot {planned.number}: {verdict}, {format_seconds(seconds)}")
 
     def _booted(self, planned: Planned) -> CellResult:
         """What came of the boot. When what it rests on was damaged, that is made again, and so is the boot, once."""
         request = self._record.requests[planned.request]
         suites = tuple(suite for suite in chosen_suites(request) if suite.name in planned.cell.suites)
         try:
-            return boot_cell(planned.cell, suites, self._bench(planned), planned.number)
+            return boot_cell(planned.cell, suites, self._environment(planned), planned.number)
         except StoreDamaged as error:
-            self._board.step(f"boot {planned.number} is made again: {error.message}")
+            self._progress.step(f"boot {planned.number} is made again: {error.message}")
             self._repair(planned.kernel)
         shutil.rmtree(self._directory / planned.place, ignore_errors=True)
-        return boot_cell(planned.cell, suites, self._bench(planned), planned.number)
+        return boot_cell(planned.cell, suites, self._environment(planned), planned.number)
 
-    def _bench(self, planned: Planned) -> Bench:
+    def _environment(self, planned: Planned) -> BootEnvironment:
         ready = self._ready[planned.kernel]
-        return Bench(
+        return BootEnvironment(
             build=ready.build,
             root=ready.root,
             accel=ready.accel,
             directory=self._directory,
-            progress=Lane(self._board, planned.number),
+            progress=TaskProgress(self._progress, planned.number),
             modules=ready.modules,
             stop=self._stop,
             slowness=ready.slowness,
@@ -288,7 +288,7 @@ class _Boots:
         with self._repairs:
             kernel, before = self._kernels[place], self._ready[place]
             suites = kernels_wanted(self._record.requests)[kernel]
-            ready = prepare(kernel, suites, self._layout, self._board, Stopwatch())
+            ready = prepare(kernel, suites, self._layout, self._progress, Stopwatch())
             if (ready.build.id, ready.root, ready.modules) != (before.build.id, before.root, before.modules):
                 raise InfraError(
                     "what the boots rest on was damaged, and what it was made of has changed meanwhile",
@@ -304,7 +304,7 @@ class _Boots:
             self._results[planned.number] = result
             done = len(self._results)
         if len(self._record.cells) > 1:
-            self._board.advance(done, len(self._record.cells), "boots")
+            self._progress.advance(done, len(self._record.cells), "boots")
 
     def _keep(self, planned: Planned) -> bool:
         """Takes the result of an earlier run over, if there is one whose evidence is still what the boot left."""
@@ -335,7 +335,7 @@ def tools() -> str:
     return f"{_first_line(('qemu-system-x86_64', '--version'))}, virtme-ng {_version_of('virtme-ng')}"
 
 
-def _provenance(ready: Ready) -> Provenance:
+def _provenance(ready: PreparedKernel) -> Provenance:
     tree, build = ready.tree, ready.build
     return Provenance(
         harness=__version__,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from harness.flow.tokens import Claim, Tokens
+from harness.flow.admission import Claim, Tokens
 from harness.model.errors import InfraError
 from harness.model.units import format_size
 from harness.proc import Deadline

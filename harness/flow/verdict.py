@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.flow.contrast import Contrast, contrasted
+from harness.flow.comparison import Contrast, contrasted
 from harness.judge.belief import unearned_runs
 from harness.judge.compare import standing_against_base
 from harness.judge.expectations import overall
 from harness.judge.sides import sound
 from harness.model.compare import Leg
 from harness.model.gate import Gate
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.result import Case, Event, LeftOut, Report, Run
 
 
@@ -30,7 +30,7 @@ class Evidence:
 
 def verdict_on(
     found: Evidence, based: Collection[str], missing: int = 0, also: Sequence[str] = ()
-) -> tuple[Standing, tuple[str, ...], Contrast]:
+) -> tuple[Verdict, tuple[str, ...], Contrast]:
     """The verdict, the sentences for it (`also` among them), and what differs from the base.
 
     `based` are the groups of boots that have a base; `missing` boots were not made: then it can be bad, but not good.
@@ -62,10 +62,10 @@ def verdict_on(
         verdict = overall((verdict, gate.verdict))
     if gaps := [one for one in found.left_out if one.counts]:
         reasons = (*(f"without the suite {one.suite} on {one.version}: {one.why}" for one in gaps), *reasons)
-        verdict = Standing.CANNOT_TELL if verdict is Standing.GOOD else verdict
+        verdict = Verdict.CANNOT_TELL if verdict is Verdict.GOOD else verdict
     if missing:
         reasons = (f"the run was interrupted: {missing} boots were not made", *reasons)
-        verdict = Standing.CANNOT_TELL if verdict is Standing.GOOD else verdict
+        verdict = Verdict.CANNOT_TELL if verdict is Verdict.GOOD else verdict
     return verdict, reasons, contrast
 
 
@@ -80,8 +80,8 @@ def unearned(report: Report, based: Collection[str] | None = None) -> str:
     found = Evidence(report.runs, report.cases, report.events, report.gates, report.left_out)
     choices = _based(report) if based is None else (based,)
     verdicts = {verdict_on(found, choice)[0] for choice in choices}
-    if Standing.GOOD in verdicts:
-        verdicts.add(Standing.CANNOT_TELL)
+    if Verdict.GOOD in verdicts:
+        verdicts.add(Verdict.CANNOT_TELL)
     if report.verdict in verdicts:
         return ""
     return f"its verdict is {report.verdict}, and its boots make it {' or '.join(sorted(verdicts))}"
@@ -94,5 +94,5 @@ def _based(report: Report) -> Iterable[frozenset[str]]:
     return dict.fromkeys((with_base, frozenset(run.group for run in report.runs)))
 
 
-def _standing(runs: Iterable[Run], leg: Leg) -> Standing:
+def _standing(runs: Iterable[Run], leg: Leg) -> Verdict:
     return overall(one.verdict for one in runs if one.leg is leg)

@@ -49,7 +49,7 @@ def settle(asked: Accel, layout: Layout, probe: Callable[[], bool]) -> Accel:
     return Accel.KVM if known else Accel.TCG
 
 
-def foreseen(asked: Accel, layout: Layout) -> Accel:
+def expected(asked: Accel, layout: Layout) -> Accel:
     """What `settle` will say, as far as it is known without a boot; AUTO where it is not."""
     if asked is not Accel.AUTO:
         return asked

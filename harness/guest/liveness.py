@@ -71,7 +71,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GiveUp:
     """The guest is to be ended, and why: a sentence without a full stop. `overdue`: as one case's deadline passed."""
 
     ending: Ending
@@ -182,31 +182,31 @@ class Liveness:
             self._signs.blocked = now
             self._signs.stuck = stuck
 
-    def look(self) -> Verdict | None:
+    def look(self) -> GiveUp | None:
         """None while there is hope."""
         now, limits, signs = self._clock(), self._limits, self._signs
         if not self._ready:
             return self._look_at_boot(now)
         dead = now - max(signs.beat, signs.progress)
         if dead > limits.silence:
-            return Verdict(Ending.HUNG, f"no heartbeat and no progress for {dead:.0f} s")
+            return GiveUp(Ending.HUNG, f"no heartbeat and no progress for {dead:.0f} s")
         blocked = signs.blocked is not None
         if signs.blocked is not None and now - signs.blocked > limits.silence:
-            return Verdict(Ending.HUNG, f"{signs.stuck}, and nothing went on for {limits.silence:.0f} s")
+            return GiveUp(Ending.HUNG, f"{signs.stuck}, and nothing went on for {limits.silence:.0f} s")
         overdue = self._overdue(now)
         late = overdue or self._late(now)
         if not late:
             return None
         if blocked and not (overdue and not self.fair):  # a CPU that the host forgot looks stuck, too
-            return Verdict(Ending.HUNG, f"{late}; {signs.stuck}", bool(overdue))
-        return Verdict(Ending.TIMEOUT, f"{late}, while the guest was alive", bool(overdue))
+            return GiveUp(Ending.HUNG, f"{late}; {signs.stuck}", bool(overdue))
+        return GiveUp(Ending.TIMEOUT, f"{late}, while the guest was alive", bool(overdue))
 
-    def _look_at_boot(self, now: float) -> Verdict | None:
+    def _look_at_boot(self, now: float) -> GiveUp | None:
         silent = now - self._signs.printed
         if silent > self._limits.silence:
-            return Verdict(Ending.HUNG, f"nothing on its console for {silent:.0f} s, and never ready")
+            return GiveUp(Ending.HUNG, f"nothing on its console for {silent:.0f} s, and never ready")
         if now - self._began > self._limits.boot:
-            return Verdict(Ending.TIMEOUT, f"not ready within {self._limits.boot:.0f} s")
+            return GiveUp(Ending.TIMEOUT, f"not ready within {self._limits.boot:.0f} s")
         return None
 
     def _late(self, now: float) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.inputs.apt_sources import plan, read_host, to_sources
-from harness.inputs.shelf import Work, no_space, require_space
+from harness.inputs.source_cache import Work, no_space, require_space
 from harness.inputs.unpack import hash_file
 from harness.model.codec import from_json, to_json
 from harness.model.errors import CommandFailed, HarnessError, InfraError, UserError
@@ -158,7 +158,7 @@ class PrivateApt:
             # The user that apt changes to as root cannot read the store of every root.
             options["APT::Sandbox::User"] = "root"
         flags = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        # Tethered: an apt that outlived its harness would hold the lock of the root that the next run uses.
+        # Reaped: an apt that outlived its harness would hold the lock of the root that the next run uses.
         done = run(
             (tool, "-q", *flags, *words),
             deadline=self._work.deadline,
@@ -166,7 +166,7 @@ class PrivateApt:
             on_line=self._show,
             allowed=allowed,
             merge_errors=merge,
-            tethered=True,
+            reaped=True,
         )
         return done.output
 

@@ -13,7 +13,17 @@ from typing import TypeVar
 
 from harness.inputs.apt import APT_DIRECTORY, FRESH_SECONDS, Gone, Offer, PrivateApt
 from harness.inputs.debian_version import compare_versions, upstream_version
-from harness.inputs.shelf import Arrival, Place, Work, find, is_sound, land, no_space, require_space, standing
+from harness.inputs.source_cache import (
+    Place,
+    SourceEntry,
+    Work,
+    find,
+    is_sound,
+    land,
+    no_space,
+    require_space,
+    standing,
+)
 from harness.inputs.unpack import unpack_kernel
 from harness.model.errors import CommandFailed, HarnessError, InfraError, UserError
 from harness.model.tree import SourceSpec, Tree, version_tuple
@@ -130,7 +140,7 @@ def _land(apt: PrivateApt, offer: Offer, spec: SourceSpec, work: Work) -> Tree:
         _unpack(apt.download(offer, folder), part, work)
 
     origin = f"{offer.package} {offer.version} sha256:{offer.sha256}"
-    tree = land(work, Arrival(place, str(spec), origin), fill)
+    tree = land(work, SourceEntry(place, str(spec), origin), fill)
     shutil.rmtree(folder, ignore_errors=True)
     return tree
 
@@ -141,7 +151,7 @@ def _unpack(package: Path, part: Path, work: Work) -> None:
     contents = part / "package"
     argv = ("dpkg-deb", "--extract", os.fspath(package), os.fspath(contents))
     try:
-        run(argv, deadline=work.deadline, tethered=True)
+        run(argv, deadline=work.deadline, reaped=True)
     except CommandFailed as error:
         if "no space left" in error.tail.lower():
             raise no_space(f"unpacking {package.name}") from error

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from harness.inputs.shelf import Work, require_space
+from harness.inputs.source_cache import Work, require_space
 from harness.model.errors import DeadlineExceeded, InfraError
 from harness.store.files import explain_os_error
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from harness.inputs.shelf import LINUX, Arrival, Place, Work, find, land, no_space, require_space
+from harness.inputs.source_cache import LINUX, Place, SourceEntry, Work, find, land, no_space, require_space
 from harness.inputs.unpack import refuse_odd_files
 from harness.model.errors import CommandFailed, InfraError, UserError
 from harness.model.tree import SourceSpec, Tree
@@ -40,7 +40,7 @@ def git(
     """
     argv = ("git", *_SAFE, "-C", os.fspath(directory), *words)
     environment = {**_ENVIRONMENT, **(env or {})}
-    done = run(argv, deadline=deadline, env=environment, merge_errors=merge_errors, tethered=merge_errors)
+    done = run(argv, deadline=deadline, env=environment, merge_errors=merge_errors, reaped=merge_errors)
     return done.output
 
 
@@ -69,7 +69,7 @@ def resolve_git(spec: SourceSpec, work: Work) -> Tree:
         work.progress.step(f"checking out {commit[:12]} of {repository}")
         _check_out(repository, commit, part, work)
 
-    return replace(land(work, Arrival(place, str(spec), origin), fill), origin=origin)
+    return replace(land(work, SourceEntry(place, str(spec), origin), fill), origin=origin)
 
 
 def commit_of(repository: Path, revision: str, form: str, work: Work) -> str:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.inputs.download import NotThere, fetch_file, fetch_text
-from harness.inputs.shelf import Arrival, Place, Work, find, is_sound, land, standing
+from harness.inputs.source_cache import Place, SourceEntry, Work, find, is_sound, land, standing
 from harness.inputs.unpack import hash_file, unpack_kernel
 from harness.model.errors import InfraError, UserError
 from harness.model.tree import SourceSpec, Tree, version_tuple
@@ -55,7 +55,7 @@ def resolve_kernel_org(spec: SourceSpec, work: Work) -> Tree:
         if tree_here := find(work, place, str(spec)):
             return tree_here
         archive = _download(f"{directory}/linux-{version}.tar.xz", place.id, work)
-        arrival = Arrival(place, str(spec), f"{origin} sha256:{place.id}")
+        arrival = SourceEntry(place, str(spec), f"{origin} sha256:{place.id}")
         landed = land(work, arrival, lambda part: unpack_kernel(archive, part, work))
         archive.unlink(missing_ok=True)
     return landed

@@ -9,7 +9,7 @@ from harness.inputs.debian import resolve_debian
 from harness.inputs.directory import resolve_directory
 from harness.inputs.git import resolve_git
 from harness.inputs.kernel_org import resolve_kernel_org
-from harness.inputs.shelf import Work
+from harness.inputs.source_cache import Work
 from harness.inputs.tarball import resolve_tarball
 from harness.model.progress import Progress
 from harness.model.tree import SourceKind, SourceSpec, Tree

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.inputs.shelf import LINUX, Work, no_space, require_space
+from harness.inputs.source_cache import LINUX, Work, no_space, require_space
 from harness.model.errors import CommandFailed, HarnessError, InfraError, UserError
 from harness.proc import find_tool, run
 from harness.store.files import explain_os_error
@@ -116,8 +116,8 @@ def _run_tar(archive: Path, room: Path, names: Path, work: Work) -> None:
         "--checkpoint=2000", "--checkpoint-action=echo=records %u",
     )  # fmt: skip
     try:
-        # Tethered: a tar that outlived its harness would go on filling a directory that the next run removes.
-        run(argv, deadline=work.deadline, env={"XZ_DEFAULTS": "-T0"}, on_line=on_line, tethered=True)
+        # Reaped: a tar that outlived its harness would go on filling a directory that the next run removes.
+        run(argv, deadline=work.deadline, env={"XZ_DEFAULTS": "-T0"}, on_line=on_line, reaped=True)
     except CommandFailed as error:
         raise _explain(archive, "\n".join(complaints), error) from error
     said = "\n".join(complaints)

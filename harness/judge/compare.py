@@ -13,7 +13,7 @@ from dataclasses import replace
 from harness.judge.sides import Key
 from harness.judge.statistics import adjusted, fisher
 from harness.model.compare import Change, Comparison, EventChange
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Case
 
 LEVEL = 0.05  # of Fisher's test, on what is good and bad within one side
@@ -38,8 +38,8 @@ def compare(
 
 
 def standing_against_base(
-    comparisons: Sequence[Comparison], base: Standing, tip: Standing, events: Sequence[EventChange] = ()
-) -> tuple[Standing, tuple[str, ...]]:
+    comparisons: Sequence[Comparison], base: Verdict, tip: Verdict, events: Sequence[EventChange] = ()
+) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict on the tip, given how both sides stand alone and what changed between them.
 
     Bad only with a regression. Without one a bad tip cannot be told of: its findings are on the base too, are flaky,
@@ -51,29 +51,29 @@ def standing_against_base(
     regressed = [one for one in events if one.change is Change.REGRESSED]
     sentences += [f"{one.change} {one.kind} {one.fingerprint}: {one.title}: {one.counts} boots" for one in regressed]
     if regressed or any(one.change is Change.REGRESSED for one in changed):
-        return Standing.BAD, tuple(sentences)
-    if tip is Standing.BAD:
+        return Verdict.BAD, tuple(sentences)
+    if tip is Verdict.BAD:
         sentences.append("nothing that is bad here is known to be better on the base, so nobody is blamed")
-        return Standing.CANNOT_TELL, tuple(sentences)
-    if tip is Standing.GOOD and not any(_side(one.base) != _NOTHING for one in comparisons):
-        return Standing.CANNOT_TELL, (*sentences, "no case was executed on the base, so there was nothing to compare")
-    if tip is Standing.GOOD and any(one.change is Change.GONE for one in changed):
-        return Standing.CANNOT_TELL, (*sentences, "what was executed on the base must be executed here, too")
-    if base is Standing.CANNOT_TELL and tip is Standing.GOOD:
+        return Verdict.CANNOT_TELL, tuple(sentences)
+    if tip is Verdict.GOOD and not any(_side(one.base) != _NOTHING for one in comparisons):
+        return Verdict.CANNOT_TELL, (*sentences, "no case was executed on the base, so there was nothing to compare")
+    if tip is Verdict.GOOD and any(one.change is Change.GONE for one in changed):
+        return Verdict.CANNOT_TELL, (*sentences, "what was executed on the base must be executed here, too")
+    if base is Verdict.CANNOT_TELL and tip is Verdict.GOOD:
         sentences.append("the base itself could not be told of in everything")
     return tip, tuple(sentences)
 
 
 def standing_between(
     comparisons: Sequence[Comparison], events: Sequence[EventChange] = ()
-) -> tuple[Standing, tuple[str, ...]]:
+) -> tuple[Verdict, tuple[str, ...]]:
     """Is the second of two sides worse than the first? Both may be as bad as they like, as long as it is alike.
 
     Bad with a regression. Cannot tell where nothing was executed on both sides, where something that was executed is
     gone, where a finding has nothing to be held against, or where what is flaky may have become worse.
     """
-    verdict, sentences = standing_against_base(comparisons, Standing.GOOD, Standing.GOOD, events)
-    if verdict is Standing.BAD:
+    verdict, sentences = standing_against_base(comparisons, Verdict.GOOD, Verdict.GOOD, events)
+    if verdict is Verdict.BAD:
         return verdict, sentences
     doubts = []
     if not any(_side(one.base) != _NOTHING != _side(one.tip) for one in comparisons):
@@ -89,7 +89,7 @@ def standing_between(
         doubts.append(f"{flaky} flaky: worse more often here, but in too few boots to say that it is no chance")
     if new := sum(one.change is Change.NEW and any(outcome.finding for outcome in one.tip) for one in comparisons):
         doubts.append(f"{new} bad here, and not executed on the other side")
-    return (Standing.CANNOT_TELL if doubts else verdict), (*sentences, *doubts)
+    return (Verdict.CANNOT_TELL if doubts else verdict), (*sentences, *doubts)
 
 
 def _more_often(before: tuple[int, int], after: tuple[int, int]) -> bool:

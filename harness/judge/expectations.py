@@ -11,7 +11,7 @@ from dataclasses import replace
 from harness.judge.machine import machine_differences
 from harness.judge.manifest import unkept, vanished
 from harness.model.machine import Difference, GuestFacts, Machine
-from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.outcome import Ending, Outcome, Verdict
 from harness.model.result import Case, Event
 from harness.model.suite import ExpectedFailure, Ground, MaySkip, Requirement, Suite
 
@@ -125,7 +125,7 @@ def boot_case(ending: Ending, phase: str, in_suite: bool, loud: Sequence[Event],
     return Case(BOOT_SUITE, BOOT_CASE, outcome, message=message, raw=str(ending), events=tuple(loud))
 
 
-def standing(problems: Iterable[str], cases: Iterable[Case]) -> tuple[Standing, tuple[str, ...]]:
+def standing(problems: Iterable[str], cases: Iterable[Case]) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict on one run, its boot case among the cases, and the sentences for it.
 
     `problems` make the run no evidence: what was found stays in the sentences, but nobody is blamed.
@@ -135,24 +135,24 @@ def standing(problems: Iterable[str], cases: Iterable[Case]) -> tuple[Standing, 
     findings = _counted(all_cases, (Outcome.CRASH, Outcome.FAIL, Outcome.TIMEOUT, Outcome.WARN))
     gaps = _counted(all_cases, (Outcome.INCOMPLETE, Outcome.NOT_RUN))
     if troubles:
-        return Standing.CANNOT_TELL, (*troubles, *findings, *gaps)
+        return Verdict.CANNOT_TELL, (*troubles, *findings, *gaps)
     if findings:
-        return Standing.BAD, (*findings, *gaps)
+        return Verdict.BAD, (*findings, *gaps)
     if gaps:
-        return Standing.CANNOT_TELL, gaps
+        return Verdict.CANNOT_TELL, gaps
     if not any(case.suite != BOOT_SUITE and case.outcome in (Outcome.PASS, Outcome.XFAIL) for case in all_cases):
-        return Standing.CANNOT_TELL, ("no case passed, and none failed",)
-    return Standing.GOOD, ()
+        return Verdict.CANNOT_TELL, ("no case passed, and none failed",)
+    return Verdict.GOOD, ()
 
 
-def overall(standings: Iterable[Standing]) -> Standing:
+def overall(standings: Iterable[Verdict]) -> Verdict:
     """One bad run makes the whole bad; a run that could not tell keeps it from being good; no run tells nothing."""
     all_of_them = tuple(standings)
-    if Standing.BAD in all_of_them:
-        return Standing.BAD
-    if not all_of_them or Standing.CANNOT_TELL in all_of_them:
-        return Standing.CANNOT_TELL
-    return Standing.GOOD
+    if Verdict.BAD in all_of_them:
+        return Verdict.BAD
+    if not all_of_them or Verdict.CANNOT_TELL in all_of_them:
+        return Verdict.CANNOT_TELL
+    return Verdict.GOOD
 
 
 def _counted(cases: tuple[Case, ...], outcomes: tuple[Outcome, ...]) -> tuple[str, ...]:

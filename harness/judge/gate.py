@@ -14,7 +14,7 @@ from dataclasses import replace
 from harness.judge.reach import Reach
 from harness.model.build import CompilerWarning
 from harness.model.gate import GATE_SCHEMA, Compiled, Gate, GateCheck, Mark, PatchGate
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.series import ChangeKind, HunkState, Patch, PatchReport, Series
 
 _SHOWN = 20
@@ -260,7 +260,7 @@ def judged(series: Series, base: str, patches: Sequence[PatchGate]) -> Gate:
     reasons = [_reason(patch, check) for patch in bad for check in patch.checks if check.mark is Mark.BAD]
     undone = [_reason(patch, check) for patch in patches for check in patch.checks if check.mark is Mark.NOT_RUN]
     undone = [*gaps_of(series), *undone]
-    verdict = Standing.BAD if bad else Standing.CANNOT_TELL if undone else Standing.GOOD
+    verdict = Verdict.BAD if bad else Verdict.CANNOT_TELL if undone else Verdict.GOOD
     return Gate(
         schema=GATE_SCHEMA,
         verdict=verdict,
@@ -320,13 +320,13 @@ def with_failed_build(gate: Gate, upto: int | None, message: str, before: bool) 
     number = len(gate.patches) if upto is None else upto
     if not before:
         reason = f"with patches 1 to {number} it does not build: {message}"
-        return replace(gate, verdict=Standing.BAD, reasons=(*gate.reasons, reason))
+        return replace(gate, verdict=Verdict.BAD, reasons=(*gate.reasons, reason))
     patch = gate.patches[number - 1]
     check = GateCheck("build", Mark.BAD, message)
     patch = replace(patch, checks=(*(one for one in patch.checks if one.name != check.name), check))
     return replace(
         gate,
-        verdict=Standing.BAD,
+        verdict=Verdict.BAD,
         reasons=(*gate.reasons, _reason(patch, check)),
         first_bad=min(gate.first_bad or patch.position, patch.position),
         patches=(*gate.patches[: number - 1], patch, *gate.patches[number:]),

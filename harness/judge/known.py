@@ -26,7 +26,7 @@ _BY_MESSAGE = (Outcome.FAIL, Outcome.TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True)
-class Excused:
+class WithKnownIssues:
     """The results with what is known marked, and every known issue with what it matched."""
 
     runs: tuple[Run, ...]
@@ -47,11 +47,11 @@ def excuse(
     results: tuple[Sequence[Run], Sequence[Case], Sequence[Event]],
     versions: Mapping[str, tuple[int, int]],
     is_note: Callable[[str], bool],
-) -> Excused:
+) -> WithKnownIssues:
     """`versions`: the kernel of each build id. `is_note` tells the kinds of events that speak against nobody."""
     runs, cases, events = results
     if not known.issues:
-        return Excused(tuple(runs), tuple(cases), tuple(events), ())
+        return WithKnownIssues(tuple(runs), tuple(cases), tuple(events), ())
     count = _Count()
     said: dict[str, tuple[list[Case], list[Event]]] = {run.id: ([], []) for run in runs}
     for case in cases:
@@ -64,7 +64,7 @@ def excuse(
         issues = [one for one in known.issues if one.holds_for(version, run.cell.suites)]
         count.could_show.update(one.name for one in issues)
         done.append(_Boot(run, issues, known.day, is_note, count).excused(*said[run.id]))
-    return Excused(
+    return WithKnownIssues(
         tuple(run for run, _, _ in done),
         tuple(case for _, some, _ in done for case in some),
         tuple(event for _, _, some in done for event in some),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from harness.model.compare import Change, Comparison, Cost, Leg, MachineRow
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.result import Case, Run
 
 _OOM = "oom"
@@ -44,8 +44,8 @@ def _cost(runs: Sequence[Run], cases: dict[str, list[Case]]) -> Cost | None:
     verdicts = Counter(run.verdict for run in runs)
     return Cost(
         boots=len(runs),
-        good=verdicts[Standing.GOOD],
-        bad=verdicts[Standing.BAD],
+        good=verdicts[Verdict.GOOD],
+        bad=verdicts[Verdict.BAD],
         kills=sum(event.kind == _OOM for case in mine for event in case.events),
         oom_in=tuple(dict.fromkeys(case.name for case in mine if any(event.kind == _OOM for event in case.events))),
         seconds=_middle([_suite_seconds(run) for run in runs]),

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.kernel.fragments import all_asks, for_version, place
 from harness.kernel.make import Make
 from harness.kernel.symbols import definition_folders
-from harness.model.build import Ask, Config, Profile
+from harness.model.build import Config, ConfigOption, Profile
 from harness.model.errors import CommandFailed, InfraError
 from harness.proc import Deadline
 
@@ -103,10 +103,10 @@ def _install_modules(make: Make, into: Path, deadline: Deadline) -> None:
         raise InfraError(f"the modules cannot be installed: {error.message}", log=error.log) from error
 
 
-def find_modules(tree: Path, profile: Profile, version: tuple[int, int, int]) -> dict[Ask, tuple[str, ...]]:
+def find_modules(tree: Path, profile: Profile, version: tuple[int, int, int]) -> dict[ConfigOption, tuple[str, ...]]:
     """For each ask for `m`, the names of the modules that the Makefiles beside and below its Kconfig make of it."""
     wanted = {ask.symbol: ask for ask in all_asks(for_version(profile, version)[0]) if ask.value == "m"}
-    found: dict[Ask, tuple[str, ...]] = {}
+    found: dict[ConfigOption, tuple[str, ...]] = {}
     for symbol, folders in definition_folders(tree, tuple(wanted)).items():
         names = {name for folder in folders for file in _makefiles(folder) for name in _module_names(file, symbol)}
         found[wanted[symbol]] = tuple(sorted(names))
@@ -123,7 +123,7 @@ def _module_names(makefile: Path, symbol: str) -> list[str]:
     return [word.removesuffix(".o") for word in words if word.endswith(".o") and "$" not in word]
 
 
-def require_modules(made: dict[Ask, tuple[str, ...]], modules: Path, order: Path) -> None:
+def require_modules(made: dict[ConfigOption, tuple[str, ...]], modules: Path, order: Path) -> None:
     """InfraError when a module is not there that make lists in `order` (modules.order), or none of an ask's is."""
     there = {path.name for path in modules.rglob("*.ko")}
     # kbuild lists objects (.o), older ones modules (.ko).

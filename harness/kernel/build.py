@@ -3,7 +3,7 @@
 
 A build's id hashes the tree's content, the asks of the profile, the compiler and make's variables, so that it is
 known before make was ever started. `objects/ID` is the place of make, one a build: killed at any point, the next run
-goes on from the objects in it. It begins with those of a kernel that is nearly the same (seed.py). `builds/ID`
+goes on from the objects in it. It begins with those of a kernel that is nearly the same (incremental.py). `builds/ID`
 appears at once when everything in it is there and was looked at. Both are sealed (store/sealed.py) and believed only
 as long as they are what was made: what is damaged is named, set aside, and made again. From sealed objects nothing is
 compiled for that; when they do not give what they gave before, they are set aside, too.
@@ -22,6 +22,7 @@ from pathlib import Path
 from harness.kernel.artefacts import collect, differs, find_modules, objects_to_seal, require_modules
 from harness.kernel.buildlog import Paths, first_error, host_trouble, missing_header, parse_warnings, step_of
 from harness.kernel.fragments import all_asks, for_version
+from harness.kernel.incremental import SEED_LOG, find_seed, plant, steps_left, whole_log
 from harness.kernel.kconfig import config_id, resolve_config
 from harness.kernel.make import (
     OBJECTS,
@@ -33,7 +34,6 @@ from harness.kernel.make import (
     prepare_place,
     require_tools,
 )
-from harness.kernel.seed import SEED_LOG, find_seed, plant, steps_left, whole_log
 from harness.model.build import Build, Config, Profile
 from harness.model.codec import from_json, to_json
 from harness.model.errors import BuildFailed, CommandFailed, InfraError, StoreCorrupt, StoreDamaged, UserError

@@ -50,7 +50,7 @@ def _run(argv: tuple[str, ...], cwd: Path, deadline: Deadline, reads: tuple[Path
     words = within(Confines(reads=reads))
     limit = deadline.at_most(_SECONDS)
     try:
-        done = run(argv, deadline=limit, cwd=cwd, env=env, allowed=(0, 1), tethered=True, within=words, private=True)
+        done = run(argv, deadline=limit, cwd=cwd, env=env, allowed=(0, 1), reaped=True, within=words, private=True)
         return done.output
     except CommandFailed as error:
         raise CheckerMissing(error.message) from error

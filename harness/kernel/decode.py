@@ -124,9 +124,7 @@ def _ask(found: ElfObject, addresses: Iterable[Place], root: str, deadline: Dead
             words = [f"{number:#x}" for number in part]
             alone = within(Confines(reads=(found.path.resolve(),)))
             argv = (*_tool(found, section), *words)
-            output = run(
-                argv, deadline=deadline, cwd=Path("/"), merge_errors=False, tethered=True, within=alone
-            ).output
+            output = run(argv, deadline=deadline, cwd=Path("/"), merge_errors=False, reaped=True, within=alone).output
             for number, told in zip(part, _blocks(output.splitlines(), root), strict=False):
                 answers[sections[section, number]] = told
     return answers

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.model.build import Ask, Fragment, Profile
+from harness.model.build import ConfigOption, Fragment, Profile
 from harness.model.errors import UserError
 from harness.model.toml import parse_toml
 
@@ -38,26 +38,26 @@ NEVER: Version = (9999, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class LimitedAsk(Ask):
+class LimitedOption(ConfigOption):
     """An ask that holds for kernels in [since, before) only."""
 
     since: Version = FIRST
     before: Version = NEVER
 
 
-def limits(ask: Ask) -> tuple[Version, Version]:
+def limits(ask: ConfigOption) -> tuple[Version, Version]:
     """The kernel versions [since, before) for which the ask holds."""
-    return (ask.since, ask.before) if isinstance(ask, LimitedAsk) else (FIRST, NEVER)
+    return (ask.since, ask.before) if isinstance(ask, LimitedOption) else (FIRST, NEVER)
 
 
-def place(ask: Ask) -> str:
+def place(ask: ConfigOption) -> str:
     """Where the ask stands, as a person would look it up: `base.config:12`."""
     return f"{ask.fragment}.config:{ask.line}"
 
 
 def parse_fragment(name: str, text: str) -> Fragment:
     """A fragment file's text -> Fragment; UserError with file and line on what is neither ask nor comment."""
-    asks: list[Ask] = []
+    asks: list[ConfigOption] = []
     limit = (FIRST, NEVER)
     for number, raw in enumerate(text.split("\n"), 1):
         line = raw.rstrip()
@@ -67,16 +67,16 @@ def parse_fragment(name: str, text: str) -> Fragment:
         elif limit == (FIRST, NEVER):
             asks.append(ask)
         else:
-            asks.append(LimitedAsk(ask.symbol, ask.value, ask.fragment, ask.line, *limit))
+            asks.append(LimitedOption(ask.symbol, ask.value, ask.fragment, ask.line, *limit))
     _refuse_contradictions(asks)
     return Fragment(name, tuple(asks))
 
 
-def _parse_ask(name: str, number: int, line: str) -> Ask | None:
+def _parse_ask(name: str, number: int, line: str) -> ConfigOption | None:
     if match := _ASK.fullmatch(line):
-        return Ask(match[1], match[2], name, number)
+        return ConfigOption(match[1], match[2], name, number)
     if match := _NOT_SET.fullmatch(line):
-        return Ask(match[1], "n", name, number)
+        return ConfigOption(match[1], "n", name, number)
     if not line or (line.startswith("#") and not _ALMOST_NOT_SET.match(line)):
         return None
     raise UserError(
@@ -113,8 +113,8 @@ def compose(profile: str, fragments: Iterable[Fragment]) -> Profile:
     return Profile(profile, parts)
 
 
-def _refuse_contradictions(asks: Iterable[Ask]) -> None:
-    seen: dict[str, list[Ask]] = {}
+def _refuse_contradictions(asks: Iterable[ConfigOption]) -> None:
+    seen: dict[str, list[ConfigOption]] = {}
     for ask in asks:
         for other in seen.setdefault(ask.symbol, []):
             if other.value != ask.value and _overlap(other, ask):
@@ -126,17 +126,17 @@ def _refuse_contradictions(asks: Iterable[Ask]) -> None:
         seen[ask.symbol].append(ask)
 
 
-def _overlap(one: Ask, other: Ask) -> bool:
+def _overlap(one: ConfigOption, other: ConfigOption) -> bool:
     (since, before), (other_since, other_before) = limits(one), limits(other)
     return since < other_before and other_since < before
 
 
-def for_version(profile: Profile, version: tuple[int, int, int]) -> tuple[Profile, tuple[Ask, ...]]:
+def for_version(profile: Profile, version: tuple[int, int, int]) -> tuple[Profile, tuple[ConfigOption, ...]]:
     """The profile as it holds for that kernel, and the asks that were left out of it."""
-    dropped: list[Ask] = []
+    dropped: list[ConfigOption] = []
     fragments = []
     for fragment in profile.fragments:
-        kept: list[Ask] = []
+        kept: list[ConfigOption] = []
         for ask in fragment.asks:
             since, before = limits(ask)
             (kept if since <= version[:2] < before else dropped).append(ask)
@@ -144,7 +144,7 @@ def for_version(profile: Profile, version: tuple[int, int, int]) -> tuple[Profil
     return replace(profile, fragments=tuple(fragments)), tuple(dropped)
 
 
-def all_asks(profile: Profile) -> tuple[Ask, ...]:
+def all_asks(profile: Profile) -> tuple[ConfigOption, ...]:
     """Every ask of every fragment, in order; a symbol may come twice, with the same value."""
     return tuple(ask for fragment in profile.fragments for ask in fragment.asks)
 

@@ -2,7 +2,7 @@
 """Profile -> Config: allnoconfig with the profile's asks, then every ask compared with what came out.
 
 Also the comparison with the config of a running guest. What a fragment is belongs to fragments.py, why a symbol
-fell away to unmet.py.
+fell away to kconfig_explain.py.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import re
 from pathlib import Path
 
 from harness.kernel.fragments import all_asks, for_version
+from harness.kernel.kconfig_explain import Outcome, explain, refuse_unknown, unmet_text
 from harness.kernel.make import Make, prepare_place
 from harness.kernel.symbols import scan
-from harness.kernel.unmet import Outcome, explain, refuse_unknown, unmet_text
-from harness.model.build import Ask, Config, Profile
+from harness.model.build import Config, ConfigOption, Profile
 from harness.model.errors import BuildFailed, CommandFailed, ConfigUnmet, InfraError, UserError
 from harness.model.machine import Difference
 from harness.model.tree import Tree
@@ -51,7 +51,7 @@ def resolve_config(
     return Config(config_id(text), profile.name, text, dropped)
 
 
-def _make_config(make: Make, asks: tuple[Ask, ...], tree: Tree, log: Path, deadline: Deadline) -> str:
+def _make_config(make: Make, asks: tuple[ConfigOption, ...], tree: Tree, log: Path, deadline: Deadline) -> str:
     asked = make.objects / "asked.config"
     write_atomically(asked, "".join(f"{ask.config_line}\n" for ask in asks))
     log.unlink(missing_ok=True)

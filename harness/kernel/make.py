@@ -108,7 +108,7 @@ class Make:
         on_line: Callable[[str], None] | None = None,
         writes: tuple[Path, ...] = (),
     ) -> Completed:
-        """Runs make, contained; tethered, because a make that outlives the harness would fight the next one.
+        """Runs make, contained; reaped, because a make that outlives the harness would fight the next one.
 
         `writes` are places beside its own that it is to fill. StoreCorrupt when a make that could not be contained
         changed a source.
@@ -125,7 +125,7 @@ class Make:
                 env=environment,
                 log=log,
                 on_line=on_line,
-                tethered=True,
+                reaped=True,
                 within=within(confines),
                 private=True,
             )

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A plain reading of a tree's Kconfig files: which symbols there are, where, and their own `depends on` lines.
 
-It knows nothing of menus, `if` blocks, macros or values; kconfiglib (oracle.py) knows those, but not every syntax.
+It knows nothing of menus, `if` blocks, macros or values; kconfiglib (kconfig_query.py) knows those, but not every
+syntax.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ DEFAULT_PROFILE = "lean"  # of kernel-configs/, where none is named
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ConfigOption:
     """One line of a fragment: `symbol` without CONFIG_, `value` as .config writes it (`n` for `is not set`)."""
 
     symbol: str
@@ -32,7 +32,7 @@ class Fragment:
     """A file of kernel-configs/, parsed. `name` is its stem."""
 
     name: str
-    asks: tuple[Ask, ...]
+    asks: tuple[ConfigOption, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Profile:
 class Unmet:
     """An ask that did not come out, and why as far as Kconfig tells."""
 
-    ask: Ask
+    ask: ConfigOption
     got: str
     why: str
 
@@ -62,7 +62,7 @@ class Config:
     id: str
     profile: str
     text: str
-    dropped: tuple[Ask, ...] = ()
+    dropped: tuple[ConfigOption, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.model.build import CompilerWarning
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.series import BuildTime
 
 GATE_SCHEMA = "ttm-harness/gate/1"
@@ -23,7 +23,7 @@ class Mark(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Flip:
+class ConfigVariant:
     """A config beside the profile's own: `symbol` with another value, what a `target` of make makes of it, or another
     compiler or architecture (`words`, variables of make). `name` is what people read: `SHMEM=n`, `built in`, `i386`.
     """
@@ -84,7 +84,7 @@ class Gate:
     """What `series gate --json` prints. `first_bad` is the position of the first bad patch, 0 where there is none."""
 
     schema: str
-    verdict: Standing
+    verdict: Verdict
     reasons: tuple[str, ...]
     series: str
     series_id: str

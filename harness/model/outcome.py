@@ -61,7 +61,7 @@ class Ending(StrEnum):
     INTERRUPTED = "INTERRUPTED"  # the user ended it
 
 
-class Standing(StrEnum):
+class Verdict(StrEnum):
     """The verdict over all, with the exit status that the command line promises."""
 
     GOOD = "good"
@@ -70,4 +70,4 @@ class Standing(StrEnum):
 
     @property
     def exit_status(self) -> int:
-        return {Standing.GOOD: 0, Standing.BAD: 1, Standing.CANNOT_TELL: 3}[self]
+        return {Verdict.GOOD: 0, Verdict.BAD: 1, Verdict.CANNOT_TELL: 3}[self]

@@ -16,25 +16,25 @@ class Progress(Protocol):
         """The present step has done so much of `total` (0 = unknown)."""
 
 
-class Board(Progress, Protocol):
-    """Progress of several boots side by side, each in a lane of its own; called from any thread."""
+class MultiProgress(Progress, Protocol):
+    """Progress of several boots side by side, each in a task of its own; called from any thread."""
 
-    def lane(self, number: int, text: str) -> None:
+    def task(self, number: int, text: str) -> None:
         """What the boot with that number does now."""
 
-    def lane_ends(self, number: int, text: str) -> None:
+    def task_ends(self, number: int, text: str) -> None:
         """The boot has ended, as the words say."""
 
 
-class Lane:
-    """One lane as a Progress."""
+class TaskProgress:
+    """One task as a Progress."""
 
-    def __init__(self, board: Board, number: int) -> None:
-        self._board = board
+    def __init__(self, progress: MultiProgress, number: int) -> None:
+        self._progress = progress
         self._number = number
 
     def step(self, text: str) -> None:
-        self._board.lane(self._number, text)
+        self._progress.task(self._number, text)
 
     def advance(self, done: int, total: int, unit: str) -> None:
         """How far one boot is, nobody knows."""

@@ -15,7 +15,7 @@ from harness.model.event import ParseOutput as ParseOutput
 from harness.model.gate import Gate
 from harness.model.known import KnownUse
 from harness.model.machine import Difference, GuestFacts
-from harness.model.outcome import Ending, Standing
+from harness.model.outcome import Ending, Verdict
 from harness.model.span import Span as Span
 
 
@@ -63,7 +63,7 @@ class Run:
     differences: tuple[Difference, ...]
     problems: tuple[str, ...]
     stages: tuple[Stage, ...]
-    verdict: Standing
+    verdict: Verdict
     reasons: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ()
     leg: Leg = Leg.TIP
@@ -117,7 +117,7 @@ class Report:
 
     schema: str
     id: str
-    verdict: Standing
+    verdict: Verdict
     reasons: tuple[str, ...]
     provenance: Provenance
     runs: tuple[Run, ...]

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from harness.model.compare import Comparison, Leg
-from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.outcome import Ending, Outcome, Verdict
 
 RESULTS_SCHEMA = "ttm-harness/results/1"
 
@@ -40,7 +40,7 @@ class KeptRun:
     name: str
     started: str
     state: State
-    verdict: Standing
+    verdict: Verdict
     plan: str
     kernels: tuple[str, ...]
     series: tuple[str, ...]
@@ -65,7 +65,7 @@ class KeptBoot:
     suites: tuple[str, ...]
     seed: int
     ending: Ending
-    verdict: Standing
+    verdict: Verdict
     executed: int
     bad: int
     seconds: float
@@ -132,7 +132,7 @@ class Wanted:
     suite: str = ""
     case: str = ""
     outcomes: tuple[Outcome, ...] = ()
-    verdict: Standing | None = None
+    verdict: Verdict | None = None
     state: State | None = None
     series: str = ""
     machine: tuple[str, ...] = ()

@@ -9,13 +9,13 @@ from typing import IO, TypeVar
 from rich.console import Console
 
 from harness.model.compare import Change, Comparison, EventChange, MetricChange, MetricComparison, Sample, Shift
-from harness.model.contrast import ComparedSide, CompareOutput
+from harness.model.comparison import ComparedSide, CompareOutput
 from harness.model.known import KnownState, KnownUse
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.reports.columns import columns
 from harness.reports.console import console_on, plain
 
-STYLE = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT_TELL: "bold yellow"}
+STYLE = {Verdict.GOOD: "bold green", Verdict.BAD: "bold red", Verdict.CANNOT_TELL: "bold yellow"}
 CALLED = (Shift.WORSE, Shift.BETTER, Shift.CHANGED)
 _ORDER = (Change.REGRESSED, Change.FLAKY, Change.KNOWN, Change.GONE, Change.FIXED, Change.NEW, Change.SAME)
 _SHOWN = 40

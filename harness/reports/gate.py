@@ -8,13 +8,13 @@ from typing import IO
 from rich.console import Console
 
 from harness.model.gate import Gate, GateCheck, Mark
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.series import say_build_time
 from harness.reports.columns import columns
 from harness.reports.console import console_on, plain
 
 _STYLE = {Mark.OK: "green", Mark.WARN: "yellow", Mark.BAD: "bold red", Mark.NOT_RUN: "yellow"}
-_VERDICT = {Standing.GOOD: "bold green", Standing.BAD: "bold red", Standing.CANNOT_TELL: "bold yellow"}
+_VERDICT = {Verdict.GOOD: "bold green", Verdict.BAD: "bold red", Verdict.CANNOT_TELL: "bold yellow"}
 _SHOWN = 5
 
 

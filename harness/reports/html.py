@@ -24,10 +24,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.model.compare import Change, Leg, MetricChange, Sample, Shift
-from harness.model.contrast import CompareOutput
+from harness.model.comparison import CompareOutput
 from harness.model.gate import Mark
 from harness.model.known import KnownState
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Case, Event, Report, Run
 from harness.model.units import format_seconds
 from harness.model.visible import visible
@@ -59,9 +59,9 @@ _COUNTS = "yes"
 _SCRIPT = (Path(__file__).parent / "templates" / "more.js").read_text(encoding="utf-8")
 _SCRIPT_HASH = f"sha256-{b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()}"
 
-_GOOD = (Standing.GOOD, Mark.OK, Outcome.PASS, Change.FIXED, Shift.BETTER)
+_GOOD = (Verdict.GOOD, Mark.OK, Outcome.PASS, Change.FIXED, Shift.BETTER)
 _BAD = (
-    Standing.BAD,
+    Verdict.BAD,
     Mark.BAD,
     Outcome.FAIL,
     Outcome.CRASH,
@@ -104,7 +104,7 @@ def report_html(report: Report, directory: Path, plots: Mapping[str, str] | None
     """The page. `plots`: the SVG of each run's telemetry, where there is one."""
     boots, packed = _boots(report, plots or {})
     tips = [run for run in report.runs if run.leg is Leg.TIP] or list(report.runs)
-    shown = sorted(tips, key=lambda run: run.verdict is Standing.GOOD)[:1]
+    shown = sorted(tips, key=lambda run: run.verdict is Verdict.GOOD)[:1]
     bad = [case for case in report.cases if case.outcome.finding or case.outcome is Outcome.INCOMPLETE]
     bad += [case for case in report.cases if case.outcome is Outcome.NOT_RUN]
     return _render(
@@ -216,7 +216,7 @@ def _boots(report: Report, plots: Mapping[str, str]) -> tuple[list[_Boot], str]:
     cases: dict[str, list[Case]] = {}
     for case in report.cases:
         cases.setdefault(case.run, []).append(case)
-    shown = sorted(report.runs, key=lambda run: run.verdict is Standing.GOOD)[:_MOST_BOOTS]
+    shown = sorted(report.runs, key=lambda run: run.verdict is Verdict.GOOD)[:_MOST_BOOTS]
     left = _MOST_LISTED
     found, more = [], []
     for run in shown if len(report.runs) > _MOST_BOOTS else report.runs:

@@ -9,7 +9,7 @@ from typing import IO
 from rich.console import Console
 
 from harness.model.compare import Change, Leg
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.results import CaseHistory, Count, KeptRun, Listing, PastCase, Pruning, Remains, RunDetail, State
 from harness.model.units import about_size, format_seconds
 from harness.reports.columns import columns
@@ -164,7 +164,7 @@ def _sum(pruning: Pruning) -> str:
     return f"removed {words}: {size}" if pruning.done else f"would remove {words}: {size}; --yes does it"
 
 
-_STYLE = {str(Standing.GOOD): "green", str(Standing.BAD): "bold red", str(Standing.CANNOT_TELL): "yellow"}
+_STYLE = {str(Verdict.GOOD): "green", str(Verdict.BAD): "bold red", str(Verdict.CANNOT_TELL): "yellow"}
 _STYLE |= {str(one): "red" for one in Outcome if one.finding}
 
 

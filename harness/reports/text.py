@@ -13,7 +13,7 @@ from rich.table import Table
 
 from harness.model.compare import Cost, Leg, MachineRow
 from harness.model.machine import GuestFacts, Machine
-from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.outcome import Ending, Outcome, Verdict
 from harness.model.result import Case, LeftOut, Provenance, Report, Run
 from harness.model.swap import SwapKind
 from harness.model.units import MIB, format_seconds
@@ -79,7 +79,7 @@ def _worth_showing(report: Report) -> list[Run]:
     """All guests of a few; of many those that are not good, as far as anybody reads."""
     if len(report.runs) <= _SHOWN_RUNS:
         return list(report.runs)
-    return [run for run in report.runs if run.verdict is not Standing.GOOD][:_SHOWN_RUNS]
+    return [run for run in report.runs if run.verdict is not Verdict.GOOD][:_SHOWN_RUNS]
 
 
 def machine_table(rows: Sequence[MachineRow]) -> list[str]:
@@ -113,7 +113,7 @@ def _cost_words(cost: Cost | None) -> list[str]:
     if cost is None:
         return ["-", "-", "-", "-"]
     unclear = cost.boots - cost.good - cost.bad
-    counts = ((cost.good, Standing.GOOD), (cost.bad, Standing.BAD), (unclear, Standing.CANNOT_TELL))
+    counts = ((cost.good, Verdict.GOOD), (cost.bad, Verdict.BAD), (unclear, Verdict.CANNOT_TELL))
     said = [f"{count}/{cost.boots} {word}" if cost.boots > 1 else str(word) for count, word in counts if count]
     cases = [name.rpartition(".")[2] for name in cost.oom_in]
     more = f" and {len(cases) - _SHOWN_OOMS} more" if len(cases) > _SHOWN_OOMS else ""
@@ -167,7 +167,7 @@ def _print_run(run: Run, report: Report, directory: Path, console: Console) -> N
         _print_case(case, console)
     if len(shown) > _SHOWN_PER_RUN:
         console.print(f"  and {len(shown) - _SHOWN_PER_RUN} more in report.json")
-    if run.verdict is not Standing.GOOD:
+    if run.verdict is not Verdict.GOOD:
         console.print(f"  console  {plain(directory / run.directory / 'console.log')}")
         console.print(f"  replay   {plain(directory / run.directory / 'reproduce.sh')}")
 

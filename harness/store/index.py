@@ -19,7 +19,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, delete, func, insert, select
 
 from harness.model.errors import HarnessError, StoreCorrupt, UserError
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.progress import Progress
 from harness.model.result import Report
 from harness.model.results import RESULTS_SCHEMA, Refreshed, Skipped, State
@@ -180,7 +180,7 @@ def _no_rows(trouble: str) -> RunValues:
     values: Values = {
         "trouble": clean(trouble),
         "state": str(State.FINISHED),
-        "verdict": str(Standing.CANNOT_TELL),
+        "verdict": str(Verdict.CANNOT_TELL),
         **dict.fromkeys(("plan", "kernels", "series", "suites"), ""),
         **dict.fromkeys(("boots", "executed", "bad", "seconds"), 0),
     }

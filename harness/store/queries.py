@@ -12,7 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from harness.model.compare import Leg
 from harness.model.errors import UserError
-from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.outcome import Ending, Outcome, Verdict
 from harness.model.results import Count, KeptBoot, KeptRun, PastCase, SeenCase, State, Wanted
 from harness.store.runs import RUN_NAME, STAMP
 from harness.store.tables import BootRow, CaseRow, NameRow, RunRow
@@ -66,7 +66,7 @@ def boots_of(connection: Connection, name: str) -> tuple[KeptBoot, ...]:
                 suites=_split(suites),
                 seed=int(row[10]),
                 ending=Ending(ending),
-                verdict=Standing(verdict),
+                verdict=Verdict(verdict),
                 executed=int(row[11]),
                 bad=int(row[12]),
                 seconds=float(row[13]),
@@ -133,7 +133,7 @@ def _run(row: Sequence[object], matching: tuple[Count, ...] = ()) -> KeptRun:
         name=name,
         started=started(name),
         state=State(state),
-        verdict=Standing(verdict),
+        verdict=Verdict(verdict),
         plan=plan,
         kernels=_split(kernels),
         series=_split(series),

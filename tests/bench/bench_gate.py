@@ -23,8 +23,8 @@ from harness.checkout import data_directory
 from harness.inputs.resolve import resolve
 from harness.kernel.build import obtain
 from harness.kernel.fragments import read_profile
+from harness.kernel.incremental import Seed, plant
 from harness.kernel.make import OBJECTS, VARIABLES
-from harness.kernel.seed import Seed, plant
 from harness.model.build import Build
 from harness.model.tree import SourceSpec
 from harness.proc import Deadline

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.flow.results import Results
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Report
 from harness.model.results import State, Wanted
 from harness.store.database import explained, open_engine, place_of
@@ -51,7 +51,7 @@ def one_report(number: int) -> Report:
         found += [
             replace(case, message="") if case.outcome is Outcome.PASS else case for case in cases(run, outcomes)
         ]
-    return report(boots, found, kernel, Standing.BAD if number % 11 == 0 else Standing.GOOD)
+    return report(boots, found, kernel, Verdict.BAD if number % 11 == 0 else Verdict.GOOD)
 
 
 def fill(layout: Layout, results: Results, url: str | None, runs: int) -> list[str]:

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from harness.flow.host import cores
+from harness.flow.resources import cores
 from harness.model.build import Build
 from tests.functional.conftest import tiny as tiny
 

@@ -15,8 +15,8 @@ from harness.checkout import data_directory
 from harness.inputs.resolve import resolve
 from harness.kernel.build import obtain
 from harness.kernel.fragments import read_profile
+from harness.kernel.incremental import Seed, plant
 from harness.kernel.make import OBJECTS, Make, prepare_place
-from harness.kernel.seed import Seed, plant
 from harness.model.tree import SourceSpec
 from harness.proc import Deadline
 from harness.sandbox import BACKENDS, CHOICE, containment

@@ -21,8 +21,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.inputs.series.assemble import Wish, assemble
-from harness.inputs.series.mbox import read_letters
+from harness.inputs.series.assemble import Selection, assemble
+from harness.inputs.series.mbox import read_messages
 from harness.inputs.series.subject import read_subject
 from harness.model.errors import HarnessError
 from harness.model.series import Patch, Series
@@ -85,8 +85,8 @@ def compare(mails: Sequence[bytes], room: Path) -> Verdict:
     file.write_bytes(as_mbox(list(mails)))
     theirs = run_b4(file, room)
     try:
-        letters = read_letters(file.read_bytes(), "thread.mbox")
-        ours: Series | None = assemble(letters, Wish("mbox:thread.mbox", partial=True))
+        messages = read_messages(file.read_bytes(), "thread.mbox")
+        ours: Series | None = assemble(messages, Selection("mbox:thread.mbox", partial=True))
         why = ""
     except HarnessError as error:
         ours, why = None, error.message

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.checkout import data_directory
-from harness.flow.boots import Bench, boot_cell
+from harness.flow.boots import BootEnvironment, boot_cell
+from harness.flow.collect import CellResult
 from harness.flow.prepare import parts_of_root
-from harness.flow.readout import CellResult
 from harness.guest.root import guest_root
 from harness.inputs.resolve import resolve
 from harness.kernel.build import obtain
@@ -80,9 +80,9 @@ def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
             manifest=Manifest("script", tuple(Listed(name, 0.1) for name in cases)) if cases else None,
         )
         root = guest_root(layout, parts_of_root(), Deadline(60))
-        bench = Bench(tiny, root, machine.accel, tmp_path / "run", Quiet(), {"script": extra})
-        bench.directory.mkdir(exist_ok=True)
+        environment = BootEnvironment(tiny, root, machine.accel, tmp_path / "run", Quiet(), {"script": extra})
+        environment.directory.mkdir(exist_ok=True)
         cell = Cell(tiny.id, machine, ("script",), seed=7)
-        return boot_cell(cell, (suite,), bench, number=1)
+        return boot_cell(cell, (suite,), environment, number=1)
 
     return run

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.flow import deadlines
-from harness.flow.readout import CellResult
-from harness.model.outcome import Ending, Outcome, Standing
+from harness.flow.collect import CellResult
+from harness.model.outcome import Ending, Outcome, Verdict
 from tests.functional.conftest import Runner
 from tests.functional.test_endings import boot_outcome, outcomes
 
@@ -66,7 +66,7 @@ def test_what_is_listed_and_runs_is_good(run_script: Runner) -> None:
     result = run_script(runner(":"), cases=CASES, deadline=300.0)
     assert result.run.reasons == ()
     assert result.run.notes == ()
-    assert result.run.verdict is Standing.GOOD
+    assert result.run.verdict is Verdict.GOOD
     assert result.run.more == ()
 
 
@@ -75,13 +75,13 @@ def test_a_case_that_vanished_is_not_green_and_one_that_is_new_is_said(run_scrip
     assert outcomes(result)["mine.second"] is Outcome.NOT_RUN
     assert outcomes(result)["mine.third"] is Outcome.PASS
     assert any("mine.third: new" in note for note in result.run.notes)
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
 
 
 def test_a_runner_that_does_not_announce_its_cases_is_no_evidence(run_script: Runner) -> None:
     script = runner(":").replace("note announced", "true").replace(".announced", ".other")
     result = run_script(script, cases=CASES, deadline=300.0)
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
     assert "did not say first which cases" in result.run.problems[0]
 
 
@@ -93,7 +93,7 @@ def test_a_case_that_does_not_end_is_a_finding_and_costs_itself_alone(run_script
     assert "the case second did not end within" in message(result, "mine.second")
     assert "TIMEOUT alone in a boot of its own, too (2 of 2)" in message(result, "mine.second")
     assert result.run.ending is Ending.TIMEOUT
-    assert result.run.verdict is Standing.BAD
+    assert result.run.verdict is Verdict.BAD
     assert [(one.directory, one.ending) for one in result.run.more] == [
         ("alone-1", Ending.TIMEOUT),
         ("rest-1", Ending.FINISHED),
@@ -111,7 +111,7 @@ def test_a_case_that_ends_when_it_is_alone_is_no_verdict(run_script: Runner) -> 
     assert outcomes(result)["mine.second"] is Outcome.INCOMPLETE
     assert "alone in a boot of its own it was PASS (1 of 2)" in message(result, "mine.second")
     assert outcomes(result)["mine.third"] is Outcome.PASS
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
 
 
 def test_a_panic_costs_its_case_alone(run_script: Runner) -> None:
@@ -131,4 +131,4 @@ def test_a_cpu_that_spins_ends_the_boot_though_the_heart_beats(
     assert result.run.ending is Ending.HUNG
     assert outcomes(result)["mine.second"] is Outcome.TIMEOUT
     assert outcomes(result)["mine.third"] is Outcome.PASS
-    assert result.run.verdict is Standing.BAD
+    assert result.run.verdict is Verdict.BAD

@@ -9,10 +9,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from harness.flow.compare import Wish, compare_runs
+from harness.flow.compare import CompareOptions, compare_runs
 from harness.model.build import Build
 from harness.model.compare import Change, Leg
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.store.layout import Layout
 from tests.functional.test_command import RUN, SCHEMAS, ttm_harness
 
@@ -69,5 +69,5 @@ def test_known_issues_are_part_of_a_run(tiny: Build, tmp_path: Path, layout: Lay
     known.write_text(FILE.replace("expires", "expirse"))
     assert "did you mean expires?" in ttm_harness(*RUN, "--known", str(known), status=2).stderr
     ttm_harness("run", "--resume", "--known", str(known), status=2)
-    output = compare_runs(f"{report['id']}:{Leg.TIP}", report["id"], Wish(), layout)
-    assert output.verdict is Standing.GOOD
+    output = compare_runs(f"{report['id']}:{Leg.TIP}", report["id"], CompareOptions(), layout)
+    assert output.verdict is Verdict.GOOD

@@ -6,12 +6,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness.flow.readout import CellResult
+from harness.flow.collect import CellResult
 from harness.judge.expectations import BOOT_SUITE
 from harness.model.cell import Cell
 from harness.model.codec import from_json
 from harness.model.machine import Accel, Machine, Swap
-from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.outcome import Ending, Outcome, Verdict
 from harness.model.units import MIB
 from tests.functional.conftest import TINY_MACHINE, Runner
 
@@ -48,7 +48,7 @@ def boot_outcome(result: CellResult) -> Outcome:
 def test_a_good_run_is_green_and_leaves_all_that_is_promised(run_script: Runner, tmp_path: Path) -> None:
     result = run_script(SAY + REST, requires="mine.*")
     assert result.run.reasons == ()
-    assert result.run.verdict is Standing.GOOD
+    assert result.run.verdict is Verdict.GOOD
     assert result.run.ending is Ending.FINISHED
     assert outcomes(result) == dict.fromkeys(("mine.first", "mine.second", "other.third"), Outcome.PASS)
     place = tmp_path / "run" / result.run.directory
@@ -75,7 +75,7 @@ def test_asked_is_not_got(run_script: Runner) -> None:
     machine = replace(TINY_MACHINE, cmdline=("maxcpus=1", "mem=96M"))
     result = run_script(SAY + REST, machine=machine)
     assert {one.what for one in result.run.differences} == {"RAM", "vCPUs"}
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
 
 
 def test_a_panic_is_a_result(run_script: Runner) -> None:
@@ -83,7 +83,7 @@ def test_a_panic_is_a_result(run_script: Runner) -> None:
     assert result.run.ending is Ending.PANICKED
     assert boot_outcome(result) is Outcome.CRASH
     assert result.run.phase == "script"
-    assert result.run.verdict is Standing.BAD
+    assert result.run.verdict is Verdict.BAD
     assert outcomes(result)["mine.first"] is Outcome.PASS
     assert Outcome.PASS not in [outcome for name, outcome in outcomes(result).items() if name != "mine.first"]
     panics = [event for event in result.events if event.kind == "panic"]
@@ -101,38 +101,38 @@ def test_a_panic_in_a_case_that_was_announced_is_that_cases(run_script: Runner) 
 def test_a_guest_that_goes_away_is_lost(run_script: Runner) -> None:
     result = run_script(SAY + "poweroff -f\nsleep 5\n")
     assert result.run.ending is Ending.LOST
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
     assert outcomes(result)["mine.first"] is Outcome.PASS
 
 
 def test_cut_ktap_is_not_green(run_script: Runner) -> None:
     result = run_script(SAY)
     assert result.run.ending is Ending.FINISHED
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
     assert Outcome.INCOMPLETE in outcomes(result).values()
 
 
 def test_a_runner_that_says_nothing_is_not_green(run_script: Runner) -> None:
     result = run_script("exit 0\n")
     assert outcomes(result) == {"*": Outcome.NOT_RUN}
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
 
 
 def test_skipping_what_is_required_is_not_green(run_script: Runner) -> None:
     script = SAY.replace("ok 1 first", "ok 1 first # SKIP ") + REST
     result = run_script(script, requires="mine.first")
     assert outcomes(result)["mine.first"] is Outcome.NOT_RUN
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
 
 
 def test_a_flood_changes_nothing_or_is_said_to_have_cost_messages(run_script: Runner) -> None:
     line = "x" * 200
     flood = f"i=0; while [ $i -lt 15000 ]; do echo '<4>{line}'; i=$((i+1)); done >/dev/kmsg\n"
     result = run_script(SAY + flood + REST, requires="other.third", deadline=120.0)
-    if result.run.verdict is Standing.GOOD:
+    if result.run.verdict is Verdict.GOOD:
         assert len(outcomes(result)) == 3
     else:
-        assert result.run.verdict is Standing.CANNOT_TELL
+        assert result.run.verdict is Verdict.CANNOT_TELL
         assert any("lost messages" in problem for problem in result.run.problems)
 
 
@@ -147,7 +147,7 @@ def test_an_oom_kill_is_an_event(run_script: Runner) -> None:
 def test_a_guest_too_small_to_boot_cannot_be_told_of(run_script: Runner) -> None:
     result = run_script(SAY, machine=replace(TINY_MACHINE, ram=16 * MIB))
     assert result.run.facts is None
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
     assert "never got ready" in result.run.problems[0]
 
 
@@ -161,13 +161,13 @@ say ' kswapd+0x1/0x2'
 say '---[ end trace 0000000000000000 ]---'
 """
     result = run_script(SAY + REST + splat)
-    assert result.run.verdict is Standing.BAD
+    assert result.run.verdict is Verdict.BAD
     assert boot_outcome(result) is Outcome.WARN
 
 
 def test_a_runner_that_says_it_could_not_work_is_no_evidence(run_script: Runner) -> None:
     result = run_script(SAY + REST + "printf 'no \\033case\\n' >&2; exit 1\n")
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
     assert result.run.problems[0] == "the runner of script could not do its work (status 1): no ?case"
 
 
@@ -183,5 +183,5 @@ say '---[ end trace 0000000000000000 ]---'
 kill -9 $$
 """
     result = run_script(SAY + oops)
-    assert result.run.verdict is Standing.BAD, result.run.reasons
+    assert result.run.verdict is Verdict.BAD, result.run.reasons
     assert result.run.ending is Ending.FINISHED

@@ -17,11 +17,11 @@ import pytest
 from harness.evidence.recognisers import BLOCKED
 from harness.evidence.stall import CPU
 from harness.flow import deadlines
-from harness.flow.readout import CellResult
+from harness.flow.collect import CellResult
 from harness.guest import boot as boot_module
 from harness.guest.qmp import monitor
 from harness.judge.expectations import BOOT_SUITE
-from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.outcome import Ending, Outcome, Verdict
 from harness.proc import Deadline, Process
 from tests.functional.conftest import TINY_MACHINE, Runner
 from tests.functional.test_endings import REST, SAY
@@ -50,7 +50,7 @@ def test_a_task_that_is_blocked_for_good_is_named(run_script: Runner, tmp_path: 
     result = run_script(SAY + CRASH.format("HUNG_TASK"), machine=QUICK_DETECTOR, deadline=300.0)
     assert result.run.ending is Ending.HUNG
     assert result.run.phase == "script"
-    assert result.run.verdict is Standing.BAD
+    assert result.run.verdict is Verdict.BAD
     blocked = [event for event in result.events if event.kind == BLOCKED]
     assert [event.title for event in blocked] == ["task sh is blocked in lkdtm_HUNG_TASK"]
     assert blocked[0].task == "sh"
@@ -66,7 +66,7 @@ def test_a_task_that_is_blocked_for_good_is_named(run_script: Runner, tmp_path: 
 def test_a_kernel_that_spins_without_interrupts_says_where_by_nmi(run_script: Runner, tmp_path: Path) -> None:
     result = run_script(SAY + CRASH.format("HARDLOCKUP"), machine=ONE_CPU, deadline=300.0)
     assert result.run.ending is Ending.HUNG
-    assert result.run.verdict is Standing.BAD
+    assert result.run.verdict is Verdict.BAD
     spinning = [event for event in result.events if event.kind == CPU]
     assert len(spinning) == 1
     assert spinning[0].title.endswith("was in lkdtm_HARDLOCKUP")
@@ -99,14 +99,14 @@ def test_a_suite_that_works_for_too_long_is_a_timeout_of_that_suite(run_script: 
     result = run_script(SAY + "while :; do sleep 1; done\n", deadline=8.0)
     assert result.run.ending is Ending.TIMEOUT
     assert result.run.phase == "script"
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
     assert "the suite script did not end within its" in message(result)
 
 
 def test_a_suite_that_is_silent_for_long_but_ends_is_good(run_script: Runner) -> None:
     result = run_script(SAY + "sleep 25\n" + REST, deadline=120.0)
     assert result.run.ending is Ending.FINISHED
-    assert result.run.verdict is Standing.GOOD
+    assert result.run.verdict is Verdict.GOOD
 
 
 def test_a_guest_whose_heart_was_killed_is_hung(run_script: Runner) -> None:
@@ -188,7 +188,7 @@ def test_a_machine_that_was_stopped_is_hung_but_nobodys_fault(
     result = run_script(SAY + "sleep 999\n", deadline=300.0)
     assert result.run.ending is Ending.HUNG
     assert '"status": "paused"' in stall_text(result, tmp_path)
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
     assert any("its state is 'paused'" in problem for problem in result.run.problems)
 
 
@@ -205,7 +205,7 @@ def test_a_qemu_that_does_not_answer_is_ended_all_the_same(
     result = run_script(SAY + "sleep 999\n", deadline=300.0)
     assert result.run.ending is Ending.HUNG
     assert "monitor does not answer" in stall_text(result, tmp_path)
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
     assert not Path(f"/proc/{pids[0]}").exists()
 
 
@@ -217,7 +217,7 @@ def test_a_slow_guest_is_not_hung(run_script: Runner, monkeypatch: pytest.Monkey
     Meddler(monkeypatch, slow)
     result = run_script(SAY + "i=0\nwhile [ $i -lt 400 ]; do sleep 0.01; i=$((i+1)); done\n" + REST, deadline=200.0)
     assert result.run.ending is Ending.FINISHED
-    assert result.run.verdict is Standing.GOOD
+    assert result.run.verdict is Verdict.GOOD
 
 
 def test_a_slow_guest_that_does_not_end_is_a_timeout(run_script: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow.readout import CellResult
+from harness.flow.collect import CellResult
 from harness.model.machine import GuestFacts, Swap
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.units import MIB
 from tests.functional.conftest import TINY_MACHINE, Runner
 from tests.functional.test_command import RUN, ttm_harness
@@ -91,7 +91,7 @@ def test_the_holder_is_nothing_for_the_oom_killer(run_script: Runner) -> None:
 def test_asked_is_not_got(run_script: Runner, machine: object, asked_and_got: str) -> None:
     result = run_script(SAY + REST, machine=machine)
     assert any(one.startswith(asked_and_got) for one in differences(result)), differences(result)
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
 
 
 def test_a_load_is_not_run_outside_of_its_group(run_script: Runner, tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_load_is_not_run_outside_of_its_group(run_script: Runner, tmp_path: Pa
         "memory.max of the load: asked 64M, got no limit",
         "memory.high of the load: asked 32M, got no limit",
     ]
-    assert result.run.verdict is Standing.CANNOT_TELL
+    assert result.run.verdict is Verdict.CANNOT_TELL
     assert not any(case.outcome.executed for case in result.cases if case.suite == "script")
     log = (tmp_path / "run" / result.run.directory / "results" / "script.log").read_text()
     assert "no cgroup for the load" in log

@@ -17,7 +17,7 @@ from harness.checkout import data_directory
 from harness.evidence.backtrace import frame_in
 from harness.evidence.lines import decode as decode_log
 from harness.evidence.splats import find_events
-from harness.flow.boots import Bench, boot_cell
+from harness.flow.boots import BootEnvironment, boot_cell
 from harness.flow.prepare import parts_of_root
 from harness.flow.sources import objects_of, with_sources
 from harness.guest.root import guest_root
@@ -143,7 +143,7 @@ def test_a_guest_that_does_not_go_on_answers_with_lines(source: str, layout: Lay
     (extra / "script.sh").write_text("sleep 999\n")
     seal(extra)
     suite = Suite("script", "", "suite-exec", ("/extra/script.sh",), (), (), False, -15.0, "lean")
-    bench = Bench(
+    environment = BootEnvironment(
         build,
         guest_root(layout, parts_of_root(), Deadline(60)),
         Accel.TCG,
@@ -151,9 +151,9 @@ def test_a_guest_that_does_not_go_on_answers_with_lines(source: str, layout: Lay
         Quiet(),
         {"script": extra},
     )
-    bench.directory.mkdir()
+    environment.directory.mkdir()
     cell = Cell(build.id, Machine(ram=192 * MIB, swap=Swap(), accel=Accel.TCG), ("script",), seed=7)
-    result = boot_cell(cell, (suite,), bench, number=1)
+    result = boot_cell(cell, (suite,), environment, number=1)
     assert result.run.ending is Ending.TIMEOUT
     place = tmp_path / "run" / result.run.directory
     stall = (place / "stall.txt").read_text()

@@ -14,13 +14,13 @@ import pytest
 import harness.reports
 from harness.checkout import data_directory
 from harness.inputs.resolve import resolve
-from harness.inputs.series.assemble import Wish, assemble
-from harness.inputs.series.mbox import read_letters
+from harness.inputs.series.assemble import Selection, assemble
+from harness.inputs.series.mbox import read_messages
 from harness.judge.reach import lost_exports, words_of
 from harness.kernel.fragments import read_profile
-from harness.kernel.objects import Workshop
+from harness.kernel.object_builder import ObjectBuilder
 from harness.kernel.users import users_of_header, users_of_symbol
-from harness.model.gate import Flip
+from harness.model.gate import ConfigVariant
 from harness.model.tree import SourceSpec
 from harness.proc import Deadline
 from harness.store.layout import Layout
@@ -120,7 +120,7 @@ def test_callers_of_a_renamed_export_are_found_in_other_folders(layout: Layout) 
         "include/drm/ttm/ttm_bo.h": ("long ttm_bo_shrink(", "long ttm_bo_shrink_renamed("),
     }
     data = patch_mail(tree.path, edits).encode()
-    (patch,) = assemble(read_letters(data, "a.mbox"), Wish("mbox:a.mbox")).patches
+    (patch,) = assemble(read_messages(data, "a.mbox"), Selection("mbox:a.mbox")).patches
     assert lost_exports(patch) == ("ttm_bo_shrink",)
     users = users_of_symbol(tree, "ttm_bo_shrink", Deadline(SECONDS))
     assert {path.rpartition("/")[0] for path in users} == {"drivers/gpu/drm/ttm", "drivers/gpu/drm/xe"}
@@ -131,39 +131,42 @@ def test_callers_of_a_renamed_export_are_found_in_other_folders(layout: Layout) 
 
 
 @pytest.fixture(scope="module")
-def shop(layout: Layout) -> Workshop:
+def builder(layout: Layout) -> ObjectBuilder:
     tree = resolve(SourceSpec.parse("debian"), layout, Deadline(SECONDS), Quiet())
-    shop = Workshop(tree, read_profile("lean", data_directory("kernel-configs")), layout, 2, ())
-    shop.configure(tree, Deadline(SECONDS))
-    return shop
+    builder = ObjectBuilder(tree, read_profile("lean", data_directory("kernel-configs")), layout, 2, ())
+    builder.configure(tree, Deadline(SECONDS))
+    return builder
 
 
 @pytest.mark.parametrize(
-    "flip",
+    "variant",
     [
-        Flip("DEBUG_FS=n", "DEBUG_FS", "n"),
-        Flip("built in", target="mod2yesconfig"),
-        Flip("i386", words=("ARCH=i386",)),
+        ConfigVariant("DEBUG_FS=n", "DEBUG_FS", "n"),
+        ConfigVariant("built in", target="mod2yesconfig"),
+        ConfigVariant("i386", words=("ARCH=i386",)),
     ],
-    ids=lambda flip: flip.name,
+    ids=lambda variant: variant.name,
 )
-def test_other_configs_compile(shop: Workshop, flip: Flip, layout: Layout) -> None:
+def test_other_configs_compile(builder: ObjectBuilder, variant: ConfigVariant, layout: Layout) -> None:
     tree = resolve(SourceSpec.parse("debian"), layout, Deadline(SECONDS), Quiet())
     source = "drivers/gpu/drm/ttm/ttm_pool.c"
-    found = shop.compile(tree, (source, "drivers/gpu/drm/nowhere.c"), Deadline(SECONDS), flip)
+    found = builder.compile(tree, (source, "drivers/gpu/drm/nowhere.c"), Deadline(SECONDS), variant)
     assert found is not None
     assert found.built == (source,)
     assert found.absent == ("drivers/gpu/drm/nowhere.c",)
     assert not found.errors
 
 
-def test_a_config_that_kconfig_forbids_is_no_config(shop: Workshop, layout: Layout) -> None:
+def test_a_config_that_kconfig_forbids_is_no_config(builder: ObjectBuilder, layout: Layout) -> None:
     tree = resolve(SourceSpec.parse("debian"), layout, Deadline(SECONDS), Quiet())
     # Xe selects it.
     assert (
-        shop.compile(tree, ("drivers/gpu/drm/ttm/ttm_pool.c",), Deadline(SECONDS), Flip("T", "DRM_TTM", "n")) is None
+        builder.compile(
+            tree, ("drivers/gpu/drm/ttm/ttm_pool.c",), Deadline(SECONDS), ConfigVariant("T", "DRM_TTM", "n")
+        )
+        is None
     )
-    again = shop.compile(tree, ("drivers/gpu/drm/ttm/ttm_pool.c",), Deadline(SECONDS))
+    again = builder.compile(tree, ("drivers/gpu/drm/ttm/ttm_pool.c",), Deadline(SECONDS))
     assert again is not None and again.built
 
 

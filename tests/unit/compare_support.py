@@ -9,7 +9,7 @@ from dataclasses import replace
 from harness.evidence.splats import Severity, severity
 from harness.judge.sides import Side, sound
 from harness.model.compare import Leg
-from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.outcome import Ending, Outcome, Verdict
 from harness.model.result import Case, Event, Metric, Report, Run, Span, Stage
 from tests.unit.test_reports import REPORT, RUN
 
@@ -45,7 +45,7 @@ def booted(
         leg=leg,
         cell=replace(RUN.cell, suites=("s",), seed=number),
         ending=Ending.FINISHED,
-        verdict=Standing.GOOD,
+        verdict=Verdict.GOOD,
         reasons=(),
         stages=(Stage("s", seconds),),
         metrics=tuple(Metric(one, value) for one, value in (metrics or {}).items()),
@@ -73,7 +73,7 @@ def report(name: str, *boots: Boot, version: str = "7.3.4", tree: str = "c" * 64
     return replace(
         REPORT,
         id=name,
-        verdict=Standing.GOOD,
+        verdict=Verdict.GOOD,
         reasons=(),
         provenance=where,
         runs=tuple(replace(run, cell=replace(run.cell, build_id=build)) for run, _, _ in boots),

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
-from harness.inputs.shelf import Work
+from harness.inputs.source_cache import Work
 from harness.proc import Deadline
 from harness.store.layout import Layout
 

@@ -14,7 +14,7 @@ from harness.judge.expectations import standing
 from harness.model.cell import Cell
 from harness.model.compare import Leg
 from harness.model.machine import Accel, Machine, Swap
-from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.outcome import Ending, Outcome, Verdict
 from harness.model.result import REPORT_SCHEMA, Case, Provenance, Report, Run, Stage
 from harness.model.units import MIB
 from harness.store.layout import Layout
@@ -62,7 +62,7 @@ def boot(
     swap: str = "disk:1G",
     leg: Leg = Leg.TIP,
     suites: tuple[str, ...] = ("pressure",),
-    verdict: Standing = Standing.GOOD,
+    verdict: Verdict = Verdict.GOOD,
 ) -> Run:
     machine = Machine(ram=ram * MIB, swap=Swap.parse(swap), accel=Accel.TCG)
     name = f"{number:03d}-boot"
@@ -83,7 +83,7 @@ def report(
     runs: Iterable[Run],
     found: Iterable[Case],
     kernel: Provenance,
-    verdict: Standing = Standing.GOOD,
+    verdict: Verdict = Verdict.GOOD,
     base: Provenance | None = None,
 ) -> Report:
     stages = (Stage("boots", 3.0),)
@@ -95,7 +95,7 @@ def plain_report(version: str = "7.3.4", **outcomes: Outcome) -> Report:
     kernel = provenance(version)
     run = boot(kernel)
     bad = any(outcome.finding for outcome in outcomes.values())
-    standing = Standing.BAD if bad else Standing.GOOD
+    standing = Verdict.BAD if bad else Verdict.GOOD
     return report([replace(run, verdict=standing)], cases(run, outcomes or {"a": Outcome.PASS}), kernel, standing)
 
 

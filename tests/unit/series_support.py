@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from email.message import EmailMessage
 from pathlib import Path
 
-from harness.inputs.series.assemble import Wish, assemble
-from harness.inputs.series.mbox import read_letters
+from harness.inputs.series.assemble import Selection, assemble
+from harness.inputs.series.mbox import read_messages
 from harness.model.series import Series
 from harness.model.tree import Tree
 
@@ -100,16 +100,16 @@ def plain_diff(name: str = "drivers/a.c", letter: str = "a") -> str:
 
 def mail(subject: str, text: str, message_id: str, parent: str = "", sender: str = "Ada <ada@x.org>") -> bytes:
     """A mail as bytes, without a From line before it."""
-    letter = EmailMessage()
-    letter["From"] = sender
-    letter["Subject"] = subject
-    letter["Date"] = "Fri, 02 Jan 2026 03:04:05 +0000"
-    letter["Message-ID"] = f"<{message_id}>"
+    message = EmailMessage()
+    message["From"] = sender
+    message["Subject"] = subject
+    message["Date"] = "Fri, 02 Jan 2026 03:04:05 +0000"
+    message["Message-ID"] = f"<{message_id}>"
     if parent:
-        letter["In-Reply-To"] = f"<{parent}>"
-        letter["References"] = f"<{parent}>"
-    letter.set_content(text, cte="8bit")
-    return letter.as_bytes()
+        message["In-Reply-To"] = f"<{parent}>"
+        message["References"] = f"<{parent}>"
+    message.set_content(text, cte="8bit")
+    return message.as_bytes()
 
 
 def mbox(*mails: bytes) -> bytes:
@@ -117,8 +117,8 @@ def mbox(*mails: bytes) -> bytes:
 
 
 def read(data: bytes, revision: int | None = None, *, partial: bool = False) -> Series:
-    wish = Wish("mbox:t.mbox", revision=revision, partial=partial)
-    return assemble(read_letters(data, "t.mbox"), wish)
+    wanted = Selection("mbox:t.mbox", revision=revision, partial=partial)
+    return assemble(read_messages(data, "t.mbox"), wanted)
 
 
 def tree_of(directory: Path, name: str = "tiny") -> Tree:

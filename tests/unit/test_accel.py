@@ -45,7 +45,7 @@ def test_a_host_is_asked_once(works: bool, device: Path, scratch_layout: Layout)
     answers = {accel.settle(Accel.AUTO, scratch_layout, probe) for _ in range(3)}
     assert answers == {Accel.KVM if works else Accel.TCG}
     assert probe.asked == 1
-    assert accel.foreseen(Accel.AUTO, scratch_layout) in answers
+    assert accel.expected(Accel.AUTO, scratch_layout) in answers
 
 
 @pytest.mark.parametrize(("works", "asked"), [(False, 2), (True, 1)])
@@ -66,7 +66,7 @@ def test_another_kernel_or_a_damaged_file_is_another_host(
     monkeypatch.setattr("platform.release", lambda: "another")
     accel.settle(Accel.AUTO, scratch_layout, probe)
     scratch_layout.host_file.write_text("{")
-    assert accel.foreseen(Accel.AUTO, scratch_layout) is Accel.AUTO
+    assert accel.expected(Accel.AUTO, scratch_layout) is Accel.AUTO
     accel.settle(Accel.AUTO, scratch_layout, probe)
     assert probe.asked == 3
 

@@ -16,10 +16,10 @@ from click.testing import CliRunner
 from harness.cli.compare import compare
 from harness.cli.report import report as report_command
 from harness.cli.results import results as results_command
+from harness.flow.collect import CellResult
 from harness.flow.history import Kept, read_history
-from harness.flow.kept import read_report
-from harness.flow.readout import CellResult
-from harness.flow.record import (
+from harness.flow.run_loader import read_report
+from harness.flow.run_record import (
     Planned,
     Record,
     finished_entry,
@@ -34,7 +34,7 @@ from harness.flow.verdict import unearned
 from harness.model.codec import to_json
 from harness.model.compare import Leg
 from harness.model.errors import StoreDamaged
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.result import LeftOut, Report
 from harness.store.journal import Entry, Journal, Step, read_journal
 from harness.store.layout import Layout
@@ -56,31 +56,31 @@ P, F = Outcome.PASS, Outcome.FAIL
 @pytest.mark.parametrize(
     ("found", "verdict"),
     [
-        (plain_report(a=P), Standing.GOOD),
-        (plain_report(a=F), Standing.BAD),
-        (earned(plain_report(a=P, b=Outcome.NOT_RUN)), Standing.CANNOT_TELL),
-        (two_legs(P, P), Standing.GOOD),
-        (two_legs(F, P), Standing.GOOD),
-        (two_legs(P, F), Standing.BAD),
-        (two_legs(F, F), Standing.CANNOT_TELL),
+        (plain_report(a=P), Verdict.GOOD),
+        (plain_report(a=F), Verdict.BAD),
+        (earned(plain_report(a=P, b=Outcome.NOT_RUN)), Verdict.CANNOT_TELL),
+        (two_legs(P, P), Verdict.GOOD),
+        (two_legs(F, P), Verdict.GOOD),
+        (two_legs(P, F), Verdict.BAD),
+        (two_legs(F, F), Verdict.CANNOT_TELL),
     ],
 )
-def test_a_verdict_that_was_earned_is_believed_and_another_is_not(found: Report, verdict: Standing) -> None:
+def test_a_verdict_that_was_earned_is_believed_and_another_is_not(found: Report, verdict: Verdict) -> None:
     assert found.verdict is verdict
     assert unearned(found) == ""
-    for other in Standing:
-        allowed = {verdict} | ({Standing.CANNOT_TELL} if verdict is Standing.GOOD else set())
+    for other in Verdict:
+        allowed = {verdict} | ({Verdict.CANNOT_TELL} if verdict is Verdict.GOOD else set())
         assert (unearned(replace(found, verdict=other)) == "") is (other in allowed)
 
 
 FAILED, PASSED = plain_report(a=F), plain_report(a=P)
 FORGERIES: dict[str, tuple[Report, str]] = {
     "good beside a failed case": (
-        replace(FAILED, verdict=Standing.GOOD),
+        replace(FAILED, verdict=Verdict.GOOD),
         "its verdict is good, and its boots make it bad",
     ),
     "a boot that is good beside its failed case": (
-        replace(FAILED, verdict=Standing.GOOD, runs=PASSED.runs),
+        replace(FAILED, verdict=Verdict.GOOD, runs=PASSED.runs),
         "boot 001-boot is said to be good, and what was found in it makes it bad: 1 case FAIL",
     ),
     "a case that was made a pass": (
@@ -185,7 +185,7 @@ def test_a_boot_without_its_evidence_is_not_kept_and_tells_nothing(
 ) -> None:
     monkeypatch.setenv("TTM_HARNESS_STORE", str(scratch_layout.root))
     kept = kept_in(scratch_layout)
-    assert kept.load().run.verdict is Standing.GOOD
+    assert kept.load().run.verdict is Verdict.GOOD
     assert CliRunner().invoke(report_command, [ended.name]).exit_code == 0
     HARMS[harm](ended / "001-boot")
     assert not kept.whole
@@ -198,7 +198,7 @@ def test_a_boot_without_its_evidence_is_not_kept_and_tells_nothing(
     assert done.exit_code == 3
     assert "the evidence of 1 boot is not what was left" in done.output
     read = read_report(ended)
-    assert (read.verdict, read.runs[0].verdict) == (Standing.CANNOT_TELL,) * 2
+    assert (read.verdict, read.runs[0].verdict) == (Verdict.CANNOT_TELL,) * 2
     (ended / "report.json").unlink()
     assert CliRunner().invoke(report_command, [ended.name]).exit_code == 3
 
@@ -211,7 +211,7 @@ def test_a_report_without_its_journal_tells_nothing(harm: str, ended: Path) -> N
     else:
         path.write_text("" if harm == "emptied" else path.read_text()[:-400])
     read = read_report(ended)
-    assert read.verdict is Standing.CANNOT_TELL
+    assert read.verdict is Verdict.CANNOT_TELL
     assert "is not in the journal of the run" in read.reasons[0]
 
 
@@ -222,7 +222,7 @@ def test_a_run_of_before_the_hashes_is_read_but_not_kept(ended: Path, scratch_la
     with Journal(ended) as journal:
         for entry in entries:
             journal.append(entry)
-    assert read_report(ended).verdict is Standing.GOOD
+    assert read_report(ended).verdict is Verdict.GOOD
     one = Planned(1, Leg.TIP, "", boot(provenance()).cell, "", "", 0, 0)
     assert len(load_results(ended, Record("", (), (), (one,)))) == 1
     assert not kept_in(scratch_layout).whole
@@ -246,7 +246,7 @@ def test_a_boot_that_was_replayed_is_as_good_as_before(ended: Path, scratch_layo
     """By its reproduce.sh, which writes beside what the boot left."""
     (ended / "001-boot" / "again" / "results").mkdir(parents=True)
     (ended / "001-boot" / "again" / "swap.img").touch()
-    assert read_report(ended).verdict is Standing.GOOD
+    assert read_report(ended).verdict is Verdict.GOOD
     kept = kept_in(scratch_layout)
     take_over(kept.place, kept.entry.sealed, scratch_layout.runs / "target")
     assert not (scratch_layout.runs / "target" / "again").exists()
@@ -254,7 +254,7 @@ def test_a_boot_that_was_replayed_is_as_good_as_before(ended: Path, scratch_layo
 
 def test_a_moved_run_is_as_good_as_before(ended: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(ended, tmp_path / ended.name))
-    assert read_report(copy).verdict is Standing.GOOD
+    assert read_report(copy).verdict is Verdict.GOOD
 
 
 def test_a_report_that_was_changed_after_the_end_is_refused(ended: Path) -> None:
@@ -264,7 +264,7 @@ def test_a_report_that_was_changed_after_the_end_is_refused(ended: Path) -> None
         load_report(ended)
     with Journal(ended) as journal:
         journal.append(Entry(Step.RESUMED))
-    assert load_report(ended).verdict is Standing.GOOD, "a run that goes on makes it anew"
+    assert load_report(ended).verdict is Verdict.GOOD, "a run that goes on makes it anew"
 
 
 def test_a_result_whose_verdict_does_not_follow_is_not_believed(ended: Path) -> None:

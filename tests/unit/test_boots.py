@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow.boots import Bench, _looked_at, _require_same, boot_cell, disk_trouble
+from harness.flow.boots import BootEnvironment, _looked_at, _require_same, boot_cell, disk_trouble
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.errors import StoreDamaged
@@ -25,7 +25,7 @@ SUITE = Suite("script", "", "suite-exec", (), (), (), False, 30.0, "tiny")
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def environment(tmp_path: Path) -> BootEnvironment:
     build, root, modules = tmp_path / "build", tmp_path / "root", tmp_path / "control" / "modules"
     for path, name in ((build, "bzImage"), (root, "init"), (modules, "ttm.ko"), (tmp_path / "own", "own.ko")):
         path.mkdir(parents=True)
@@ -34,20 +34,20 @@ def bench(tmp_path: Path) -> Bench:
         seal(path)
     made = Build("b" * 64, Tree("a" * 64, "7.3.4", "o", tmp_path, "s"), "tiny", "c", "gcc", "7.3.4", build, build)
     (tmp_path / "run").mkdir()
-    return Bench(made, root, Accel.TCG, tmp_path / "run", Quiet(), {"script": tmp_path / "own"}, modules)
+    return BootEnvironment(made, root, Accel.TCG, tmp_path / "run", Quiet(), {"script": tmp_path / "own"}, modules)
 
 
 @pytest.mark.parametrize("file", ["build/bzImage", "root/init", "control/modules/ttm.ko", "own/own.ko"])
-def test_nothing_is_booted_on_what_is_damaged(file: str, bench: Bench, tmp_path: Path) -> None:
-    cell = Cell(bench.build.id, Machine(swap=Swap(), accel=Accel.TCG), ("script",), seed=1)
+def test_nothing_is_booted_on_what_is_damaged(file: str, environment: BootEnvironment, tmp_path: Path) -> None:
+    cell = Cell(environment.build.id, Machine(swap=Swap(), accel=Accel.TCG), ("script",), seed=1)
     (tmp_path / file).write_text("tampered")
     with pytest.raises(StoreDamaged, match=f"{file} "):
-        boot_cell(cell, (SUITE,), bench, 1)
-    assert list(bench.directory.iterdir()) == []
+        boot_cell(cell, (SUITE,), environment, 1)
+    assert list(environment.directory.iterdir()) == []
 
 
-def test_what_was_made_good_again_while_a_guest_ran_is_seen(bench: Bench, tmp_path: Path) -> None:
-    roots = bench.sealed((SUITE,))
+def test_what_was_made_good_again_while_a_guest_ran_is_seen(environment: BootEnvironment, tmp_path: Path) -> None:
+    roots = environment.sealed((SUITE,))
     before = _looked_at(roots)
     assert tuple(before) == roots
     _require_same(before)

@@ -7,7 +7,7 @@ import pytest
 
 from harness.judge.compare import compare, standing_against_base, standing_between
 from harness.model.compare import Change
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Case
 
 P, F, S, C, N = Outcome.PASS, Outcome.FAIL, Outcome.SKIP, Outcome.CRASH, Outcome.NOT_RUN
@@ -49,41 +49,41 @@ def test_counts_are_stated() -> None:
     assert compare(cases(P, F, S), cases(P, P, P))[0].counts == "1/2 -> 3/3"
 
 
-def judged(base: Case | tuple[Case, ...], tip: tuple[Case, ...], alone: Standing) -> tuple[Standing, tuple[str, ...]]:
+def judged(base: Case | tuple[Case, ...], tip: tuple[Case, ...], alone: Verdict) -> tuple[Verdict, tuple[str, ...]]:
     before = base if isinstance(base, tuple) else (base,)
-    return standing_against_base(compare(before, tip), Standing.GOOD, alone)
+    return standing_against_base(compare(before, tip), Verdict.GOOD, alone)
 
 
 def test_a_regression_is_bad() -> None:
-    assert judged(cases(P), cases(F), Standing.BAD) == (Standing.BAD, ("REGRESSED s a: 1/1 -> 0/1",))
+    assert judged(cases(P), cases(F), Verdict.BAD) == (Verdict.BAD, ("REGRESSED s a: 1/1 -> 0/1",))
 
 
 def test_a_crash_where_the_base_only_failed_is_a_regression() -> None:
-    assert judged(cases(F), cases(C), Standing.BAD)[0] is Standing.BAD
+    assert judged(cases(F), cases(C), Verdict.BAD)[0] is Verdict.BAD
 
 
 @pytest.mark.parametrize(("base", "tip"), [((F,), (F,)), ((P, P), (P, F)), ((S,), (F,)), ((C,), (F,))])
 def test_without_a_better_base_nobody_is_blamed(base: tuple[Outcome, ...], tip: tuple[Outcome, ...]) -> None:
-    assert judged(cases(*base), cases(*tip), Standing.BAD)[0] is Standing.CANNOT_TELL
+    assert judged(cases(*base), cases(*tip), Verdict.BAD)[0] is Verdict.CANNOT_TELL
 
 
 def test_a_fix_is_good_and_said() -> None:
-    assert judged(cases(F), cases(P), Standing.GOOD) == (Standing.GOOD, ("FIXED s a: 0/1 -> 1/1",))
+    assert judged(cases(F), cases(P), Verdict.GOOD) == (Verdict.GOOD, ("FIXED s a: 0/1 -> 1/1",))
 
 
 def test_a_gap_on_the_tip_stays_a_gap() -> None:
-    verdict, why = judged(cases(P), cases(N), Standing.CANNOT_TELL)
-    assert (verdict, why) == (Standing.CANNOT_TELL, ("GONE s a: 1/1 -> 0/0",))
+    verdict, why = judged(cases(P), cases(N), Verdict.CANNOT_TELL)
+    assert (verdict, why) == (Verdict.CANNOT_TELL, ("GONE s a: 1/1 -> 0/0",))
 
 
 def test_a_case_that_skips_itself_out_of_the_way_is_no_green() -> None:
     others = cases(P, name="b")
-    assert judged((*cases(P), *others), (*cases(S), *others), Standing.GOOD)[0] is Standing.CANNOT_TELL
+    assert judged((*cases(P), *others), (*cases(S), *others), Verdict.GOOD)[0] is Verdict.CANNOT_TELL
 
 
 def test_a_base_that_ran_nothing_makes_no_green() -> None:
-    assert judged((), cases(P), Standing.GOOD)[0] is Standing.CANNOT_TELL
-    assert judged(cases(N), cases(P), Standing.GOOD)[0] is Standing.CANNOT_TELL
+    assert judged((), cases(P), Verdict.GOOD)[0] is Verdict.CANNOT_TELL
+    assert judged(cases(N), cases(P), Verdict.GOOD)[0] is Verdict.CANNOT_TELL
 
 
 def known(outcome: Outcome, name: str = "a") -> Case:
@@ -131,28 +131,28 @@ def test_what_is_known_blames_nobody(base: tuple[Case, ...], tip: tuple[Case, ..
 
 
 def test_a_known_issue_on_the_tip_leaves_the_verdict_alone() -> None:
-    assert judged(cases(P), (known(X),), Standing.GOOD)[0] is Standing.GOOD
+    assert judged(cases(P), (known(X),), Verdict.GOOD)[0] is Verdict.GOOD
 
 
 @pytest.mark.parametrize(
     ("base", "tip", "verdict"),
     [
-        (cases(P), cases(P), Standing.GOOD),
-        (cases(F), cases(F), Standing.GOOD),  # as bad as before is not worse
-        (cases(F), cases(P), Standing.GOOD),
-        (cases(P), cases(F), Standing.BAD),
-        (cases(P), cases(N), Standing.CANNOT_TELL),
-        ((*cases(P), *cases(S, name="b")), (*cases(P), *cases(F, name="b")), Standing.CANNOT_TELL),
-        ((*cases(P), *cases(S, name="b")), (*cases(P), *cases(P, name="b")), Standing.GOOD),
-        (cases(P, P, P), cases(P, P, F), Standing.CANNOT_TELL),  # flaky, and worse
-        (cases(P, P, F), cases(P, P, F), Standing.GOOD),  # flaky as ever
-        (cases(P, F, F), cases(P, P, P), Standing.GOOD),
-        (cases(S), cases(S), Standing.CANNOT_TELL),
-        ((), (), Standing.CANNOT_TELL),
-        (cases(P), cases(P, name="b"), Standing.CANNOT_TELL),
+        (cases(P), cases(P), Verdict.GOOD),
+        (cases(F), cases(F), Verdict.GOOD),  # as bad as before is not worse
+        (cases(F), cases(P), Verdict.GOOD),
+        (cases(P), cases(F), Verdict.BAD),
+        (cases(P), cases(N), Verdict.CANNOT_TELL),
+        ((*cases(P), *cases(S, name="b")), (*cases(P), *cases(F, name="b")), Verdict.CANNOT_TELL),
+        ((*cases(P), *cases(S, name="b")), (*cases(P), *cases(P, name="b")), Verdict.GOOD),
+        (cases(P, P, P), cases(P, P, F), Verdict.CANNOT_TELL),  # flaky, and worse
+        (cases(P, P, F), cases(P, P, F), Verdict.GOOD),  # flaky as ever
+        (cases(P, F, F), cases(P, P, P), Verdict.GOOD),
+        (cases(S), cases(S), Verdict.CANNOT_TELL),
+        ((), (), Verdict.CANNOT_TELL),
+        (cases(P), cases(P, name="b"), Verdict.CANNOT_TELL),
     ],
 )
-def test_is_the_second_worse(base: tuple[Case, ...], tip: tuple[Case, ...], verdict: Standing) -> None:
+def test_is_the_second_worse(base: tuple[Case, ...], tip: tuple[Case, ...], verdict: Verdict) -> None:
     found, why = standing_between(compare(base, tip))
     assert found is verdict
-    assert bool(why) or found is Standing.GOOD
+    assert bool(why) or found is Verdict.GOOD

@@ -11,7 +11,7 @@ import pytest
 from harness.judge.compare import standing_against_base, standing_between
 from harness.judge.events import compare_events
 from harness.model.compare import Change, EventChange
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Case, Span
 from tests.unit.compare_support import OOM, SPLAT, booted, case, is_note, side
 
@@ -93,14 +93,14 @@ def test_what_is_known_is_nobodys_fault() -> None:
 
 def test_a_splat_in_a_case_that_fails_on_both_sides_blames_nobody() -> None:
     events = compared((case(F),), (case(F, SPLAT),))
-    assert standing_against_base((), Standing.BAD, Standing.BAD, events)[0] is Standing.CANNOT_TELL
+    assert standing_against_base((), Verdict.BAD, Verdict.BAD, events)[0] is Verdict.CANNOT_TELL
 
 
 def test_a_new_event_turns_a_verdict() -> None:
     events = compared((WITHOUT,), (WITH,))
-    verdict, why = standing_against_base((), Standing.GOOD, Standing.GOOD, events)
+    verdict, why = standing_against_base((), Verdict.GOOD, Verdict.GOOD, events)
     assert (verdict, why) == (
-        Standing.BAD,
+        Verdict.BAD,
         ("REGRESSED warning aaaaaaaaaaaa: WARNING: at f: 0/1 -> 1/1 boots",),
     )
-    assert standing_between((), events)[0] is Standing.BAD
+    assert standing_between((), events)[0] is Verdict.BAD

@@ -14,17 +14,17 @@ from click.testing import CliRunner, Result
 import harness.reports
 from harness.cli.compare import compare
 from harness.cli.report import report as report_verb
+from harness.flow.collect import CellResult
 from harness.flow.planfile import Axes
 from harness.flow.plans import Extras, plain_request
-from harness.flow.readout import CellResult
-from harness.flow.record import Planned, Record, assemble, finished_entry, judged, load_record, save_record
+from harness.flow.run_record import Planned, Record, assemble, finished_entry, judged, load_record, save_record
 from harness.model.cell import Knob
 from harness.model.codec import from_json, to_json
 from harness.model.compare import Change, Leg, Shift
-from harness.model.contrast import CompareOutput
+from harness.model.comparison import CompareOutput
 from harness.model.known import KnownIssue, KnownIssues, KnownState
 from harness.model.machine import Difference
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Report
 from harness.model.units import MIB
 from harness.store.journal import Journal
@@ -209,7 +209,7 @@ def test_what_is_no_report_is_a_sentence(store: Layout, content: str) -> None:
     for words in (("odd", "one"), ("one", "odd")):
         done = called(*words, status=2)
         assert "odd" in done.output
-        assert "cure: " in done.output
+        assert "hint: " in done.output
     done = CliRunner().invoke(report_verb, ["odd"])
     assert done.exit_code == 2
     assert "Traceback" not in done.output
@@ -308,7 +308,7 @@ def test_a_run_against_a_base_reports_the_same(store: Layout) -> None:
         for plan in planned:
             journal.append(finished_entry(plan, results[plan.number]))
     jsonschema.validate(json.loads(to_json(whole)), REPORT_SCHEMA)
-    assert whole.verdict is Standing.BAD
+    assert whole.verdict is Verdict.BAD
     assert [(one.fingerprint, one.change) for one in whole.event_changes] == [
         (SPLAT.fingerprint, Change.REGRESSED),
         ("dddddddddddd", Change.KNOWN),
@@ -320,5 +320,5 @@ def test_a_run_against_a_base_reports_the_same(store: Layout) -> None:
     assert found.comparisons == whole.comparisons
     assert found.event_changes == whole.event_changes
     assert found.metric_changes == whole.metric_changes
-    assert judged(record, [results[2]]).runs[0].verdict is Standing.BAD
+    assert judged(record, [results[2]]).runs[0].verdict is Verdict.BAD
     assert "KNOWN" in CliRunner().invoke(report_verb, ["whole"]).stdout

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.flow import boots as boots_module
-from harness.flow.boots import Bench, boot_cell
+from harness.flow.boots import BootEnvironment, boot_cell
 from harness.flow.continuation import held_case, joined, left_to_run, to_confirm
 from harness.flow.deadlines import limits_of
 from harness.flow.observe import FIRST, Part, Seen
@@ -20,7 +20,7 @@ from harness.guest.stall import Stall
 from harness.model.build import Build
 from harness.model.cell import Cell, Knob
 from harness.model.machine import Accel, Machine
-from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.outcome import Ending, Outcome, Verdict
 from harness.model.result import Case, Event, Span
 from harness.model.suite import KnobForm, KnobSpec, Listed, Manifest, Suite
 from harness.model.swap import Swap, SwapArea, SwapKind
@@ -217,7 +217,9 @@ class Boots:
         self._script = list(script)
         monkeypatch.setattr(boots_module, "_boot", self._boot)
 
-    def _boot(self, cell: Cell, suites: Sequence[Suite], bench: Bench, place: Path, part: Part) -> Seen:
+    def _boot(
+        self, cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, place: Path, part: Part
+    ) -> Seen:
         self.asked.append((part.folder, cell.cases))
         one = self._script.pop(0)
         return replace(
@@ -238,49 +240,51 @@ class Quiet:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def environment(tmp_path: Path) -> BootEnvironment:
     config = tmp_path / "config"
     config.write_text("CONFIG_SWAP=y\n")
     tree = Tree(id="t", version="7.3.4", origin="here", path=tmp_path, spec="debian")
     build = Build("b", tree, "lean", "c", "gcc", "7.3.4", tmp_path, tmp_path)
-    return Bench(build, tmp_path, Accel.TCG, tmp_path / "run", Quiet())
+    return BootEnvironment(build, tmp_path, Accel.TCG, tmp_path / "run", Quiet())
 
 
 def hung(name: str, *rest: str) -> Seen:
     return seen(Ending.HUNG, [], name, [f"p.{one}" for one in (name, *rest)])
 
 
-def test_one_hang_costs_one_case(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_hang_costs_one_case(environment: BootEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     played = Boots(monkeypatch, HELD, CONFIRMED, REST)
-    result = boot_cell(Cell("b", Machine(), ("p",), 1), (SUITE,), bench, 1)
+    result = boot_cell(Cell("b", Machine(), ("p",), 1), (SUITE,), environment, 1)
     assert played.asked == [("", ()), ("alone-1", ("b",)), ("rest-1", ("c", "d"))]
     assert outcomes(result.cases)["p.b"] is Outcome.TIMEOUT
-    assert result.run.verdict is Standing.BAD
+    assert result.run.verdict is Verdict.BAD
     assert [(one.directory, one.cases) for one in result.run.more] == [("alone-1", 1), ("rest-1", 2)]
     assert Outcome.NOT_RUN not in outcomes(result.cases).values()
 
 
-def test_a_deadline_that_was_not_confirmed_is_no_verdict(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deadline_that_was_not_confirmed_is_no_verdict(
+    environment: BootEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     well = seen(Ending.FINISHED, [case("p.b")], "", ["p.b"])
     rest = replace(REST, cases=(case("p.c"), case("p.d")))
     Boots(monkeypatch, HELD, well, rest)
-    result = boot_cell(Cell("b", Machine(), ("p",), 1), (SUITE,), bench, 1)
-    assert result.run.verdict is Standing.CANNOT_TELL
+    result = boot_cell(Cell("b", Machine(), ("p",), 1), (SUITE,), environment, 1)
+    assert result.run.verdict is Verdict.CANNOT_TELL
 
 
-def test_the_boots_have_a_bound_and_it_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_boots_have_a_bound_and_it_is_said(environment: BootEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     names = "abcdefg"
     suite = replace(SUITE, manifest=Manifest("p", tuple(Listed(f"p.{name}", 1.0) for name in names)))
     played = Boots(monkeypatch, *(hung(*names[at:]) for at in range(5)))
-    result = boot_cell(Cell("b", Machine(), ("p",), 1), (suite,), bench, 1)
+    result = boot_cell(Cell("b", Machine(), ("p",), 1), (suite,), environment, 1)
     assert [folder for folder, _ in played.asked] == ["", "rest-1", "rest-2", "rest-3"]
     assert result.run.notes[0] == "p: 3 cases were left out, as 4 had ended a boot"
     assert outcomes(result.cases)["p.d"] is Outcome.TIMEOUT
     assert outcomes(result.cases)["p.e"] is Outcome.INCOMPLETE
 
 
-def test_a_control_stops_at_its_first_red_case(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_control_stops_at_its_first_red_case(environment: BootEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     played = Boots(monkeypatch, HELD, CONFIRMED)
-    bench = replace(bench, stop_at_first=True)
-    assert boot_cell(Cell("b", Machine(), ("p",), 1), (SUITE,), bench, 1).run.verdict is Standing.BAD
+    environment = replace(environment, stop_at_first=True)
+    assert boot_cell(Cell("b", Machine(), ("p",), 1), (SUITE,), environment, 1).run.verdict is Verdict.BAD
     assert [folder for folder, _ in played.asked] == ["", "alone-1"]

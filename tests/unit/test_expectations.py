@@ -9,7 +9,7 @@ import pytest
 
 from harness.judge.expectations import boot_case, contradictions, differences, overall, require, standing
 from harness.model.machine import GuestFacts, Machine, Swap
-from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.outcome import Ending, Outcome, Verdict
 from harness.model.result import Case, Event, Span
 from harness.model.suite import ExpectedFailure, Ground, MaySkip, Requirement, Suite
 from harness.model.swap import SwapFacts
@@ -37,7 +37,7 @@ def outcomes(cases: tuple[Case, ...]) -> list[Outcome]:
     return [case.outcome for case in cases]
 
 
-def verdict(*cases: Case, problems: tuple[str, ...] = ()) -> Standing:
+def verdict(*cases: Case, problems: tuple[str, ...] = ()) -> Verdict:
     return standing(problems, cases)[0]
 
 
@@ -162,57 +162,57 @@ def test_failed_counts_as_executed() -> None:
 
 
 def test_all_good_is_good() -> None:
-    assert verdict(*GOOD) is Standing.GOOD
+    assert verdict(*GOOD) is Verdict.GOOD
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.CRASH, Outcome.TIMEOUT, Outcome.WARN])
 def test_one_finding_is_bad(outcome: Outcome) -> None:
-    assert verdict(*GOOD, Case("s", "a.z", outcome)) is Standing.BAD
+    assert verdict(*GOOD, Case("s", "a.z", outcome)) is Verdict.BAD
 
 
 @pytest.mark.parametrize("outcome", [Outcome.NOT_RUN, Outcome.INCOMPLETE])
 def test_one_gap_is_no_green(outcome: Outcome) -> None:
-    assert verdict(*GOOD, Case("s", "a.z", outcome)) is Standing.CANNOT_TELL
+    assert verdict(*GOOD, Case("s", "a.z", outcome)) is Verdict.CANNOT_TELL
 
 
 def test_skips_alone_are_no_green() -> None:
-    assert verdict(Case("s", "a.z", Outcome.SKIP)) is Standing.CANNOT_TELL
-    assert verdict() is Standing.CANNOT_TELL
+    assert verdict(Case("s", "a.z", Outcome.SKIP)) is Verdict.CANNOT_TELL
+    assert verdict() is Verdict.CANNOT_TELL
 
 
 @pytest.mark.parametrize(
     ("ending", "in_suite", "expected"),
     [
-        (Ending.FINISHED, True, Standing.GOOD),
-        (Ending.PANICKED, True, Standing.BAD),
-        (Ending.HUNG, True, Standing.BAD),
-        (Ending.PANICKED, False, Standing.CANNOT_TELL),
-        (Ending.HUNG, False, Standing.CANNOT_TELL),
-        (Ending.LOST, True, Standing.CANNOT_TELL),
-        (Ending.TIMEOUT, True, Standing.CANNOT_TELL),
+        (Ending.FINISHED, True, Verdict.GOOD),
+        (Ending.PANICKED, True, Verdict.BAD),
+        (Ending.HUNG, True, Verdict.BAD),
+        (Ending.PANICKED, False, Verdict.CANNOT_TELL),
+        (Ending.HUNG, False, Verdict.CANNOT_TELL),
+        (Ending.LOST, True, Verdict.CANNOT_TELL),
+        (Ending.TIMEOUT, True, Verdict.CANNOT_TELL),
     ],
 )
-def test_endings(ending: Ending, in_suite: bool, expected: Standing) -> None:
+def test_endings(ending: Ending, in_suite: bool, expected: Verdict) -> None:
     assert verdict(*GOOD, boot(ending, in_suite)) is expected
 
 
 def test_the_boot_alone_is_no_green() -> None:
-    assert verdict(boot()) is Standing.CANNOT_TELL
+    assert verdict(boot()) is Verdict.CANNOT_TELL
 
 
 def test_a_problem_makes_findings_no_evidence_but_keeps_them() -> None:
     why = standing(("the RAM is wrong",), (Case("s", "x", Outcome.FAIL), boot()))
-    assert why == (Standing.CANNOT_TELL, ("the RAM is wrong", "1 case FAIL"))
+    assert why == (Verdict.CANNOT_TELL, ("the RAM is wrong", "1 case FAIL"))
 
 
 def test_a_splat_that_turned_no_case_red_is_bad() -> None:
     verdict, why = standing((), (*GOOD, boot(Ending.FINISHED, True, SPLAT)))
-    assert verdict is Standing.BAD
+    assert verdict is Verdict.BAD
     assert why == ("WARNING: mm/swap.c at f; outside every case that could turn red",)
 
 
 def test_a_hung_task_makes_a_timeout_bad() -> None:
-    assert verdict(*GOOD, boot(Ending.TIMEOUT, True, SPLAT)) is Standing.BAD
+    assert verdict(*GOOD, boot(Ending.TIMEOUT, True, SPLAT)) is Verdict.BAD
 
 
 def test_an_oops_is_a_crash() -> None:
@@ -227,10 +227,10 @@ def test_what_the_kernel_recorded_itself_contradicts_the_console() -> None:
 
 
 def test_overall() -> None:
-    assert overall([Standing.GOOD, Standing.GOOD]) is Standing.GOOD
-    assert overall([Standing.GOOD, Standing.CANNOT_TELL]) is Standing.CANNOT_TELL
-    assert overall([Standing.CANNOT_TELL, Standing.BAD]) is Standing.BAD
-    assert overall([]) is Standing.CANNOT_TELL
+    assert overall([Verdict.GOOD, Verdict.GOOD]) is Verdict.GOOD
+    assert overall([Verdict.GOOD, Verdict.CANNOT_TELL]) is Verdict.CANNOT_TELL
+    assert overall([Verdict.CANNOT_TELL, Verdict.BAD]) is Verdict.BAD
+    assert overall([]) is Verdict.CANNOT_TELL
 
 
 # What a 256 MiB guest of 7.3.4 reported.

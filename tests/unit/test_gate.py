@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import harness.reports
-from harness.judge.flips import flips_of
+from harness.judge.config_variants import variants_of
 from harness.judge.gate import (
     applies_check,
     build_check,
@@ -40,7 +40,7 @@ from harness.kernel.buildlog import Failures, Paths, parse_checked, parse_failur
 from harness.model.build import CompilerWarning
 from harness.model.codec import to_json
 from harness.model.gate import Compiled, Gate, GateCheck, Mark, PatchGate
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.series import ChangeKind, FileChange, HunkReport, HunkState, Patch, PatchReport, Series
 from harness.reports.gate import gate_remarks, print_gate
 
@@ -155,17 +155,17 @@ def test_configs_that_a_patch_implies() -> None:
     )
     one = patch(1, changed("drivers/a.c"), diff=diff)
     config = {"DRM_XE": "m", "SHMEM": "y", "DEBUG_FS": "y", "UNTOUCHED": "y", "DRM_TTM": "m", "SWAP": "y"}
-    flips = flips_of(one, config, ["obj-$(CONFIG_DRM_TTM) += ttm.o\nobj-$(CONFIG_OTHER) += o.o\n"], False)
-    assert [flip.name for flip in flips] == ["DRM_XE=n", "SHMEM=n", "DEBUG_FS=n", "built in", "i386"]
-    assert flips_of(one, config, [], True)[-1].name == "clang"
-    built_in = flips_of(patch(1, changed("a.c")), {"DRM_TTM": "y"}, ["obj-$(CONFIG_DRM_TTM) += ttm.o"], False)
-    assert [flip.name for flip in built_in] == ["modules", "i386"]
+    variants = variants_of(one, config, ["obj-$(CONFIG_DRM_TTM) += ttm.o\nobj-$(CONFIG_OTHER) += o.o\n"], False)
+    assert [variant.name for variant in variants] == ["DRM_XE=n", "SHMEM=n", "DEBUG_FS=n", "built in", "i386"]
+    assert variants_of(one, config, [], True)[-1].name == "clang"
+    built_in = variants_of(patch(1, changed("a.c")), {"DRM_TTM": "y"}, ["obj-$(CONFIG_DRM_TTM) += ttm.o"], False)
+    assert [variant.name for variant in built_in] == ["modules", "i386"]
 
 
 def test_symbols_of_a_changed_kconfig_file() -> None:
     one = patch(1, changed("drivers/Kconfig"), diff="+config NEW_ONE\n+\tdepends on MMU && !SMALL\n")
-    flips = flips_of(one, {"NEW_ONE": "y", "MMU": "y", "SMALL": "n"}, [], False)
-    assert [flip.name for flip in flips] == ["NEW_ONE=n", "MMU=n", "i386"]
+    variants = variants_of(one, {"NEW_ONE": "y", "MMU": "y", "SMALL": "n"}, [], False)
+    assert [variant.name for variant in variants] == ["NEW_ONE=n", "MMU=n", "i386"]
 
 
 @pytest.mark.parametrize(
@@ -259,13 +259,13 @@ def verdict(*patches: PatchGate, of: Series = ALL) -> Gate:
 
 def test_the_verdict() -> None:
     good = [gated(number, Mark.OK, Mark.WARN, Mark.OK) for number in (1, 2, 3)]
-    assert verdict(*good).verdict is Standing.GOOD
+    assert verdict(*good).verdict is Verdict.GOOD
     bad = verdict(good[0], gated(2, Mark.OK, Mark.BAD), gated(3, Mark.BAD))
-    assert (bad.verdict, bad.first_bad) == (Standing.BAD, 2)
+    assert (bad.verdict, bad.first_bad) == (Verdict.BAD, 2)
     unsure = verdict(good[0], gated(2, Mark.OK, Mark.NOT_RUN), good[2])
-    assert (unsure.verdict, unsure.first_bad) == (Standing.CANNOT_TELL, 0)
+    assert (unsure.verdict, unsure.first_bad) == (Verdict.CANNOT_TELL, 0)
     partial = verdict(good[0], of=series(patch(1, changed("a.c")), missing=(2, 3)))
-    assert partial.verdict is Standing.CANNOT_TELL
+    assert partial.verdict is Verdict.CANNOT_TELL
     assert "not whole: 2, 3 of 3 missing" in partial.reasons[-1]
 
 
@@ -273,7 +273,7 @@ def test_behind_a_gap_nobody_is_blamed() -> None:
     part = series(patch(1, changed("a.c")), patch(3, changed("c.c")), missing=(2,))
     behind = gated(3, Mark.BAD)
     found = verdict(gated(1, Mark.OK, Mark.OK), behind, of=part)
-    assert (found.verdict, found.first_bad) == (Standing.CANNOT_TELL, 0)
+    assert (found.verdict, found.first_bad) == (Verdict.CANNOT_TELL, 0)
     assert found.reasons[0] == "the series is not whole: 2 of 3 missing"
     assert "perhaps for want of 2 of 3, which is missing: applies says" in found.reasons[1]
     assert found.patches[1].checks[0].mark is Mark.NOT_RUN
@@ -288,7 +288,7 @@ def test_behind_a_gap_nobody_is_blamed() -> None:
 def test_a_series_with_a_problem_is_not_good() -> None:
     doubled = replace(ALL, problems=("patch 1/3 is there 2 times",))
     found = verdict(*(gated(number, Mark.OK) for number in (1, 2, 3)), of=doubled)
-    assert found.verdict is Standing.CANNOT_TELL
+    assert found.verdict is Verdict.CANNOT_TELL
     assert found.reasons == ("the series is not whole: patch 1/3 is there 2 times",)
 
 
@@ -332,9 +332,9 @@ def test_no_kernel_comes_after_a_patch_that_does_not_apply() -> None:
 
 def test_a_kernel_that_does_not_link_is_a_finding_of_its_patch() -> None:
     gate = verdict(*(gated(number, Mark.OK, Mark.OK) for number in (1, 2, 3)))
-    assert gate.verdict is Standing.GOOD
+    assert gate.verdict is Verdict.GOOD
     bad = with_failed_build(gate, 2, "undefined reference to `x'", True)
-    assert (bad.verdict, bad.first_bad) == (Standing.BAD, 2)
+    assert (bad.verdict, bad.first_bad) == (Verdict.BAD, 2)
     assert bad.patches[1].bad and not bad.patches[0].bad and not bad.patches[2].bad
     assert "patch 2/3: build bad: undefined reference to `x'" in bad.reasons
     both = with_failed_build(bad, None, "no", True)
@@ -347,7 +347,7 @@ def test_a_kernel_that_does_not_link_is_a_finding_of_its_patch() -> None:
 def test_a_kernel_that_does_not_link_blames_no_patch_when_the_one_before_was_not_built() -> None:
     gate = verdict(*(gated(number, Mark.OK, Mark.OK) for number in (1, 2, 3)))
     found = with_failed_build(gate, None, "undefined reference to `x'", False)
-    assert (found.verdict, found.first_bad, found.patches) == (Standing.BAD, 0, gate.patches)
+    assert (found.verdict, found.first_bad, found.patches) == (Verdict.BAD, 0, gate.patches)
     assert found.reasons[-1] == "with patches 1 to 3 it does not build: undefined reference to `x'"
 
 

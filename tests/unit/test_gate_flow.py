@@ -15,7 +15,7 @@ from harness.kernel.fragments import compose, parse_fragment
 from harness.model.build import Build
 from harness.model.errors import BuildFailed
 from harness.model.gate import Gate, Mark
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.tree import Tree
 from harness.store.layout import Layout
 from tests.unit.gate_support import install_make
@@ -82,7 +82,7 @@ def test_what_has_no_object_is_built_whole(repo: Repo, scratch_layout: Layout, d
     assert marks(found, "objects") == [Mark.OK, Mark.BAD, Mark.OK, Mark.NOT_RUN]
     assert marks(found, "build")[:2] == [Mark.OK, None]
     assert marks(found, "build")[2] is (Mark.NOT_RUN if depth is Depth.WHOLE else None)
-    assert (found.verdict, found.first_bad) == (Standing.BAD, 2)
+    assert (found.verdict, found.first_bad) == (Verdict.BAD, 2)
     assert [patch.bad for patch in found.patches] == [False, True, False, False]
 
 
@@ -135,14 +135,14 @@ def objects(found: Gate) -> tuple[Mark, str]:
 def test_a_file_that_is_renamed_without_its_makefile_is_bad(built: Repo, scratch_layout: Layout) -> None:
     found = gate(built, scratch_layout, Depth.TOUCHED, renames=("drivers/gpu/b.c", "drivers/gpu/z.c"))
     mark, message = objects(found)
-    assert (mark, found.verdict) == (Mark.BAD, Standing.BAD)
+    assert (mark, found.verdict) == (Mark.BAD, Verdict.BAD)
     assert message == "drivers/gpu/Makefile still builds b.o, whose source the patch takes away"
 
 
 def test_a_new_file_that_no_makefile_names_is_not_good(built: Repo, scratch_layout: Layout) -> None:
     found = gate(built, scratch_layout, Depth.TOUCHED, ("drivers/gpu/new.c", "new"))
     assert objects(found) == (Mark.NOT_RUN, "no Makefile builds drivers/gpu/new.c: it was compiled alone")
-    assert found.verdict is not Standing.GOOD
+    assert found.verdict is not Verdict.GOOD
 
 
 def test_the_users_of_a_header_are_compiled(built: Repo, scratch_layout: Layout) -> None:

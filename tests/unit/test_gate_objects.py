@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.kernel.fragments import compose, parse_fragment
-from harness.kernel.objects import Workshop
+from harness.kernel.object_builder import ObjectBuilder
 from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.layout import Layout
@@ -47,20 +47,20 @@ def patched(base: Tree, name: str, text: str) -> Tree:
 
 
 @pytest.fixture
-def shop(base: Tree, scratch_layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workshop:
+def builder(base: Tree, scratch_layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObjectBuilder:
     install_make(tmp_path, monkeypatch)
-    return workshop(base, scratch_layout)
+    return builder_for(base, scratch_layout)
 
 
-def workshop(base: Tree, layout: Layout) -> Workshop:
+def builder_for(base: Tree, layout: Layout) -> ObjectBuilder:
     profile = compose("p", [parse_fragment("frag", "CONFIG_ACPI=y\n")])
-    shop = Workshop(base, profile, layout, 1, {A, "include/linux/mm.h"})
-    shop.configure(base, Deadline(60))
-    return shop
+    builder = ObjectBuilder(base, profile, layout, 1, {A, "include/linux/mm.h"})
+    builder.configure(base, Deadline(60))
+    return builder
 
 
-def made_of(shop: Workshop, tree: Tree) -> str:
-    found = shop.compile(tree, (A,), Deadline(60))
+def made_of(builder: ObjectBuilder, tree: Tree) -> str:
+    found = builder.compile(tree, (A,), Deadline(60))
     assert found is not None and found.built == (A,)
     return found.warnings[0].text.removeprefix("made of ").strip()
 
@@ -74,44 +74,46 @@ def made_of(shop: Workshop, tree: Tree) -> str:
     ],
 )
 def test_nothing_that_another_tree_left_is_believed(
-    base: Tree, scratch_layout: Layout, shop: Workshop, name: str, text: str, made: str
+    base: Tree, scratch_layout: Layout, builder: ObjectBuilder, name: str, text: str, made: str
 ) -> None:
     tree = patched(base, name, text)
-    assert made_of(shop, base) == "mm table a"
-    assert made_of(shop, tree) == made
-    assert made_of(shop, base) == "mm table a"
+    assert made_of(builder, base) == "mm table a"
+    assert made_of(builder, tree) == made
+    assert made_of(builder, base) == "mm table a"
     # The next gate on the same base finds the place as this one left it.
-    assert made_of(workshop(base, scratch_layout), tree) == made
+    assert made_of(builder_for(base, scratch_layout), tree) == made
 
 
-def test_what_did_not_change_stays(base: Tree, scratch_layout: Layout, shop: Workshop) -> None:
-    made_of(shop, base)
+def test_what_did_not_change_stays(base: Tree, scratch_layout: Layout, builder: ObjectBuilder) -> None:
+    made_of(builder, base)
     (place,) = scratch_layout.objects.iterdir()
     kept = place / "objects" / "drivers" / "table.h"
     before = kept.stat().st_ino
-    made_of(shop, patched(base, A, "other"))
+    made_of(builder, patched(base, A, "other"))
     assert kept.stat().st_ino == before
 
 
-def test_a_place_of_an_unknown_tree_is_made_anew(base: Tree, scratch_layout: Layout, shop: Workshop) -> None:
+def test_a_place_of_an_unknown_tree_is_made_anew(base: Tree, scratch_layout: Layout, builder: ObjectBuilder) -> None:
     other = patched(base, "include/linux/mm.h", "young")
-    assert made_of(shop, other) == "young table a"
+    assert made_of(builder, other) == "young table a"
     shutil.rmtree(other.path)
-    assert made_of(shop, base) == "mm table a"
+    assert made_of(builder, base) == "mm table a"
     (place,) = scratch_layout.objects.iterdir()
     (place / "objects" / "include" / "offsets.s").write_text("of a killed gate")
     (place / "objects" / "seen").unlink()
-    assert made_of(shop, base) == "mm table a"
+    assert made_of(builder, base) == "mm table a"
     assert (place / "objects" / "base.config").is_file()
 
 
-def test_what_stops_make_is_told_of_every_file_and_what_has_no_rule_is_absent(base: Tree, shop: Workshop) -> None:
+def test_what_stops_make_is_told_of_every_file_and_what_has_no_rule_is_absent(
+    base: Tree, builder: ObjectBuilder
+) -> None:
     broken = patched(base, "include/linux/mm.h", "nonsense")
     names = (A, "drivers/nowhere.c")
-    found = shop.compile(base, names, Deadline(60))
+    found = builder.compile(base, names, Deadline(60))
     assert found is not None
     assert (found.built, found.absent, found.errors) == ((A,), ("drivers/nowhere.c",), ())
-    found = shop.compile(broken, names, Deadline(60))
+    found = builder.compile(broken, names, Deadline(60))
     assert found is not None
     error = "include/linux/mm.h:1:1: error: unknown type name 'nonsense'"
     assert (found.built, found.absent) == ((), ())
@@ -119,15 +121,15 @@ def test_what_stops_make_is_told_of_every_file_and_what_has_no_rule_is_absent(ba
 
 
 def test_nothing_is_removed_through_a_link_that_a_build_left(
-    base: Tree, scratch_layout: Layout, shop: Workshop, tmp_path: Path
+    base: Tree, scratch_layout: Layout, builder: ObjectBuilder, tmp_path: Path
 ) -> None:
-    made_of(shop, base)
+    made_of(builder, base)
     (place,) = scratch_layout.objects.iterdir()
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "a.o").write_text("mine")
     shutil.rmtree(place / "objects" / "drivers")
     (place / "objects" / "drivers").symlink_to(mine)
-    assert made_of(shop, base) == "mm table a"
+    assert made_of(builder, base) == "mm table a"
     assert (mine / "a.o").read_text() == "mine"
     assert sorted(path.name for path in mine.iterdir()) == ["a.o"]

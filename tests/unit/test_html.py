@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import harness.reports
-from harness.flow.contrast import contrasted
-from harness.flow.kept import read_plots
+from harness.flow.comparison import contrasted
+from harness.flow.run_loader import read_plots
 from harness.model.compare import Change, Leg
-from harness.model.contrast import COMPARE_SCHEMA, ComparedSide, CompareOutput
+from harness.model.comparison import COMPARE_SCHEMA, ComparedSide, CompareOutput
 from harness.model.gate import GATE_SCHEMA, Gate, GateCheck, Mark, PatchGate
 from harness.model.known import KnownState, KnownUse
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Case, Report
 from harness.reports.html import compare_html, report_html
 from harness.reports.text import origins
@@ -155,7 +155,7 @@ def hostile(word: str) -> Report:
 def gate_of(word: str) -> Gate:
     check = GateCheck(word, Mark.BAD, word, (word,))
     return Gate(
-        GATE_SCHEMA, Standing.BAD, (word,), word, "a" * 64, word, 1, (PatchGate(1, 1, word, "b" * 40, (check,)),)
+        GATE_SCHEMA, Verdict.BAD, (word,), word, "a" * 64, word, 1, (PatchGate(1, 1, word, "b" * 40, (check,)),)
     )
 
 
@@ -234,7 +234,7 @@ def test_plots_of_others_are_not_read(tmp_path: Path) -> None:
 
 def test_a_thousand_boots_are_counted_and_not_all_shown() -> None:
     boots = [booted(number, (case(Outcome.FAIL if number == 999 else Outcome.PASS),)) for number in range(1000)]
-    failed = [(replace(run, verdict=Standing.BAD) if run.id == "999-tip" else run, cs, es) for run, cs, es in boots]
+    failed = [(replace(run, verdict=Verdict.BAD) if run.id == "999-tip" else run, cs, es) for run, cs, es in boots]
     words = page(report("many", *failed)).words
     assert "and 800 more boots" in words
     assert "999-tip" in words
@@ -250,7 +250,7 @@ def two_sides(word: str = "t.a") -> CompareOutput:
     assert contrast.metrics is not None
     return CompareOutput(
         COMPARE_SCHEMA,
-        Standing.BAD,
+        Verdict.BAD,
         (word,),
         ComparedSide(word, (word,), 5, 0, (REPORT.provenance,)),
         ComparedSide(word, (word,), 9, 1, (replace(REPORT.provenance, tree_origin=word),)),
@@ -317,7 +317,7 @@ def test_what_failed_is_there_without_the_script() -> None:
 
 def test_a_note_of_a_good_run_is_not_said_to_count() -> None:
     note = replace(SPLAT, kind="taint", title="a taint", fingerprint="ffffff")
-    good = replace(REPORT, verdict=Standing.GOOD, cases=REPORT.cases[:1], events=(note,))
+    good = replace(REPORT, verdict=Verdict.GOOD, cases=REPORT.cases[:1], events=(note,))
     assert "no: a note" in page(good).words
     assert "counts yes" not in report_html(good, Path("/runs/x")).replace('data-of="counts">', "counts ")
     assert 'data-of="counts">yes' in report_html(REPORT, Path("/runs/x"))

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.inputs import shelf
-from harness.inputs.shelf import Place, Work, find, land, read_version, require_space, standing
+from harness.inputs import source_cache
+from harness.inputs.source_cache import Place, Work, find, land, read_version, require_space, standing
 from harness.inputs.tarball import resolve_tarball
 from harness.model.errors import DeadlineExceeded, HarnessError, InfraError, UserError
 from harness.model.tree import SourceSpec, Tree
@@ -40,7 +40,7 @@ def spec_of(archive: Path) -> SourceSpec:
 
 
 def refused(work: Work, archive: Path, kind: type[HarnessError], words: str) -> HarnessError:
-    """The archive is refused with these words and a cure, and the shelf stays empty."""
+    """The archive is refused with these words and a hint, and the store stays empty."""
     with pytest.raises(kind, match=words) as caught:
         resolve_tarball(spec_of(archive), work)
     assert caught.value.hint
@@ -348,7 +348,7 @@ def test_an_error_while_filling_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        land(work, shelf.Arrival(Place("x", "0" * 64), "s", "o"), fill)
+        land(work, source_cache.SourceEntry(Place("x", "0" * 64), "s", "o"), fill)
     assert listing(work.layout.sources) == []
 
 

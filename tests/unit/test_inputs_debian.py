@@ -16,7 +16,7 @@ from harness.inputs import apt
 from harness.inputs.apt import Catalogue, parse_offers
 from harness.inputs.debian import best, fits, resolve_debian
 from harness.inputs.resolve import resolve
-from harness.inputs.shelf import Work
+from harness.inputs.source_cache import Work
 from harness.model.codec import from_json, to_json
 from harness.model.errors import HarnessError, InfraError, UserError
 from harness.model.tree import SourceSpec, Tree

@@ -14,7 +14,7 @@ import pytest
 
 from harness.inputs import download
 from harness.inputs.kernel_org import BASE_VARIABLE, parse_sums, resolve_kernel_org
-from harness.inputs.shelf import Work
+from harness.inputs.source_cache import Work
 from harness.model.errors import DeadlineExceeded, HarnessError, InfraError, UserError
 from harness.model.tree import SourceSpec
 from harness.proc import Deadline

@@ -19,7 +19,7 @@ from harness.kernel.fragments import (
     read_profile,
     read_profiles,
 )
-from harness.model.build import Ask
+from harness.model.build import ConfigOption
 from harness.model.errors import UserError
 
 
@@ -27,12 +27,12 @@ def test_asks_are_read_with_their_lines() -> None:
     text = '# words\n\nCONFIG_A=y\r\n# CONFIG_B is not set\nCONFIG_C=0x1F\nCONFIG_D="a \\"b\\""\n'
     text += "CONFIG_E=-1\nCONFIG_F=n\n"
     assert parse_fragment("f", text).asks == (
-        Ask("A", "y", "f", 3),
-        Ask("B", "n", "f", 4),
-        Ask("C", "0x1F", "f", 5),
-        Ask("D", '"a \\"b\\""', "f", 6),
-        Ask("E", "-1", "f", 7),
-        Ask("F", "n", "f", 8),
+        ConfigOption("A", "y", "f", 3),
+        ConfigOption("B", "n", "f", 4),
+        ConfigOption("C", "0x1F", "f", 5),
+        ConfigOption("D", '"a \\"b\\""', "f", 6),
+        ConfigOption("E", "-1", "f", 7),
+        ConfigOption("F", "n", "f", 8),
     )
 
 
@@ -87,9 +87,9 @@ def test_lines_that_fit_give_what_they_say_or_contradict(lines: list[str]) -> No
     except UserError as error:
         assert "is asked to be" in error.message
         return
-    again = "\n".join(ask.config_line for ask in fragment.asks if type(ask) is Ask)
+    again = "\n".join(ask.config_line for ask in fragment.asks if type(ask) is ConfigOption)
     assert [ask.value for ask in parse_fragment("f", again).asks] == [
-        ask.value for ask in fragment.asks if type(ask) is Ask
+        ask.value for ask in fragment.asks if type(ask) is ConfigOption
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.kernel import unmet
+from harness.kernel import kconfig_explain
 from harness.kernel.fragments import compose, parse_fragment
 from harness.kernel.kconfig import compare_with_running, config_id, parse_config, resolve_config
 from harness.kernel.symbols import Definition, names_in, parse_depends, scan
@@ -135,9 +135,9 @@ def test_an_oracle_that_dies_is_no_more_than_a_note(tmp_path: Path, monkeypatch:
     fake_make(tmp_path / "bin", monkeypatch, "-e '/CONFIG_XE/d'")
 
     def fail(*_: object, **__: object) -> None:
-        raise CommandFailed(("oracle",), -9, "")
+        raise CommandFailed(("kconfig_query",), -9, "")
 
-    monkeypatch.setattr(unmet, "run", fail)
+    monkeypatch.setattr(kconfig_explain, "run", fail)
     with pytest.raises(ConfigUnmet, match="came out as n"):
         resolve(tmp_path, "CONFIG_XE=m\n")
 

@@ -12,12 +12,12 @@ import jsonschema
 import pytest
 
 from harness.checkout import data_directory
-from harness.flow.knownfile import SHIPPED, parse_known, read_known
-from harness.judge.known import Excused, excuse
+from harness.flow.known_issues import SHIPPED, parse_known, read_known
+from harness.judge.known import WithKnownIssues, excuse
 from harness.model.codec import from_json, to_json
 from harness.model.errors import UserError
 from harness.model.known import KnownIssue, KnownIssues, KnownState
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Event, Report, Span
 from tests.unit.compare_support import OOM, SPLAT, Boot, booted, case, is_note, report
 from tests.unit.test_reports import SCHEMA
@@ -28,7 +28,9 @@ BY_MESSAGE = KnownIssue("m", "another reason", "somebody", LATER, cases=("t.*",)
 PANIC = Event("panic", "Kernel panic - not syncing: x", "cccccccccccc", Span(30, 31))
 
 
-def excused(*boots: Boot, issues: tuple[KnownIssue, ...] = (ISSUE,), version: tuple[int, int] = (7, 3)) -> Excused:
+def excused(
+    *boots: Boot, issues: tuple[KnownIssue, ...] = (ISSUE,), version: tuple[int, int] = (7, 3)
+) -> WithKnownIssues:
     results = (
         [run for run, _, _ in boots],
         [one for _, cases, _ in boots for one in cases],
@@ -37,7 +39,7 @@ def excused(*boots: Boot, issues: tuple[KnownIssue, ...] = (ISSUE,), version: tu
     return excuse(KnownIssues(("f",), TODAY, issues), results, {"b" * 64: version}, is_note)
 
 
-def outcomes(found: Excused) -> list[Outcome]:
+def outcomes(found: WithKnownIssues) -> list[Outcome]:
     return [one.outcome for one in found.cases]
 
 
@@ -47,7 +49,7 @@ def test_a_known_event_makes_its_case_xfail_and_never_a_pass(outcome: Outcome) -
     assert outcomes(found) == [Outcome.XFAIL, Outcome.PASS]
     assert (found.cases[0].known, found.cases[0].message) == ("k", f"known: a reason (why {outcome})")
     assert found.events[0].known == found.cases[0].events[0].known == "k"
-    assert found.runs[0].verdict is Standing.GOOD
+    assert found.runs[0].verdict is Verdict.GOOD
     (use,) = found.uses
     assert (use.state, use.cases, use.events, use.sentence) == (KnownState.SEEN, 1, 1, "")
 
@@ -143,7 +145,7 @@ def test_a_known_panic_excuses_the_boot_but_what_it_kept_from_running_is_missing
     dead = (*cases[:-1], replace(cases[-1], outcome=Outcome.CRASH, message="the kernel panicked"))
     found = excused((run, dead, events), issues=(issue,))
     assert outcomes(found) == [Outcome.XFAIL, Outcome.INCOMPLETE, Outcome.XFAIL]
-    assert found.runs[0].verdict is Standing.CANNOT_TELL
+    assert found.runs[0].verdict is Verdict.CANNOT_TELL
     assert outcomes(excused((run, dead, events)))[2] is Outcome.CRASH
 
 

@@ -12,17 +12,17 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 
+from harness.flow.collect import CellResult
 from harness.flow.planfile import Axes
 from harness.flow.plans import Extras, plain_request
-from harness.flow.readout import CellResult
-from harness.flow.record import Planned, Record, assemble, load_record, save_record
+from harness.flow.run_record import Planned, Record, assemble, load_record, save_record
 from harness.judge.compare import compare
 from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
 from harness.model.compare import Change, Leg
 from harness.model.gate import GATE_SCHEMA, Gate
 from harness.model.machine import Machine
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Case, Event, LeftOut, Metric, Report, Span, Stage
 from harness.model.tree import SourceSpec
 from harness.model.units import MIB
@@ -50,7 +50,7 @@ def booted(number: int, leg: Leg, group: str, outcome: Outcome) -> tuple[Planned
         cell=cell,
         leg=leg,
         group=group,
-        verdict=Standing.BAD if outcome is Outcome.FAIL else Standing.GOOD,
+        verdict=Verdict.BAD if outcome is Outcome.FAIL else Verdict.GOOD,
         reasons=(),
         stages=(Stage("ready", 1.0), Stage("pressure", 10.0 * number), Stage("boot", 99.0)),
         metrics=(Metric("pswpout", 1000.0 * number), Metric("stat.backed_up", 7.0)),
@@ -83,7 +83,7 @@ FIXED_SMALL = (
 def test_a_machine_is_compared_with_itself_only() -> None:
     report = report_on(*FIXED_SMALL)
     assert {one.machine: one.change for one in report.comparisons} == {SMALL: Change.FIXED, LARGE: Change.SAME}
-    assert report.verdict is Standing.GOOD
+    assert report.verdict is Verdict.GOOD
     mixed = report_on(
         (Leg.BASE, SMALL, Outcome.FAIL),
         (Leg.TIP, SMALL, Outcome.PASS),
@@ -92,7 +92,7 @@ def test_a_machine_is_compared_with_itself_only() -> None:
     )
     # Taken together this would be FLAKY on both sides, and nobody would be blamed.
     assert {one.machine: one.change for one in mixed.comparisons} == {SMALL: Change.FIXED, LARGE: Change.REGRESSED}
-    assert mixed.verdict is Standing.BAD
+    assert mixed.verdict is Verdict.BAD
     assert f"REGRESSED pressure pressure.hog ({LARGE}): 1/1 -> 0/1" in mixed.reasons
 
 
@@ -102,7 +102,7 @@ def test_without_groups_a_comparison_names_no_machine() -> None:
 
 def test_a_missing_boot_is_no_green() -> None:
     report = report_on(*FIXED_SMALL, missing=1)
-    assert report.verdict is Standing.CANNOT_TELL
+    assert report.verdict is Verdict.CANNOT_TELL
     assert "1 boots were not made" in report.reasons[0]
 
 
@@ -110,7 +110,7 @@ def test_a_missing_boot_is_no_green() -> None:
 def test_a_suite_that_should_have_been_there_leaves_no_green(counts: bool) -> None:
     gone = LeftOut("xe-fake", "7.4.0", "a" * 64, "xe_bo.c has no 'shrink('", counts)
     report = report_on(*FIXED_SMALL, left_out=(gone,))
-    assert report.verdict is (Standing.CANNOT_TELL if counts else Standing.GOOD)
+    assert report.verdict is (Verdict.CANNOT_TELL if counts else Verdict.GOOD)
     assert (report.reasons[:1] == ("without the suite xe-fake on 7.4.0: xe_bo.c has no 'shrink('",)) is counts
     out = io.StringIO()
     print_report(report, Path("/runs/x"), out)
@@ -124,13 +124,13 @@ def test_a_suite_that_the_base_is_too_old_for_cannot_be_compared(outcome: Outcom
     gone = LeftOut("pressure", "6.12.9", FACTS.build_id, "too old", counts=False)
     record = Record("mine.toml", (request,), (FACTS, TIP), (planned,), left_out=(gone,))
     report = assemble("20261121T000000-abcdef", record, {1: result})
-    assert report.verdict is Standing.CANNOT_TELL  # whether good or bad: nothing is known of the base
+    assert report.verdict is Verdict.CANNOT_TELL  # whether good or bad: nothing is known of the base
     assert (report.base, report.provenance) == (FACTS, TIP)
 
 
 def test_a_suite_that_only_the_new_kernel_has_is_judged_beside_what_was_compared() -> None:
     requests = plain_request(Axes(seeds=(1,), base=(SourceSpec.parse("debian:6.12"),)), Extras())
-    for outcome, verdict in ((Outcome.PASS, Standing.GOOD), (Outcome.FAIL, Standing.CANNOT_TELL)):
+    for outcome, verdict in ((Outcome.PASS, Verdict.GOOD), (Outcome.FAIL, Verdict.CANNOT_TELL)):
         boots = [
             booted(1, Leg.BASE, SMALL, Outcome.PASS),
             booted(2, Leg.TIP, SMALL, Outcome.PASS),
@@ -141,9 +141,9 @@ def test_a_suite_that_only_the_new_kernel_has_is_judged_beside_what_was_compared
         assert report.verdict is verdict
 
 
-@pytest.mark.parametrize("gate", Standing)
-def test_a_run_is_no_better_than_the_gate_of_its_series(gate: Standing) -> None:
-    reasons = () if gate is Standing.GOOD else ("2/3 it: objects: broken",)
+@pytest.mark.parametrize("gate", Verdict)
+def test_a_run_is_no_better_than_the_gate_of_its_series(gate: Verdict) -> None:
+    reasons = () if gate is Verdict.GOOD else ("2/3 it: objects: broken",)
     one = Gate(GATE_SCHEMA, gate, reasons, "it", "a" * 64, "7.3.4", 0, ())
     report = report_on(*FIXED_SMALL, gates=(one,))
     assert report.verdict is gate
@@ -159,7 +159,7 @@ def test_a_machine_without_a_base_is_judged_alone() -> None:
         (Leg.BASE, SMALL, Outcome.PASS), (Leg.TIP, SMALL, Outcome.PASS), (Leg.TIP, LARGE, Outcome.FAIL)
     )
     assert [one.machine for one in report.comparisons] == [SMALL]
-    assert report.verdict is Standing.BAD
+    assert report.verdict is Verdict.BAD
 
 
 def test_the_rows_say_where_memory_ran_out_and_what_it_cost() -> None:

@@ -14,7 +14,7 @@ from harness.model.cell import Cell, Knob
 from harness.model.codec import from_json, to_json
 from harness.model.errors import CommandFailed, StoreCorrupt, UserError
 from harness.model.machine import Accel, Machine
-from harness.model.outcome import Outcome, Standing, worst
+from harness.model.outcome import Outcome, Verdict, worst
 from harness.model.tree import SourceKind, SourceSpec, Tree, version_tuple
 from harness.model.units import GIB, MIB, format_seconds, format_size, parse_size
 
@@ -103,10 +103,10 @@ def test_skip_is_not_executed() -> None:
 
 
 def test_exit_statuses_are_the_contract() -> None:
-    assert {standing: standing.exit_status for standing in Standing} == {
-        Standing.GOOD: 0,
-        Standing.BAD: 1,
-        Standing.CANNOT_TELL: 3,
+    assert {standing: standing.exit_status for standing in Verdict} == {
+        Verdict.GOOD: 0,
+        Verdict.BAD: 1,
+        Verdict.CANNOT_TELL: 3,
     }
 
 

@@ -83,11 +83,11 @@ def test_a_deadline_counts_without_a_pause_in_the_output() -> None:
     assert time.monotonic() - began < 8
 
 
-@pytest.mark.parametrize("tethered", [True, False])
-def test_what_ignores_term_is_killed_after_its_leader_has_gone(tmp_path: Path, tethered: bool) -> None:
+@pytest.mark.parametrize("reaped", [True, False])
+def test_what_ignores_term_is_killed_after_its_leader_has_gone(tmp_path: Path, reaped: bool) -> None:
     note = tmp_path / "pid"
     script = f"(trap '' TERM; sh -c 'echo $PPID' > {note}; exec sleep 60) & sleep 0.3"
-    with spawn(("sh", "-c", script), tethered=tethered) as process:
+    with spawn(("sh", "-c", script), reaped=reaped) as process:
         stubborn = int(wait_for(note))
         process.wait(Deadline(SOON))
     assert gone(stubborn)
@@ -123,13 +123,13 @@ def test_standard_input_is_closed() -> None:
 
 @pytest.mark.parametrize("status", [0, 3])
 def test_a_tethered_command_keeps_its_status(status: int) -> None:
-    done = run(("sh", "-c", f"exit {status}"), deadline=Deadline(SOON), tethered=True, allowed=(0, 3))
+    done = run(("sh", "-c", f"exit {status}"), deadline=Deadline(SOON), reaped=True, allowed=(0, 3))
     assert done.status == status
 
 
 def test_a_tethered_command_ended_by_a_signal() -> None:
     with pytest.raises(CommandFailed) as failure:
-        run(("sh", "-c", "kill -9 $$"), deadline=Deadline(SOON), tethered=True)
+        run(("sh", "-c", "kill -9 $$"), deadline=Deadline(SOON), reaped=True)
     assert failure.value.status == -9
 
 
@@ -146,7 +146,7 @@ def test_nothing_outlives_a_killed_harness(tmp_path: Path, how: signal.Signals) 
     program = (
         "from harness.proc import run, Deadline\n"
         f"run(('sh', '-c', 'trap \"\" TERM; sh -c \"echo \\\\$\\\\$ > {note}; exec sleep 60\" & wait'),"
-        " deadline=Deadline(50), tethered=True)\n"
+        " deadline=Deadline(50), reaped=True)\n"
     )
     harness = subprocess.Popen([sys.executable, "-c", program])
     grandchild = int(wait_for(note))
@@ -157,9 +157,7 @@ def test_nothing_outlives_a_killed_harness(tmp_path: Path, how: signal.Signals) 
 
 def test_a_pipeline_of_a_child_ends_quietly() -> None:
     """An interpreter ignores SIGPIPE and SIGXFSZ; what it starts must not."""
-    shown = run(
-        ("sh", "-c", "yes | head -n 1; grep SigIgn /proc/self/status"), deadline=Deadline(SOON), tethered=True
-    )
+    shown = run(("sh", "-c", "yes | head -n 1; grep SigIgn /proc/self/status"), deadline=Deadline(SOON), reaped=True)
     assert shown.output.split("\n")[0] == "y"
     assert "Broken pipe" not in shown.output
     assert int(shown.output.split()[-1], 16) & (1 << 12 | 1 << 24) == 0
@@ -174,11 +172,11 @@ def test_a_child_that_ends_before_its_tether_looks(tmp_path: Path) -> None:
         assert time.monotonic() - began < 8
 
 
-@pytest.mark.parametrize("tethered", [True, False])
-def test_who_is_in_a_hurry_waits_for_no_grace(tmp_path: Path, tethered: bool) -> None:
+@pytest.mark.parametrize("reaped", [True, False])
+def test_who_is_in_a_hurry_waits_for_no_grace(tmp_path: Path, reaped: bool) -> None:
     note = tmp_path / "pid"
     script = f"trap '' TERM; sh -c 'trap \"\" TERM; echo $$ > {note}; sleep 60' & sleep 60"
-    with spawn(("sh", "-c", script), tethered=tethered):
+    with spawn(("sh", "-c", script), reaped=reaped):
         stubborn = int(wait_for(note))
         began = time.monotonic()
         hurry()
@@ -224,11 +222,11 @@ def test_proxies_and_authorities_are_passed_on(monkeypatch: pytest.MonkeyPatch) 
     }
 
 
-@pytest.mark.parametrize("tethered", [False, True])
-def test_every_process_has_limits(tethered: bool) -> None:
+@pytest.mark.parametrize("reaped", [False, True])
+def test_every_process_has_limits(reaped: bool) -> None:
     """Memory and the size of a file: `ulimit` says so from inside, once it had the time to be bound from outside."""
     words = ("sh", "-c", "sleep 0.2; ulimit -v; ulimit -f")
-    memory, file = run(words, deadline=Deadline(20), tethered=tethered).output.split()
+    memory, file = run(words, deadline=Deadline(20), reaped=reaped).output.split()
     assert int(memory) >= 16 << 20
     assert int(file) in (64 << 21, 64 << 20)  # in blocks of 512 bytes or of 1024
 
@@ -237,7 +235,7 @@ def test_a_lower_limit_is_not_raised() -> None:
     script = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
         "from harness.proc import Deadline, run\n"
-        "print(run(('sh', '-c', 'sleep 0.2; ulimit -f'), deadline=Deadline(20), tethered=True).output)"
+        "print(run(('sh', '-c', 'sleep 0.2; ulimit -f'), deadline=Deadline(20), reaped=True).output)"
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert int(told.stdout) in (1 << 10, 1 << 11)

@@ -19,7 +19,7 @@ from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
 from harness.model.compare import Leg
 from harness.model.machine import SETTINGS, Accel, Difference, GuestFacts, Machine, Swap
-from harness.model.outcome import Ending, Outcome, Standing
+from harness.model.outcome import Ending, Outcome, Verdict
 from harness.model.result import Case, Event, MoreBoot, Provenance, Report, Run, Span, Stage
 from harness.model.swap import SwapFacts, ZswapFacts
 from harness.model.units import GIB, MIB
@@ -40,13 +40,13 @@ RUN = Run(
     differences=(),
     problems=(),
     stages=(Stage("s", 1.5),),
-    verdict=Standing.BAD,
+    verdict=Verdict.BAD,
     reasons=("1 case FAIL",),
 )
 REPORT = Report(
     schema="ttm-harness/report/1",
     id="20261120T000000-abcdef",
-    verdict=Standing.BAD,
+    verdict=Verdict.BAD,
     reasons=("001-x: 1 case FAIL",),
     provenance=Provenance(
         "0.1.0",
@@ -116,7 +116,7 @@ def test_boots_after_the_first_are_told_in_text_and_json() -> None:
 
 
 def test_the_text_of_a_good_report_has_no_replay() -> None:
-    good = replace(REPORT, verdict=Standing.GOOD, reasons=(), runs=(replace(RUN, verdict=Standing.GOOD, reasons=()),))
+    good = replace(REPORT, verdict=Verdict.GOOD, reasons=(), runs=(replace(RUN, verdict=Verdict.GOOD, reasons=()),))
     assert "reproduce.sh" not in text_of(replace(good, cases=good.cases[:1], events=()))
 
 

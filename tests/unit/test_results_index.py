@@ -26,13 +26,13 @@ from alembic.script import ScriptDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.flow.record import Planned, Record, save_record
 from harness.flow.results import Results
+from harness.flow.run_record import Planned, Record, save_record
 from harness.model.codec import to_json, to_plain
 from harness.model.compare import Change, Leg
 from harness.model.errors import HarnessError, InfraError, UserError
 from harness.model.machine import Difference
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Provenance
 from harness.model.results import Count, State, Wanted
 from harness.store import database
@@ -78,7 +78,7 @@ def test_a_run_is_there_as_soon_as_its_report_is(results: Results, scratch_layou
     assert names(results) == [run_name(2)]
     keep(scratch_layout, 1, plain_report(a=Outcome.FAIL, b=Outcome.PASS, c=Outcome.SKIP))
     newest, oldest = results.list(ALL, 100).runs
-    assert (newest.verdict, newest.executed, newest.bad, newest.boots) == (Standing.BAD, 2, 1, 1)
+    assert (newest.verdict, newest.executed, newest.bad, newest.boots) == (Verdict.BAD, 2, 1, 1)
     assert (newest.kernels, newest.suites, newest.seconds) == (("7.3.4",), ("pressure",), 3.0)
     assert oldest.started == (NOON - timedelta(days=2)).isoformat()
 
@@ -93,7 +93,7 @@ def test_only_what_changed_is_read_again(results: Results, scratch_layout: Layou
     assert rows(scratch_layout, "SELECT count(*) FROM cases") == [(1,)]
     keep_report(second, plain_report(a=Outcome.CRASH))
     assert results.refresh().read == 1
-    assert [run.verdict for run in results.list(ALL, 9).runs] == [Standing.BAD]
+    assert [run.verdict for run in results.list(ALL, 9).runs] == [Verdict.BAD]
     assert results.refresh(rebuild=True).read == 1
 
 
@@ -138,8 +138,8 @@ def several(scratch_layout: Layout) -> Layout:
         (Wanted(case="ttm_pool.[a-b]*"), [5]),
         (Wanted(outcomes=(Outcome.CRASH, Outcome.FAIL)), [1, 10]),
         (Wanted(case="scan", outcomes=(Outcome.CRASH,)), []),
-        (Wanted(verdict=Standing.BAD), [1]),
-        (Wanted(verdict=Standing.CANNOT_TELL), []),
+        (Wanted(verdict=Verdict.BAD), [1]),
+        (Wanted(verdict=Verdict.CANNOT_TELL), []),
         (Wanted(machine=("128M",)), [5]),
         (Wanted(machine=("256M", "zram")), [10]),
         (Wanted(machine=("56M",)), []),
@@ -208,7 +208,7 @@ def test_a_boot_in_another_machine_than_asked_is_no_evidence(results: Results, s
     keep(scratch_layout, 2, plain_report())
     kernel = provenance()
     run = replace(boot(kernel), differences=(Difference("RAM", "256M", "128M"),))
-    keep(scratch_layout, 1, report([run], cases(run, {"a": Outcome.FAIL}), kernel, Standing.CANNOT_TELL))
+    keep(scratch_layout, 1, report([run], cases(run, {"a": Outcome.FAIL}), kernel, Verdict.CANNOT_TELL))
     detail = results.run("latest", 9, against=run_name(2))
     assert detail is not None
     assert [one.change for one in detail.comparisons] == [Change.GONE]
@@ -365,7 +365,7 @@ def test_a_run_that_is_made_and_one_that_was_killed(results: Results, scratch_la
     (run,) = results.list(ALL, 9).runs
     assert run.state is State.UNFINISHED
     assert names(results, Wanted(state=State.UNFINISHED)) == [path.name]
-    assert names(results, Wanted(verdict=Standing.CANNOT_TELL)) == []
+    assert names(results, Wanted(verdict=Verdict.CANNOT_TELL)) == []
     keep_report(path, plain_report())
     (run,) = results.list(ALL, 9).runs
     assert run.state is State.FINISHED

@@ -19,7 +19,7 @@ from sqlalchemy.sql import ClauseElement
 
 from harness.flow.results import Results
 from harness.model.errors import InfraError, UserError
-from harness.model.outcome import Outcome, Standing
+from harness.model.outcome import Outcome, Verdict
 from harness.model.results import Wanted
 from harness.store.layout import Layout
 from harness.store.tables import Base
@@ -30,7 +30,7 @@ EVERYTHING = Wanted(
     suite="press*",
     case="[a-c]*",
     outcomes=(Outcome.FAIL,),
-    verdict=Standing.BAD,
+    verdict=Verdict.BAD,
     series="",
     machine=("256M", "disk"),
     since=NOON.replace(year=2020),

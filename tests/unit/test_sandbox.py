@@ -65,7 +65,7 @@ def sh(place: Path, script: str, limits: Bounds | None = None, seconds: float = 
         cwd=place / "objects",
         env={"HOME": str(place / "home"), "S": str(place / "source"), "O": str(place / "objects"), "P": str(place)},
         allowed=tuple(range(128)),
-        tethered=True,
+        reaped=True,
         within=words,
     )
     return done.output
@@ -189,7 +189,7 @@ def refused(place: Path, script: str, limits: Bounds, seconds: float = SECONDS) 
             deadline=Deadline(seconds),
             cwd=place / "objects",
             within=within(Confines(writes=(place / "objects",), limits=limits)),
-            tethered=True,
+            reaped=True,
         )
     return caught.value.tail
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.flow import schedule
-from harness.flow.host import last_to_die, most_for_guests, reserve, room_for_guests
+from harness.flow.admission import OVERHEAD, Claim, Tokens
+from harness.flow.resources import last_to_die, most_for_guests, reserve, room_for_guests
 from harness.flow.schedule import Task, side_by_side
-from harness.flow.tokens import OVERHEAD, Claim, Tokens
 from harness.model.errors import InfraError
 from harness.model.machine import Machine
 from harness.model.units import GIB, MIB
@@ -148,7 +148,7 @@ def test_what_guests_have_taken_already_counts_as_theirs() -> None:
 def test_guests_are_first_in_line_and_builds_are_not() -> None:
     words = ("cat", "/proc/self/oom_score_adj")
     with last_to_die():
-        assert int(run(words, deadline=Deadline(20), tethered=True).output) >= 0
+        assert int(run(words, deadline=Deadline(20), reaped=True).output) >= 0
         with spawn(words, stdout=PIPE, first_to_die=True) as guest:
             assert guest.stdout is not None
             assert guest.stdout.read() == b"1000\n"

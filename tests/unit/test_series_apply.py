@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.inputs.series.apply import ApplyFailed, Leave, apply_series, check_series
+from harness.inputs.series.apply import ApplyFailed, ApplyPolicy, apply_series, check_series
 from harness.inputs.series.conflict import show_conflict
 from harness.inputs.series.diff import Hunk
 from harness.inputs.series.validate import objections, validate_for_tree, validate_series
@@ -33,7 +33,7 @@ def repo(tmp_path: Path) -> Repo:
 
 @pytest.fixture
 def tree(repo: Repo, scratch_layout: Layout) -> Tree:
-    """The tag `base`, unpacked on the shelf, its files a day old."""
+    """The tag `base`, unpacked in the store, its files a day old."""
     path = scratch_layout.sources / "tiny-aaaa" / "linux"
     path.mkdir(parents=True)
     repo.git("--work-tree", str(path), "checkout", "-q", "-f", "base", "--", ".")
@@ -166,12 +166,12 @@ def test_fuzz_is_told_and_only_taken_when_allowed(tree: Tree, scratch_layout: La
     assert raised.value.report is not None
     assert raised.value.report.fuzzy
     assert "other_a12" in raised.value.report.conflict
-    made = apply_series(tree, one(FUZZY), None, scratch_layout, deadline(), Leave(fuzz=1))
+    made = apply_series(tree, one(FUZZY), None, scratch_layout, deadline(), ApplyPolicy(fuzz=1))
     assert "added_a" in (made.path / "drivers/a.c").read_text()
     with pytest.raises(ApplyFailed):  # what fuzz made is not found again by who allows none
         apply_series(tree, one(FUZZY), None, scratch_layout, deadline())
     with pytest.raises(UserError, match="fuzz 9"):
-        apply_series(tree, one(FUZZY), None, scratch_layout, deadline(), Leave(fuzz=9))
+        apply_series(tree, one(FUZZY), None, scratch_layout, deadline(), ApplyPolicy(fuzz=9))
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,9 @@ def test_a_hunk_that_fuzz_would_put_anywhere_finds_no_place(tree: Tree, lines: s
         pytest.skip("GNU patch is not installed")
     old, new = (sum(line[0] in (" ", sign) for line in lines.splitlines()) for sign in "-+")
     head = plain_diff().partition("@@")[0]
-    (report,) = check_series(tree, one(f"{head}@@ -10,{old} +10,{new} @@\n{lines}"), None, deadline(), Leave(fuzz=2))
+    (report,) = check_series(
+        tree, one(f"{head}@@ -10,{old} +10,{new} @@\n{lines}"), None, deadline(), ApplyPolicy(fuzz=2)
+    )
     assert report.applies is applies
     assert (report.hunks[0].state is HunkState.FUZZ) is applies, report
 

@@ -12,7 +12,7 @@ import pytest
 from harness.inputs.debian import Release
 from harness.inputs.series import base as base_room
 from harness.inputs.series.base import find_base, tree_names, wanted_blobs
-from harness.inputs.shelf import Work
+from harness.inputs.source_cache import Work
 from harness.model.errors import FindingError, UserError
 from harness.model.series import PatchReport, Series, Trailer
 from harness.model.subject import Branch

@@ -13,9 +13,9 @@ from harness.inputs.series.apply import apart_of, apply_series
 from harness.inputs.series.buildtime import build_time
 from harness.kernel.artefacts import objects_to_seal
 from harness.kernel.fragments import compose, parse_fragment
+from harness.kernel.incremental import find_seed
 from harness.kernel.make import cache_of
-from harness.kernel.objects import Workshop
-from harness.kernel.seed import find_seed
+from harness.kernel.object_builder import ObjectBuilder
 from harness.model.build import Build
 from harness.model.codec import to_json
 from harness.model.series import BuildTime, Patch, say_build_time
@@ -176,7 +176,7 @@ def test_what_was_made_while_they_ran_is_never_used_for_others(
     profile = compose("p", [parse_fragment("frag", "CONFIG_A=y\n")])
 
     def lock(*apart: str) -> Path:
-        return Workshop(plain, profile, scratch_layout, 1, (), apart).lock
+        return ObjectBuilder(plain, profile, scratch_layout, 1, (), apart).lock
 
     assert len({lock(), lock("e" * 16), lock("e" * 16, "f" * 16)}) == 3
 

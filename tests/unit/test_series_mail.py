@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness.inputs.series.mbox import FILE_LIMIT, read_file, read_letters, split_mbox
+from harness.inputs.series.mbox import FILE_LIMIT, read_file, read_messages, split_mbox
 from harness.inputs.series.subject import Tag, read_subject
 from harness.model.errors import HarnessError, UserError
 from tests.unit.series_support import mail, mbox, plain_diff, read
@@ -95,11 +95,11 @@ def test_encodings_bring_the_same_patch(how: str) -> None:
 
 
 def attached(data: bytes, name: str, kind: str = "x-patch") -> bytes:
-    letter = EmailMessage()
-    letter["From"], letter["Subject"], letter["Message-ID"] = "Ada <a@x>", "[PATCH v2] as an attachment", "<at@x>"
-    letter.set_content("See the attachment.\n")
-    letter.add_attachment(data, maintype="text", subtype=kind, filename=name)
-    return letter.as_bytes()
+    message = EmailMessage()
+    message["From"], message["Subject"], message["Message-ID"] = "Ada <a@x>", "[PATCH v2] as an attachment", "<at@x>"
+    message.set_content("See the attachment.\n")
+    message.add_attachment(data, maintype="text", subtype=kind, filename=name)
+    return message.as_bytes()
 
 
 def test_attachments() -> None:
@@ -246,7 +246,7 @@ def test_nothing_but_a_sentence_ever_comes(data: bytes) -> None:
 def test_any_bytes_are_safe(data: bytes) -> None:
     for head in (b"", b"From: a\nSubject: [PATCH 1/1] x\n", b"From a@b Thu Jan  1 00:00:00 1970\nSubject: x\n"):
         try:
-            read_letters(head + data, "t.mbox")
+            read_messages(head + data, "t.mbox")
         except HarnessError as error:
             assert error.message
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.inputs.series.assemble import Wish, assemble
-from harness.inputs.series.mbox import read_file, read_letters
+from harness.inputs.series.assemble import Selection, assemble
+from harness.inputs.series.mbox import read_file, read_messages
 from harness.inputs.series.subject import read_subject
 from harness.model.errors import UserError
 from harness.model.series import Series, SeriesForm, SeriesSpec
@@ -172,10 +172,10 @@ def backports() -> list[bytes]:
 def test_backports_for_several_trees_are_several_series() -> None:
     with pytest.raises(UserError, match=r"several trees: 6\.12, 6\.6, 6\.1; pick one by a mail of it: mbox:FILE#"):
         read(mbox(*backports()))
-    letters = read_letters(mbox(*backports()), "t.mbox")
-    assert ids(assemble(letters, Wish("mbox:t.mbox#b@x", pick="b@x"))) == ["b@x"]
+    messages = read_messages(mbox(*backports()), "t.mbox")
+    assert ids(assemble(messages, Selection("mbox:t.mbox#b@x", pick="b@x"))) == ["b@x"]
     with pytest.raises(UserError, match="no patch and no cover letter is <z@x>"):
-        assemble(letters, Wish("mbox:t.mbox#z@x", pick="z@x"))
+        assemble(messages, Selection("mbox:t.mbox#z@x", pick="z@x"))
 
 
 def test_an_unrelated_fix_by_another_author() -> None:
@@ -191,8 +191,8 @@ def test_single_patches_in_one_file_are_several_series() -> None:
         read(data)
     shown = read(data, partial=True)
     assert (ids(shown), len(shown.problems)) == (["a@x"], 1)
-    assert ids(assemble(read_letters(data, "t"), Wish("mbox:t#z@x", pick="z@x"))) == ["z@x"]
-    assert len(assemble(read_letters(data, "t"), Wish("dir:t", gathered=True)).patches) == 3
+    assert ids(assemble(read_messages(data, "t"), Selection("mbox:t#z@x", pick="z@x"))) == ["z@x"]
+    assert len(assemble(read_messages(data, "t"), Selection("dir:t", gathered=True)).patches) == 3
 
 
 def test_more_patches_than_were_announced() -> None:

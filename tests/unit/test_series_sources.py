@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness.inputs.series.descriptor import read_descriptor
 from harness.inputs.series.lore import message_id
 from harness.inputs.series.page import LAST_RESORT, read_page
-from harness.inputs.series.resolve import Means, lone, resolve_series
+from harness.inputs.series.resolve import FetchOptions, lone, resolve_series
 from harness.model.errors import HarnessError, InfraError, UserError
 from harness.model.series import Series, SeriesSpec
 from harness.proc import find_tool
@@ -33,9 +33,9 @@ def repo(tmp_path: Path) -> Repo:
     return repo
 
 
-def resolve(text: str, root: Path, means: Means | None = None) -> Series:
+def resolve(text: str, root: Path, means: FetchOptions | None = None) -> Series:
     work, _ = make_work(root)
-    return resolve_series(SeriesSpec.parse(text), work, means or Means())
+    return resolve_series(SeriesSpec.parse(text), work, means or FetchOptions())
 
 
 def test_every_form_of_a_file_gives_the_same_series(repo: Repo, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_one_patch_of_a_patchwork(repo: Repo, tmp_path: Path) -> None:
         server.files["/patch/123/mbox/"] = mail.replace(b"[PATCH 2/3]", b"[v8,2/3]")
         with pytest.raises(UserError, match="2 patches of 3 missing: 1, 3"):
             resolve(f"patchwork:{server.base}/patch/123/", tmp_path)
-        part = resolve(f"patchwork:{server.base}/patch/123/", tmp_path, Means(partial=True))
+        part = resolve(f"patchwork:{server.base}/patch/123/", tmp_path, FetchOptions(partial=True))
         assert (part.revision, part.patches[0].position) == (8, 2)
         assert lone(part).whole
         with pytest.raises(UserError, match="no such patch"):
@@ -285,7 +285,7 @@ def test_descriptors(repo: Repo, tmp_path: Path) -> None:
     repo.git("format-patch", "-q", "-v2", "-o", str(patches / "gpu" / "v2"), "base..v1")
     mirror.mkdir()
     (mirror / "other.mbox").write_bytes(mbox(b"Subject: x\n\nMessage-Id: y"))
-    means = Means(patches=patches, mirror=mirror)
+    means = FetchOptions(patches=patches, mirror=mirror)
     own = resolve("gpu", tmp_path, means)
     assert (own.label, len(own.patches)) == ("gpu v2", 3)
     assert "series.toml says that v2 has 9 patches" in own.notes[0]
@@ -364,7 +364,7 @@ def test_a_saved_page(saved_as: str, tmp_path: Path) -> None:
     text = PAGE.replace("{diff}", plain_diff())
     file = tmp_path / "page.txt"
     file.write_bytes(text.encode() if saved_as == "text" else page_as_html(text))
-    series = resolve(str(file), tmp_path, Means(partial=True))
+    series = resolve(str(file), tmp_path, FetchOptions(partial=True))
     patch = series.patches[0]
     assert (patch.subject, patch.position, patch.total, patch.revision) == ("gpu: change a", 2, 6, 8)
     assert (patch.author, patch.message_id) == ("Ada Ünit", "one-2@example.org")

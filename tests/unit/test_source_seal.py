@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.inputs import shelf
+from harness.inputs import source_cache
 from harness.inputs.series.apply import apply_series
-from harness.inputs.shelf import Work
+from harness.inputs.source_cache import Work
 from harness.inputs.tarball import resolve_tarball
 from harness.kernel.build import obtain
 from harness.kernel.fragments import compose, parse_fragment
@@ -35,7 +35,7 @@ FILE = "drivers/gpu/ttm.c"
 @pytest.fixture(autouse=True)
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every look is a look: nothing counts as sound because it just was."""
-    monkeypatch.setattr(shelf, "_STILL_SOUND_SECONDS", 0.0)
+    monkeypatch.setattr(source_cache, "_STILL_SOUND_SECONDS", 0.0)
 
 
 class Shelf:

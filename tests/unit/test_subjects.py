@@ -67,7 +67,7 @@ def words_of(path: Path) -> Iterator[tuple[int, str]]:
 # Lists of places in the kernel's tree, which are whole: what a script reads, or what runs on the host, is a fact of
 # each single file, and a wider pattern would take more for granted (drivers/scsi reads a header of include/scsi so).
 TREE_LISTS = {
-    "seed.py": re.compile(r"include/\(\?:drm\|kunit\|linux\|net\|trace\|uapi/drm\|uapi/linux\)"),
+    "incremental.py": re.compile(r"include/\(\?:drm\|kunit\|linux\|net\|trace\|uapi/drm\|uapi/linux\)"),
     "buildtime.py": re.compile(r"drivers/gpu/drm/\(\?:xe/xe_gen_\\w\+\|radeon/mkregtable\|msm/registers/\.\*\)"),
 }
 

@@ -19,7 +19,17 @@ from pathlib import Path
 from harness.inputs.series.attempt import FUZZ_LIMIT, Room, touched, try_patches
 from harness.inputs.series.buildtime import build_time
 from harness.inputs.series.validate import validate_for_tree, validate_series
-from harness.inputs.shelf import LINUX, Arrival, Place, Work, find, land, no_space, read_version, require_space
+from harness.inputs.source_cache import (
+    LINUX,
+    Place,
+    SourceEntry,
+    Work,
+    find,
+    land,
+    no_space,
+    read_version,
+    require_space,
+)
 from harness.model.errors import CommandFailed, FindingError, InfraError, UserError
 from harness.model.progress import Progress
 from harness.model.series import HunkReport, HunkState, Patch, PatchReport, Series
@@ -55,7 +65,7 @@ class _Silence:
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
+class ApplyPolicy:
     """What is allowed: lines of fuzz (0 to FUZZ_LIMIT), programs outside scripts/ and tools/; whom to tell."""
 
     fuzz: int = 0
@@ -63,11 +73,11 @@ class Leave:
     progress: Progress = field(default_factory=_Silence)
 
 
-STRICT = Leave()
+STRICT = ApplyPolicy()
 
 
 def apply_series(
-    tree: Tree, series: Series, upto: int | None, layout: Layout, deadline: Deadline, leave: Leave = STRICT
+    tree: Tree, series: Series, upto: int | None, layout: Layout, deadline: Deadline, leave: ApplyPolicy = STRICT
 ) -> Tree:
     """The tree with the first `upto` patches (all when None; the tree itself when 0).
 
@@ -103,12 +113,12 @@ def apply_series(
         fuzzy = any(report.fuzzy for report in reports)
         filler = _Filler(tree, patches, room, work)
         require_sound(filler.nearest)
-        arrival = Arrival(_place(tree, patches, fuzzy), spec, origins[fuzzy], filler.nearest, apart)
+        arrival = SourceEntry(_place(tree, patches, fuzzy), spec, origins[fuzzy], filler.nearest, apart)
         return replace(land(work, arrival, filler.fill), origin=origins[fuzzy])
 
 
 def check_series(
-    tree: Tree, series: Series, upto: int | None, deadline: Deadline, leave: Leave = STRICT
+    tree: Tree, series: Series, upto: int | None, deadline: Deadline, leave: ApplyPolicy = STRICT
 ) -> tuple[PatchReport, ...]:
     """How each patch fits the tree, up to the first that does not; makes no tree and leaves nothing behind."""
     patches = _first(series, upto)
@@ -247,7 +257,7 @@ class _Filler:
     def _link(self, source: Path, linux: Path) -> None:
         self._work.progress.step(f"linking a tree for {len(self._patches)} patches")
         try:
-            run(("cp", "-al", "--", str(source), str(linux)), deadline=self._work.deadline, tethered=True)
+            run(("cp", "-al", "--", str(source), str(linux)), deadline=self._work.deadline, reaped=True)
         except CommandFailed as error:
             low = error.tail.lower()
             if "no space left" in low:
@@ -259,9 +269,7 @@ class _Filler:
 
     def _copy(self, source: Path, linux: Path) -> None:
         self._work.progress.step("copying the tree, as its file system takes no more links")
-        run(
-            ("cp", "-a", "--reflink=auto", "--", str(source), str(linux)), deadline=self._work.deadline, tethered=True
-        )
+        run(("cp", "-a", "--reflink=auto", "--", str(source), str(linux)), deadline=self._work.deadline, reaped=True)
 
     def _transplant(self, linux: Path, path: str) -> None:
         """The file as the patches left it, as a file of its own; what did not change stays linked."""

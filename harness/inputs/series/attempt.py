@@ -117,7 +117,7 @@ def _git_apply(room: Room, deadline: Deadline, *words: str) -> Completed:
     }
     argv = ("git", "apply", *words, "-p1", "--whitespace=nowarn", str(room.patch.resolve()))
     limit = deadline.at_most(_SECONDS)
-    return run(argv, deadline=limit, cwd=room.files, env=env, allowed=(0, 1, 128), tethered=True)
+    return run(argv, deadline=limit, cwd=room.files, env=env, allowed=(0, 1, 128), reaped=True)
 
 
 def _gnu_patch(room: Room, deadline: Deadline, fuzz: int, *words: str) -> Completed:
@@ -126,7 +126,7 @@ def _gnu_patch(room: Room, deadline: Deadline, fuzz: int, *words: str) -> Comple
         "--reject-file=-", f"--input={room.patch.resolve()}",
     )  # fmt: skip
     allowed = (0, 1, 2) if "--dry-run" in words else (0,)
-    return run(argv, deadline=deadline.at_most(_SECONDS), cwd=room.files, allowed=allowed, tethered=True)
+    return run(argv, deadline=deadline.at_most(_SECONDS), cwd=room.files, allowed=allowed, reaped=True)
 
 
 def _believe(room: Room, patch: Patch) -> None:

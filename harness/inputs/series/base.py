@@ -19,7 +19,7 @@ from harness.inputs.git import git, require_git
 from harness.inputs.resolve import resolve
 from harness.inputs.series.apply import check_series
 from harness.inputs.series.attempt import touched
-from harness.inputs.shelf import Work, read_version
+from harness.inputs.source_cache import Work, read_version
 from harness.model.errors import CommandFailed, FindingError, HarnessError, UserError
 from harness.model.series import HunkState, PatchReport, Series
 from harness.model.subject import Branch

@@ -101,5 +101,5 @@ def _columns(left: list[str], right: list[str], left_number: int, right_number: 
 
 def _cell(line: str) -> str:
     text = line.expandtabs(4)
-    text = "".join([letter if letter.isprintable() else "\ufffd" for letter in text])
+    text = "".join([one if one.isprintable() else "\ufffd" for one in text])
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"

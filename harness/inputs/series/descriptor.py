@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.checkout import data_directory
-from harness.inputs.series.assemble import Wish, assemble
+from harness.inputs.series.assemble import Selection, assemble
 from harness.inputs.series.directory import read_directory
 from harness.inputs.series.lore import fetch_thread, message_id
-from harness.inputs.series.mbox import read_file, read_letters
-from harness.inputs.shelf import Work
+from harness.inputs.series.mbox import read_file, read_messages
+from harness.inputs.source_cache import Work
 from harness.model.errors import UserError
 from harness.model.series import Series, SeriesSpec
 from harness.model.toml import read_toml
@@ -74,7 +74,9 @@ def known_series(root: Path | None = None) -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in base.glob(f"*/{FILE_NAME}")))
 
 
-def read_named(spec: SeriesSpec, work: Work, wish: Wish, mirror: Path | None, root: Path | None = None) -> Series:
+def read_named(
+    spec: SeriesSpec, work: Work, wanted: Selection, mirror: Path | None, root: Path | None = None
+) -> Series:
     """The series of a descriptor, in the revision asked for or the newest."""
     base = root or data_directory("patches")
     path = base / spec.where / FILE_NAME
@@ -83,8 +85,8 @@ def read_named(spec: SeriesSpec, work: Work, wish: Wish, mirror: Path | None, ro
         raise UserError(f"there is no series {spec.where!r} in patches/", hint=f"there is {names}")
     descriptor = read_descriptor(path)
     revision = _choose(descriptor, spec.revision)
-    wish = replace(wish, name=descriptor.name, revision=revision.version)
-    series = _read(path.parent, descriptor, revision, work, wish, mirror)
+    wanted = replace(wanted, name=descriptor.name, revision=revision.version)
+    series = _read(path.parent, descriptor, revision, work, wanted, mirror)
     notes = list(series.notes)
     if series.total != revision.patches:
         notes.append(f"{path.parent.name}/{FILE_NAME} says that v{revision.version} has {revision.patches} patches")
@@ -109,23 +111,23 @@ def _choose(descriptor: Descriptor, wanted: int | None) -> Revision:
 
 
 def _read(
-    folder: Path, descriptor: Descriptor, revision: Revision, work: Work, wish: Wish, mirror: Path | None
+    folder: Path, descriptor: Descriptor, revision: Revision, work: Work, wanted: Selection, mirror: Path | None
 ) -> Series:
     if revision.directory:
         where = (folder / revision.directory).resolve()
         if not where.is_relative_to(folder.resolve()):
             raise UserError(f"{revision.directory} of v{revision.version} leads out of {folder}", hint="look at it")
-        return read_directory(where, replace(wish, revision=None))
+        return read_directory(where, replace(wanted, revision=None))
     if mirror is None:
         work.progress.step(f"{descriptor.name} v{revision.version} is asked of lore")
-        return fetch_thread(message_id(revision.cover), work, replace(wish, pick=message_id(revision.cover)))
+        return fetch_thread(message_id(revision.cover), work, replace(wanted, pick=message_id(revision.cover)))
     file = find_mirrored(mirror, revision.cover)
     if file is None:
         raise UserError(
             f"the mirror {mirror} has no mbox with {revision.cover} ({descriptor.name} v{revision.version})",
             hint=f"fetch it: b4 mbox --outdir {mirror} {revision.cover}",
         )
-    return assemble(read_letters(read_file(file), file.name), replace(wish, pick=revision.cover))
+    return assemble(read_messages(read_file(file), file.name), replace(wanted, pick=revision.cover))
 
 
 def find_mirrored(mirror: Path, message: str) -> Path | None:

@@ -6,10 +6,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness.inputs.series.assemble import PATCH_LIMIT, Wish, assemble
-from harness.inputs.series.letters import has_diff
-from harness.inputs.series.mail import Letter
-from harness.inputs.series.mbox import is_html, is_mail, read_file, read_letters
+from harness.inputs.series.assemble import PATCH_LIMIT, Selection, assemble
+from harness.inputs.series.mail import Message
+from harness.inputs.series.mbox import is_html, is_mail, read_file, read_messages
+from harness.inputs.series.messages import has_diff
 from harness.inputs.series.subject import read_subject
 from harness.model.errors import UserError
 from harness.model.series import Series
@@ -19,7 +19,7 @@ _SUFFIXES = (".patch", ".diff", ".mbox", ".mbx", ".eml", ".patch.gz", ".mbox.gz"
 _FILE_LIMIT = 2 * PATCH_LIMIT
 
 
-def read_directory(path: Path, wish: Wish) -> Series:
+def read_directory(path: Path, wanted: Selection) -> Series:
     """The series in a directory; UserError names the file that is in the way."""
     if not path.is_dir():
         raise UserError(f"{path} is not a directory", hint="write dir:PATH, or mbox:FILE for a file")
@@ -32,10 +32,10 @@ def read_directory(path: Path, wish: Wish) -> Series:
         raise UserError(
             f"{path} holds {len(names)} patch files; {PATCH_LIMIT} patches are the most", hint="give a part"
         )
-    letters: list[Letter] = []
+    messages: list[Message] = []
     for name in names:
-        letters += read_patch_file(name)
-    return assemble(letters, replace(wish, ordered=quilt is not None, gathered=True))
+        messages += read_patch_file(name)
+    return assemble(messages, replace(wanted, ordered=quilt is not None, gathered=True))
 
 
 def _patch_files(path: Path) -> list[Path]:
@@ -78,13 +78,13 @@ def _quilt_names(series: Path) -> list[Path]:
     return found
 
 
-def read_patch_file(path: Path) -> list[Letter]:
+def read_patch_file(path: Path) -> list[Message]:
     """A file with mails, or a bare diff with or without words before it."""
     data = read_file(path)
     if is_html(data) or is_mail(data) or not data.strip():
-        return read_letters(data, path.name)
+        return read_messages(data, path.name)
     text = data.decode("utf-8", "replace") if _is_utf8(data) else data.decode("latin-1")
-    bare = Letter(where=path.name, first_line=1, subject="", tag=read_subject(_title(text, path)), text=text)
+    bare = Message(where=path.name, first_line=1, subject="", tag=read_subject(_title(text, path)), text=text)
     if not has_diff(bare):
         raise UserError(f"{path} holds neither a mail nor a diff", hint="remove it, or give the files that are meant")
     return [bare]

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.inputs.git import commit_of, git, require_git
-from harness.inputs.series.assemble import PATCH_LIMIT, Wish, assemble
-from harness.inputs.series.mail import Letter
-from harness.inputs.series.mbox import read_file, read_letters
-from harness.inputs.shelf import Work
+from harness.inputs.series.assemble import PATCH_LIMIT, Selection, assemble
+from harness.inputs.series.mail import Message
+from harness.inputs.series.mbox import read_file, read_messages
+from harness.inputs.source_cache import Work
 from harness.model.errors import UserError
 from harness.model.series import Series, SeriesSpec
 
@@ -33,7 +33,7 @@ _FORMAT = (
 )  # fmt: skip
 
 
-def read_git_range(spec: SeriesSpec, work: Work, wish: Wish) -> Series:
+def read_git_range(spec: SeriesSpec, work: Work, wanted: Selection) -> Series:
     """The series of a range without merges; UserError otherwise."""
     require_git()
     repository = Path(spec.where).expanduser().absolute()
@@ -42,20 +42,22 @@ def read_git_range(spec: SeriesSpec, work: Work, wish: Wish) -> Series:
     first, _, last = spec.what.partition("..")
     old, new = (commit_of(repository, name, "git:DIR@A..B", work) for name in (first, last))
     commits = _commits(repository, old, new, spec, work)
-    letters: list[Letter] = []
+    messages: list[Message] = []
     with tempfile.TemporaryDirectory(prefix="harness-series-") as room:
         words = ("format-patch", *_FORMAT, "--output-directory", room, f"{old}..{new}")
         git(repository, *words, deadline=work.deadline, env=_settings(), merge_errors=True)
         for path in sorted(Path(room).iterdir()):
-            letters += [replace(one, where=one.where.replace(path.name, f"git's {path.name}")) for one in _read(path)]
-    if len(letters) != len(commits):
+            messages += [
+                replace(one, where=one.where.replace(path.name, f"git's {path.name}")) for one in _read(path)
+            ]
+    if len(messages) != len(commits):
         raise UserError(
-            f"{spec} has {len(commits)} commits, but only {len(letters)} of them change anything",
+            f"{spec} has {len(commits)} commits, but only {len(messages)} of them change anything",
             hint="drop the empty commits: git rebase --empty=drop",
         )
-    series = assemble(letters, replace(wish, ordered=True))
+    series = assemble(messages, replace(wanted, ordered=True))
     base = git(repository, "rev-parse", "--verify", f"{commits[0]}^", deadline=work.deadline).strip()
-    name = wish.name or f"{repository.name}/{last}"
+    name = wanted.name or f"{repository.name}/{last}"
     return replace(series, name=name, base_commit=base)
 
 
@@ -68,9 +70,9 @@ def _settings() -> dict[str, str]:
     return settings
 
 
-def _read(path: Path) -> list[Letter]:
+def _read(path: Path) -> list[Message]:
     data = read_file(path)
-    return read_letters(data, path.name) if data.strip() else []  # git's mail of an empty commit
+    return read_messages(data, path.name) if data.strip() else []  # git's mail of an empty commit
 
 
 def _commits(repository: Path, old: str, new: str, spec: SeriesSpec, work: Work) -> list[str]:

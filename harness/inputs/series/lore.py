@@ -13,9 +13,9 @@ import urllib.parse
 from dataclasses import replace
 from pathlib import Path
 
-from harness.inputs.series.assemble import Wish, assemble
-from harness.inputs.series.mbox import read_file, read_letters
-from harness.inputs.shelf import Work
+from harness.inputs.series.assemble import Selection, assemble
+from harness.inputs.series.mbox import read_file, read_messages
+from harness.inputs.source_cache import Work
 from harness.model.errors import CommandFailed, DeadlineExceeded, InfraError, UserError
 from harness.model.series import Series
 from harness.proc import find_tool, run
@@ -38,21 +38,21 @@ def message_id(text: str) -> str:
     return name
 
 
-def read_lore(where: str, work: Work, wish: Wish) -> Series:
+def read_lore(where: str, work: Work, wanted: Selection) -> Series:
     """The thread of a Message-ID or of an archive's address."""
     if not where.startswith(("http://", "https://")):
-        return fetch_thread(message_id(where), work, replace(wish, pick=message_id(where)))
+        return fetch_thread(message_id(where), work, replace(wanted, pick=message_id(where)))
     parts = urllib.parse.urlsplit(where)
     names = [urllib.parse.unquote(part) for part in parts.path.split("/") if "@" in urllib.parse.unquote(part)]
     if not names:
         raise UserError(f"{where} has no Message-ID in it", hint="open one mail of the thread and take its address")
     before = parts.path.partition(urllib.parse.quote(names[0], safe="@"))[0].strip("/") or "all"
     name = urllib.parse.quote(message_id(names[0]), safe="@")
-    wish = replace(wish, pick=message_id(names[0]))
-    return fetch_thread(f"{parts.scheme}://{parts.netloc}/{before.split('/')[0]}/{name}", work, wish)
+    wanted = replace(wanted, pick=message_id(names[0]))
+    return fetch_thread(f"{parts.scheme}://{parts.netloc}/{before.split('/')[0]}/{name}", work, wanted)
 
 
-def fetch_thread(target: str, work: Work, wish: Wish) -> Series:
+def fetch_thread(target: str, work: Work, wanted: Selection) -> Series:
     """b4's mbox of the thread, read."""
     if find_tool("b4") is None:
         raise UserError("b4 is not installed, which fetches threads from lore", hint=f"pip install b4; or {_HINT}")
@@ -62,7 +62,7 @@ def fetch_thread(target: str, work: Work, wish: Wish) -> Series:
         home = Path(directory)
         argv = ("b4", "--no-stdin", "mbox", "--no-cache", "--outdir", str(home), "--mbox-name", "thread.mbox", target)
         try:
-            run(argv, deadline=work.deadline.at_most(_SECONDS), cwd=home, env=_environment(home), tethered=True)
+            run(argv, deadline=work.deadline.at_most(_SECONDS), cwd=home, env=_environment(home), reaped=True)
         except CommandFailed as error:
             said = [line for line in error.tail.splitlines() if line.strip() and not line.startswith(("---", " "))]
             raise InfraError(
@@ -73,7 +73,7 @@ def fetch_thread(target: str, work: Work, wish: Wish) -> Series:
         found = sorted(home.glob("thread*.mbox")) + sorted(home.glob("*.mbx"))
         if not found:
             raise InfraError(f"b4 brought no mail for {target}", hint=_HINT)
-        return assemble(read_letters(read_file(found[0]), f"the thread of {target}"), wish)
+        return assemble(read_messages(read_file(found[0]), f"the thread of {target}"), wanted)
 
 
 def _environment(home: Path) -> dict[str, str]:

@@ -41,7 +41,7 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Message:
     """A mail. `first_line` is what the first line of `text` counts as in `where`."""
 
     where: str
@@ -66,8 +66,8 @@ class Letter:
         return f"{self}, line {line} of {self.where}"
 
 
-def read_letter(raw: bytes, where: str, first_line: int = 1) -> Letter:
-    """A mail's bytes -> a Letter; UserError when it cannot be taken apart."""
+def read_message(raw: bytes, where: str, first_line: int = 1) -> Message:
+    """A mail's bytes -> a Message; UserError when it cannot be taken apart."""
     split = _BLANK.search(raw, 0, _HEAD_LIMIT)
     if split is None and len(raw) > _HEAD_LIMIT:
         raise UserError(
@@ -88,7 +88,7 @@ def read_letter(raw: bytes, where: str, first_line: int = 1) -> Letter:
         where, first_line = f"{where} (its decoded text)", 1
     else:
         first_line += head.count(b"\n") + 2
-    return Letter(
+    return Message(
         where=where,
         first_line=first_line,
         subject=subject,
@@ -205,7 +205,7 @@ def _header(headers: email.message.Message, name: str) -> str:
 
 def _printable(text: str) -> str:
     """Without control characters and half characters: headers end up on terminals and in JSON."""
-    return "".join([letter if letter.isprintable() else "\ufffd" for letter in text])
+    return "".join([one if one.isprintable() else "\ufffd" for one in text])
 
 
 def _date(text: str) -> str:

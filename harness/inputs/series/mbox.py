@@ -8,7 +8,7 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
-from harness.inputs.series.mail import Letter, read_letter
+from harness.inputs.series.mail import Message, read_message
 from harness.model.errors import UserError
 from harness.model.units import MIB, format_size
 from harness.store.files import explain_os_error
@@ -81,7 +81,7 @@ def is_mail(data: bytes) -> bool:
     return bool(_HEADER.match(head)) and bool(re.search(rb"^(subject|from):", block, re.IGNORECASE | re.MULTILINE))
 
 
-def read_letters(data: bytes, where: str) -> list[Letter]:
+def read_messages(data: bytes, where: str) -> list[Message]:
     """The mails of an mbox, or of a file with one; UserError for anything else."""
     if not data.strip():
         raise UserError(f"{where} is empty: there is no mail in it", hint="fetch it again")
@@ -95,16 +95,16 @@ def read_letters(data: bytes, where: str) -> list[Letter]:
             f"{where} is not an mbox: line 1 is neither a From line nor a mail header",
             hint="give a text with a diff in it as a file, without mbox:",
         )
-    letters = [_letter(raw, where, line, commit) for line, commit, raw in split_mbox(data)]
-    if len(letters) > MAIL_LIMIT:
-        raise UserError(f"{where} holds {len(letters)} mails; {MAIL_LIMIT} is the most", hint="give one thread only")
-    return letters
+    messages = [_message(raw, where, line, commit) for line, commit, raw in split_mbox(data)]
+    if len(messages) > MAIL_LIMIT:
+        raise UserError(f"{where} holds {len(messages)} mails; {MAIL_LIMIT} is the most", hint="give one thread only")
+    return messages
 
 
-def _letter(raw: bytes, where: str, line: int, commit: str) -> Letter:
-    letter = read_letter(_ESCAPED.sub(rb"\1", raw), where, line)
+def _message(raw: bytes, where: str, line: int, commit: str) -> Message:
+    message = read_message(_ESCAPED.sub(rb"\1", raw), where, line)
     # A mail of git format-patch has no Message-ID of its own; its commit names it as well.
-    return replace(letter, message_id=f"commit {commit[:12]}") if commit and not letter.message_id else letter
+    return replace(message, message_id=f"commit {commit[:12]}") if commit and not message.message_id else message
 
 
 def split_mbox(data: bytes) -> list[tuple[int, str, bytes]]:

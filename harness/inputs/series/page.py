@@ -8,9 +8,9 @@ import re
 from dataclasses import replace
 
 from harness.inputs.series.diff import find_diff
-from harness.inputs.series.letters import read_patch
-from harness.inputs.series.mail import Letter, decode
+from harness.inputs.series.mail import Message, decode
 from harness.inputs.series.mbox import is_html
+from harness.inputs.series.messages import read_patch
 from harness.inputs.series.subject import Tag, read_subject
 from harness.model.errors import UserError
 from harness.model.series import Series
@@ -37,11 +37,11 @@ def read_page(data: bytes, where: str, spec: str) -> Series:
     if first is None:
         raise UserError(f"{where} has no diff in it", hint="a series is an mbox, a directory of patches, a git range")
     _refuse_several(lines, first, where)
-    letter = _letter(lines, where)
-    tag = letter.tag
+    message = _message(lines, where)
+    tag = message.tag
     total = max(1, tag.total)
     position = tag.position if 1 <= tag.position <= total else 1
-    patch = read_patch(letter, position, total, lenient_end=True)
+    patch = read_patch(message, position, total, lenient_end=True)
     return Series(
         name=patch.subject,
         revision=tag.revision,
@@ -86,12 +86,12 @@ def _refuse_several(lines: list[str], first: int, where: str) -> None:
         )
 
 
-def _letter(lines: list[str], where: str) -> Letter:
+def _message(lines: list[str], where: str) -> Message:
     """What the page says around its diff, as if it were a mail."""
     first = find_diff(lines)
     assert first is not None
     subject = author = date = name = ""
-    message = 0
+    begin = 0
     for at, line in enumerate(lines[:first][:_HEAD_LINES]):
         if not subject and (match := _TITLE.fullmatch(line)) and _tag_of_line(line).patch:
             subject = match[1].strip()
@@ -99,13 +99,13 @@ def _letter(lines: list[str], where: str) -> Letter:
             name = match[1]
         elif not author and (match := _FROM.fullmatch(line)):
             author = match[1].strip()
-        elif not message and _MESSAGE.fullmatch(line):
-            message = at + 1
-        elif message and not author and (match := _DATED.fullmatch(line)):
-            author, date, message = match[1], match[2], at + 1
-    body = _body(lines[message:first]) if message else []
+        elif not begin and _MESSAGE.fullmatch(line):
+            begin = at + 1
+        elif begin and not author and (match := _DATED.fullmatch(line)):
+            author, date, begin = match[1], match[2], at + 1
+    body = _body(lines[begin:first]) if begin else []
     tag = read_subject(subject)
-    letter = Letter(
+    message = Message(
         where=where,
         first_line=1,
         subject=subject,
@@ -117,7 +117,7 @@ def _letter(lines: list[str], where: str) -> Letter:
     )
     # The reader takes all before the diff for the message; of a page only its own words count, in as many lines.
     padded = [*body[:first], *[""] * (first - len(body[:first])), *lines[first:]]
-    return replace(letter, text="\n".join(padded))
+    return replace(message, text="\n".join(padded))
 
 
 def _body(lines: list[str]) -> list[str]:

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.inputs.download import NotThere, fetch_file
-from harness.inputs.series.assemble import Wish, assemble
-from harness.inputs.series.mail import Letter
-from harness.inputs.series.mbox import FILE_LIMIT, read_file, read_letters
-from harness.inputs.shelf import Work
+from harness.inputs.series.assemble import Selection, assemble
+from harness.inputs.series.mail import Message
+from harness.inputs.series.mbox import FILE_LIMIT, read_file, read_messages
+from harness.inputs.source_cache import Work
 from harness.model.errors import DeadlineExceeded, InfraError, UserError
 from harness.model.progress import Progress
 from harness.model.series import Series
@@ -90,40 +90,40 @@ class _Site:
             raise InfraError(f"{self._base}{path} is not what a patchwork says of a series", hint=_HINT)
         return {str(key): value for key, value in answer.items()}
 
-    def letters(self, path: str) -> list[Letter]:
+    def messages(self, path: str) -> list[Message]:
         data = self.get(path)
-        return read_letters(data, f"{self._base}{path}")
+        return read_messages(data, f"{self._base}{path}")
 
 
-def read_patchwork(url: str, work: Work, wish: Wish) -> Series:
+def read_patchwork(url: str, work: Work, wanted: Selection) -> Series:
     """The series, or the one patch, of a patchwork address."""
     site = _Site(url, work)
     path = site.parts.path
     listed = _LISTED.search(site.parts.query)
     match = _SERIES.search(path)
     if match is None and listed is None:
-        return _one_patch(site, url, wish)
+        return _one_patch(site, url, wanted)
     number = (match or listed or [""])[1]
     asked = _REVISION.search(path) or _FRAGMENT.fullmatch(site.parts.fragment)
     if asked is not None or "/api/1.0/" in path:
-        return _freedesktop(site, number, int(asked[1]) if asked else None, wish)
+        return _freedesktop(site, number, int(asked[1]) if asked else None, wanted)
     try:
         facts = site.ask(f"/api/series/{number}/")
     except NotThere:
-        return _freedesktop(site, number, None, wish)
-    return _kernel_org(site, number, facts, wish)
+        return _freedesktop(site, number, None, wanted)
+    return _kernel_org(site, number, facts, wanted)
 
 
-def _kernel_org(site: _Site, number: str, facts: dict[str, object], wish: Wish) -> Series:
-    letters = site.letters(f"/series/{number}/mbox/")
+def _kernel_org(site: _Site, number: str, facts: dict[str, object], wanted: Selection) -> Series:
+    messages = site.messages(f"/series/{number}/mbox/")
     cover = facts.get("cover_letter")
     address = cover.get("mbox") if isinstance(cover, dict) else None
     if isinstance(address, str):
         try:
-            letters = [*site.letters(urllib.parse.urlsplit(address).path), *letters]
+            messages = [*site.messages(urllib.parse.urlsplit(address).path), *messages]
         except NotThere:
             pass  # a cover letter is worth having, not worth failing for
-    series = assemble(letters, _named(wish, facts))
+    series = assemble(messages, _named(wanted, facts))
     return replace(series, notes=(*series.notes, *_incomplete(facts)))
 
 
@@ -134,7 +134,7 @@ def _incomplete(facts: dict[str, object]) -> list[str]:
     return []
 
 
-def _freedesktop(site: _Site, number: str, revision: int | None, wish: Wish) -> Series:
+def _freedesktop(site: _Site, number: str, revision: int | None, wanted: Selection) -> Series:
     """A revision by patchwork's count, by `@vN` (looked for in the subjects), else the newest."""
     try:
         facts = site.ask(f"/api/1.0/series/{number}/")
@@ -143,21 +143,21 @@ def _freedesktop(site: _Site, number: str, revision: int | None, wish: Wish) -> 
     newest = facts.get("version")
     if not isinstance(newest, int) or isinstance(newest, bool) or not 1 <= newest <= 1000:
         raise InfraError(f"series {number} of {site.parts.netloc} has no count of revisions", hint=_HINT)
-    wish = _named(wish, facts)
+    wanted = _named(wanted, facts)
     if revision is not None and not 1 <= revision <= newest:
         raise UserError(f"series {number} has no revision {revision}", hint=f"patchwork counts {newest}")
-    if revision is not None or wish.revision is None:
-        return _freedesktop_revision(site, number, revision or newest, replace(wish, revision=None))
+    if revision is not None or wanted.revision is None:
+        return _freedesktop_revision(site, number, revision or newest, replace(wanted, revision=None))
     # Patchwork's count runs ahead of the subjects' when somebody sends again, so look from there downwards.
-    for count in range(min(newest, wish.revision + 3), 0, -1):
-        letters = site.letters(f"/api/1.0/series/{number}/revisions/{count}/mbox/")
-        if any(letter.tag.revision == wish.revision and not letter.tag.reply for letter in letters):
-            return _noted(assemble(letters, wish), count)
-    raise UserError(f"series {number} has no v{wish.revision}", hint=f"patchwork counts {newest} revisions")
+    for count in range(min(newest, wanted.revision + 3), 0, -1):
+        messages = site.messages(f"/api/1.0/series/{number}/revisions/{count}/mbox/")
+        if any(message.tag.revision == wanted.revision and not message.tag.reply for message in messages):
+            return _noted(assemble(messages, wanted), count)
+    raise UserError(f"series {number} has no v{wanted.revision}", hint=f"patchwork counts {newest} revisions")
 
 
-def _freedesktop_revision(site: _Site, number: str, count: int, wish: Wish) -> Series:
-    return _noted(assemble(site.letters(f"/api/1.0/series/{number}/revisions/{count}/mbox/"), wish), count)
+def _freedesktop_revision(site: _Site, number: str, count: int, wanted: Selection) -> Series:
+    return _noted(assemble(site.messages(f"/api/1.0/series/{number}/revisions/{count}/mbox/"), wanted), count)
 
 
 def _noted(series: Series, count: int) -> Series:
@@ -167,19 +167,19 @@ def _noted(series: Series, count: int) -> Series:
     return replace(series, notes=(*series.notes, note))
 
 
-def _one_patch(site: _Site, url: str, wish: Wish) -> Series:
+def _one_patch(site: _Site, url: str, wanted: Selection) -> Series:
     match = _PATCH.match(site.parts.path)
     if match is None:
         raise UserError(
             f"{url} names neither a series nor a patch", hint="write patchwork:https://HOST/series/NUMBER/"
         )
     try:
-        letters = site.letters(f"{urllib.parse.unquote(match[1])}/mbox/")
+        messages = site.messages(f"{urllib.parse.unquote(match[1])}/mbox/")
     except NotThere as error:
         raise UserError(f"{url}: there is no such patch", hint="give the address of its series") from error
-    return assemble(letters, wish)
+    return assemble(messages, wanted)
 
 
-def _named(wish: Wish, facts: dict[str, object]) -> Wish:
+def _named(wanted: Selection, facts: dict[str, object]) -> Selection:
     name = facts.get("name")
-    return replace(wish, name=wish.name or (name if isinstance(name, str) else ""), gathered=True)
+    return replace(wanted, name=wanted.name or (name if isinstance(name, str) else ""), gathered=True)

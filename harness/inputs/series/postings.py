@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
 
-from harness.inputs.series.letters import has_diff
-from harness.inputs.series.mail import Letter
+from harness.inputs.series.mail import Message
+from harness.inputs.series.messages import has_diff
 from harness.inputs.series.subject import Tag
 from harness.model.errors import UserError
 
@@ -54,8 +54,8 @@ class Posting:
     """The mails of one; `patches` carry numbers unless `loose`."""
 
     ident: Ident
-    covers: list[Letter] = field(default_factory=list)
-    patches: list[Letter] = field(default_factory=list)
+    covers: list[Message] = field(default_factory=list)
+    patches: list[Message] = field(default_factory=list)
     loose: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -73,7 +73,7 @@ class Posting:
         return next(filter(None, said), len(self.patches))
 
     @property
-    def first(self) -> Letter:
+    def first(self) -> Message:
         return min((*self.covers, *self.patches), key=lambda one: (one.tag.numbered, one.tag.position))
 
     @property
@@ -118,20 +118,20 @@ class Asked:
     gathered: bool = False
 
 
-def author_of(letter: Letter) -> str:
-    return parseaddr(letter.author)[1].lower() or letter.author.lower()
+def author_of(message: Message) -> str:
+    return parseaddr(message.author)[1].lower() or message.author.lower()
 
 
-def date_of(letter: Letter) -> datetime:
+def date_of(message: Message) -> datetime:
     try:
-        found = datetime.fromisoformat(letter.date)
+        found = datetime.fromisoformat(message.date)
     except ValueError:
         return datetime.min.replace(tzinfo=UTC)
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
-def title_of(letter: Letter) -> str:
-    return " ".join(letter.tag.title.lower().split())
+def title_of(message: Message) -> str:
+    return " ".join(message.tag.title.lower().split())
 
 
 class Links:
@@ -151,9 +151,9 @@ class Links:
         self._above[self.find(one)] = self.find(other)
 
 
-def choose(letters: Sequence[Letter], asked: Asked) -> Choice | None:
+def choose(messages: Sequence[Message], asked: Asked) -> Choice | None:
     """The posting that is meant, None where no mail is a patch or a cover letter."""
-    families = _families(letters, asked)
+    families = _families(messages, asked)
     if not families:
         return None
     if asked.pick:
@@ -169,40 +169,40 @@ def choose(letters: Sequence[Letter], asked: Asked) -> Choice | None:
     return _several(families) if len(families) > 1 else _of_family(families[0], asked)
 
 
-def _candidates(letters: Iterable[Letter]) -> list[Letter]:
-    found = [one for one in letters if not one.tag.reply and (one.tag.numbered or has_diff(one))]
+def _candidates(messages: Iterable[Message]) -> list[Message]:
+    found = [one for one in messages if not one.tag.reply and (one.tag.numbered or has_diff(one))]
     if any(one.tag.patch and not one.tag.cover for one in found):
         # a report that quotes a diff, beside patches
         found = [one for one in found if one.tag.patch]
     return found
 
 
-def _families(letters: Sequence[Letter], asked: Asked) -> list[list[Letter]]:
+def _families(messages: Sequence[Message], asked: Asked) -> list[list[Message]]:
     """The patches and cover letters, those together that have to do with each other."""
     links = Links()
-    found = [one for one in letters if not one.tag.reply and (one.tag.numbered or has_diff(one))]
-    for number, letter in enumerate(letters):
-        named = letter.message_id and not letter.message_id.startswith("commit ")
-        own = ("id", letter.message_id) if named else ("none",)
+    found = [one for one in messages if not one.tag.reply and (one.tag.numbered or has_diff(one))]
+    for number, message in enumerate(messages):
+        named = message.message_id and not message.message_id.startswith("commit ")
+        own = ("id", message.message_id) if named else ("none",)
         links.join(("at", number), own)
-        for above in letter.parents:
+        for above in message.parents:
             links.join(own, ("id", above))
-    at = {id(letter): ("at", number) for number, letter in enumerate(letters)}
-    for letter in found:
-        author, tag = author_of(letter), letter.tag
+    at = {id(message): ("at", number) for number, message in enumerate(messages)}
+    for message in found:
+        author, tag = author_of(message), message.tag
         if tag.patch:
-            links.join(at[id(letter)], ("title", author, title_of(letter)))
-        if tag.numbered and not letter.parents:
-            links.join(at[id(letter)], ("numbered", author, ident_of(letter), tag.total))
+            links.join(at[id(message)], ("title", author, title_of(message)))
+        if tag.numbered and not message.parents:
+            links.join(at[id(message)], ("numbered", author, ident_of(message), tag.total))
         if asked.gathered:
-            links.join(at[id(letter)], ("gathered",))
-    families: dict[object, list[Letter]] = {}
-    for letter in found:
-        families.setdefault(links.find(at[id(letter)]), []).append(letter)
+            links.join(at[id(message)], ("gathered",))
+    families: dict[object, list[Message]] = {}
+    for message in found:
+        families.setdefault(links.find(at[id(message)]), []).append(message)
     return [found for family in families.values() if (found := _candidates(family))]
 
 
-def _several(families: list[list[Letter]]) -> Choice:
+def _several(families: list[list[Message]]) -> Choice:
     """Several series that have nothing to do with each other: that is said, and the first one shown."""
     newest = [max(_postings(family), key=lambda one: (bool(one.patches), one.ident.rank)) for family in families]
     with_patches = [one for one in newest if one.patches] or newest
@@ -213,7 +213,7 @@ def _several(families: list[list[Letter]]) -> Choice:
     return Choice(with_patches[0], problems=(f"it holds {len(with_patches)} series: {names}{more}; {PICK}",))
 
 
-def _of_family(family: list[Letter], asked: Asked) -> Choice:
+def _of_family(family: list[Message], asked: Asked) -> Choice:
     family, between = _renumbered(family)
     postings = _postings(family, gathered=asked.gathered)
     main, asides = _of_main(postings, asked)
@@ -249,11 +249,11 @@ def _of_family(family: list[Letter], asked: Asked) -> Choice:
     )
 
 
-def _renumbered(family: list[Letter]) -> tuple[list[Letter], list[str]]:
+def _renumbered(family: list[Message]) -> tuple[list[Message], list[str]]:
     """With 0.5/5 the series has six patches: it is 1/6, and 1/5 is 2/6. A newer revision that has all five numbers
     has it no more.
     """
-    letters = family
+    messages = family
     notes: list[str] = []
     between = sorted((x for x in family if x.tag.between), key=lambda x: (x.tag.position, x.tag.between))
     for one in between[:_SHOWN]:
@@ -264,15 +264,15 @@ def _renumbered(family: list[Letter]) -> tuple[list[Letter], list[str]]:
                 numbers.setdefault(x.tag.revision, set()).add(x.tag.position)
         whole = [revision for revision, found in numbers.items() if set(range(1, total + 1)) <= found]
         done = {at for at, x in enumerate(family) if x.tag.revision in whole and x.tag.revision > one.tag.revision}
-        place = next(x.tag.position for at, x in enumerate(letters) if family[at] is one) + 1
-        letters = [
+        place = next(x.tag.position for at, x in enumerate(messages) if family[at] is one) + 1
+        messages = [
             x
             if at in done or author_of(family[at]) != author or family[at].tag.total != total
             else replace(x, tag=_moved(x.tag, place, own=family[at] is one))
-            for at, x in enumerate(letters)
+            for at, x in enumerate(messages)
         ]
         notes.append(f"{one} is put between the others")
-    return letters, notes
+    return messages, notes
 
 
 def _moved(tag: Tag, place: int, *, own: bool) -> Tag:
@@ -302,7 +302,7 @@ def _is_point(one: Posting, whole: Posting, places: _Titles) -> bool:
     return one is not whole and all(_replaces(newer, one, whole, places) for newer in one.patches)
 
 
-def _replaces(newer: Letter, one: Posting, whole: Posting, places: _Titles) -> bool:
+def _replaces(newer: Message, one: Posting, whole: Posting, places: _Titles) -> bool:
     same = places.get((author_of(newer), title_of(newer)), [])
     if len(same) != 1:
         return False
@@ -349,7 +349,7 @@ def _is_older(one: Posting, best: Posting) -> bool:
 
 def _aside(one: Posting) -> list[str]:
     if one.loose:
-        return [f"not taken, as it has no number: {letter}" for letter in one.patches]
+        return [f"not taken, as it has no number: {message}" for message in one.patches]
     return [f"also there, and not taken: {one}"]
 
 
@@ -359,8 +359,8 @@ def _lone_cover(line: list[Posting], best: Posting) -> list[str]:
     if not lone or not best.patches:
         return []
     newest = max(lone, key=lambda one: one.ident.rank)
-    cure = f"get them, or ask for {best.label} with @v{best.ident.revision}"
-    return [f"the cover letter of a newer one is there, {newest.label}, without its patches: {cure}"]
+    hint = f"get them, or ask for {best.label} with @v{best.ident.revision}"
+    return [f"the cover letter of a newer one is there, {newest.label}, without its patches: {hint}"]
 
 
 def _of_main(postings: list[Posting], asked: Asked) -> tuple[list[Posting], list[Posting]]:
@@ -430,13 +430,13 @@ def _repeats(newer: Posting, older: Posting) -> bool:
     return (alike or loose) and newer.date > older.date
 
 
-def ident_of(letter: Letter) -> Ident:
-    tag = letter.tag
+def ident_of(message: Message) -> Ident:
+    tag = message.tag
     trees = tuple(match[1] for word in tag.others if (match := _KERNEL.fullmatch(word)))
     return Ident(tag.revision, tag.point, tag.rfc, tag.resend, trees)
 
 
-def _idents(family: list[Letter]) -> dict[int, Ident]:
+def _idents(family: list[Message]) -> dict[int, Ident]:
     """Each mail's, by its place; a patch takes from its cover letter, or from patch 1, what it leaves out itself."""
     by_id = {one.message_id: (at, one) for at, one in enumerate(family) if one.message_id}
     idents = {at: ident_of(one) for at, one in enumerate(family)}
@@ -453,15 +453,15 @@ def _idents(family: list[Letter]) -> dict[int, Ident]:
     return idents
 
 
-def _postings(family: list[Letter], *, gathered: bool = False) -> list[Posting]:
-    groups: dict[Ident, list[Letter]] = {}
+def _postings(family: list[Message], *, gathered: bool = False) -> list[Posting]:
+    groups: dict[Ident, list[Message]] = {}
     for at, ident in _idents(family).items():
         groups.setdefault(ident, []).append(family[at])
     found: list[Posting] = []
-    for ident, letters in groups.items():
-        covers = [one for one in letters if one.tag.cover]
-        numbered = [one for one in letters if one.tag.numbered and not one.tag.cover]
-        loose = [one for one in letters if not one.tag.numbered]
+    for ident, messages in groups.items():
+        covers = [one for one in messages if one.tag.cover]
+        numbered = [one for one in messages if one.tag.numbered and not one.tag.cover]
+        loose = [one for one in messages if not one.tag.numbered]
         if numbered or not loose:
             found += _numbered(ident, covers, numbered)
             covers = []
@@ -471,13 +471,13 @@ def _postings(family: list[Letter], *, gathered: bool = False) -> list[Posting]:
     return found
 
 
-def _completing(found: list[Posting], batches: list[list[Letter]]) -> list[list[Letter]]:
+def _completing(found: list[Posting], batches: list[list[Message]]) -> list[list[Message]]:
     """The batches of patches without numbers that do not complete a series which was sent at the same time.
 
     Those that do are given the numbers that it lacks, if its own numbers fit the order in which all were sent.
     """
     lacking = [(one.total - len(one.patches), one) for one in found if one.patches and one.total > len(one.patches)]
-    rest: list[list[Letter]] = []
+    rest: list[list[Message]] = []
     for batch in batches:
         fits = [(at, one) for at, (count, one) in enumerate(lacking) if count == len(batch)]
         for at, one in fits:
@@ -493,14 +493,14 @@ def _completing(found: list[Posting], batches: list[list[Letter]]) -> list[list[
     return rest
 
 
-def _are_in_order(mails: list[Letter]) -> bool:
+def _are_in_order(mails: list[Message]) -> bool:
     """Mails of one author, sent at once, those with a number in their places."""
     fits = all(one.tag.position == at for at, one in enumerate(mails, 1) if one.tag.numbered)
     once = date_of(mails[-1]) - date_of(mails[0]) <= _AT_ONCE
     return fits and once and len(set(map(author_of, mails))) == 1
 
 
-def _numbered(ident: Ident, covers: list[Letter], patches: list[Letter]) -> list[Posting]:
+def _numbered(ident: Ident, covers: list[Message], patches: list[Message]) -> list[Posting]:
     """One posting if the numbers fit; else by what answers what."""
     whole = Posting(ident, covers, patches)
     if not whole.overlaps() and len({one.message_id for one in covers}) < 2:
@@ -511,7 +511,7 @@ def _numbered(ident: Ident, covers: list[Letter], patches: list[Letter]) -> list
         for above in one.parents[:1]:
             if above in own or not one.tag.cover:
                 links.join(one.message_id, above)
-    groups: dict[object, list[Letter]] = {}
+    groups: dict[object, list[Message]] = {}
     for one in patches:
         groups.setdefault((links.find(one.message_id), one.tag.total), []).append(one)
     parts = [Posting(ident, [], batch) for group in groups.values() for batch in _again(group)]
@@ -527,19 +527,19 @@ def _numbered(ident: Ident, covers: list[Letter], patches: list[Letter]) -> list
     return _joined(parts)
 
 
-def _is_under(posting: Posting, cover: Letter, links: Links) -> bool:
+def _is_under(posting: Posting, cover: Message, links: Links) -> bool:
     first = posting.patches[0] if posting.patches else None
     if first is None or first.tag.total != cover.tag.total:
         return False
     return links.find(first.message_id) == links.find(cover.message_id)
 
 
-def _again(letters: list[Letter]) -> list[list[Letter]]:
+def _again(messages: list[Message]) -> list[list[Message]]:
     """Numbers that come a second time, and later, are another posting; so are those of another author."""
-    if len({one.tag.position for one in letters}) == len(letters):
-        return [letters]
-    batches: list[list[Letter]] = []
-    for one in sorted(letters, key=date_of):
+    if len({one.tag.position for one in messages}) == len(messages):
+        return [messages]
+    batches: list[list[Message]] = []
+    for one in sorted(messages, key=date_of):
         mine = [batch for batch in batches if author_of(batch[0]) == author_of(one)]
         last = mine[-1] if mine else None
         again = last is not None and any(x.tag.position == one.tag.position for x in last)
@@ -566,11 +566,11 @@ def _joined(parts: list[Posting]) -> list[Posting]:
     return found
 
 
-def _batches(letters: list[Letter]) -> list[list[Letter]]:
+def _batches(messages: list[Message]) -> list[list[Message]]:
     """Patches without numbers that were sent at once by one person are one series, in the order of the mails."""
-    found: list[list[Letter]] = []
+    found: list[list[Message]] = []
     said: list[tuple[str, datetime, set[str]]] = []  # of each: its author, the last date, its titles
-    for one in letters:
+    for one in messages:
         local = one.message_id.startswith("commit ") or not one.message_id
         author, date, title = author_of(one), date_of(one), title_of(one)
         for at, (by, last, titles) in enumerate(said):
@@ -586,11 +586,11 @@ def _batches(letters: list[Letter]) -> list[list[Letter]]:
     return found
 
 
-def above(letter: Letter, by_id: dict[str, Letter]) -> list[Letter]:
+def above(message: Message, by_id: dict[str, Message]) -> list[Message]:
     """The mails above it, nearest first, up to one that is not there: beyond that, nothing is known."""
-    found: list[Letter] = []
-    seen = {letter.message_id}
-    at = letter
+    found: list[Message] = []
+    seen = {message.message_id}
+    at = message
     for _ in range(_DEPTH):
         if not at.parents or at.parents[0] not in by_id or at.parents[0] in seen:
             break

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Asks kconfiglib why symbols came out as they did: `oracle.py CONFIG SYMBOL...` prints JSON.
+"""Asks kconfiglib why symbols came out as they did: `kconfig_query.py CONFIG SYMBOL...` prints JSON.
 
-A program of its own, started by `unmet.py` through `proc.run`: kconfiglib runs the shell macros of Kconfig
+A program of its own, started by `kconfig_explain.py` through `proc.run`: kconfiglib runs the shell macros of Kconfig
 itself, takes its variables from the process's environment and needs some seconds, all of which is to happen
 under a deadline and not in the harness. Standard library and kconfiglib only: it starts in an isolated
 interpreter. The variables of Kconfig (srctree, SRCARCH, CC, ...) are expected in the environment.
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
 
 
 def account(tree: _Kconfig, name: str) -> dict[str, object]:
-    """What Kconfig knows of one symbol, in plain values; `Account` in unmet.py says what they mean."""
+    """What Kconfig knows of one symbol, in plain values; `Account` in kconfig_explain.py says what they mean."""
     symbol = tree.syms.get(name)
     if symbol is None or not symbol.nodes:
         return _as_account(name, known=False)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from harness.flow.record import RECORD_FILE, assembled, finished_boots, groups_with_base, load_record
+from harness.flow.run_record import RECORD_FILE, assembled, finished_boots, groups_with_base, load_record
 from harness.flow.verdict import unearned
 from harness.model.errors import HarnessError, StoreCorrupt, StoreDamaged, UserError
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.result import REPORT_SCHEMA, Report
 from harness.store.journal import Entry
 from harness.store.runs import REPORT_FILE, load_report
@@ -86,14 +86,14 @@ def _with_lost(report: Report, lost: Mapping[str, str]) -> Report:
             run,
             problems=(*run.problems, lost[run.directory]),
             reasons=(lost[run.directory], *run.reasons),
-            verdict=Standing.CANNOT_TELL,
+            verdict=Verdict.CANNOT_TELL,
         )
         if run.directory in lost
         else run
         for run in report.runs
     )
     why = f"the evidence of {len(lost)} boot{'s' if len(lost) > 1 else ''} is not what was left: {min(lost.values())}"
-    return replace(report, runs=runs, verdict=Standing.CANNOT_TELL, reasons=(why, *report.reasons))
+    return replace(report, runs=runs, verdict=Verdict.CANNOT_TELL, reasons=(why, *report.reasons))
 
 
 def read_plots(report: Report, directory: Path) -> dict[str, str]:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow.candidates import Candidates, prepare_gated
-from harness.flow.prepare import Ready, Request, Stopwatch
+from harness.flow.kernels import Candidates, prepare_gated
+from harness.flow.prepare import PreparedKernel, Request, Stopwatch
 from harness.model.build import Build
 from harness.model.errors import BuildFailed, ConfigUnmet, HarnessError, ModuleFailed
 from harness.model.gate import GATE_SCHEMA, Gate, PatchGate
 from harness.model.machine import Accel, Machine
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.series import SeriesSpec
 from harness.model.tree import SourceSpec, Tree
 from harness.store.layout import Layout
@@ -25,10 +25,10 @@ from tests.unit.results_support import Quiet
 
 TREE = Tree("a" * 64, "7.3.4", "linux-test", Path("linux"), "test")
 BUILD = Build("b" * 64, TREE, "lean", "c", "gcc", "7.3.4", Path("b"), Path("o"))
-READY = Ready(TREE, BUILD, Path("root"), Accel.TCG, {})
+READY = PreparedKernel(TREE, BUILD, Path("root"), Accel.TCG, {})
 GOOD = Gate(
     GATE_SCHEMA,
-    Standing.GOOD,
+    Verdict.GOOD,
     (),
     "them v1",
     "1" * 64,
@@ -39,10 +39,10 @@ GOOD = Gate(
 FAILED = BuildFailed("undefined reference to `x'")
 
 
-class Board(Quiet):
-    def lane(self, number: int, text: str) -> None: ...
+class MultiProgress(Quiet):
+    def task(self, number: int, text: str) -> None: ...
 
-    def lane_ends(self, number: int, text: str) -> None: ...
+    def task_ends(self, number: int, text: str) -> None: ...
 
 
 def request(upto: int | None) -> Request:
@@ -61,15 +61,15 @@ def prepared(
 ) -> Candidates:
     """`errors` of kernels by the number of their patches; 0 is the base."""
 
-    def prepare(kernel: Request, *_: object) -> Ready:
+    def prepare(kernel: Request, *_: object) -> PreparedKernel:
         number = 0 if kernel.series is None else kernel.upto or 3
         if number in errors:
             raise errors[number]
         return READY
 
-    monkeypatch.setattr("harness.flow.candidates.gate_request", lambda *_: GOOD)
-    monkeypatch.setattr("harness.flow.candidates.prepare", prepare)
-    return prepare_gated(tuple(map(request, upto)), layout, Board(), Stopwatch())
+    monkeypatch.setattr("harness.flow.kernels.gate_request", lambda *_: GOOD)
+    monkeypatch.setattr("harness.flow.kernels.prepare", prepare)
+    return prepare_gated(tuple(map(request, upto)), layout, MultiProgress(), Stopwatch())
 
 
 @pytest.mark.parametrize("error", [FAILED, ConfigUnmet("1 of the symbols asked for did not come out")])
@@ -94,7 +94,7 @@ def test_a_patch_is_at_fault_when_the_kernel_before_it_was_built(
 ) -> None:
     found = prepared(dict.fromkeys(failed, error), *upto, layout=scratch_layout, monkeypatch=monkeypatch)
     (gate,) = found.gates
-    assert (gate.verdict, gate.first_bad) == (Standing.BAD, first_bad)
+    assert (gate.verdict, gate.first_bad) == (Verdict.BAD, first_bad)
     assert len(gate.reasons) == len(failed) and all(error.message in reason for reason in gate.reasons)
     assert [one.upto for one in found.requests] == [number for number in upto if (number or 3) not in failed]
 

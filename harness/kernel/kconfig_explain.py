@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Why an ask did not come out: a name that no Kconfig file has, or a dependency that is not met.
+"""Why an option did not come out as asked: a name that no Kconfig file has, or a dependency that is not met.
 
-The dependencies are told by kconfiglib (oracle.py, a process of its own, some seconds); where that cannot read the
-tree, by a plain reading of the symbol's own `depends on` lines (symbols.py).
+kconfiglib knows the dependencies (kconfig_query.py, a process of its own, some seconds); where it cannot read the
+tree, they come from a plain reading of the symbol's own `depends on` lines (symbols.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from harness.kernel.fragments import place
 from harness.kernel.make import Make
 from harness.kernel.symbols import Definition, names_in, read_depends
-from harness.model.build import Ask, Unmet
+from harness.model.build import ConfigOption, Unmet
 from harness.model.codec import from_json
 from harness.model.errors import ConfigUnmet, InfraError, StoreCorrupt
 from harness.model.tree import Tree
@@ -51,7 +51,7 @@ class Outcome:
 
     tree: Tree
     make: Make
-    asks: tuple[Ask, ...]
+    asks: tuple[ConfigOption, ...]
     values: Mapping[str, str]
     definitions: Mapping[str, tuple[Definition, ...]]
 
@@ -79,7 +79,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What kconfiglib knows of one symbol (made by oracle.py).
+    """What kconfiglib knows of one symbol (made by kconfig_query.py).
 
     `known`: this architecture has it. `prompt`: it can be set by hand. `broken`: what keeps it from y.
     `held_by`: what selects it now. `choice`: the member that its choice is set to instead.
@@ -104,7 +104,7 @@ class Accounts:
     error: str = ""
 
 
-def refuse_unknown(asks: tuple[Ask, ...], definitions: Mapping[str, object], tree: Tree) -> None:
+def refuse_unknown(asks: tuple[ConfigOption, ...], definitions: Mapping[str, object], tree: Tree) -> None:
     """ConfigUnmet names every asked symbol that no Kconfig file of the tree defines, with the nearest that are."""
     unknown = [ask for ask in asks if ask.symbol not in definitions]
     if unknown:
@@ -115,13 +115,15 @@ def refuse_unknown(asks: tuple[Ask, ...], definitions: Mapping[str, object], tre
         )
 
 
-def _unknown_text(ask: Ask, names: tuple[str, ...]) -> str:
+def _unknown_text(ask: ConfigOption, names: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(ask.symbol, names, 3, 0.75)
     return f"CONFIG_{ask.symbol} ({place(ask)}" + (f", did you mean {' or '.join(close)}?)" if close else ")")
 
 
-def explain(missed: list[Ask], outcome: Outcome, deadline: Deadline) -> tuple[tuple[Unmet, ...], tuple[str, ...]]:
-    """Each missed ask with what came out and why; and a note (none or one) on how far that can be trusted."""
+def explain(
+    missed: list[ConfigOption], outcome: Outcome, deadline: Deadline
+) -> tuple[tuple[Unmet, ...], tuple[str, ...]]:
+    """Each missed option with what came out and why; and a note (none or one) on how far that can be trusted."""
     note: tuple[str, ...] = ()
     try:
         accounts = _ask_oracle(tuple(ask.symbol for ask in missed), outcome, deadline)
@@ -141,7 +143,7 @@ def unmet_text(unmet: Unmet) -> str:
     return f"CONFIG_{ask.symbol}={ask.value} ({place(ask)}) came out as {unmet.got}: {unmet.why}"
 
 
-def account_text(account: Account, ask: Ask, outcome: Outcome) -> str:
+def account_text(account: Account, ask: ConfigOption, outcome: Outcome) -> str:
     """Why the ask's symbol came out as it did, in words."""
     if not account.known:
         return "only other architectures have it"
@@ -185,7 +187,7 @@ def _ask_oracle(symbols: tuple[str, ...], outcome: Outcome, deadline: Deadline) 
     env = {**make.environment, **_KCONFIG_VARIABLES, "srctree": str(tree.path), "KERNELVERSION": tree.version}
     env["CC_VERSION_TEXT"] = outcome.values.get("CC_VERSION_TEXT", "").strip('"')
     # kconfiglib runs the shell macros of the tree's Kconfig files
-    oracle = Path(__file__).with_name("oracle.py")
+    oracle = Path(__file__).with_name("kconfig_query.py")
     confines = make.confines()
     words = within(replace(confines, reads=(*confines.reads, oracle), writes=()))
     done = run(
@@ -194,7 +196,7 @@ def _ask_oracle(symbols: tuple[str, ...], outcome: Outcome, deadline: Deadline) 
         cwd=make.objects,
         env=env,
         merge_errors=False,
-        tethered=True,
+        reaped=True,
         within=words,
         private=True,
     )
@@ -206,7 +208,7 @@ def _ask_oracle(symbols: tuple[str, ...], outcome: Outcome, deadline: Deadline) 
     return answer.accounts
 
 
-def _plain_text(ask: Ask, outcome: Outcome) -> str:
+def _plain_text(ask: ConfigOption, outcome: Outcome) -> str:
     for definition in outcome.definitions[ask.symbol]:
         for expression in read_depends(outcome.tree.path, definition):
             names = names_in(expression)

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The shelf of sources in the store: find a tree that is there, or put one there once, whole, under its lock.
+"""The sources in the store: find a tree that is there, or put one there once, whole, under its lock.
 
 STORE/sources/LABEL-ID16/tree.json
 STORE/sources/LABEL-ID16/files        what is in the tree, with hashes (store/source_seal.py)
 STORE/sources/LABEL-ID16/linux/       the kernel tree, never written to again
 STORE/damaged/                        trees that somebody has written to
 
-A tree is compared with its list whenever it is taken from the shelf. One that is damaged is set aside, and put there
+A tree is compared with its list whenever it is taken from the store. One that is damaged is set aside, and put there
 anew by whoever wanted it.
 """
 
@@ -62,7 +62,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A tree's place on the shelf: `label` for people, `id` (64 hex digits) for the content."""
+    """A source's place in the store: `label` for people, `id` (64 hex digits) for the content."""
 
     label: str
     id: str
@@ -103,13 +103,13 @@ def find(work: Work, place: Place, spec: str) -> Tree | None:
 
 
 def standing(layout: Layout, label: str) -> list[Tree]:
-    """Every tree on the shelf whose label begins with `label`; ask `is_sound` of the one that is taken."""
+    """Every tree in the store whose label begins with `label`; ask `is_sound` of the one that is taken."""
     found = (_read(path) for path in sorted(layout.sources.glob(f"{glob.escape(label)}*")))
     return [tree for tree in found if tree is not None]
 
 
 def is_sound(work: Work, tree: Tree) -> bool:
-    """Whether a tree on the shelf is what was put there. One that is not is set aside, and the user is told."""
+    """Whether a tree in the store is what was put there. One that is not is set aside, and the user is told."""
     directory = tree.path.parent
     if time.monotonic() - _looked_at.get(directory, -math.inf) < _STILL_SOUND_SECONDS:
         return True
@@ -145,8 +145,8 @@ def _read(directory: Path) -> Tree | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """A tree about to be put on the shelf, and what it will say of itself. `kin` is one that shares files with it."""
+class SourceEntry:
+    """A tree about to be put into the store, and what it will say of itself. `kin` is one that shares files with it."""
 
     place: Place
     spec: str
@@ -155,7 +155,7 @@ class Arrival:
     apart: tuple[str, ...] = ()
 
 
-def land(work: Work, arrival: Arrival, fill: Callable[[Path], None]) -> Tree:
+def land(work: Work, arrival: SourceEntry, fill: Callable[[Path], None]) -> Tree:
     """The tree at the arrival's place, made by `fill(DIR)`, which puts it into DIR/linux.
 
     Of several processes that want the same one, one fills and the others wait. Nothing is left when it fails;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs a command that must not outlive the harness: `tether.py FD SCORE MEMORY FILE WORD...`, from `proc.spawn`.
+"""Runs a command that must not outlive the harness: `reaper.py FD SCORE MEMORY FILE WORD...`, from `proc.spawn`.
 
 Standard library only, because it starts in an isolated interpreter. FD is the read end of a pipe whose other end
 only the harness holds: end of file means that the harness is gone, by kill -9 too. Then, or on SIGTERM, or when the

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.flow.contrast import without_known
+from harness.flow.collect import CellResult
+from harness.flow.comparison import without_known
 from harness.flow.prepare import Request, base_of
-from harness.flow.readout import CellResult
 from harness.flow.verdict import Evidence, verdict_on
 from harness.judge.belief import unearned_run
-from harness.judge.known import Excused
+from harness.judge.known import WithKnownIssues
 from harness.judge.machines import machine_rows
 from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
@@ -211,7 +211,7 @@ def _base_of(record: Record, kernels: Mapping[Leg, Sequence[Provenance]]) -> Pro
     return next(iter(kernels[Leg.BASE]), None) or next(others, None)
 
 
-def judged(record: Record, results: Sequence[CellResult]) -> Excused:
+def judged(record: Record, results: Sequence[CellResult]) -> WithKnownIssues:
     """The results of some boots with what the run knows of marked as known."""
     return without_known(
         record.known,

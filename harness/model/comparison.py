@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.model.compare import Comparison, EventChange, MetricComparison
 from harness.model.known import KnownUse
-from harness.model.outcome import Standing
+from harness.model.outcome import Verdict
 from harness.model.result import Provenance
 
 
@@ -32,7 +32,7 @@ class CompareOutput:
     """
 
     schema: str
-    verdict: Standing
+    verdict: Verdict
     reasons: tuple[str, ...]
     base: ComparedSide
     tip: ComparedSide

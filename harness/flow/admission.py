@@ -10,7 +10,7 @@ from harness.model.machine import Machine
 from harness.model.units import MIB
 
 # What a guest takes beside its RAM: QEMU itself, its devices, the code that TCG translates (measured: 140 MiB for the
-# whole pressure suite in 256M), vng and the tether around it (50 MiB), and some room.
+# whole pressure suite in 256M), vng and the reaper around it (50 MiB), and some room.
 OVERHEAD = 256 * MIB
 # vCPUs that may run on one core. Measured by tests/bench/bench_matrix.py.
 VCPUS_PER_CORE = 2.0

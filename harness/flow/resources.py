@@ -46,7 +46,7 @@ def room_for_guests() -> int:
 
 @contextmanager
 def last_to_die() -> Iterator[None]:
-    """Puts this process last in line for the host's OOM killer, where that is allowed (tether.py: guests first)."""
+    """Puts this process last in line for the host's OOM killer, where that is allowed (reaper.py: guests first)."""
     path = _PROC / "self" / "oom_score_adj"
     try:
         before = path.read_text(encoding="ascii")

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from harness.flow.gate import gate_request
 from harness.flow.matrix import kernel_of, kernels_wanted
-from harness.flow.prepare import Ready, Request, Stopwatch, prepare, series_of
+from harness.flow.prepare import PreparedKernel, Request, Stopwatch, prepare, series_of
 from harness.judge.gate import builds, with_failed_build
 from harness.model.errors import BuildFailed, ConfigUnmet, ModuleFailed, UserError
 from harness.model.gate import Gate
-from harness.model.progress import Board
+from harness.model.progress import MultiProgress
 from harness.store.layout import Layout
 
 
@@ -21,51 +21,55 @@ class Candidates:
     """What there is to boot: the requests whose kernels were built, these kernels, and the gate of each series."""
 
     requests: tuple[Request, ...]
-    ready: Mapping[Request, Ready]
+    ready: Mapping[Request, PreparedKernel]
     gates: tuple[Gate, ...] = ()
 
 
-def each_patch(requests: Sequence[Request], layout: Layout, board: Board) -> tuple[Request, ...]:
+def each_patch(requests: Sequence[Request], layout: Layout, progress: MultiProgress) -> tuple[Request, ...]:
     """For every request with a series one for each number of its patches."""
     found: list[Request] = []
     for request in requests:
         if request.series is None:
             raise UserError("there are no patches to take one by one", hint="name a --series")
-        count = len(series_of(request, layout, board).patches)
+        count = len(series_of(request, layout, progress).patches)
         found += (replace(request, upto=number) for number in range(1, count + 1))
     return tuple(found)
 
 
-def prepare_all(requests: Sequence[Request], layout: Layout, board: Board, watch: Stopwatch) -> dict[Request, Ready]:
+def prepare_all(
+    requests: Sequence[Request], layout: Layout, progress: MultiProgress, watch: Stopwatch
+) -> dict[Request, PreparedKernel]:
     """Every kernel, before the first boot; a mistake of the user's in any request comes before all of them."""
     wanted = kernels_wanted(requests)
-    return {kernel: prepare(kernel, suites, layout, board, watch) for kernel, suites in wanted.items()}
+    return {kernel: prepare(kernel, suites, layout, progress, watch) for kernel, suites in wanted.items()}
 
 
-def prepare_gated(requests: Sequence[Request], layout: Layout, board: Board, watch: Stopwatch) -> Candidates:
+def prepare_gated(
+    requests: Sequence[Request], layout: Layout, progress: MultiProgress, watch: Stopwatch
+) -> Candidates:
     """Every patch through the gate, then every kernel of which the gate does not say that it cannot be built.
 
     Raises BuildFailed or ConfigUnmet when a kernel without the series cannot be made, and ModuleFailed for a suite
     that --suite names: then nothing can be said about the series.
     """
-    gates = _gates(requests, layout, board)
+    gates = _gates(requests, layout, progress)
     watch.lap("gate")
-    ready: dict[Request, Ready] = {}
+    ready: dict[Request, PreparedKernel] = {}
     failed: dict[Request, str] = {}
     for kernel, suites in kernels_wanted(requests).items():
         whole = _whole(kernel)
         if whole in gates and not builds(gates[whole], kernel.upto):
-            board.step(f"no kernel with {_patches(kernel)}: it does not apply, or does not compile")
+            progress.step(f"no kernel with {_patches(kernel)}: it does not apply, or does not compile")
             continue
         try:
-            ready[kernel] = prepare(kernel, suites, layout, board, watch)
+            ready[kernel] = prepare(kernel, suites, layout, progress, watch)
         except ModuleFailed:
             raise
         except (BuildFailed, ConfigUnmet) as error:
             if whole not in gates:
                 raise
             failed[kernel] = error.message
-            board.step(f"no kernel with {_patches(kernel)}: it does not build")
+            progress.step(f"no kernel with {_patches(kernel)}: it does not build")
     for kernel, message in failed.items():
         whole = _whole(kernel)
         built = _with_a_patch_less(kernel, len(gates[whole].patches)) in ready
@@ -74,10 +78,10 @@ def prepare_gated(requests: Sequence[Request], layout: Layout, board: Board, wat
     return Candidates(left, ready, tuple(gates.values()))
 
 
-def _gates(requests: Sequence[Request], layout: Layout, board: Board) -> dict[Request, Gate]:
+def _gates(requests: Sequence[Request], layout: Layout, progress: MultiProgress) -> dict[Request, Gate]:
     """The gate on every series, once for each source and profile."""
     wanted = (_whole(kernel_of(request)) for request in requests if request.series is not None)
-    return {one: gate_request(one, layout, board) for one in dict.fromkeys(wanted)}
+    return {one: gate_request(one, layout, progress) for one in dict.fromkeys(wanted)}
 
 
 def _whole(kernel: Request) -> Request:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.evidence.splats import Severity, severity
 from harness.judge.compare import compare
 from harness.judge.events import compare_events
-from harness.judge.known import Excused, excuse
+from harness.judge.known import WithKnownIssues, excuse
 from harness.judge.metrics import compare_metrics
 from harness.judge.sides import Side
 from harness.model.compare import Comparison, EventChange, MetricComparison
@@ -41,7 +41,7 @@ def without_known(
     runs: Sequence[Run],
     cases: Sequence[Case],
     events: Sequence[Event],
-) -> Excused:
+) -> WithKnownIssues:
     """The results with what is known of their `kernels` marked as such."""
     versions = {one.build_id: version_tuple(one.tree_version)[:2] for one in kernels}
     return excuse(known, (runs, cases, events), versions, is_note)

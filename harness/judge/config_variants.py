@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from harness.model.gate import Flip
+from harness.model.gate import ConfigVariant
 from harness.model.series import Patch
 
 _MOST = 8
@@ -18,7 +18,10 @@ _MENTIONED = re.compile(r"\bCONFIG_(?P<symbol>[A-Z0-9_]+)(?<!_MODULE)\b")
 _KCONFIG = re.compile(r"\b(?:config|depends on|select|imply|if|&&|\|\|)\s+!?\(?(?P<symbol>[A-Z][A-Z0-9_]+)\b")
 _OBJ = re.compile(r"^obj-\$\(CONFIG_(?P<symbol>\w+)\)", re.MULTILINE)
 # All at once: a symbol like DRM_TTM has no prompt and follows those that select it.
-_TURNED = {"m": Flip("built in", target="mod2yesconfig"), "y": Flip("modules", target="yes2modconfig")}
+_TURNED = {
+    "m": ConfigVariant("built in", target="mod2yesconfig"),
+    "y": ConfigVariant("modules", target="yes2modconfig"),
+}
 # Calls whose header has an empty form, or none, when the symbol is off.
 _IMPLIED = (
     (
@@ -37,7 +40,9 @@ _IMPLIED = (
 )
 
 
-def flips_of(patch: Patch, config: Mapping[str, str], makefiles: Iterable[str], compilers: bool) -> tuple[Flip, ...]:
+def variants_of(
+    patch: Patch, config: Mapping[str, str], makefiles: Iterable[str], compilers: bool
+) -> tuple[ConfigVariant, ...]:
     """Every config that the patch's own lines ask for, and in how far the profile's config has something to turn.
 
     `config` maps symbols to y, m or other values; `makefiles` are the texts beside the touched files; with
@@ -49,15 +54,17 @@ def flips_of(patch: Patch, config: Mapping[str, str], makefiles: Iterable[str], 
         if change.path.rpartition("/")[2].startswith("Kconfig"):
             symbols += [match["symbol"] for match in _KCONFIG.finditer(lines)]
     symbols += [symbol for symbol, pattern in _IMPLIED if pattern.search(lines)]
-    flips = [
-        Flip(f"{symbol}=n", symbol, "n") for symbol in dict.fromkeys(symbols) if config.get(symbol) in ("y", "m")
+    variants = [
+        ConfigVariant(f"{symbol}=n", symbol, "n")
+        for symbol in dict.fromkeys(symbols)
+        if config.get(symbol) in ("y", "m")
     ]
-    others: list[Flip] = []
+    others: list[ConfigVariant] = []
     for symbol in dict.fromkeys(match["symbol"] for text in makefiles for match in _OBJ.finditer(text)):
         state = config.get(symbol, "n")
         if state in _TURNED and _TURNED[state] not in others:
             others.append(_TURNED[state])
-    others.append(Flip("i386", words=("ARCH=i386",)))
+    others.append(ConfigVariant("i386", words=("ARCH=i386",)))
     if compilers:
-        others.append(Flip("clang", words=("LLVM=1", "CC=clang")))
-    return (*flips[:_MOST], *others)
+        others.append(ConfigVariant("clang", words=("LLVM=1", "CC=clang")))
+    return (*variants[:_MOST], *others)

@@ -8,7 +8,7 @@ from email.utils import parseaddr
 
 from harness.inputs.series.diff import Diff, DiffError, find_diff, read_diff
 from harness.inputs.series.identity import patch_id
-from harness.inputs.series.mail import Letter
+from harness.inputs.series.mail import Message
 from harness.inputs.series.subject import read_subject
 from harness.model.errors import UserError
 from harness.model.series import Cover, Patch, Trailer
@@ -36,62 +36,61 @@ _FOLLOWUP = re.compile(
 )
 
 
-def damaged(letter: Letter, why: str, line: int | None = None) -> UserError:
+def damaged(message: Message, why: str, line: int | None = None) -> UserError:
     """The sentence for a mail that is refused."""
-    place = f"{letter}" if line is None else letter.at(line)
+    place = f"{message}" if line is None else message.at(line)
     return UserError(
         f"{place}: {why}", hint="take the mail from lore or patchwork as raw text, not from a mail program"
     )
 
 
-def has_diff(letter: Letter) -> bool:
-    return find_diff(letter.text.split("\n")) is not None
+def has_diff(message: Message) -> bool:
+    return find_diff(message.text.split("\n")) is not None
 
 
-def read_patch(letter: Letter, position: int, total: int, *, lenient_end: bool = False) -> Patch:
+def read_patch(message: Message, position: int, total: int, *, lenient_end: bool = False) -> Patch:
     """The patch in a mail; UserError names the mail and the line of what is wrong with it."""
-    nul = letter.text.find("\0")
+    nul = message.text.find("\0")
     if nul >= 0:
-        line = letter.text.count("\n", 0, nul) + letter.first_line
-        raise damaged(letter, "holds a NUL byte: it is no text, or in UTF-16", line)
+        line = message.text.count("\n", 0, nul) + message.first_line
+        raise damaged(message, "holds a NUL byte: it is no text, or in UTF-16", line)
     try:
-        diff = read_diff(letter.text, first_line=letter.first_line, lenient_end=lenient_end)
+        diff = read_diff(message.text, first_line=message.first_line, lenient_end=lenient_end)
     except DiffError as error:
-        raise damaged(letter, error.what, error.line) from error
+        raise damaged(message, error.what, error.line) from error
     if diff is None:
-        why = "there is no diff in it, only HTML" if letter.html_only else "there is no diff in it"
-        raise damaged(letter, why)
-    if letter.flowed:
-        raise damaged(letter, f"was sent as format=flowed, which re-wraps lines: {_flow(letter, diff)}", diff.first)
-    return _patch(letter, diff, position, total)
+        why = "there is no diff in it, only HTML" if message.html_only else "there is no diff in it"
+        raise damaged(message, why)
+    if message.flowed:
+        raise damaged(message, f"was sent as format=flowed, which re-wraps lines: {_flow(message, diff)}", diff.first)
+    return _patch(message, diff, position, total)
 
 
-def _flow(letter: Letter, diff: Diff) -> str:
+def _flow(message: Message, diff: Diff) -> str:
     """What a flowed mail shows of its damage."""
-    lines = letter.text.split("\n")
-    for at in range(diff.first - letter.first_line, len(lines)):
+    lines = message.text.split("\n")
+    for at in range(diff.first - message.first_line, len(lines)):
         if lines[at].endswith(" ") and lines[at] not in (" ", "-- "):
-            return f"line {letter.first_line + at} ends in a soft break"
+            return f"line {message.first_line + at} ends in a soft break"
     return "no soft break is seen, but blanks at the beginning of lines cannot be trusted"
 
 
-def _patch(letter: Letter, diff: Diff, position: int, total: int) -> Patch:
-    message = "\n".join(letter.text.split("\n")[: diff.first - letter.first_line])
-    body, author, subject = _message(message)
+def _patch(message: Message, diff: Diff, position: int, total: int) -> Patch:
+    body, author, subject = _message("\n".join(message.text.split("\n")[: diff.first - message.first_line]))
     return Patch(
-        subject=subject or letter.tag.title,
+        subject=subject or message.tag.title,
         position=position,
         total=total,
-        revision=letter.tag.revision,
+        revision=message.tag.revision,
         diff=diff.text,
         files=tuple([file.change for file in diff.files]),
         patch_id=patch_id(diff),
-        author=author or letter.author,
-        date=letter.date,
-        message_id=letter.message_id,
+        author=author or message.author,
+        date=message.date,
+        message_id=message.message_id,
         body=body,
         trailers=read_trailers(body),
-        where=letter.where,
+        where=message.where,
         diff_line=diff.first,
         notes=diff.notes,
     )
@@ -150,23 +149,23 @@ def read_trailers(body: str) -> tuple[Trailer, ...]:
     return tuple([Trailer(match[1], match[2].strip()) for match in found if match])
 
 
-def given_trailers(letter: Letter) -> tuple[Trailer, ...]:
+def given_trailers(message: Message) -> tuple[Trailer, ...]:
     """What a reply adds in its own words (quoted lines begin with >).
 
     Of sign-offs, and of what is indented as in a range-diff, that of its sender alone.
     """
-    lines = _without_commits([line.rstrip() for line in letter.text.split("\n")], has_diff(letter))
+    lines = _without_commits([line.rstrip() for line in message.text.split("\n")], has_diff(message))
     found: dict[Trailer, None] = {}
     for match in filter(None, map(_GIVEN.fullmatch, lines)):
-        one = Trailer(_capital(match[2]), _with_address(match[3].strip(), letter), letter.message_id)
+        one = Trailer(_capital(match[2]), _with_address(match[3].strip(), message), message.message_id)
         anybody = one.key != "Signed-off-by" and len(match[1]) <= _INDENT
-        if anybody or _is_sender(one.value, letter):
+        if anybody or _is_sender(one.value, message):
             found[one] = None
     return tuple(found)
 
 
-def _is_sender(who: str, letter: Letter) -> bool:
-    return parseaddr(who)[1].lower() == parseaddr(letter.author)[1].lower()
+def _is_sender(who: str, message: Message) -> bool:
+    return parseaddr(who)[1].lower() == parseaddr(message.author)[1].lower()
 
 
 def _without_commits(lines: list[str], patched: bool) -> list[str]:
@@ -187,9 +186,9 @@ def _is_of_commit(block: list[str], patched: bool) -> bool:
     return bool(signed) and (patched or any(line[0].isspace() for line in signed))
 
 
-def _with_address(name: str, letter: Letter) -> str:
+def _with_address(name: str, message: Message) -> str:
     """Who leaves out his address wrote it in the head of the mail."""
-    sender, address = parseaddr(letter.author)
+    sender, address = parseaddr(message.author)
     same = address and " ".join(name.split()).casefold() == sender.casefold()
     return f"{sender} <{address}>" if same else name
 
@@ -198,10 +197,10 @@ def _capital(key: str) -> str:
     return key[:1].upper() + key[1:].lower()
 
 
-def read_cover(letter: Letter) -> Cover:
-    return Cover(letter.tag.title, letter.author, letter.date, letter.message_id, letter.text.strip("\n"))
+def read_cover(message: Message) -> Cover:
+    return Cover(message.tag.title, message.author, message.date, message.message_id, message.text.strip("\n"))
 
 
-def follow_up_lines(letter: Letter) -> list[tuple[str, str]]:
+def follow_up_lines(message: Message) -> list[tuple[str, str]]:
     """`base-commit` and the prerequisites, which git writes behind the diff or the cover letter."""
-    return [(match[1], match[2]) for match in _FOLLOWUP.finditer(letter.text)]
+    return [(match[1], match[2]) for match in _FOLLOWUP.finditer(message.text)]

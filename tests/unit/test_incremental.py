@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.kernel.artefacts import objects_to_seal
-from harness.kernel.seed import (
+from harness.kernel.incremental import (
     SEED_LOG,
     Difference,
     Seed,

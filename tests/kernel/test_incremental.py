@@ -20,13 +20,13 @@ import pytest
 from harness.checkout import data_directory
 from harness.inputs.resolve import resolve
 from harness.inputs.series.apply import apply_series
-from harness.inputs.series.resolve import Means, resolve_series
-from harness.inputs.shelf import Work
+from harness.inputs.series.resolve import FetchOptions, resolve_series
+from harness.inputs.source_cache import Work
 from harness.kernel import build as building
 from harness.kernel.build import build_id, obtain
 from harness.kernel.fragments import read_profile
+from harness.kernel.incremental import find_seed
 from harness.kernel.make import compiler_version
-from harness.kernel.seed import find_seed
 from harness.model.build import Build
 from harness.model.series import SeriesSpec
 from harness.model.tree import SourceSpec, Tree
@@ -69,7 +69,7 @@ def patched(base: Build, layout: Layout, tmp_path_factory: pytest.TempPathFactor
     mbox = tmp_path_factory.mktemp("mail") / "one.mbox"
     mbox.write_text(patch_mail(base.tree.path, EDITS, added))
     work = Work(layout, Deadline(SECONDS), Quiet())
-    series = resolve_series(SeriesSpec.parse(f"mbox:{mbox}"), work, Means())
+    series = resolve_series(SeriesSpec.parse(f"mbox:{mbox}"), work, FetchOptions())
     tree = apply_series(base.tree, series, None, layout, Deadline(SECONDS))
     forget(tree, layout)
     yield tree

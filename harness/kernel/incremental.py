@@ -219,7 +219,7 @@ def plant(seed: Seed, tree: Tree, place: Path, lock: Path, deadline: Deadline) -
     try:
         with locked(lock, Deadline(0)), fresh_directory(place) as work:
             objects = work / OBJECTS
-            run(("cp", "-a", "--reflink=auto", "--", str(source), str(objects)), deadline=deadline, tethered=True)
+            run(("cp", "-a", "--reflink=auto", "--", str(source), str(objects)), deadline=deadline, reaped=True)
             for pattern in _LEFT_BEHIND:
                 for path in objects.glob(pattern):
                     path.unlink()

@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.flow.admission import VCPUS_PER_CORE
 from harness.flow.history import read_history
-from harness.flow.host import cores
 from harness.flow.matrix import Kernel, check_machines, kernels_wanted, plan_boots
 from harness.flow.prepare import Request, profile_of, too_old_for, tree_of
-from harness.flow.record import Planned
+from harness.flow.resources import cores
 from harness.flow.run import tools
-from harness.flow.tokens import VCPUS_PER_CORE
+from harness.flow.run_record import Planned
 from harness.guest import accel
 from harness.kernel.build import build_id, find, last_seconds
 from harness.kernel.make import compiler_version
@@ -47,7 +47,7 @@ class BootAhead:
 
 
 @dataclass(frozen=True, slots=True)
-class Foreseen:
+class Estimate:
     kernels: tuple[KernelAhead, ...]
     boots: tuple[BootAhead, ...]
     side_by_side: int
@@ -69,9 +69,9 @@ class Foreseen:
         return builds + waits
 
 
-def foresee(
+def estimate(
     requests: Sequence[Request], layout: Layout, progress: Progress, fresh: bool, parallel: int | None
-) -> Foreseen:
+) -> Estimate:
     """Unpacks sources where it must (an id hashes what is in them), but fetches, builds and boots nothing."""
     check_machines(requests)
     compiler = compiler_version(Deadline(_TOOL_SECONDS))
@@ -80,7 +80,7 @@ def foresee(
     for place, (request, suites) in enumerate(kernels_wanted(requests).items()):
         tree, profile = tree_of(request, layout, progress, fetches=False), profile_of(request)
         identity = build_id(tree, profile, compiler)
-        settled = accel.foreseen(request.machine.accel, layout)
+        settled = accel.expected(request.machine.accel, layout)
         built = find(tree, profile, layout, Deadline(_TOOL_SECONDS)) is not None
         seconds = 0.0 if built else last_seconds(profile.name, layout) or None
         ahead.append(KernelAhead(tree.version, tree.origin, profile.name, identity, settled, seconds))
@@ -96,4 +96,4 @@ def foresee(
             BootAhead(planned, kept.run.name if kept is not None and kept.whole else "", history.expected(planned))
         )
     most = max(1, int(cores() * VCPUS_PER_CORE))
-    return Foreseen(tuple(ahead), tuple(boots), min(parallel or most, most), tuple(left_out))
+    return Estimate(tuple(ahead), tuple(boots), min(parallel or most, most), tuple(left_out))

@@ -3,9 +3,9 @@
 
 The place belongs to a base tree and a profile. Which tree its objects are of changes from call to call, and make
 goes by time. So the place knows whose objects it has: before another tree's are made, all goes that was made of
-files that differ (seed.py), or all, where that cannot be told (what is made without a record, such as a header of a
-table of Xe's). The objects in question go in any case, to be told what the compiler says of them; ccache gives back
-those that did not change.
+files that differ (incremental.py), or all, where that cannot be known (what is made without a record, such as a
+header of a table of Xe's). The objects in question go in any case, so that the compiler says again what it has to
+say of them; ccache gives back those that did not change.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 
 from harness.kernel.buildlog import Paths, host_trouble, parse_checked, parse_failures, parse_warnings
 from harness.kernel.fragments import all_asks, for_version
+from harness.kernel.incremental import Difference, compare_trees, remove_dependents
 from harness.kernel.kconfig import parse_config, resolve_config
 from harness.kernel.make import VARIABLES, Make, cache_of, hash_words, prepare_place
-from harness.kernel.seed import Difference, compare_trees, remove_dependents
-from harness.model.build import Ask, CompilerWarning, Profile
+from harness.model.build import CompilerWarning, ConfigOption, Profile
 from harness.model.errors import CommandFailed, InfraError
-from harness.model.gate import Compiled, Flip
+from harness.model.gate import Compiled, ConfigVariant
 from harness.model.tree import Tree
 from harness.proc import Deadline, find_tool
 from harness.store.files import write_atomically
@@ -49,8 +49,8 @@ class _Said:
     unchecked: str
 
 
-class Workshop:
-    """The place of one base tree and profile, and with `flip` that of another compiler or architecture.
+class ObjectBuilder:
+    """The place of one base tree and profile, and with `variant` that of another compiler or architecture.
 
     One process at a time: callers hold `lock`.
     """
@@ -104,24 +104,24 @@ class Workshop:
         return self._config
 
     def compile(
-        self, tree: Tree, sources: Sequence[str], deadline: Deadline, flip: Flip | None = None
+        self, tree: Tree, sources: Sequence[str], deadline: Deadline, variant: ConfigVariant | None = None
     ) -> Compiled | None:
         """The .c files of the tree compiled with W=1, in the config that was made last.
 
-        With a `flip` in that config changed so; None when Kconfig does not let the change be. What stops make before
-        it comes to a file (a header that its own programs include, a Makefile) is the error of that file.
+        With a `variant` in that config changed so; None when Kconfig does not let the change be. What stops make
+        before it comes to a file (a header that its own programs include, a Makefile) is the error of that file.
         """
-        make = self._make(flip)
+        make = self._make(variant)
         self._enter(make, tree)
         prepare_place(make.place, self._base.path, tree.path, self._moving)
         targets = {f"{source.removesuffix('.c')}.o": source for source in sources}
         if any(_leads_out(make.objects, target) for target in targets):
             _empty(make.objects)
-        if not self._settle(make, flip, deadline):
+        if not self._settle(make, variant, deadline):
             return None
         for target in targets:
             (make.objects / target).unlink(missing_ok=True)
-        words = flip.words if flip is not None else ()
+        words = variant.words if variant is not None else ()
         said = self._run(make, tree, (*words, "W=1", *self._checker, f"-j{self._jobs}", "-k", *targets), deadline)
         built, absent, errors = [], [], []
         for target, source in targets.items():
@@ -141,8 +141,8 @@ class Workshop:
             unchecked=said.unchecked,
         )
 
-    def _make(self, flip: Flip | None = None) -> Make:
-        elsewhere = f"-{flip.name}" if flip is not None and flip.words else ""
+    def _make(self, variant: ConfigVariant | None = None) -> Make:
+        elsewhere = f"-{variant.name}" if variant is not None and variant.words else ""
         place = self._layout.objects / f"gate-{self._key}{elsewhere}"
         return Make(place, cache_of(replace(self._base, apart=self._apart), place, self._layout.root))
 
@@ -175,24 +175,24 @@ class Workshop:
             return False
         return True
 
-    def _settle(self, make: Make, flip: Flip | None, deadline: Deadline) -> bool:
-        """Writes the .config; with a flip lets Kconfig make it whole, and says whether the flip is still in it."""
+    def _settle(self, make: Make, variant: ConfigVariant | None, deadline: Deadline) -> bool:
+        """Writes the .config; with a variant Kconfig completes it; whether the variant is still in it then."""
         path = make.objects / ".config"
         text = self._config
-        if flip is not None and flip.symbol:
-            lines = [line for line in text.splitlines() if not _is_of(line, flip.symbol)]
-            text = "\n".join((*lines, Ask(flip.symbol, flip.value, flip.name, 0).config_line, ""))
-        if flip is None and path.is_file() and path.read_text("utf-8") == text:
+        if variant is not None and variant.symbol:
+            lines = [line for line in text.splitlines() if not _is_of(line, variant.symbol)]
+            text = "\n".join((*lines, ConfigOption(variant.symbol, variant.value, variant.name, 0).config_line, ""))
+        if variant is None and path.is_file() and path.read_text("utf-8") == text:
             return True
         write_atomically(path, text)
-        if flip is None:
+        if variant is None:
             return True
         log = make.objects / "config.log"
-        if flip.target:
-            make.run(*flip.words, flip.target, deadline=deadline, log=log)
-        make.run(*flip.words, "olddefconfig", deadline=deadline, log=log)
+        if variant.target:
+            make.run(*variant.words, variant.target, deadline=deadline, log=log)
+        make.run(*variant.words, "olddefconfig", deadline=deadline, log=log)
         values = parse_config(path.read_text("utf-8"))
-        return not flip.symbol or values.get(flip.symbol, "n") == flip.value
+        return not variant.symbol or values.get(variant.symbol, "n") == variant.value
 
     def _run(self, make: Make, tree: Tree, words: Sequence[str], deadline: Deadline) -> _Said:
         lines: list[str] = []
