@@ -20,7 +20,7 @@ GRACE_SECONDS = 3.0
 
 
 def main(argv: list[str]) -> int:
-    leash = int(argv[0])
+    parent = int(argv[0])
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     signal.set_wakeup_fd(wake_write)
@@ -37,16 +37,16 @@ def main(argv: list[str]) -> int:
     child = os.fork()
     if child == 0:
         bound({resource.RLIMIT_AS: int(argv[2]), resource.RLIMIT_FSIZE: int(argv[3])})
-        become(argv[4:], leash, int(argv[1]))
+        become(argv[4:], parent, int(argv[1]))
     lead(child)
     status = None
     while status is None and not ending:
         status = reap(child)
         if status is None:
-            ready, _, _ = select.select([leash, wake_read], [], [])
+            ready, _, _ = select.select([parent, wake_read], [], [])
             if wake_read in ready:
                 os.read(wake_read, 512)
-            if leash in ready and not os.read(leash, 1):
+            if parent in ready and not os.read(parent, 1):
                 ending = True
     for number in (signal.SIGTERM, signal.SIGKILL):
         if not signal_group(child, number):
@@ -62,14 +62,14 @@ def main(argv: list[str]) -> int:
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
-def become(words: list[str], leash: int, score: int) -> None:
+def become(words: list[str], parent: int, score: int) -> None:
     """The child: leads a group of its own, so that all of it can be signalled and waited for."""
     lead(0)
     stand_in_line(score)
     # An interpreter ignores the last two, and its children would, too: `yes | head` must end quietly.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    os.close(leash)
+    os.close(parent)
     try:
         os.execvp(words[0], words)
     except OSError as error:

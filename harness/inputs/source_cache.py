@@ -146,7 +146,7 @@ def _read(directory: Path) -> Tree | None:
 
 @dataclass(frozen=True, slots=True)
 class SourceEntry:
-    """A tree about to be put into the store, and what it will say of itself. `kin` is one that shares files with it."""
+    """A tree about to go into the store, and what it will say of itself. `kin` is one that shares files with it."""
 
     place: Place
     spec: str

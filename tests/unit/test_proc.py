@@ -122,12 +122,12 @@ def test_standard_input_is_closed() -> None:
 
 
 @pytest.mark.parametrize("status", [0, 3])
-def test_a_tethered_command_keeps_its_status(status: int) -> None:
+def test_a_reaped_command_keeps_its_status(status: int) -> None:
     done = run(("sh", "-c", f"exit {status}"), deadline=Deadline(SOON), reaped=True, allowed=(0, 3))
     assert done.status == status
 
 
-def test_a_tethered_command_ended_by_a_signal() -> None:
+def test_a_reaped_command_ended_by_a_signal() -> None:
     with pytest.raises(CommandFailed) as failure:
         run(("sh", "-c", "kill -9 $$"), deadline=Deadline(SOON), reaped=True)
     assert failure.value.status == -9
@@ -163,7 +163,7 @@ def test_a_pipeline_of_a_child_ends_quietly() -> None:
     assert int(shown.output.split()[-1], 16) & (1 << 12 | 1 << 24) == 0
 
 
-def test_a_child_that_ends_before_its_tether_looks(tmp_path: Path) -> None:
+def test_a_child_that_ends_before_its_reaper_looks(tmp_path: Path) -> None:
     """Neither may wait for a group that the other was to make: many times, as it is a race."""
     for _ in range(30):
         began = time.monotonic()
