@@ -60,7 +60,8 @@ def controls(
     """
     from harness.flow.boots import BootEnvironment
     from harness.flow.controls import Detection, control_set, read_controls, try_controls
-    from harness.flow.prepare import DEFAULT_PROFILE, Request, Stopwatch, prepare
+    from harness.flow.prepare import Stopwatch, prepare, prepare_root, settle_accel
+    from harness.model.kernel import KernelSpec
     from harness.store.runs import run_directory
     from harness.suites.registry import narrowed, suite_named
 
@@ -71,25 +72,27 @@ def controls(
     globs = parse_globs(cases.split(","))
     suite = narrowed(whole, globs)
     machine = Machine(parse_size(ram, "--ram"), Swap.parse(swap), accel=Accel(accel))
-    request = Request(SourceSpec.parse(source), DEFAULT_PROFILE, machine, (suite.name,))
-    progress = TerminalProgress()
-    ready = prepare(request, (suite,), layout, progress, Stopwatch())
+    progress, watch = TerminalProgress(), Stopwatch()
+    kernel = prepare(KernelSpec(SourceSpec.parse(source)), {suite: False}, layout, progress, watch)
+    root = prepare_root(layout, progress, watch)
+    settled = settle_accel(machine.accel, kernel, root, layout, progress, watch)
+    version = kernel.build.tree.version
     with run_directory(layout) as directory:
-        environment = BootEnvironment(ready.build, ready.root, ready.accel, directory, progress, ready.modules)
-        booted = replace(machine, accel=ready.accel)
+        environment = BootEnvironment(kernel, root, directory, progress)
+        booted = replace(machine, accel=settled)
         ended: list[ControlRun] = []
 
         def note(one: ControlRun) -> None:
             progress.step(_line(one))
             ended.append(one)
             # Hours of boots: what ended is there also when the rest never does.
-            write_atomically(directory / "controls.json", _as_json(ended, len(chosen), ready.tree.version))
+            write_atomically(directory / "controls.json", _as_json(ended, len(chosen), version))
 
         tried = try_controls(chosen, suite, booted, environment, layout, seed, note, globs)
-        write_atomically(directory / "controls.json", _as_json(tried, len(chosen), ready.tree.version))
+        write_atomically(directory / "controls.json", _as_json(tried, len(chosen), version))
     progress.close()
     if as_json:
-        click.echo(_as_json(tried, len(chosen), ready.tree.version), nl=False)
+        click.echo(_as_json(tried, len(chosen), version), nl=False)
     else:
         for one in tried:
             click.echo(_line(one))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -21,7 +21,6 @@ from harness.store.layout import Layout
 
 if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
     from harness.flow.planfile import Axes, MachineAxes, SuiteName
-    from harness.flow.prepare import Request
 
 _MANY_BOOTS = 500
 _MOST_BOOTS = 20_000
@@ -109,7 +108,7 @@ def run(
     """
     from harness.flow.kernels import each_patch
     from harness.flow.known_issues import read_known
-    from harness.flow.matrix import with_seeds
+    from harness.flow.matrix import matrix_of, with_seeds
     from harness.flow.planfile import Axes, Glob, KnobAxes, OptionalSeries, ProfileName
     from harness.flow.plans import Extras, load_plan, plain_request, requests_of
     from harness.flow.run import RunOptions, execute, resume
@@ -133,13 +132,13 @@ def run(
         look_at_containment(untrusted)
     layout = Layout.from_environment()
     progress = TerminalProgress(quiet=quiet)
-    manner = RunOptions(plan, parallel, fresh=fresh or not plan, gate=gate, known=read_known(known))
+    options = RunOptions(plan, parallel, fresh or not plan, read_known(known), gate, jobs)
     try:
         if resumed is not None:
             _only_resume(plan, said, list_only or bool(known))
-            report, directory = resume(layout, resumed, progress, parallel)
+            report, directory = resume(layout, resumed, progress, parallel, jobs)
         else:
-            extras = Extras(fragments, mirror, jobs)
+            extras = Extras(fragments, mirror)
             if series is not None and source is None and not plan:
                 from harness.flow.series import SeriesContext
                 from harness.flow.series import base as base_of
@@ -149,17 +148,18 @@ def run(
             requests = requests_of(load_plan(plan), said, extras) if plan else plain_request(said, extras)
             if every:
                 requests = each_patch(requests, layout, progress)
-            _refuse_too_many(requests)
+            boots = matrix_of(requests).boots
+            _refuse_too_many(boots)
             if list_only:
                 from harness.cli.listing import list_json, print_list
                 from harness.flow.estimate import estimate
 
-                ahead = estimate(with_seeds(requests), layout, progress, manner.fresh, parallel)
+                ahead = estimate(with_seeds(requests), layout, progress, options.fresh, parallel)
                 progress.close()
                 click.echo(list_json(ahead)) if as_json else print_list(ahead)
                 return
-            _ask_about_many(requests, yes)
-            report, directory = execute(requests, layout, progress, manner)
+            _ask_about_many(boots, yes)
+            report, directory = execute(requests, layout, progress, options)
     except KeyboardInterrupt:
         progress.step("ended; what is finished is kept: ttm-harness run --resume goes on with it")
         raise
@@ -203,10 +203,7 @@ def _only_resume(plan: str, said: Axes, more: bool) -> None:
         )
 
 
-def _refuse_too_many(requests: Sequence[Request]) -> None:
-    from harness.flow.matrix import count_boots
-
-    boots = count_boots(requests)
+def _refuse_too_many(boots: int) -> None:
     if boots > _MOST_BOOTS:
         raise UserError(
             f"this comes to {boots} boots, and {_MOST_BOOTS} are the most",
@@ -214,11 +211,8 @@ def _refuse_too_many(requests: Sequence[Request]) -> None:
         )
 
 
-def _ask_about_many(requests: Sequence[Request], yes: bool) -> None:
+def _ask_about_many(boots: int, yes: bool) -> None:
     """Thousands of boots are often a slip of the pen in a plan."""
-    from harness.flow.matrix import count_boots
-
-    boots = count_boots(requests)
     if yes or boots <= _MANY_BOOTS:
         return
     if not sys.stdin.isatty():

@@ -9,7 +9,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.flow import deadlines
@@ -24,11 +24,10 @@ from harness.guest.control import Frame
 from harness.guest.job import machine_job
 from harness.guest.swap import make_swap_image, swap_disks
 from harness.kernel.decode import Objects
-from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.codec import to_json
 from harness.model.errors import StoreDamaged
-from harness.model.machine import Accel
+from harness.model.kernel import PreparedKernel
 from harness.model.outcome import Ending
 from harness.model.progress import Progress
 from harness.model.suite import Suite
@@ -44,28 +43,25 @@ _DISK_FULL_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class BootEnvironment:
-    """What all cells of a command share."""
+    """What a boot takes place in. `directory` is the run's."""
 
-    build: Build
+    kernel: PreparedKernel
     root: Path
-    accel: Accel
     directory: Path
     progress: Progress
-    modules: Mapping[str, Path] = field(default_factory=dict)  # suite -> its own modules, or other extra files
     module_tree: Path | None = None  # what the guest gets as /lib/modules, where it is not the build's own
     stop_at_first: bool = False  # a suite may end at its first red case
     stop: threading.Event | None = None  # set when the user ends the command
-    slowness: float = 1.0  # of the kernel's profile
     crowd: float = 1.0  # how many times slower a guest may get when others start beside it
 
     def sealed(self, suites: Sequence[Suite]) -> tuple[Path, ...]:
         """The directories that a boot of these suites rests on, and which must be as they were made."""
         modules = (self.module_tree.parent,) if self.module_tree is not None else ()
         return (
-            self.build.path,
+            self.kernel.build.path,
             self.root,
             *modules,
-            *(self.modules[one.name] for one in suites if one.name in self.modules),
+            *(self.kernel.modules[one.name] for one in suites if one.name in self.kernel.modules),
         )
 
 
@@ -87,7 +83,7 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], environment: BootEnvironment,
     notes: list[str] = []
     if len(suites) == 1 and suites[0].selectable:
         notes = _go_on(cell, suites[0], environment, place, boots)
-    return read_out(cell, suites, environment.build, boots, notes)
+    return read_out(cell, suites, environment.kernel.build, boots, notes)
 
 
 def _go_on(cell: Cell, suite: Suite, environment: BootEnvironment, place: Path, boots: list[Seen]) -> list[str]:
@@ -124,12 +120,12 @@ def _boot(cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, cel
     bad_disk = place / "bad.img" if any(suite.bad_disk for suite in suites) else None
     with _scratch(place) as sockets:
         launch = Launch(
-            image=environment.build.image,
+            image=environment.kernel.build.image,
             root=environment.root,
             machine=cell.machine,
             accel=cell.machine.accel,
             shares=shares_of(
-                results, environment.module_tree or environment.build.modules, _extra(suites, environment)
+                results, environment.module_tree or environment.kernel.build.modules, _extra(suites, environment)
             ),
             swap_disks=disks,
             control=place / "control.log",
@@ -138,12 +134,12 @@ def _boot(cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, cel
         )
         _write_before(place, results, cell, suites, launch, environment)
         images = _images(cell, launch)
-        limits = limits_of(cell, suites).scaled(environment.crowd * environment.slowness)
+        limits = limits_of(cell, suites).scaled(environment.crowd * environment.kernel.slowness)
         try:
             for image, size in images:
                 make_swap_image(image, size)
             shown = _shown(environment.progress)
-            expected = deadlines.REFERENCE_READY_SECONDS * environment.slowness
+            expected = deadlines.REFERENCE_READY_SECONDS * environment.kernel.slowness
             result = boot(launch, place / "console.log", limits, shown, expected, environment.stop)
             full = disk_trouble(place)  # before the images go, which may be what filled it
         finally:
@@ -156,7 +152,9 @@ def _boot(cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, cel
         write_atomically(place / "stall.txt", result.stall.text + "\n")
     _require_same(before)
     troubles = (full,) if full else ()
-    return observe(cell, suites, environment.build, result, place, _objects(suites, environment), part, troubles)
+    return observe(
+        cell, suites, environment.kernel.build, result, place, _objects(suites, environment), part, troubles
+    )
 
 
 def _looked_at(sealed: Sequence[Path]) -> Mapping[Path, str]:
@@ -205,14 +203,18 @@ def shares_of(results: Path, modules: Path, extra: Path | None = None) -> tuple[
 
 def _extra(suites: Sequence[Suite], environment: BootEnvironment) -> Path | None:
     """What the cell's suite brings along; suites that do so have a boot of their own."""
-    return next((environment.modules[suite.name] for suite in suites if suite.name in environment.modules), None)
+    return next(
+        (environment.kernel.modules[suite.name] for suite in suites if suite.name in environment.kernel.modules), None
+    )
 
 
 def _objects(suites: Sequence[Suite], environment: BootEnvironment) -> Objects:
     """What the guest runs, with its line tables: the suites' own modules before those of the kernel."""
-    own = tuple(environment.modules[suite.name] for suite in suites if suite.name in environment.modules)
+    own = tuple(
+        environment.kernel.modules[suite.name] for suite in suites if suite.name in environment.kernel.modules
+    )
     return objects_of(
-        environment.build, (*own, *((environment.module_tree,) if environment.module_tree is not None else ()))
+        environment.kernel.build, (*own, *((environment.module_tree,) if environment.module_tree is not None else ()))
     )
 
 
@@ -253,7 +255,7 @@ def _write_before(
     write_atomically(results / "job", job_text(cell, environment.stop_at_first, sample_ms, stats))
     write_atomically(results / "suites", suites_text(suites))
     write_atomically(place / "cell.json", to_json(cell))
-    write_atomically(place / "config", environment.build.config_path.read_text(encoding="utf-8"))
+    write_atomically(place / "config", environment.kernel.build.config_path.read_text(encoding="utf-8"))
     write_atomically(place / "argv", shlex.join(vng_argv(as_started(launch))) + "\n")
     write_atomically(place / "reproduce.sh", reproduce_text(cell, launch), executable=True)
 

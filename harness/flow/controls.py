@@ -241,7 +241,7 @@ def try_controls(
     of each control as it ends.
     """
     environment.progress.step("the unbroken kernel first")
-    whole = Cell(environment.build.id, machine, (suite.name,), seed, cases=cases)
+    whole = Cell(environment.kernel.build.id, machine, (suite.name,), seed, cases=cases)
     clean = boot_cell(whole, (suite,), environment, 0)
     if clean.run.verdict is not Verdict.GOOD:
         why = ("the unbroken kernel is not green itself", *clean.run.reasons)
@@ -257,20 +257,26 @@ def try_controls(
 def _try(
     control: Control, suite: Suite, whole: Cell, environment: BootEnvironment, layout: Layout, number: int
 ) -> ControlRun:
+    kernel, module_tree = environment.kernel, None
     try:
         if suite.needs_overlay is not None:
-            broken = broken_overlay(control, suite.needs_overlay, environment.build, layout)
-            place = replace(environment, modules={**environment.modules, suite.name: broken})
+            broken = broken_overlay(control, suite.needs_overlay, kernel.build, layout)
+            kernel = replace(kernel, modules={**kernel.modules, suite.name: broken})
         else:
-            broken = broken_modules(control, control_set(suite), environment.build, layout, environment.progress)
-            place = replace(environment, module_tree=broken / "modules")
+            broken = broken_modules(control, control_set(suite), kernel.build, layout, environment.progress)
+            module_tree = broken / "modules"
     except Misapplied as error:
         return ControlRun(control, Detection.MISAPPLIED, (), (error.message,), 0.0, "")
     except FindingError as error:
         return ControlRun(control, Detection.CANNOT_TELL, (), (error.message,), 0.0, "")
-    build = replace(environment.build, id=hashlib.sha256(f"{environment.build.id}{broken.name}".encode()).hexdigest())
+    build = replace(kernel.build, id=hashlib.sha256(f"{kernel.build.id}{broken.name}".encode()).hexdigest())
     cell = replace(whole, build_id=build.id)
-    place = replace(place, build=build, stop_at_first=not control.neutral)
+    place = replace(
+        environment,
+        kernel=replace(kernel, build=build),
+        module_tree=module_tree,
+        stop_at_first=not control.neutral,
+    )
     began = time.monotonic()
     return _noticed(control, boot_cell(cell, (suite,), place, number), time.monotonic() - began)
 

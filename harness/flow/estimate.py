@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from harness.flow.admission import VCPUS_PER_CORE
 from harness.flow.history import read_history
-from harness.flow.matrix import Kernel, check_machines, kernels_wanted, plan_boots
-from harness.flow.prepare import Request, profile_of, too_old_for, tree_of
+from harness.flow.matrix import matrix_of, plan_boots
+from harness.flow.prepare import profile_of, too_old_for, tree_of
+from harness.flow.request import Request
 from harness.flow.resources import cores
 from harness.flow.run import tools
 from harness.flow.run_record import Planned
@@ -35,6 +36,7 @@ class KernelAhead:
     build_id: str
     accel: Accel
     seconds: float | None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +75,32 @@ def estimate(
     requests: Sequence[Request], layout: Layout, progress: Progress, fresh: bool, parallel: int | None
 ) -> Estimate:
     """Unpacks sources where it must (an id hashes what is in them), but fetches, builds and boots nothing."""
-    check_machines(requests)
+    matrix = matrix_of(requests)
     compiler = compiler_version(Deadline(_TOOL_SECONDS))
-    ahead, kernels = [], {}
-    left_out: list[LeftOut] = []
-    for place, (request, suites) in enumerate(kernels_wanted(requests).items()):
-        tree, profile = tree_of(request, layout, progress, fetches=False), profile_of(request)
+    accels = {asked: accel.expected(asked, layout) for asked in matrix.kernels_of_accels()}
+    kernels = {}
+    for wanted, suites in matrix.kernels.items():
+        tree, profile = tree_of(wanted, layout, progress, fetches=False), profile_of(wanted)
         identity = build_id(tree, profile, compiler)
-        settled = accel.expected(request.machine.accel, layout)
         built = find(tree, profile, layout, Deadline(_TOOL_SECONDS)) is not None
-        seconds = 0.0 if built else last_seconds(profile.name, layout) or None
-        ahead.append(KernelAhead(tree.version, tree.origin, profile.name, identity, settled, seconds))
-        without = tuple(too_old_for(suites, tree.version, identity)) if request.as_they_fit else ()
-        left_out += without
-        names = frozenset(one.suite for one in without)
-        kernels[request] = Kernel(place, identity, profile.name, settled, names)
+        kernels[wanted] = KernelAhead(
+            version=tree.version,
+            origin=tree.origin,
+            profile=profile.name,
+            build_id=identity,
+            accel=next(
+                accels[row.request.machine.accel] for row in matrix.rows if wanted in row.request.sides.values()
+            ),
+            seconds=0.0 if built else last_seconds(profile.name, layout) or None,
+            left_out=tuple(too_old_for([one for one, lacks in suites.items() if lacks], tree.version, identity)),
+        )
     history = read_history(layout)
     boots = []
-    for planned in plan_boots(requests, kernels, tools()):
+    for planned in plan_boots(matrix, kernels, accels, tools()):
         kept = None if fresh else history.result(planned)
         boots.append(
             BootAhead(planned, kept.run.name if kept is not None and kept.whole else "", history.expected(planned))
         )
     most = max(1, int(cores() * VCPUS_PER_CORE))
-    return Estimate(tuple(ahead), tuple(boots), min(parallel or most, most), tuple(left_out))
+    left_out = tuple(left for one in kernels.values() for left in one.left_out)
+    return Estimate(tuple(kernels.values()), tuple(boots), min(parallel or most, most), left_out)

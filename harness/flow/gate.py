@@ -11,7 +11,7 @@ from os import cpu_count
 from pathlib import Path
 
 from harness.checkout import data_directory
-from harness.flow.prepare import Request, profile_of, series_of, tree_of
+from harness.flow.prepare import profile_of, series_of, tree_of
 from harness.inputs.resolve import resolve
 from harness.inputs.series.apply import ApplyFailed, ApplyPolicy, apart_of, apply_series, check_series
 from harness.inputs.series.attempt import FUZZ_LIMIT
@@ -72,6 +72,7 @@ from harness.kernel.users import (
 from harness.model.build import Build, Profile
 from harness.model.errors import BuildFailed, ConfigUnmet
 from harness.model.gate import Compiled, ConfigVariant, Gate, GateCheck, Mark, PatchGate
+from harness.model.kernel import KernelSpec
 from harness.model.progress import Progress
 from harness.model.series import Patch, PatchReport, Series, SeriesSpec
 from harness.model.tree import SourceSpec, Tree
@@ -171,11 +172,11 @@ def gate(request: GateRequest, layout: Layout, progress: Progress) -> Gate:
     return gate_series(Candidate(base, series, profile, depth, request.jobs, request.strict), layout, progress)
 
 
-def gate_request(request: Request, layout: Layout, progress: Progress) -> Gate:
-    """The gate for a run with a series, without what the run does itself: the builds of base and tip."""
-    base = tree_of(replace(request, series=None), layout, progress)
-    series = series_of(request, layout, progress)
-    return gate_series(Candidate(base, series, profile_of(request), Depth.NEEDED, request.jobs), layout, progress)
+def gate_kernel(kernel: KernelSpec, layout: Layout, progress: Progress, jobs: int | None) -> Gate:
+    """The gate on a kernel's series, without what a run does itself: the builds of the kernel and its base."""
+    base = tree_of(kernel.unpatched, layout, progress)
+    series = series_of(kernel, layout, progress)
+    return gate_series(Candidate(base, series, profile_of(kernel), Depth.NEEDED, jobs), layout, progress)
 
 
 @dataclass(frozen=True, slots=True)

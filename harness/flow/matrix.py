@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Requests x kernels -> the boots to be made, in their order, with ids that need no finished build."""
+"""Requests -> the kernels that they need -> the boots to be made, in their order, with ids that need no build."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Protocol
 
 from harness import __version__
 from harness.flow.admission import Claim
 from harness.flow.planfile import value_word
-from harness.flow.prepare import Request, base_of, parts_of_root
+from harness.flow.prepare import parts_of_root
+from harness.flow.request import Request
 from harness.flow.resources import most_for_guests
 from harness.flow.run_record import Planned
 from harness.guest.root import root_id
@@ -20,28 +22,78 @@ from harness.kernel.module import sources_id
 from harness.model.cell import Cell
 from harness.model.compare import Leg
 from harness.model.errors import UserError
+from harness.model.kernel import KernelSpec
 from harness.model.machine import Accel, Machine
+from harness.model.result import LeftOut
 from harness.model.suite import Suite
 from harness.model.units import MIB, format_size
 from harness.suites.knobs import check_knob_cases, check_knobs
 from harness.suites.registry import narrowed, registry, suite_named
 
 
+class Known(Protocol):
+    """What has to be known of a kernel to plan its boots; it need not be built for that."""
+
+    @property
+    def build_id(self) -> str: ...
+
+    @property
+    def profile(self) -> str: ...
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]: ...
+
+
 @dataclass(frozen=True, slots=True)
-class Kernel:
-    """What of a kernel decides the cells: `place` in the record's list, `build_id`, profile, the accelerator, and the
-    names of the suites that it does without.
+class Row:
+    """A request with its suites, those that share a boot together, and the words that tell it from the others."""
+
+    request: Request
+    groups: tuple[tuple[Suite, ...], ...]
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The requests, gone through once. `kernels`: each kernel that they want, once, with all the suites that it is to
+    run, and of each whether every request that wants it does without it where it cannot be had.
     """
 
-    place: int
-    build_id: str
-    profile: str
-    accel: Accel
-    left_out: frozenset[str] = frozenset()
+    rows: tuple[Row, ...]
+    kernels: Mapping[KernelSpec, Mapping[Suite, bool]]
+
+    @property
+    def boots(self) -> int:
+        """How many boots that is."""
+        return sum(row.request.repeat * len(row.groups) * len(row.request.sides) for row in self.rows)
+
+    def kernels_of_accels(self) -> dict[Accel, KernelSpec]:
+        """Each accelerator that is asked for, with the first kernel that is to boot with it."""
+        found: dict[Accel, KernelSpec] = {}
+        for row in self.rows:
+            found.setdefault(row.request.machine.accel, row.request.kernel)
+        return found
+
+    def only(self, kernels: Collection[KernelSpec]) -> Matrix:
+        """Without the requests whose kernel is not there."""
+        return replace(self, rows=tuple(row for row in self.rows if row.request.kernel in kernels))
 
 
-def chosen_suites(request: Request) -> tuple[Suite, ...]:
-    """The suites by their names, narrowed to the wanted cases; UserError for what cannot be."""
+def matrix_of(requests: Sequence[Request]) -> Matrix:
+    """UserError for suites, cases and knobs that do not go together, and for machines that this host cannot carry."""
+    check_machines(requests)
+    rows, kernels = [], dict[KernelSpec, dict[Suite, bool]]()
+    for request, label in zip(requests, group_labels(requests), strict=True):
+        suites = _chosen_suites(request)
+        rows.append(Row(request, share_boots(suites), label))
+        for kernel in request.sides.values():
+            wanted = kernels.setdefault(kernel, {})
+            for suite in suites:
+                wanted[suite] = wanted.get(suite, True) and request.as_they_fit
+    return Matrix(tuple(rows), kernels)
+
+
+def _chosen_suites(request: Request) -> tuple[Suite, ...]:
     if len(set(request.suites)) < len(request.suites):
         raise UserError("a suite is named twice", hint="--repeat N boots every cell N times")
     suites = tuple(narrowed(suite_named(name), request.cases) for name in request.suites)
@@ -50,37 +102,6 @@ def chosen_suites(request: Request) -> tuple[Suite, ...]:
     check_knobs(request.knobs, suites)
     check_knob_cases(request.knobs, request.cases, suites)
     return suites
-
-
-def legs_of(request: Request) -> dict[Leg, Request]:
-    """The request for each leg, the base first."""
-    base = base_of(request)
-    return {Leg.TIP: request} if base is None else {Leg.BASE: base, Leg.TIP: request}
-
-
-def kernel_of(request: Request) -> Request:
-    """The request with nothing left in it but what its kernel needs: the same for all that share one."""
-    return Request(
-        source=request.source,
-        profile=request.profile,
-        machine=Machine(accel=request.machine.accel),
-        suites=(),
-        fragments=request.fragments,
-        series=request.series,
-        upto=request.upto,
-        mirror=request.mirror,
-        jobs=request.jobs,
-        as_they_fit=request.as_they_fit,
-    )
-
-
-def kernels_wanted(requests: Sequence[Request]) -> dict[Request, tuple[Suite, ...]]:
-    """Every kernel of the requests, each once, with all the suites that it is to run."""
-    wanted: dict[Request, dict[str, Suite]] = {}
-    for request in requests:
-        for one in legs_of(request).values():
-            wanted.setdefault(kernel_of(one), {}).update((suite.name, suite) for suite in chosen_suites(request))
-    return {kernel: tuple(suites.values()) for kernel, suites in wanted.items()}
 
 
 def with_seeds(requests: Sequence[Request]) -> tuple[Request, ...]:
@@ -102,56 +123,51 @@ def check_machines(requests: Sequence[Request]) -> None:
             )
 
 
-def count_boots(requests: Sequence[Request]) -> int:
-    """How many boots the requests come to, without planning them."""
-    return sum(
-        request.repeat * len(share_boots(chosen_suites(request))) * len(legs_of(request)) for request in requests
-    )
+def plan_boots(
+    matrix: Matrix, kernels: Mapping[KernelSpec, Known], accels: Mapping[Accel, Accel], tools: str
+) -> tuple[Planned, ...]:
+    """Every boot, base and patched kernel in turn: what changes on the host meanwhile changes for both.
 
-
-def plan_boots(requests: Sequence[Request], kernels: Mapping[Request, Kernel], tools: str) -> tuple[Planned, ...]:
-    """Every boot, the legs in turn: what changes on the host meanwhile changes for both.
-
-    `tools` names QEMU and vng with their versions. Every request has its seed.
+    `accels`: what guests run on, by what was asked for. `tools` names QEMU and vng with their versions. Every request
+    has its seed, and its kernel is there.
     """
-    if not requests:
-        return ()
-    labels = group_labels(requests)
     inputs = _Inputs(tools)
+    places = {kernel: place for place, kernel in enumerate(kernels)}
     found = []
-    for number, (turn, index, group, leg, kernel) in enumerate(_order(requests, kernels), 1):
-        request = requests[index]
+    for number, (turn, index, group, leg) in enumerate(_order(matrix, kernels), 1):
+        request = matrix.rows[index].request
+        wanted = request.sides[leg]
+        kernel = kernels[wanted]
         cell = Cell(
             build_id=kernel.build_id,
-            machine=replace(request.machine, accel=kernel.accel),
+            machine=replace(request.machine, accel=accels[request.machine.accel]),
             suites=tuple(suite.name for suite in group),
             seed=((request.seed or 0) + turn) % 2**32,
             knobs=request.knobs,
             cases=request.cases or group[0].cases,
         )
         key, shape = inputs.key(cell, group), shape_of(cell, kernel.profile)
-        found.append(Planned(number, leg, labels[index], cell, key, shape, kernel.place, index))
+        label = matrix.rows[index].label
+        found.append(Planned(number, leg, label, cell, key, shape, places[wanted], index))
     return tuple(found)
 
 
-def _order(
-    requests: Sequence[Request], kernels: Mapping[Request, Kernel]
-) -> Iterator[tuple[int, int, tuple[Suite, ...], Leg, Kernel]]:
-    for turn in range(max(request.repeat for request in requests)):
-        for index, request in enumerate(requests):
-            if turn < request.repeat:
-                for group in share_boots(chosen_suites(request)):
-                    for leg, one in legs_of(request).items():
-                        kernel = kernels[kernel_of(one)]
-                        if left := tuple(suite for suite in group if suite.name not in kernel.left_out):
-                            yield turn, index, left, leg, kernel
+def _order(matrix: Matrix, kernels: Mapping[KernelSpec, Known]) -> Iterator[tuple[int, int, tuple[Suite, ...], Leg]]:
+    without = {spec: {left.suite for left in kernel.left_out} for spec, kernel in kernels.items()}
+    for turn in range(max((row.request.repeat for row in matrix.rows), default=0)):
+        for index, row in enumerate(matrix.rows):
+            if turn < row.request.repeat:
+                for group in row.groups:
+                    for leg, kernel in row.request.sides.items():
+                        if left := tuple(suite for suite in group if suite.name not in without[kernel]):
+                            yield turn, index, left, leg
 
 
-def share_boots(suites: tuple[Suite, ...]) -> list[tuple[Suite, ...]]:
+def share_boots(suites: tuple[Suite, ...]) -> tuple[tuple[Suite, ...], ...]:
     """Suites that leave no trace share one boot, in their order; each of the others gets its own."""
     shared = tuple(suite for suite in suites if suite.shares_boot)
     alone = [(suite,) for suite in suites if not suite.shares_boot]
-    return [shared, *alone] if shared else list(alone)
+    return (shared, *alone) if shared else tuple(alone)
 
 
 def shape_of(cell: Cell, profile: str) -> str:
@@ -187,10 +203,10 @@ def group_labels(requests: Sequence[Request]) -> tuple[str, ...]:
     if "swap" in names:
         names = ["ram", *(name for name in names if name != "ram")]
     parts = [
-        [str(request.source) for request in requests],
-        [str(request.series or "no series") for request in requests],
-        ["all patches" if request.upto is None else f"patch {request.upto}" for request in requests],
-        [request.profile for request in requests],
+        [str(request.kernel.source) for request in requests],
+        [str(request.kernel.series or "no series") for request in requests],
+        ["all patches" if one.kernel.upto is None else f"patch {one.kernel.upto}" for one in requests],
+        [request.kernel.profile for request in requests],
         *([_machine_word(request.machine, name) for request in requests] for name in names),
         [",".join(f"{knob.name}={knob.value}" for knob in request.knobs) or "no knobs" for request in requests],
     ]

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from harness.flow.planfile import Axes, KnobAxes, MachineAxes, MachineValue, PlanText, parse_plan, value_word
-from harness.flow.prepare import DEFAULT_PROFILE, Request
+from harness.flow.request import Request
+from harness.model.build import DEFAULT_PROFILE
 from harness.model.cell import Knob
 from harness.model.errors import UserError
+from harness.model.kernel import KernelSpec
 from harness.model.machine import Machine
 from harness.model.tree import SourceSpec
 from harness.store.files import read_regular
@@ -31,7 +33,6 @@ class Extras:
 
     fragments: tuple[Path, ...] = ()
     mirror: Path | None = None
-    jobs: int | None = None
 
 
 def shipped_plans() -> dict[str, Path]:
@@ -198,22 +199,25 @@ def _product(plan: PlanText, axes: Axes, extras: Extras, as_they_fit: bool) -> I
     for source, one, profile, machine, chosen, seed in itertools.product(
         sources, series, profiles, machines, knobs, seeds
     ):
+        kernel = KernelSpec(source, profile, extras.fragments, one, mirror=extras.mirror)
         yield Request(
-            source=source,
-            profile=profile,
+            kernel=kernel,
             machine=machine,
             suites=tuple(suite.name for suite in axes.suites) or quick_suites(),
+            base=_base(kernel, axes),
             repeat=axes.repeat[0] if axes.repeat else 1,
             seed=seed,
             knobs=chosen,
-            fragments=extras.fragments,
             cases=tuple(glob.text for glob in axes.cases),
-            base=axes.base[0] if axes.base else None,
-            series=one,
-            mirror=extras.mirror,
-            jobs=extras.jobs,
             as_they_fit=as_they_fit,
         )
+
+
+def _base(kernel: KernelSpec, axes: Axes) -> KernelSpec | None:
+    """The source that is named, else the kernel's own without the series; None without either."""
+    if axes.base:
+        return replace(kernel.unpatched, source=axes.base[0])
+    return kernel.unpatched if kernel.series is not None else None
 
 
 def _machines(plan: PlanText, machine: MachineAxes) -> Iterator[Machine]:
@@ -258,9 +262,9 @@ def _matches(request: Request, pattern: Axes) -> bool:
     """Whether the request has, for everything that the pattern says, one of the values that it names."""
     knobs = {knob.name: knob.value for knob in request.knobs}
     return (
-        (not pattern.source or request.source in pattern.source)
-        and (not pattern.series or request.series in [one.series for one in pattern.series])
-        and (not pattern.profile or request.profile in [one.name for one in pattern.profile])
+        (not pattern.source or request.kernel.source in pattern.source)
+        and (not pattern.series or request.kernel.series in [one.series for one in pattern.series])
+        and (not pattern.profile or request.kernel.profile in [one.name for one in pattern.profile])
         and (not pattern.seeds or request.seed in pattern.seeds)
         and all(getattr(request.machine, key) in values for key, values in pattern.machine.axes)
         and all(knobs.get(key) in values for key, values in pattern.knobs.axes)

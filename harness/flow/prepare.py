@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from harness.checkout import data_directory
@@ -24,16 +24,16 @@ from harness.kernel.build import obtain
 from harness.kernel.fragments import compose, parse_fragment, read_profile
 from harness.kernel.module import build_module
 from harness.kernel.overlay import build_overlay, read_overlay, require_version
-from harness.model.build import DEFAULT_PROFILE as DEFAULT_PROFILE
 from harness.model.build import Build, Profile
-from harness.model.cell import Cell, Knob
+from harness.model.cell import Cell
 from harness.model.errors import InfraError, ModuleFailed, SuiteUnfit, UserError
+from harness.model.kernel import KernelSpec, PreparedKernel
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.progress import Progress
 from harness.model.result import LeftOut, Stage
-from harness.model.series import Series, SeriesSpec
+from harness.model.series import Series
 from harness.model.suite import Suite
-from harness.model.tree import SourceSpec, Tree
+from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.files import mark_used, read_regular, sweep_leftovers
 from harness.store.layout import Layout
@@ -46,55 +46,6 @@ _BUILD_SECONDS = 4 * 3600.0
 _MODULE_SECONDS = 3600.0
 _ROOT_SECONDS = 120.0
 _LARGEST_FRAGMENT = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What `ttm-harness run` was asked for.
-
-    `cases` are globs for the suites that can run a part of theirs. With a `series` the source without it is the
-    base, unless another one is named; `upto` takes only so many of its patches. `mirror` is a directory of mboxes to
-    ask instead of lore. With `as_they_fit` suites are left out of a kernel that cannot have them: those that a plan
-    names, or nobody, and not --suite.
-    """
-
-    source: SourceSpec
-    profile: str
-    machine: Machine
-    suites: tuple[str, ...]
-    repeat: int = 1
-    seed: int | None = None
-    knobs: tuple[Knob, ...] = ()
-    fragments: tuple[Path, ...] = ()
-    cases: tuple[str, ...] = ()
-    base: SourceSpec | None = None
-    series: SeriesSpec | None = None
-    upto: int | None = None
-    mirror: Path | None = None
-    jobs: int | None = None
-    as_they_fit: bool = False
-
-
-def base_of(request: Request) -> Request | None:
-    """The request for the base leg: the named base, or the source without the series; None without either."""
-    if request.base is not None:
-        return replace(request, source=request.base, series=None, upto=None)
-    return replace(request, series=None, upto=None) if request.series is not None else None
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedKernel:
-    """What the boots of a command share. `modules`: suite -> the directory with its own modules; `slowness` is the
-    profile's; `left_out` are the suites that cannot be had on this kernel.
-    """
-
-    tree: Tree
-    build: Build
-    root: Path
-    accel: Accel
-    modules: Mapping[str, Path]
-    slowness: float = 1.0
-    left_out: tuple[LeftOut, ...] = ()
 
 
 class Stopwatch:
@@ -111,27 +62,36 @@ class Stopwatch:
 
 
 def prepare(
-    request: Request, suites: tuple[Suite, ...], layout: Layout, progress: Progress, watch: Stopwatch
+    wanted: KernelSpec,
+    suites: Mapping[Suite, bool],
+    layout: Layout,
+    progress: Progress,
+    watch: Stopwatch,
+    jobs: int | None = None,
 ) -> PreparedKernel:
-    """Finds or makes all that the request's boots need; the user's mistakes come first, before the long work."""
-    profile = profile_of(request)
+    """Finds or makes a kernel and the modules that its suites bring along.
+
+    A suite maps to whether it is left out where this kernel cannot have it; else that ends the command. The user's
+    mistakes come first, before the long work. `jobs`: processes of make at a time, by default one a core.
+    """
+    profile = profile_of(wanted)
     for place in (layout.sources, layout.builds, layout.objects, layout.roots):
         sweep_leftovers(place)
     sweep_scratch(layout)
-    tree = tree_of(request, layout, progress)
+    tree = tree_of(wanted, layout, progress)
     if layout.sources in tree.path.parents:
         mark_used(tree.path.parent)
     watch.lap("source")
     progress.step(f"kernel {tree.version}, profile {profile.name}")
-    build = obtain(tree, profile, layout, Deadline(_BUILD_SECONDS), progress, request.jobs)
+    build = obtain(tree, profile, layout, Deadline(_BUILD_SECONDS), progress, jobs)
     watch.lap("build")
     _require_symbols(suites, build)
     modules, left_out = {}, []
-    for suite in suites:
+    for suite, may_lack in suites.items():
         try:
             made = _own_modules(suite, build, layout, progress)
         except (SuiteUnfit, ModuleFailed) as error:
-            if not request.as_they_fit:
+            if not may_lack:
                 raise
             too_old = isinstance(error, SuiteUnfit) and error.too_old
             left_out.append(LeftOut(suite.name, tree.version, build.id, error.message, counts=not too_old))
@@ -140,12 +100,24 @@ def prepare(
         if made is not None:
             modules[suite.name] = made
     watch.lap("modules")
+    return PreparedKernel(build, modules, profile.slowness, tuple(left_out))
+
+
+def prepare_root(layout: Layout, progress: Progress, watch: Stopwatch) -> Path:
+    """Finds or makes the root of every guest."""
     root = guest_root(layout, parts_of_root(), Deadline(_ROOT_SECONDS), progress)
     mark_used(root)
     watch.lap("root")
-    settled = accel.settle(request.machine.accel, layout, lambda: _probe_kvm(build, root, layout, progress))
+    return root
+
+
+def settle_accel(
+    asked: Accel, kernel: PreparedKernel, root: Path, layout: Layout, progress: Progress, watch: Stopwatch
+) -> Accel:
+    """What guests run on when that is asked for. Whether KVM works is tried by a boot of the kernel, once a host."""
+    settled = accel.settle(asked, layout, lambda: _probe_kvm(kernel.build, root, layout, progress))
     watch.lap("accelerator")
-    return PreparedKernel(tree, build, root, settled, modules, profile.slowness, tuple(left_out))
+    return settled
 
 
 def parts_of_root() -> tuple[Part, ...]:
@@ -176,33 +148,33 @@ def too_old_for(suites: Iterable[Suite], version: str, build_id: str) -> Iterato
                 yield LeftOut(suite.name, version, build_id, error.message, counts=False)
 
 
-def tree_of(request: Request, layout: Layout, progress: Progress, *, fetches: bool = True) -> Tree:
-    """The request's source with its series, fetched (where that is wanted) unless the store has it."""
-    progress.step(f"source {request.source}")
-    tree = resolve(request.source, layout, Deadline(_SOURCE_SECONDS), progress, fetches=fetches)
-    if request.series is None:
+def tree_of(wanted: KernelSpec, layout: Layout, progress: Progress, *, fetches: bool = True) -> Tree:
+    """The source with the series, fetched (where `fetches`) unless the store has it."""
+    progress.step(f"source {wanted.source}")
+    tree = resolve(wanted.source, layout, Deadline(_SOURCE_SECONDS), progress, fetches=fetches)
+    if wanted.series is None:
         return tree
-    series = series_of(request, layout, progress, fetches=fetches)
-    count = len(series.patches) if request.upto is None else request.upto
+    series = series_of(wanted, layout, progress, fetches=fetches)
+    count = len(series.patches) if wanted.upto is None else wanted.upto
     progress.step(f"applying {series.label} ({count} of {len(series.patches)} patches) to {tree.version}")
     leave = ApplyPolicy(fuzz=FUZZ_LIMIT, progress=progress)  # which the gate shows, and the tree's origin
-    return apply_series(tree, series, request.upto, layout, Deadline(_SOURCE_SECONDS), leave)
+    return apply_series(tree, series, wanted.upto, layout, Deadline(_SOURCE_SECONDS), leave)
 
 
-def series_of(request: Request, layout: Layout, progress: Progress, *, fetches: bool = True) -> Series:
-    """The request's series, which it must have."""
-    assert request.series is not None
+def series_of(wanted: KernelSpec, layout: Layout, progress: Progress, *, fetches: bool = True) -> Series:
+    """The kernel's series, which it must have."""
+    assert wanted.series is not None
     work = Work(layout, Deadline(_SOURCE_SECONDS), progress, fetches)
-    return resolve_series(request.series, work, FetchOptions(mirror=request.mirror))
+    return resolve_series(wanted.series, work, FetchOptions(mirror=wanted.mirror))
 
 
-def profile_of(request: Request) -> Profile:
+def profile_of(wanted: KernelSpec) -> Profile:
     """The named profile, with the user's own fragments on top; its name then says so."""
-    profile = read_profile(request.profile, data_directory("kernel-configs"))
-    if not request.fragments:
+    profile = read_profile(wanted.profile, data_directory("kernel-configs"))
+    if not wanted.fragments:
         return profile
     own = []
-    for path in request.fragments:
+    for path in wanted.fragments:
         try:
             own.append(parse_fragment(path.stem, read_regular(path, _LARGEST_FRAGMENT).decode("utf-8")))
         except (OSError, UnicodeDecodeError) as error:
@@ -212,7 +184,7 @@ def profile_of(request: Request) -> Profile:
     return replace(compose(name, (*profile.fragments, *own)), slowness=profile.slowness)
 
 
-def _require_symbols(suites: tuple[Suite, ...], build: Build) -> None:
+def _require_symbols(suites: Iterable[Suite], build: Build) -> None:
     """A suite whose code is not in the kernel could only be silent: say so before the boot."""
     config = build.config_path.read_text(encoding="utf-8").splitlines()
     present = {line.removeprefix("CONFIG_").split("=")[0] for line in config if line.startswith("CONFIG_")}

@@ -17,16 +17,10 @@ from harness.flow.admission import VCPUS_PER_CORE, Claim, Tokens
 from harness.flow.boots import BootEnvironment, Stopped, boot_cell
 from harness.flow.collect import CellResult
 from harness.flow.history import History, Kept, read_history
-from harness.flow.kernels import Candidates, prepare_all, prepare_gated
-from harness.flow.matrix import (
-    Kernel,
-    check_machines,
-    chosen_suites,
-    kernels_wanted,
-    plan_boots,
-    with_seeds,
-)
-from harness.flow.prepare import PreparedKernel, Request, Stopwatch, prepare
+from harness.flow.kernels import Kernels, prepare_all, prepare_gated
+from harness.flow.matrix import Matrix, matrix_of, plan_boots, with_seeds
+from harness.flow.prepare import Stopwatch, prepare, prepare_root, settle_accel
+from harness.flow.request import Request
 from harness.flow.resources import cores, last_to_die, room_for_guests
 from harness.flow.run_record import (
     Planned,
@@ -45,7 +39,9 @@ from harness.flow.run_record import (
 from harness.flow.schedule import Task, side_by_side
 from harness.model.compare import Leg
 from harness.model.errors import InfraError, StoreCorrupt, StoreDamaged, UserError
+from harness.model.kernel import KernelSpec, PreparedKernel
 from harness.model.known import NOTHING_KNOWN, KnownIssues
+from harness.model.machine import Accel
 from harness.model.progress import MultiProgress, TaskProgress
 from harness.model.result import Provenance, Report
 from harness.model.units import format_seconds
@@ -62,8 +58,8 @@ _TOOL_SECONDS = 30.0
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """How a run is made: the name of its plan, at most how many guests side by side (None: as many as tokens
-    allow), whether results of earlier runs are kept, whether every patch of a series goes through the gate first,
-    and what is known of its kernels.
+    allow), whether results of earlier runs are kept, what is known of its kernels, whether every patch of a series
+    goes through the gate first, and how many processes make may have (None: one a core).
     """
 
     plan: str = ""
@@ -71,6 +67,7 @@ class RunOptions:
     fresh: bool = True
     known: KnownIssues = NOTHING_KNOWN
     gate: bool = True
+    jobs: int | None = None
 
 
 def execute(
@@ -82,45 +79,58 @@ def execute(
     """
     options = options or RunOptions()
     requests = with_seeds(requests)
-    check_machines(requests)
+    matrix = matrix_of(requests)
     watch = Stopwatch()
-    if options.gate:
-        found = prepare_gated(requests, layout, progress, watch)
-    else:
-        found = Candidates(requests, prepare_all(requests, layout, progress, watch))
-    cells = plan_boots(found.requests, _kernels(found.ready), tools())
-    kernels = tuple(_provenance(one) for one in found.ready.values())
-    left_out = tuple(dict.fromkeys(left for one in found.ready.values() for left in one.left_out))
-    if found.requests and not any(one.leg is Leg.TIP for one in cells):
+    prepare_kernels = prepare_gated if options.gate else prepare_all
+    kernels = prepare_kernels(matrix, layout, progress, watch, options.jobs)
+    matrix = matrix.only(kernels.prepared)
+    host = _host(matrix, kernels, layout, progress, watch)
+    cells = plan_boots(matrix, kernels.prepared, host.accels, tools())
+    left_out = tuple(dict.fromkeys(left for one in kernels.prepared.values() for left in one.left_out))
+    if matrix.rows and not any(one.leg is Leg.TIP for one in cells):
         cells = ()  # nothing to compare a base with
         if not any(one.counts for one in left_out):
             raise UserError(
                 "the kernel is too old for all of the suites",
                 hint=f"a newer --source: {'; '.join(one.why for one in left_out)}",
             )
-    record = Record(options.plan, found.requests, kernels, cells, found.gates, options.known, left_out)
+    record = Record(
+        plan=options.plan,
+        requests=tuple(row.request for row in matrix.rows),
+        kernels=tuple(map(_provenance, kernels.prepared.values())),
+        cells=cells,
+        gates=kernels.gates,
+        known=options.known,
+        left_out=left_out,
+    )
     history = History() if options.fresh else read_history(layout)
     with run_directory(layout) as directory:
         save_record(directory, record)
-        return _Boots(directory, record, found.ready, layout, progress, options, history).run(watch), directory
+        boots = _Boots(directory, record, matrix, kernels, host, layout, progress, options, history)
+        return boots.run(watch), directory
 
 
-def resume(layout: Layout, name: str, progress: MultiProgress, parallel: int | None = None) -> tuple[Report, Path]:
+def resume(
+    layout: Layout, name: str, progress: MultiProgress, parallel: int | None = None, jobs: int | None = None
+) -> tuple[Report, Path]:
     """Goes on with the run of that name, or with the newest unfinished one when the name is empty."""
     directory = find_run(layout, name) if name else _unfinished(layout)
     with held_again(directory):
         record = load_record(directory)
+        matrix = matrix_of(record.requests)
         watch = Stopwatch()
-        ready = prepare_all(record.requests, layout, progress, watch)
-        planned = plan_boots(record.requests, _kernels(ready), tools())
+        kernels = prepare_all(matrix, layout, progress, watch, jobs)
+        host = _host(matrix, kernels, layout, progress, watch)
+        planned = plan_boots(matrix, kernels.prepared, host.accels, tools())
         if [one.key for one in planned] != [one.key for one in record.cells]:
             raise UserError(
                 f"what the run {directory.name} is made of has changed since it began (its sources, this harness or "
                 "QEMU), so its boots cannot be put together with new ones",
                 hint="start it anew; with a plan, results that are still right are kept",
             )
-        options = RunOptions(record.plan, parallel)
-        return _Boots(directory, record, ready, layout, progress, options, History()).run(watch), directory
+        options = RunOptions(record.plan, parallel, jobs=jobs)
+        boots = _Boots(directory, record, matrix, kernels, host, layout, progress, options, History())
+        return boots.run(watch), directory
 
 
 def _unfinished(layout: Layout) -> Path:
@@ -136,13 +146,22 @@ def _unfinished(layout: Layout) -> Path:
     raise UserError("no run in the store is unfinished", hint="ttm-harness run starts one")
 
 
-def _kernels(ready: Mapping[Request, PreparedKernel]) -> dict[Request, Kernel]:
-    return {
-        request: Kernel(
-            place, one.build.id, one.build.profile, one.accel, frozenset(left.suite for left in one.left_out)
-        )
-        for place, (request, one) in enumerate(ready.items())
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """What all guests have of this host: their root, and what they run on by what was asked for."""
+
+    root: Path
+    accels: Mapping[Accel, Accel]
+
+
+def _host(matrix: Matrix, kernels: Kernels, layout: Layout, progress: MultiProgress, watch: Stopwatch) -> _Host:
+    root = prepare_root(layout, progress, watch)
+    wanted = matrix.kernels_of_accels().items()
+    accels = {
+        asked: settle_accel(asked, kernels.prepared[kernel], root, layout, progress, watch)
+        for asked, kernel in wanted
     }
+    return _Host(root, accels)
 
 
 class _Boots:
@@ -152,7 +171,9 @@ class _Boots:
         self,
         directory: Path,
         record: Record,
-        ready: Mapping[Request, PreparedKernel],
+        matrix: Matrix,
+        kernels: Kernels,
+        host: _Host,
         layout: Layout,
         progress: MultiProgress,
         options: RunOptions,
@@ -160,11 +181,13 @@ class _Boots:
     ) -> None:
         self._directory = directory
         self._record = record
-        self._kernels = tuple(ready)
-        self._ready = list(ready.values())
+        self._matrix = matrix
+        self._prepared = dict(kernels.prepared)
+        self._host = host
         self._layout = layout
         self._progress = progress
         self._history = history
+        self._jobs = options.jobs
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._repairs = threading.Lock()
@@ -259,42 +282,41 @@ class _Boots:
 
     def _booted(self, planned: Planned) -> CellResult:
         """What came of the boot. When what it rests on was damaged, that is made again, and so is the boot, once."""
-        request = self._record.requests[planned.request]
-        suites = tuple(suite for suite in chosen_suites(request) if suite.name in planned.cell.suites)
+        groups = self._matrix.rows[planned.request].groups
+        suites = tuple(suite for group in groups for suite in group if suite.name in planned.cell.suites)
         try:
             return boot_cell(planned.cell, suites, self._environment(planned), planned.number)
         except StoreDamaged as error:
             self._progress.step(f"boot {planned.number} is made again: {error.message}")
-            self._repair(planned.kernel)
+            self._repair(self._wanted(planned))
         shutil.rmtree(self._directory / planned.place, ignore_errors=True)
         return boot_cell(planned.cell, suites, self._environment(planned), planned.number)
 
     def _environment(self, planned: Planned) -> BootEnvironment:
-        ready = self._ready[planned.kernel]
         return BootEnvironment(
-            build=ready.build,
-            root=ready.root,
-            accel=ready.accel,
+            kernel=self._prepared[self._wanted(planned)],
+            root=self._host.root,
             directory=self._directory,
             progress=TaskProgress(self._progress, planned.number),
-            modules=ready.modules,
             stop=self._stop,
-            slowness=ready.slowness,
             crowd=self._crowd,
         )
 
-    def _repair(self, place: int) -> None:
-        """Prepares a kernel anew: what is damaged is named, set aside and made again there."""
+    def _wanted(self, planned: Planned) -> KernelSpec:
+        return self._matrix.rows[planned.request].request.sides[planned.leg]
+
+    def _repair(self, wanted: KernelSpec) -> None:
+        """Prepares a kernel and the root anew: what is damaged is named, set aside and made again there."""
         with self._repairs:
-            kernel, before = self._kernels[place], self._ready[place]
-            suites = kernels_wanted(self._record.requests)[kernel]
-            ready = prepare(kernel, suites, self._layout, self._progress, Stopwatch())
-            if (ready.build.id, ready.root, ready.modules) != (before.build.id, before.root, before.modules):
+            before, suites = self._prepared[wanted], self._matrix.kernels[wanted]
+            kernel = prepare(wanted, suites, self._layout, self._progress, Stopwatch(), self._jobs)
+            root = prepare_root(self._layout, self._progress, Stopwatch())
+            if (kernel.build.id, kernel.modules, root) != (before.build.id, before.modules, self._host.root):
                 raise InfraError(
                     "what the boots rest on was damaged, and what it was made of has changed meanwhile",
                     hint="start the run anew",
                 )
-            self._ready[place] = ready
+            self._prepared[wanted] = kernel
 
     def _finish(self, planned: Planned, result: CellResult, kept_from: str) -> None:
         place = self._directory / planned.place
@@ -335,8 +357,8 @@ def tools() -> str:
     return f"{_first_line(('qemu-system-x86_64', '--version'))}, virtme-ng {_version_of('virtme-ng')}"
 
 
-def _provenance(ready: PreparedKernel) -> Provenance:
-    tree, build = ready.tree, ready.build
+def _provenance(kernel: PreparedKernel) -> Provenance:
+    tree, build = kernel.build.tree, kernel.build
     return Provenance(
         harness=__version__,
         tree_origin=tree.origin,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.flow.collect import CellResult
 from harness.flow.comparison import without_known
-from harness.flow.prepare import Request, base_of
+from harness.flow.request import Request
 from harness.flow.verdict import Evidence, verdict_on
 from harness.judge.belief import unearned_run
 from harness.judge.known import WithKnownIssues
@@ -202,7 +202,7 @@ def groups_with_base(record: Record) -> frozenset[str]:
 
 def _has_base(record: Record, planned: Planned) -> bool:
     """Whether a base was asked for; suites that it is too old for have no boot there."""
-    return planned.request < len(record.requests) and base_of(record.requests[planned.request]) is not None
+    return planned.request < len(record.requests) and record.requests[planned.request].base is not None
 
 
 def _base_of(record: Record, kernels: Mapping[Leg, Sequence[Provenance]]) -> Provenance | None:

@@ -6,9 +6,10 @@ Swap is written as people write it, `disk:1G`; the object with a kind and a size
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from harness.model.errors import StoreCorrupt
 from harness.model.swap import Swap
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
     from cattrs.preconf.json import JsonConverter
 
 T = TypeVar("T")
+
+
+class Upgraded(Protocol):
+    """A value that can still be read from the JSON that older versions wrote of it."""
+
+    @staticmethod
+    def upgraded(plain: dict[str, object]) -> dict[str, object]:
+        """The JSON as it is written now, from any that was ever written."""
 
 
 def _swap(plain: str | dict[str, str | int], _: object) -> Swap:
@@ -37,7 +46,16 @@ def _converter() -> JsonConverter:
     converter.register_structure_hook(Path, lambda text, _: Path(text))
     converter.register_unstructure_hook(Swap, str)
     converter.register_structure_hook(Swap, _swap)
+    converter.register_structure_hook_factory(lambda kind: hasattr(kind, "upgraded"), partial(_upgrading, converter))
     return converter
+
+
+def _upgrading(converter: JsonConverter, kind: type[Upgraded]) -> Callable[[object, object], object]:
+    """Reads a kind whose JSON was another one once."""
+    from cattrs.gen import make_dict_structure_fn
+
+    read = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)
+    return lambda plain, _: read(kind.upgraded(plain) if isinstance(plain, dict) else plain, kind)  # type: ignore[arg-type]  # which cattrs refuses
 
 
 def to_plain(value: object) -> object:

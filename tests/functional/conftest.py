@@ -18,6 +18,7 @@ from harness.kernel.build import obtain
 from harness.kernel.fragments import read_profile
 from harness.model.build import Build
 from harness.model.cell import Cell
+from harness.model.kernel import PreparedKernel
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.suite import Listed, Manifest, Requirement, Suite
 from harness.model.tree import SourceSpec
@@ -80,7 +81,8 @@ def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
             manifest=Manifest("script", tuple(Listed(name, 0.1) for name in cases)) if cases else None,
         )
         root = guest_root(layout, parts_of_root(), Deadline(60))
-        environment = BootEnvironment(tiny, root, machine.accel, tmp_path / "run", Quiet(), {"script": extra})
+        kernel = PreparedKernel(tiny, {"script": extra})
+        environment = BootEnvironment(kernel, root, tmp_path / "run", Quiet())
         environment.directory.mkdir(exist_ok=True)
         cell = Cell(tiny.id, machine, ("script",), seed=7)
         return boot_cell(cell, (suite,), environment, number=1)

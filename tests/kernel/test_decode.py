@@ -29,6 +29,7 @@ from harness.kernel.fragments import read_profile
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.frame import Frame
+from harness.model.kernel import PreparedKernel
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.outcome import Ending
 from harness.model.suite import Suite
@@ -144,12 +145,10 @@ def test_a_guest_that_does_not_go_on_answers_with_lines(source: str, layout: Lay
     seal(extra)
     suite = Suite("script", "", "suite-exec", ("/extra/script.sh",), (), (), False, -15.0, "lean")
     environment = BootEnvironment(
-        build,
+        PreparedKernel(build, {"script": extra}),
         guest_root(layout, parts_of_root(), Deadline(60)),
-        Accel.TCG,
         tmp_path / "run",
         Quiet(),
-        {"script": extra},
     )
     environment.directory.mkdir()
     cell = Cell(build.id, Machine(ram=192 * MIB, swap=Swap(), accel=Accel.TCG), ("script",), seed=7)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow.matrix import chosen_suites, kernel_of
+from harness.flow.matrix import matrix_of
 from harness.flow.planfile import Axes, SuiteName
 from harness.flow.plans import Extras, plain_request
 from harness.flow.prepare import Stopwatch, prepare
@@ -113,8 +113,8 @@ def test_a_driver_that_it_no_longer_fits_is_no_green(
     monkeypatch.setattr("harness.kernel.overlay.read_overlay", of_another_time)
     said = Axes(suites=(SuiteName("ttm-kunit"), SuiteName("xe-fake")))
     (request,) = plain_request(said, Extras())
-    suites = chosen_suites(request)
-    kernel = replace(kernel_of(request), as_they_fit=not named)
+    ((kernel, wanted),) = matrix_of((request,)).kernels.items()
+    suites = dict.fromkeys(wanted, not named)
     if named:
         with pytest.raises(SuiteUnfit, match="a_word_that_is_gone"):
             prepare(kernel, suites, layout, Quiet(), Stopwatch())

@@ -15,6 +15,7 @@ from harness.flow.boots import BootEnvironment, _looked_at, _require_same, boot_
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.errors import StoreDamaged
+from harness.model.kernel import PreparedKernel
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.suite import Suite
 from harness.model.tree import Tree
@@ -34,12 +35,13 @@ def environment(tmp_path: Path) -> BootEnvironment:
         seal(path)
     made = Build("b" * 64, Tree("a" * 64, "7.3.4", "o", tmp_path, "s"), "tiny", "c", "gcc", "7.3.4", build, build)
     (tmp_path / "run").mkdir()
-    return BootEnvironment(made, root, Accel.TCG, tmp_path / "run", Quiet(), {"script": tmp_path / "own"}, modules)
+    kernel = PreparedKernel(made, {"script": tmp_path / "own"})
+    return BootEnvironment(kernel, root, tmp_path / "run", Quiet(), modules)
 
 
 @pytest.mark.parametrize("file", ["build/bzImage", "root/init", "control/modules/ttm.ko", "own/own.ko"])
 def test_nothing_is_booted_on_what_is_damaged(file: str, environment: BootEnvironment, tmp_path: Path) -> None:
-    cell = Cell(environment.build.id, Machine(swap=Swap(), accel=Accel.TCG), ("script",), seed=1)
+    cell = Cell(environment.kernel.build.id, Machine(swap=Swap(), accel=Accel.TCG), ("script",), seed=1)
     (tmp_path / file).write_text("tampered")
     with pytest.raises(StoreDamaged, match=f"{file} "):
         boot_cell(cell, (SUITE,), environment, 1)

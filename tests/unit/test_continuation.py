@@ -19,7 +19,8 @@ from harness.guest.liveness import CaseLimit
 from harness.guest.stall import Stall
 from harness.model.build import Build
 from harness.model.cell import Cell, Knob
-from harness.model.machine import Accel, Machine
+from harness.model.kernel import PreparedKernel
+from harness.model.machine import Machine
 from harness.model.outcome import Ending, Outcome, Verdict
 from harness.model.result import Case, Event, Span
 from harness.model.suite import KnobForm, KnobSpec, Listed, Manifest, Suite
@@ -245,7 +246,7 @@ def environment(tmp_path: Path) -> BootEnvironment:
     config.write_text("CONFIG_SWAP=y\n")
     tree = Tree(id="t", version="7.3.4", origin="here", path=tmp_path, spec="debian")
     build = Build("b", tree, "lean", "c", "gcc", "7.3.4", tmp_path, tmp_path)
-    return BootEnvironment(build, tmp_path, Accel.TCG, tmp_path / "run", Quiet())
+    return BootEnvironment(PreparedKernel(build, {}), tmp_path, tmp_path / "run", Quiet())
 
 
 def hung(name: str, *rest: str) -> Seen:

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow.kernels import Candidates, prepare_gated
-from harness.flow.prepare import PreparedKernel, Request, Stopwatch
+from harness.flow.kernels import Kernels, prepare_gated
+from harness.flow.matrix import matrix_of
+from harness.flow.prepare import Stopwatch
+from harness.flow.request import Request
 from harness.model.build import Build
 from harness.model.errors import BuildFailed, ConfigUnmet, HarnessError, ModuleFailed
 from harness.model.gate import GATE_SCHEMA, Gate, PatchGate
-from harness.model.machine import Accel, Machine
+from harness.model.kernel import KernelSpec, PreparedKernel
+from harness.model.machine import Machine
 from harness.model.outcome import Verdict
 from harness.model.series import SeriesSpec
 from harness.model.tree import SourceSpec, Tree
@@ -25,7 +28,7 @@ from tests.unit.results_support import Quiet
 
 TREE = Tree("a" * 64, "7.3.4", "linux-test", Path("linux"), "test")
 BUILD = Build("b" * 64, TREE, "lean", "c", "gcc", "7.3.4", Path("b"), Path("o"))
-READY = PreparedKernel(TREE, BUILD, Path("root"), Accel.TCG, {})
+READY = PreparedKernel(BUILD, {})
 GOOD = Gate(
     GATE_SCHEMA,
     Verdict.GOOD,
@@ -46,30 +49,24 @@ class MultiProgress(Quiet):
 
 
 def request(upto: int | None) -> Request:
-    return Request(
-        source=SourceSpec.parse("debian"),
-        profile="lean",
-        machine=Machine(),
-        suites=("kunit-self",),
-        series=SeriesSpec.parse("mbox:t.mbox"),
-        upto=upto,
-    )
+    kernel = KernelSpec(SourceSpec.parse("debian"), series=SeriesSpec.parse("mbox:t.mbox"), upto=upto)
+    return Request(kernel, Machine(), ("kunit-self",), base=kernel.unpatched)
 
 
 def prepared(
     errors: Mapping[int, HarnessError], *upto: int | None, layout: Layout, monkeypatch: pytest.MonkeyPatch
-) -> Candidates:
+) -> Kernels:
     """`errors` of kernels by the number of their patches; 0 is the base."""
 
-    def prepare(kernel: Request, *_: object) -> PreparedKernel:
+    def prepare(kernel: KernelSpec, *_: object) -> PreparedKernel:
         number = 0 if kernel.series is None else kernel.upto or 3
         if number in errors:
             raise errors[number]
         return READY
 
-    monkeypatch.setattr("harness.flow.kernels.gate_request", lambda *_: GOOD)
+    monkeypatch.setattr("harness.flow.kernels.gate_kernel", lambda *_: GOOD)
     monkeypatch.setattr("harness.flow.kernels.prepare", prepare)
-    return prepare_gated(tuple(map(request, upto)), layout, MultiProgress(), Stopwatch())
+    return prepare_gated(matrix_of(tuple(map(request, upto))), layout, MultiProgress(), Stopwatch())
 
 
 @pytest.mark.parametrize("error", [FAILED, ConfigUnmet("1 of the symbols asked for did not come out")])
@@ -96,7 +93,8 @@ def test_a_patch_is_at_fault_when_the_kernel_before_it_was_built(
     (gate,) = found.gates
     assert (gate.verdict, gate.first_bad) == (Verdict.BAD, first_bad)
     assert len(gate.reasons) == len(failed) and all(error.message in reason for reason in gate.reasons)
-    assert [one.upto for one in found.requests] == [number for number in upto if (number or 3) not in failed]
+    made = [one.upto for one in found.prepared if one.series is not None]
+    assert made == [number for number in upto if (number or 3) not in failed]
 
 
 @pytest.mark.parametrize(

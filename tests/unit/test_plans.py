@@ -10,13 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.flow.matrix import Kernel, check_machines, count_boots, group_labels, kernels_wanted, plan_boots
+from harness.flow.estimate import KernelAhead
+from harness.flow.matrix import check_machines, group_labels, matrix_of, plan_boots
 from harness.flow.planfile import MACHINE_KEYS, Axes, Glob, MachineAxes, SuiteName, parse_plan
 from harness.flow.plans import Extras, load_plan, plain_request, requests_of, shipped_plans
-from harness.flow.prepare import Request, too_old_for
+from harness.flow.prepare import too_old_for
+from harness.flow.request import Request
 from harness.model.compare import Leg
 from harness.model.errors import UserError
 from harness.model.machine import Accel, Machine
+from harness.model.result import LeftOut
 from harness.model.tree import SourceSpec
 from harness.model.units import GIB, MIB
 from harness.suites.registry import quick_suites, suite_named
@@ -66,7 +69,7 @@ def test_options_stand_in_place_of_the_plans_words() -> None:
         seeds=(9,),
     )
     found = requests(PRODUCT, said)
-    assert {str(one.source) for one in found} == {"debian:6.12"}
+    assert {str(one.kernel.source) for one in found} == {"debian:6.12"}
     assert {one.machine.ram for one in found} == {512 * MIB}
     assert {(one.seed, one.repeat) for one in found} == {(9, 3)}
     assert len(found) == 2
@@ -92,7 +95,7 @@ def test_products_cells_and_exclusion() -> None:
         machine.swap = "none"
         """.replace("cases = []", "")
     )
-    machines = [(str(one.source), one.machine.ram >> 20, str(one.machine.swap)) for one in found]
+    machines = [(str(one.kernel.source), one.machine.ram >> 20, str(one.machine.swap)) for one in found]
     assert machines == [
         ("debian:7.2", 192, "disk:1G"),
         ("debian:7.2", 256, "disk:1G"),
@@ -131,7 +134,7 @@ def test_plans_include_plans(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["quick", "ttm-shrinker", "nightly", "stress"])
 def test_the_shipped_plans_are_right(name: str) -> None:
     found = requests_of(load_plan(name), Axes(), Extras())
-    assert count_boots(found) < 500
+    assert matrix_of(found).boots < 500
     assert load_plan(name).title
 
 
@@ -241,16 +244,25 @@ def test_no_toml_is_more_than_a_users_mistake(table: dict[str, object]) -> None:
         assert "mine.toml" in error.message
 
 
+TCG = dict.fromkeys(Accel, Accel.TCG)
+
+
+def kernel_known(build_id: str, *left_out: LeftOut) -> KernelAhead:
+    return KernelAhead("7.3.4", "o", "lean", build_id, Accel.TCG, 0.0, left_out)
+
+
 def test_suites_that_nobody_named_are_left_out_of_a_kernel_that_cannot_have_them() -> None:
     (asked,) = plain_request(Axes(base=(SourceSpec.parse("debian:6.12"),), seeds=(1,)), Extras())
     assert asked.as_they_fit
     assert "xe-fake" in asked.suites
-    (tip, base) = sorted(kernels_wanted((asked,)), key=lambda kernel: str(kernel.source))
+    matrix = matrix_of((asked,))
+    assert asked.base is not None and set(matrix.kernels) == {asked.kernel, asked.base}
+    assert all(may_lack for suites in matrix.kernels.values() for may_lack in suites.values())
     kernels = {
-        tip: Kernel(0, "a" * 64, "lean", Accel.TCG),
-        base: Kernel(1, "b" * 64, "lean", Accel.TCG, frozenset({"xe-fake"})),
+        asked.kernel: kernel_known("a" * 64),
+        asked.base: kernel_known("b" * 64, LeftOut("xe-fake", "6.12.9", "b" * 64, "too old", counts=False)),
     }
-    boots = [(one.leg, one.cell.suites) for one in plan_boots((asked,), kernels, "qemu")]
+    boots = [(one.leg, one.cell.suites) for one in plan_boots(matrix, kernels, TCG, "qemu")]
     assert (Leg.TIP, ("xe-fake",)) in boots
     assert (Leg.BASE, ("xe-fake",)) not in boots
     assert [suites for leg, suites in boots if leg is Leg.BASE] == [("ttm-kunit", "xe-kunit"), ("pressure",)]
@@ -288,12 +300,11 @@ def test_what_a_kernel_is_too_old_for() -> None:
 
 def planned(text: str, build: str = "b" * 64) -> list[tuple[int, Leg, str, str, str]]:
     asked = requests(text)
-    kernels = {
-        kernel: Kernel(place, f"{place}{build}", kernel.profile, Accel.TCG)
-        for place, kernel in enumerate(kernels_wanted(asked))
-    }
+    matrix = matrix_of(asked)
+    kernels = {kernel: kernel_known(f"{place}{build}") for place, kernel in enumerate(matrix.kernels)}
     return [
-        (one.number, one.leg, one.group, one.cell.id, one.key) for one in plan_boots(asked, kernels, "qemu 9, vng 1")
+        (one.number, one.leg, one.group, one.cell.id, one.key)
+        for one in plan_boots(matrix, kernels, TCG, "qemu 9, vng 1")
     ]
 
 
