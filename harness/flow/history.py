@@ -20,6 +20,7 @@ from harness.store.sealed import require_sealed
 # What could not be told is tried again.
 _KEPT = (Verdict.GOOD, Verdict.BAD)
 _ENOUGH = 25  # boots of a shape, the newest ones
+_MOST = 50_000  # boots that are looked at, the newest ones: a second's reading at the start of a plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +66,19 @@ class History:
 
 
 def read_history(layout: Layout) -> History:
-    """The journals of all runs, the newest first; one that cannot be read tells nothing."""
+    """The journals of the newest runs, up to so many boots; one that cannot be read tells nothing."""
     history = History()
+    boots = 0
     for directory in run_directories(layout):
+        if boots >= _MOST:
+            break
         try:
             entries: Sequence[Entry] = read_journal(directory)
         except InfraError:
             continue
         for entry in entries:
             if entry.step is Step.FINISHED:
+                boots += 1
                 _take(history, directory, entry)
     return history
 

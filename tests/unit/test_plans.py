@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.flow.estimate import KernelAhead
+from harness.flow.history import read_history
 from harness.flow.matrix import check_machines, group_labels, matrix_of, plan_boots
 from harness.flow.planfile import MACHINE_KEYS, Axes, Glob, MachineAxes, SuiteName, parse_plan
 from harness.flow.plans import Extras, load_plan, plain_request, requests_of, shipped_plans
@@ -22,6 +23,8 @@ from harness.model.machine import Accel, Machine
 from harness.model.result import LeftOut
 from harness.model.tree import SourceSpec
 from harness.model.units import GIB, MIB
+from harness.store.journal import Entry, Journal, Step
+from harness.store.layout import Layout
 from harness.suites.registry import quick_suites, suite_named
 
 
@@ -346,3 +349,16 @@ def test_a_machine_that_no_host_carries_is_refused_with_a_sentence() -> None:
         check_machines([one])
     check_machines(plain_request(Axes(machine=MachineAxes((("ram", (64 * MIB,)),))), Extras()))
     assert one.machine.ram > 1000 * GIB
+
+
+def test_a_plan_looks_at_so_many_boots_of_the_past_and_no_more(
+    scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        directory = scratch_layout.runs / f"2026113{number}T000000-abcdef"
+        (directory / "001-c").mkdir(parents=True)
+        with Journal(directory) as journal:
+            journal.append(Entry(Step.FINISHED, 1, "c", "001-c", f"key {number}", seconds=number, verdict="good"))
+    assert set(read_history(scratch_layout).kept) == {"key 0", "key 1", "key 2", "key 3"}
+    monkeypatch.setattr("harness.flow.history._MOST", 2)
+    assert set(read_history(scratch_layout).kept) == {"key 2", "key 3"}
