@@ -195,9 +195,9 @@ def _scratch(place: Path) -> Iterator[Path]:
 
 def shares_of(results: Path, modules: Path, extra: Path | None = None) -> tuple[Share, ...]:
     """The 9p shares of every guest: results to write, modules and the suite's extra files to read."""
-    shares = [Share("ttm.results", results, writable=True), Share("ttm.modules", modules)]
+    shares = [Share("harness.results", results, writable=True), Share("harness.modules", modules)]
     if extra is not None:
-        shares.append(Share("ttm.extra", extra))
+        shares.append(Share("harness.extra", extra))
     return tuple(shares)
 
 
@@ -222,16 +222,16 @@ def job_text(cell: Cell, stop_at_first: bool = False, sample_ms: int = 0, stats:
     """The shell file that guest-scripts/init reads: see guest-scripts/README.md."""
     knobs = ",".join(f"{knob.name}={knob.value}" for knob in cell.knobs)
     values = {
-        "TTM_SEED": str(cell.seed),
-        "TTM_KNOBS": knobs,
-        "TTM_CASES": ",".join(cell.cases),
+        "HARNESS_SEED": str(cell.seed),
+        "HARNESS_KNOBS": knobs,
+        "HARNESS_CASES": ",".join(cell.cases),
         **machine_job(cell.machine),
     }
     if sample_ms:
-        values["TTM_SAMPLE_MS"] = str(sample_ms)
-        values["TTM_STATS"] = stats
+        values["HARNESS_SAMPLE_MS"] = str(sample_ms)
+        values["HARNESS_STATS"] = stats
     if stop_at_first:
-        values["TTM_STOP_AT_FIRST"] = "1"
+        values["HARNESS_STOP_AT_FIRST"] = "1"
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
@@ -263,7 +263,7 @@ def _write_before(
 def reproduce_text(cell: Cell, launch: Launch) -> str:
     """A script that boots the same guest again, without the harness, with its console on the terminal."""
     again = Path(BOOT_REPLAY)
-    shares = (Share("ttm.results", again / "results", writable=True), *launch.shares[1:])
+    shares = (Share("harness.results", again / "results", writable=True), *launch.shares[1:])
     replay = replace(
         launch,
         shares=shares,

@@ -17,8 +17,8 @@ from harness.model.errors import UserError
 from harness.model.machine import Accel, Machine
 from harness.model.units import MIB
 
-CONTROL_PORT = "ttm.control"
-BAD_SERIAL = "ttm-bad"
+CONTROL_PORT = "harness.control"
+BAD_SERIAL = "harness-bad"
 _MSIZE = 131072
 # What QEMU may no longer ask of the host's kernel, whatever a guest makes of it.
 SYSTEM_CALLS = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -91,30 +91,30 @@ def qemu_words(launch: Launch) -> tuple[str, ...]:
         "-no-reboot",
         "-sandbox", SYSTEM_CALLS,
         "-qmp", f"unix:{_value(launch.qmp)},server=on,wait=off",
-        "-chardev", f"file,id=ttmctl,path={_value(launch.control)}",
-        "-device", "virtio-serial-pci,id=ttmserial",
-        "-device", f"virtserialport,bus=ttmserial.0,name={CONTROL_PORT},chardev=ttmctl",
+        "-chardev", f"file,id=harnessctl,path={_value(launch.control)}",
+        "-device", "virtio-serial-pci,id=harnessserial",
+        "-device", f"virtserialport,bus=harnessserial.0,name={CONTROL_PORT},chardev=harnessctl",
     ]
     for number, share in enumerate(launch.shares):
         # mapped-file: a symlink or a mode that the guest makes stays a fact inside the share.
         model = "mapped-file" if share.writable else "none,readonly=on"
         words += [
-            "-fsdev", f"local,id=ttmfs{number},path={_value(share.path)},security_model={model},multidevs=remap",
-            "-device", f"virtio-9p-pci,fsdev=ttmfs{number},mount_tag={share.tag}",
+            "-fsdev", f"local,id=share{number},path={_value(share.path)},security_model={model},multidevs=remap",
+            "-device", f"virtio-9p-pci,fsdev=share{number},mount_tag={share.tag}",
         ]
     for number, disk in enumerate(launch.swap_disks):
         limits = (("bps", disk.bps), ("iops", disk.iops))
         throttle = "".join(f",throttling.{unit}-total={limit}" for unit, limit in limits if limit)
         words += [
-            "-drive", f"file={_value(disk.path)},format=raw,if=none,id=ttmswap{number},cache=unsafe{throttle}",
-            "-device", f"virtio-blk-pci,drive=ttmswap{number},serial={disk.serial}",
+            "-drive", f"file={_value(disk.path)},format=raw,if=none,id=swap{number},cache=unsafe{throttle}",
+            "-device", f"virtio-blk-pci,drive=swap{number},serial={disk.serial}",
         ]
     if launch.bad_disk is not None:
         file = f"file.driver=blkdebug,file.image.driver=file,file.image.filename={_value(launch.bad_disk)}"
         fault = "file.inject-error.0.event=write_aio,file.inject-error.0.errno=5,file.inject-error.0.once=off"
         words += [
-            "-blockdev", f"driver=raw,node-name=ttmbad,{file},{fault}",
-            "-device", f"virtio-blk-pci,drive=ttmbad,serial={BAD_SERIAL},werror=report",
+            "-blockdev", f"driver=raw,node-name=baddisk,{file},{fault}",
+            "-device", f"virtio-blk-pci,drive=baddisk,serial={BAD_SERIAL},werror=report",
         ]
     words += ["-append", " ".join(kernel_cmdline(launch.machine, launch.accel))]
     # fmt: on

@@ -12,12 +12,12 @@ def machine_job(machine: Machine) -> dict[str, str]:
     """Names and values; what the kernel is left to choose is not named, or `-`. Sizes in bytes."""
     zswap = machine.swap.zswap
     values = {
-        "TTM_SWAP": "".join(_line(number, area) for number, area in enumerate(machine.swap.areas)),
-        "TTM_ZSWAP": f"{zswap.algorithm or '-'} {zswap.pool_percent or '-'}" if zswap is not None else "",
-        "TTM_MEMORY_MAX": _number(machine.memory_max),
-        "TTM_MEMORY_HIGH": _number(machine.memory_high),
-        "TTM_SYSCTLS": "".join(_sysctl(machine, one) for one in SETTINGS if one.sysctl),
-        "TTM_FREE": _number(machine.free),
+        "HARNESS_SWAP": "".join(_line(number, area) for number, area in enumerate(machine.swap.areas)),
+        "HARNESS_ZSWAP": f"{zswap.algorithm or '-'} {zswap.pool_percent or '-'}" if zswap is not None else "",
+        "HARNESS_MEMORY_MAX": _number(machine.memory_max),
+        "HARNESS_MEMORY_HIGH": _number(machine.memory_high),
+        "HARNESS_SYSCTLS": "".join(_sysctl(machine, one) for one in SETTINGS if one.sysctl),
+        "HARNESS_FREE": _number(machine.free),
     }
     return {name: value for name, value in values.items() if value}
 

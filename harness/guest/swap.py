@@ -13,7 +13,7 @@ from harness.store.files import explain_os_error
 
 def swap_serial(number: int) -> str:
     """The serial of the disk of the area with that number, by which the guest finds it."""
-    return f"ttm-swap{number}"
+    return f"harness-swap{number}"
 
 
 def swap_disks(swap: Swap, directory: Path) -> tuple[SwapDisk, ...]:

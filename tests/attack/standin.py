@@ -110,8 +110,8 @@ class Guest:
     def __init__(self, argv: list[str]) -> None:
         options = next(word for word in argv if word.startswith("--qemu-opts=")).removeprefix("--qemu-opts=")
         self.words = shlex.split(options)
-        self.control = Path(self._value("-chardev", "file,id=ttmctl,path="))
-        self.results = Path(self._value("-fsdev", "local,id=ttmfs0,path=").partition(",")[0])
+        self.control = Path(self._value("-chardev", "file,id=harnessctl,path="))
+        self.results = Path(self._value("-fsdev", "local,id=share0,path=").partition(",")[0])
         self.monitor = Path(self._value("-qmp", "unix:").partition(",")[0])
         self.cmdline = self.words[self.words.index("-append") + 1]
         self.ram = int(argv[argv.index("--memory") + 1].rstrip("M")) << 20
@@ -134,9 +134,9 @@ class Guest:
         sizes = {"ram": self.ram, "mem_total": self.ram - (24 << 20), "mem_free": self.ram - (32 << 20)}
         plain = dict.fromkeys(("swap_total", "free_pcp", "held", "taint"), "0")
         empty = dict.fromkeys(("zswap", "memory_max", "memory_high"), "")
-        asked = (line.split() for line in job["TTM_SYSCTLS"].splitlines())
+        asked = (line.split() for line in job["HARNESS_SYSCTLS"].splitlines())
         sysctl = {name: "1" if value == "-" else value for name, value in asked}
-        own = {"release": RELEASE, "cmdline": self.cmdline, "cpus": self.cpus, "seed": job["TTM_SEED"]}
+        own = {"release": RELEASE, "cmdline": self.cmdline, "cpus": self.cpus, "seed": job["HARNESS_SEED"]}
         return {**own, **{name: str(size) for name, size in sizes.items()}, **plain, **empty, **sysctl}
 
 

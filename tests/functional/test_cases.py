@@ -18,7 +18,7 @@ CASES = ("mine.first", "mine.second", "mine.third")
 # A runner of three cases as suite-pressure is one; HERE is what the second does.
 RUNNER = """
 say() { echo "<5>$*" >/dev/kmsg; }
-wanted() { case ",${TTM_CASES:-$1}," in *",$1,"*) ;; *) return 1 ;; esac; }
+wanted() { case ",${HARNESS_CASES:-$1}," in *",$1,"*) ;; *) return 1 ;; esac; }
 case_first() { :; }
 case_second() { HERE; }
 case_third() { :; }
@@ -26,9 +26,9 @@ list=
 for name in NAMES; do
 	wanted "$name" && list="$list $name"
 done
-for name in $list; do echo "mine.$name"; done >"/results/$TTM_SUITE.announced"
+for name in $list; do echo "mine.$name"; done >"/results/$HARNESS_SUITE.announced"
 set -- $list
-note announced "$TTM_SUITE $#"
+note announced "$HARNESS_SUITE $#"
 say 'KTAP version 1'
 say '1..1'
 say '    KTAP version 1'
@@ -37,12 +37,12 @@ say "    1..$#"
 n=0
 for name in $list; do
 	n=$((n + 1))
-	say "ttm-harness: case $TTM_SUITE $name"
-	note case "$TTM_SUITE" "$name"
+	say "ttm-harness: case $HARNESS_SUITE $name"
+	note case "$HARNESS_SUITE" "$name"
 	"case_$name"
 	say "    ok $n $name"
 done
-note cases-end "$TTM_SUITE"
+note cases-end "$HARNESS_SUITE"
 say 'ok 1 mine'
 """
 LOOP = "while :; do sleep 1; done"
@@ -107,7 +107,7 @@ def test_a_case_that_does_not_end_is_a_finding_and_costs_itself_alone(run_script
 
 
 def test_a_case_that_ends_when_it_is_alone_is_no_verdict(run_script: Runner) -> None:
-    result = run_script(runner(f'[ -n "$TTM_CASES" ] || {LOOP}'), cases=CASES, deadline=600.0)
+    result = run_script(runner(f'[ -n "$HARNESS_CASES" ] || {LOOP}'), cases=CASES, deadline=600.0)
     assert outcomes(result)["mine.second"] is Outcome.INCOMPLETE
     assert "alone in a boot of its own it was PASS (1 of 2)" in message(result, "mine.second")
     assert outcomes(result)["mine.third"] is Outcome.PASS

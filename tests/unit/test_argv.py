@@ -20,8 +20,11 @@ LAUNCH = Launch(
     root=Path("/s/root"),
     machine=Machine(accel=Accel.TCG),
     accel=Accel.TCG,
-    shares=(Share("ttm.results", Path("/r/results"), writable=True), Share("ttm.modules", Path("/s/modules"))),
-    swap_disks=(SwapDisk(Path("/r/swap0.img"), "ttm-swap0"),),
+    shares=(
+        Share("harness.results", Path("/r/results"), writable=True),
+        Share("harness.modules", Path("/s/modules")),
+    ),
+    swap_disks=(SwapDisk(Path("/r/swap0.img"), "harness-swap0"),),
     control=Path("/r/control.log"),
     qmp=Path("/t/qmp"),
 )
@@ -48,15 +51,15 @@ def test_qemu_words_with_swap() -> None:
     assert qemu_words(LAUNCH) == (
         *("-no-reboot", "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
         *("-qmp", "unix:/t/qmp,server=on,wait=off"),
-        *("-chardev", "file,id=ttmctl,path=/r/control.log"),
-        *("-device", "virtio-serial-pci,id=ttmserial"),
-        *("-device", "virtserialport,bus=ttmserial.0,name=ttm.control,chardev=ttmctl"),
-        *("-fsdev", "local,id=ttmfs0,path=/r/results,security_model=mapped-file,multidevs=remap"),
-        *("-device", "virtio-9p-pci,fsdev=ttmfs0,mount_tag=ttm.results"),
-        *("-fsdev", "local,id=ttmfs1,path=/s/modules,security_model=none,readonly=on,multidevs=remap"),
-        *("-device", "virtio-9p-pci,fsdev=ttmfs1,mount_tag=ttm.modules"),
-        *("-drive", "file=/r/swap0.img,format=raw,if=none,id=ttmswap0,cache=unsafe"),
-        *("-device", "virtio-blk-pci,drive=ttmswap0,serial=ttm-swap0"),
+        *("-chardev", "file,id=harnessctl,path=/r/control.log"),
+        *("-device", "virtio-serial-pci,id=harnessserial"),
+        *("-device", "virtserialport,bus=harnessserial.0,name=harness.control,chardev=harnessctl"),
+        *("-fsdev", "local,id=share0,path=/r/results,security_model=mapped-file,multidevs=remap"),
+        *("-device", "virtio-9p-pci,fsdev=share0,mount_tag=harness.results"),
+        *("-fsdev", "local,id=share1,path=/s/modules,security_model=none,readonly=on,multidevs=remap"),
+        *("-device", "virtio-9p-pci,fsdev=share1,mount_tag=harness.modules"),
+        *("-drive", "file=/r/swap0.img,format=raw,if=none,id=swap0,cache=unsafe"),
+        *("-device", "virtio-blk-pci,drive=swap0,serial=harness-swap0"),
         *("-append", f"{CMDLINE} {TCG_WORDS}"),
     )
 
@@ -66,12 +69,12 @@ def test_several_disks_have_serials_and_limits_of_their_own() -> None:
     words = qemu_words(replace(LAUNCH, swap_disks=swap_disks(swap, Path("/r"))))
     at = words.index("-drive")
     assert words[at:-2] == (
-        *("-drive", "file=/r/swap0.img,format=raw,if=none,id=ttmswap0,cache=unsafe"),
-        *("-device", "virtio-blk-pci,drive=ttmswap0,serial=ttm-swap0"),
-        *("-drive", "file=/r/swap2.img,format=raw,if=none,id=ttmswap1,cache=unsafe,throttling.bps-total=4194304"),
-        *("-device", "virtio-blk-pci,drive=ttmswap1,serial=ttm-swap2"),
-        *("-drive", "file=/r/swap3.img,format=raw,if=none,id=ttmswap2,cache=unsafe,throttling.iops-total=100"),
-        *("-device", "virtio-blk-pci,drive=ttmswap2,serial=ttm-swap3"),
+        *("-drive", "file=/r/swap0.img,format=raw,if=none,id=swap0,cache=unsafe"),
+        *("-device", "virtio-blk-pci,drive=swap0,serial=harness-swap0"),
+        *("-drive", "file=/r/swap2.img,format=raw,if=none,id=swap1,cache=unsafe,throttling.bps-total=4194304"),
+        *("-device", "virtio-blk-pci,drive=swap1,serial=harness-swap2"),
+        *("-drive", "file=/r/swap3.img,format=raw,if=none,id=swap2,cache=unsafe,throttling.iops-total=100"),
+        *("-device", "virtio-blk-pci,drive=swap2,serial=harness-swap3"),
     )
 
 
@@ -80,10 +83,10 @@ def test_a_disk_that_fails_writes() -> None:
     at = words.index("-blockdev")
     assert words[at : at + 4] == (
         "-blockdev",
-        "driver=raw,node-name=ttmbad,file.driver=blkdebug,file.image.driver=file,file.image.filename=/r/bad.img,"
+        "driver=raw,node-name=baddisk,file.driver=blkdebug,file.image.driver=file,file.image.filename=/r/bad.img,"
         "file.inject-error.0.event=write_aio,file.inject-error.0.errno=5,file.inject-error.0.once=off",
         "-device",
-        "virtio-blk-pci,drive=ttmbad,serial=ttm-bad,werror=report",
+        "virtio-blk-pci,drive=baddisk,serial=harness-bad,werror=report",
     )
 
 
@@ -112,7 +115,7 @@ def test_ram_and_cpus_are_passed() -> None:
 
 def test_a_comma_in_a_path_is_doubled() -> None:
     words = qemu_words(replace(LAUNCH, control=Path("/r/a,b")))
-    assert "file,id=ttmctl,path=/r/a,,b" in words
+    assert "file,id=harnessctl,path=/r/a,,b" in words
 
 
 def test_a_path_that_a_shell_would_read_is_refused() -> None:

@@ -30,10 +30,10 @@ def launch_in(root: Path, swap: Swap) -> Launch:
         machine=Machine(swap=swap, accel=Accel.TCG),
         accel=Accel.TCG,
         shares=(
-            Share("ttm.results", root / "boot" / "results", writable=True),
-            Share("ttm.modules", root / "build" / "modules"),
+            Share("harness.results", root / "boot" / "results", writable=True),
+            Share("harness.modules", root / "build" / "modules"),
         ),
-        swap_disks=(SwapDisk(root / "boot" / "swap0.img", "ttm-swap0"),) if swap.areas else (),
+        swap_disks=(SwapDisk(root / "boot" / "swap0.img", "harness-swap0"),) if swap.areas else (),
         control=root / "boot" / "control.log",
         qmp=root / "sockets" / "qmp",
     )

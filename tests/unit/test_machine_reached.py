@@ -184,19 +184,24 @@ def sysctls(**asked: int) -> str:
 
 def test_the_guest_is_told() -> None:
     assert machine_job(MACHINE) == {
-        "TTM_SWAP": (
-            "0 zram 134217728 100 zstd - -\n1 ttm-swap1 536870912 10 - - -\n2 ttm-swap2 33554432 7 - 1048576 bps\n"
+        "HARNESS_SWAP": (
+            "0 zram 134217728 100 zstd - -\n1 harness-swap1 536870912 10 - - -\n"
+            "2 harness-swap2 33554432 7 - 1048576 bps\n"
         ),
-        "TTM_MEMORY_MAX": "134217728",
-        "TTM_MEMORY_HIGH": "100663296",
-        "TTM_SYSCTLS": sysctls(swappiness=10, min_free_kbytes=2048, watermark_scale_factor=50),
-        "TTM_FREE": "104857600",
+        "HARNESS_MEMORY_MAX": "134217728",
+        "HARNESS_MEMORY_HIGH": "100663296",
+        "HARNESS_SYSCTLS": sysctls(swappiness=10, min_free_kbytes=2048, watermark_scale_factor=50),
+        "HARNESS_FREE": "104857600",
     }
-    left_alone = {"TTM_SYSCTLS": sysctls()}
-    assert machine_job(ZSWAP) == {"TTM_SWAP": "0 ttm-swap0 67108864 - - - -\n", "TTM_ZSWAP": "zstd 30", **left_alone}
+    left_alone = {"HARNESS_SYSCTLS": sysctls()}
+    assert machine_job(ZSWAP) == {
+        "HARNESS_SWAP": "0 harness-swap0 67108864 - - - -\n",
+        "HARNESS_ZSWAP": "zstd 30",
+        **left_alone,
+    }
     assert machine_job(Machine(swap=Swap.parse("zswap:64M:100iops"))) == {
-        "TTM_SWAP": "0 ttm-swap0 67108864 - - 100 iops\n",
-        "TTM_ZSWAP": "- -",
+        "HARNESS_SWAP": "0 harness-swap0 67108864 - - 100 iops\n",
+        "HARNESS_ZSWAP": "- -",
         **left_alone,
     }
     assert machine_job(Machine(swap=Swap())) == left_alone
@@ -204,11 +209,11 @@ def test_the_guest_is_told() -> None:
 
 def test_a_shell_reads_the_job() -> None:
     text = job_text(Cell("b" * 64, MACHINE, ("s",), 7))
-    script = f'{text}printf %s "$TTM_SWAP" | while read -r n what size rest; do echo "$n|$what|$size|$rest"; done'
+    script = f'{text}printf %s "$HARNESS_SWAP" | while read -r n what size rest; do echo "$n|$what|$size|$rest"; done'
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=10, check=True)
     assert done.stdout.splitlines() == [
         "0|zram|134217728|100 zstd - -",
-        "1|ttm-swap1|536870912|10 - - -",
-        "2|ttm-swap2|33554432|7 - 1048576 bps",
+        "1|harness-swap1|536870912|10 - - -",
+        "2|harness-swap2|33554432|7 - 1048576 bps",
     ]
-    assert shlex.split(text)[0] == "TTM_SEED=7"
+    assert shlex.split(text)[0] == "HARNESS_SEED=7"
