@@ -111,7 +111,7 @@ def kmsg(
         click.echo(to_json(output), nl=False)
     else:
         _print_kmsg(events, found)
-    sys.exit(found.standing().exit_status)
+    sys.exit(found.verdict().exit_status)
 
 
 @dataclass
@@ -161,7 +161,7 @@ class _Found:
         """A kernel spoke."""
         return self.kernel or bool(self.events) or bool(self.ooms)
 
-    def standing(self) -> Verdict:
+    def verdict(self) -> Verdict:
         if self.bad:
             return Verdict.BAD
         return Verdict.GOOD if self.told and not self.trouble else Verdict.CANNOT_TELL

@@ -10,7 +10,7 @@ from harness.evidence.figures import figures
 from harness.evidence.splats import Severity, severity
 from harness.flow.continuation import joined
 from harness.flow.observe import Seen
-from harness.judge.expectations import boot_case, contradictions, require, standing
+from harness.judge.expectations import boot_case, contradictions, require, verdict_of
 from harness.judge.manifest import surprises
 from harness.model.build import Build
 from harness.model.cell import Cell
@@ -59,7 +59,7 @@ def read_out(
         problems += [doubt for seen in parts for doubt in seen.doubts]
     problems += _silent_taints(parts, cases)
     unlike = tuple(dict.fromkeys(one for seen in parts for one in seen.unlike))
-    verdict, reasons = standing((*problems, *map(str, unlike)), cases)
+    verdict, reasons = verdict_of((*problems, *map(str, unlike)), cases)
     run = Run(
         id=name,
         cell=cell,

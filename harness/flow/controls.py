@@ -282,7 +282,7 @@ def _try(
 
 
 def _noticed(control: Control, result: CellResult, seconds: float) -> ControlRun:
-    """A finding of any kind counts as caught (a red case, a splat, a panic, a hang); what is no evidence does not."""
+    """A finding of any kind counts as caught (a red case, a splat, a panic, a hang); an invalid run does not."""
     red = tuple(case.name for case in result.cases if case.outcome.finding)
     verdict = result.run.verdict
     if verdict is Verdict.CANNOT_TELL:

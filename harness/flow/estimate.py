@@ -28,7 +28,7 @@ _TOOL_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class KernelAhead:
-    """A kernel of the plan. `seconds` is what building it will take: 0 when it is built, None when nobody knows."""
+    """A kernel of the plan. `seconds` is what building it will take: 0 when it is built, None when unknown."""
 
     version: str
     origin: str
@@ -57,7 +57,7 @@ class Estimate:
 
     @property
     def unknown(self) -> int:
-        """How many boots nobody can tell the time of."""
+        """How many boots have no known time."""
         return sum(one.seconds is None and not one.kept for one in self.boots)
 
     @property

@@ -17,7 +17,7 @@ from harness.store.layout import Layout
 from harness.store.runs import run_directories
 from harness.store.sealed import require_sealed
 
-# What could not be told is tried again.
+# An inconclusive boot is made again.
 _KEPT = (Verdict.GOOD, Verdict.BAD)
 _ENOUGH = 25  # boots of a shape, the newest ones
 _MOST = 50_000  # boots that are looked at, the newest ones: a second's reading at the start of a plan

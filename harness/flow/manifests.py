@@ -69,7 +69,7 @@ def _sighting(report: Report, run: Run, suite: Suite, directory: Path) -> Sighti
     """What a boot saw of a suite, or why nothing can be learned from it."""
     cases = tuple(case for case in report.cases if case.run == run.id and case.suite == suite.name)
     if run.ending is not Ending.FINISHED or run.problems or run.differences:
-        return "it is no evidence"
+        return "it is invalid"
     if run.cell.knobs or run.cell.cases != suite.cases:
         return "it did not run the whole suite as it is"
     if bad := _not_good(cases):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What one boot left behind, read: its cases as they were said, its events, what makes it no evidence. Nothing is
+"""What one boot left behind, read: its cases as they were said, its events, what makes it invalid. Nothing is
 required of it yet (collect.py).
 """
 
@@ -102,7 +102,7 @@ def observe(
     troubles: Sequence[str] = (),
 ) -> Seen:
     """Reads what the boot left in `place`. `objects` are those that the guest ran, `troubles` sentences of the host
-    for what makes it no evidence.
+    for what makes it invalid.
     """
     console, cut = _read_limited(place / "console.log", _CONSOLE_LIMIT)
     lines = decode(console)
@@ -250,7 +250,7 @@ def _within(events: Sequence[Event], section: Sequence[Line]) -> list[Event]:
 
 
 def _problems(result: Boot, suites: Sequence[Suite], lines: Sequence[Line]) -> list[str]:
-    """Sentences for what makes the boot no evidence, whatever its cases say."""
+    """Sentences for what makes the boot invalid, whatever its cases say."""
     problems = []
     if result.garbage:
         problems.append(f"the control channel carried broken frames, the first {result.garbage[0]!r}")

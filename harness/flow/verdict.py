@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.flow.comparison import Contrast, contrasted
 from harness.judge.belief import unearned_runs
-from harness.judge.compare import standing_against_base
+from harness.judge.compare import verdict_against_base
 from harness.judge.expectations import overall
 from harness.judge.sides import sound
 from harness.model.compare import Leg
@@ -52,7 +52,7 @@ def verdict_on(
         contrast = contrasted(base, tip)
         alone = tuple(one for one in found.runs if one.group not in based)
         both = tuple(one for one in found.runs if one.group in based)
-        verdict, changes = standing_against_base(
+        verdict, changes = verdict_against_base(
             contrast.cases, _standing(both, Leg.BASE), _standing(both, Leg.TIP), contrast.events
         )
         verdict = overall((verdict, _standing(alone, Leg.TIP))) if alone else verdict

@@ -3,7 +3,7 @@
 
 Accepted form of a frame: a line `@KIND LENGTH TEXT` where LENGTH is the number of bytes of TEXT. guest-scripts/note
 writes each in one write, so frames of several processes follow one another whole. Anything else is garbage, kept
-and counted: it makes the run no evidence.
+and counted: it makes the run invalid.
 """
 
 from __future__ import annotations

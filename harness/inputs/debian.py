@@ -18,11 +18,11 @@ from harness.inputs.source_cache import (
     SourceEntry,
     Work,
     find,
+    install,
     is_sound,
-    land,
     no_space,
     require_space,
-    standing,
+    stored_trees,
 )
 from harness.inputs.unpack import unpack_kernel
 from harness.model.errors import CommandFailed, HarnessError, InfraError, UserError
@@ -83,7 +83,7 @@ class Release:
 
 def debian_releases(work: Work, apt_directory: Path = APT_DIRECTORY) -> tuple[Release, ...]:
     """The newest package version of each release within reach, newest first; those in the store without a mirror."""
-    stored = {_package(tree)[1] for tree in standing(work.layout, _LABEL)}
+    stored = {_package(tree)[1] for tree in stored_trees(work.layout, _LABEL)}
     try:
         apt = PrivateApt(work, apt_directory)
         catalogue = apt.catalogue(FRESH_SECONDS) or apt.refreshed(FRESH_SECONDS)
@@ -140,7 +140,7 @@ def _land(apt: PrivateApt, offer: Offer, spec: SourceSpec, work: Work) -> Tree:
         _unpack(apt.download(offer, folder), part, work)
 
     origin = f"{offer.package} {offer.version} sha256:{offer.sha256}"
-    tree = land(work, SourceEntry(place, str(spec), origin), fill)
+    tree = install(work, SourceEntry(place, str(spec), origin), fill)
     shutil.rmtree(folder, ignore_errors=True)
     return tree
 
@@ -163,7 +163,7 @@ def _unpack(package: Path, part: Path, work: Work) -> None:
 
 
 def _stored(work: Work, what: str) -> list[Tree]:
-    found = standing(work.layout, _LABEL)
+    found = stored_trees(work.layout, _LABEL)
     return [tree for tree in found if fits(_package(tree)[1], what) and is_sound(work, tree)]
 
 

@@ -25,7 +25,7 @@ from harness.inputs.manifest import (
     read_bytes,
     take_manifest,
 )
-from harness.inputs.source_cache import LINUX, Place, SourceEntry, Work, find, land, read_version, require_space
+from harness.inputs.source_cache import LINUX, Place, SourceEntry, Work, find, install, read_version, require_space
 from harness.model.errors import CommandFailed, InfraError, UserError
 from harness.model.tree import SourceSpec, Tree
 from harness.store.files import write_atomically
@@ -72,7 +72,7 @@ def _snapshot(root: Path, spec: SourceSpec, work: Work) -> Tree:
     if tree is None:
         before = Place("dir", known.id).below(work.layout) / LINUX if known.rows else None
         copier = _Copier(root, now, known, before, work)
-        tree = land(work, SourceEntry(place, str(spec), origin, before), copier.fill)
+        tree = install(work, SourceEntry(place, str(spec), origin, before), copier.fill)
     if now != known:
         memory.save(now)
     return replace(tree, origin=origin)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from harness.inputs.source_cache import LINUX, Place, SourceEntry, Work, find, land, no_space, require_space
+from harness.inputs.source_cache import LINUX, Place, SourceEntry, Work, find, install, no_space, require_space
 from harness.inputs.unpack import refuse_odd_files
 from harness.model.errors import CommandFailed, InfraError, UserError
 from harness.model.tree import SourceSpec, Tree
@@ -69,7 +69,7 @@ def resolve_git(spec: SourceSpec, work: Work) -> Tree:
         work.progress.step(f"checking out {commit[:12]} of {repository}")
         _check_out(repository, commit, part, work)
 
-    return replace(land(work, SourceEntry(place, str(spec), origin), fill), origin=origin)
+    return replace(install(work, SourceEntry(place, str(spec), origin), fill), origin=origin)
 
 
 def commit_of(repository: Path, revision: str, form: str, work: Work) -> str:

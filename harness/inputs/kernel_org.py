@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.inputs.download import NotThere, fetch_file, fetch_text
-from harness.inputs.source_cache import Place, SourceEntry, Work, find, is_sound, land, standing
+from harness.inputs.source_cache import Place, SourceEntry, Work, find, install, is_sound
 from harness.inputs.unpack import hash_file, unpack_kernel
 from harness.model.errors import InfraError, UserError
 from harness.model.tree import SourceSpec, Tree, version_tuple
@@ -38,7 +38,7 @@ def resolve_kernel_org(spec: SourceSpec, work: Work) -> Tree:
             hint="write a release as in kernel.org:6.15 or kernel.org:6.12.40; for others use git:DIR@REV",
         )
     label, origin = f"kernel.org-{version}", f"kernel.org linux-{version}.tar.xz"
-    for tree in standing(work.layout, f"{label}-"):
+    for tree in stored_trees(work.layout, f"{label}-"):
         if tree.origin.startswith(f"{origin} ") and is_sound(work, tree):
             return replace(tree, spec=str(spec))
     base = os.environ.get(BASE_VARIABLE, _DEFAULT_BASE).rstrip("/")
@@ -55,10 +55,10 @@ def resolve_kernel_org(spec: SourceSpec, work: Work) -> Tree:
         if tree_here := find(work, place, str(spec)):
             return tree_here
         archive = _download(f"{directory}/linux-{version}.tar.xz", place.id, work)
-        arrival = SourceEntry(place, str(spec), f"{origin} sha256:{place.id}")
-        landed = land(work, arrival, lambda part: unpack_kernel(archive, part, work))
+        entry = SourceEntry(place, str(spec), f"{origin} sha256:{place.id}")
+        installed = install(work, entry, lambda part: unpack_kernel(archive, part, work))
         archive.unlink(missing_ok=True)
-    return landed
+    return installed
 
 
 def parse_sums(text: str) -> dict[str, str]:

@@ -102,7 +102,7 @@ def find(work: Work, place: Place, spec: str) -> Tree | None:
     return None if tree is None or tree.id != place.id or not is_sound(work, tree) else replace(tree, spec=spec)
 
 
-def standing(layout: Layout, label: str) -> list[Tree]:
+def stored_trees(layout: Layout, label: str) -> list[Tree]:
     """Every tree in the store whose label begins with `label`; ask `is_sound` of the one that is taken."""
     found = (_read(path) for path in sorted(layout.sources.glob(f"{glob.escape(label)}*")))
     return [tree for tree in found if tree is not None]
@@ -155,34 +155,34 @@ class SourceEntry:
     apart: tuple[str, ...] = ()
 
 
-def land(work: Work, arrival: SourceEntry, fill: Callable[[Path], None]) -> Tree:
-    """The tree at the arrival's place, made by `fill(DIR)`, which puts it into DIR/linux.
+def install(work: Work, entry: SourceEntry, fill: Callable[[Path], None]) -> Tree:
+    """The tree at the entry's place, made by `fill(DIR)`, which puts it into DIR/linux.
 
     Of several processes that want the same one, one fills and the others wait. Nothing is left when it fails;
     what an earlier kill -9 left of this place is removed.
     """
-    place, layout = arrival.place, work.layout
+    place, layout = entry.place, work.layout
     final = place.below(layout)
     _refuse_bad_path(final)
     sweep_leftovers(layout.sources)
 
     def on_wait() -> None:
-        work.progress.step(f"waiting for another ttm-harness, which is unpacking {arrival.origin}")
+        work.progress.step(f"waiting for another ttm-harness, which is unpacking {entry.origin}")
 
     with locked(layout.locks / f"source-{place.name}.lock", work.deadline, on_wait):
-        if tree := find(work, place, arrival.spec):
+        if tree := find(work, place, entry.spec):
             return tree
         # The lock is ours, so whatever is left here belongs to a process that died.
         for left in [final, *layout.sources.glob(f"{glob.escape(place.name)}.part-*")]:
             shutil.rmtree(left, ignore_errors=True)
         with fresh_directory(final) as part:
             fill(part)
-            version = read_version(part / LINUX, arrival.origin)
+            version = read_version(part / LINUX, entry.origin)
             for rest in part.iterdir():
                 if rest.name != LINUX:
                     shutil.rmtree(rest) if rest.is_dir() and not rest.is_symlink() else rest.unlink()
-            tree = Tree(place.id, version, arrival.origin, final / LINUX, arrival.spec, arrival.apart)
-            kin = arrival.kin.parent if arrival.kin is not None and is_sealed(arrival.kin.parent) else None
+            tree = Tree(place.id, version, entry.origin, final / LINUX, entry.spec, entry.apart)
+            kin = entry.kin.parent if entry.kin is not None and is_sealed(entry.kin.parent) else None
             seal(part / LINUX, part, kin)
             write_atomically(part / _TREE_FILE, to_json(tree))
         _looked_at[final] = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.inputs.source_cache import Place, SourceEntry, Work, find, land
+from harness.inputs.source_cache import Place, SourceEntry, Work, find, install
 from harness.inputs.unpack import hash_file, unpack_kernel
 from harness.model.errors import UserError
 from harness.model.tree import SourceSpec, Tree
@@ -20,4 +20,4 @@ def resolve_tarball(spec: SourceSpec, work: Work) -> Tree:
     if tree := find(work, place, str(spec)):
         return tree
     origin = f"{archive.name} sha256:{place.id}"
-    return land(work, SourceEntry(place, str(spec), origin), lambda part: unpack_kernel(archive, part, work))
+    return install(work, SourceEntry(place, str(spec), origin), lambda part: unpack_kernel(archive, part, work))

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.judge.expectations import standing
+from harness.judge.expectations import verdict_of
 from harness.model.result import Case, Run
 
 
 def unearned_run(run: Run, cases: Iterable[Case]) -> str:
     """Why the verdict of a boot cannot be the one that its cases led to, in a sentence; empty when it is."""
-    verdict, reasons = standing((*run.problems, *map(str, run.differences)), cases)
+    verdict, reasons = verdict_of((*run.problems, *map(str, run.differences)), cases)
     if verdict is run.verdict:
         return ""
     why = f": {reasons[0]}" if reasons else ""

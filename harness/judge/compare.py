@@ -37,12 +37,12 @@ def compare(
     return tuple(_with_known(one, *both) for one, both in zip(found, sides, strict=True))
 
 
-def standing_against_base(
+def verdict_against_base(
     comparisons: Sequence[Comparison], base: Verdict, tip: Verdict, events: Sequence[EventChange] = ()
 ) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict on the tip, given how both sides stand alone and what changed between them.
 
-    Bad only with a regression. Without one a bad tip cannot be told of: its findings are on the base too, are flaky,
+    Bad only with a regression. Without one a bad tip is CANNOT_TELL: its findings are on the base too, are flaky,
     or are of cases that the base has not. A good tip is good only if the base could be compared with at all and no
     case that ran there is gone.
     """
@@ -53,14 +53,14 @@ def standing_against_base(
     if regressed or any(one.change is Change.REGRESSED for one in changed):
         return Verdict.BAD, tuple(sentences)
     if tip is Verdict.BAD:
-        sentences.append("nothing that is bad here is known to be better on the base, so nobody is blamed")
+        sentences.append("nothing that is bad here was better on the base")
         return Verdict.CANNOT_TELL, tuple(sentences)
     if tip is Verdict.GOOD and not any(_side(one.base) != _NOTHING for one in comparisons):
         return Verdict.CANNOT_TELL, (*sentences, "no case was executed on the base, so there was nothing to compare")
     if tip is Verdict.GOOD and any(one.change is Change.GONE for one in changed):
         return Verdict.CANNOT_TELL, (*sentences, "what was executed on the base must be executed here, too")
     if base is Verdict.CANNOT_TELL and tip is Verdict.GOOD:
-        sentences.append("the base itself could not be told of in everything")
+        sentences.append("the base itself was inconclusive")
     return tip, tuple(sentences)
 
 
@@ -72,7 +72,7 @@ def standing_between(
     Bad with a regression. Cannot tell where nothing was executed on both sides, where something that was executed is
     gone, where a finding has nothing to be held against, or where what is flaky may have become worse.
     """
-    verdict, sentences = standing_against_base(comparisons, Verdict.GOOD, Verdict.GOOD, events)
+    verdict, sentences = verdict_against_base(comparisons, Verdict.GOOD, Verdict.GOOD, events)
     if verdict is Verdict.BAD:
         return verdict, sentences
     doubts = []
@@ -127,7 +127,7 @@ def _bad(outcomes: tuple[Outcome, ...]) -> tuple[int, int]:
 
 
 def _flaky(one: Comparison, chance: float) -> Change:
-    """Enough repeats tell that a flaky thing got worse, or that it is over; else nobody is blamed."""
+    """Enough repeats tell that something flaky got worse, or is over; else it does not count."""
     if chance > LEVEL:
         return Change.FLAKY
     if _more_often(_bad(one.base), _bad(one.tip)):

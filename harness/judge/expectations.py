@@ -125,10 +125,10 @@ def boot_case(ending: Ending, phase: str, in_suite: bool, loud: Sequence[Event],
     return Case(BOOT_SUITE, BOOT_CASE, outcome, message=message, raw=str(ending), events=tuple(loud))
 
 
-def standing(problems: Iterable[str], cases: Iterable[Case]) -> tuple[Verdict, tuple[str, ...]]:
+def verdict_of(problems: Iterable[str], cases: Iterable[Case]) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict on one run, its boot case among the cases, and the sentences for it.
 
-    `problems` make the run no evidence: what was found stays in the sentences, but nobody is blamed.
+    `problems` make the run invalid: what was found stays in the sentences, and the verdict is CANNOT_TELL.
     """
     troubles = tuple(problems)
     all_cases = tuple(cases)

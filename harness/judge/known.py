@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from harness.judge.expectations import standing
+from harness.judge.expectations import verdict_of
 from harness.judge.sides import BOOT
 from harness.model.known import KnownIssue, KnownIssues, KnownState, KnownUse
 from harness.model.outcome import Outcome
@@ -94,7 +94,7 @@ class _Boot:
         judged = [self._case(case, marked, names) for case in cases]
         if judged == list(cases):
             return self.run, cases, marked
-        verdict, reasons = standing((*self.run.problems, *map(str, self.run.differences)), judged)
+        verdict, reasons = verdict_of((*self.run.problems, *map(str, self.run.differences)), judged)
         return replace(self.run, verdict=verdict, reasons=reasons), judged, marked
 
     def _event(self, event: Event, case: Case | None) -> Event:

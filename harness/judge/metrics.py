@@ -23,7 +23,7 @@ TEST = "Mann-Whitney U, two-sided, exact; Benjamini-Hochberg over all figures"
 _SECONDS = "seconds"
 _LEAST_SECONDS = 0.1  # what takes less than this on both sides is the noise of a guest's clock
 
-# Figures of which less is better. Of all others nobody can say so without knowing what the kernel was to do.
+# Figures of which less is better. Of all others that depends on what the kernel was to do.
 _LESS_IS_BETTER = (
     _SECONDS,
     f"*.{_SECONDS}",

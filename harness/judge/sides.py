@@ -40,7 +40,7 @@ class Side:
 
 
 def sound(runs: Iterable[Run], cases: Iterable[Case], events: Iterable[Event], groups: Mapping[str, str]) -> Side:
-    """The side without the boots that are no evidence: what differs from what was asked for blames nobody."""
+    """The side without the invalid boots: what was not as asked for speaks against no kernel."""
     kept = tuple(run for run in runs if not run.problems and not run.differences)
     names = {run.id for run in kept}
     return Side(

@@ -24,8 +24,8 @@ class Change(StrEnum):
     SAME = "SAME"
     NEW = "NEW"  # not executed on the base
     GONE = "GONE"  # executed on the base only
-    FLAKY = "FLAKY"  # good and bad within one side; n of m is stated, and nobody is blamed
-    KNOWN = "KNOWN"  # worse, or flaky, but only where a known issue says so; nobody is blamed
+    FLAKY = "FLAKY"  # good and bad within one side; n of m is stated; it does not count against the patched kernel
+    KNOWN = "KNOWN"  # worse, or flaky, but only where a known issue says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Shift(StrEnum):
     SAME = "SAME"  # no change to be seen
     BETTER = "BETTER"
     WORSE = "WORSE"
-    CHANGED = "CHANGED"  # changed, and nobody can say whether that is good
+    CHANGED = "CHANGED"  # changed; whether for the better is not known
     UNCLEAR = "UNCLEAR"  # looks different, but there are too few boots to call it a change
 
 

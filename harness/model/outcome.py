@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The closed words: outcome of a case, ending of a boot, standing of a run."""
+"""The closed words: outcome of a case, ending of a boot, verdict of a run."""
 
 from __future__ import annotations
 

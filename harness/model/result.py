@@ -42,7 +42,7 @@ class MoreBoot:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One boot of one cell, judged. `problems` are sentences for what makes the run no evidence; `reasons` are
+    """One boot of one cell, judged. `problems` are sentences for what makes the run invalid; `reasons` are
     all that speaks against a good verdict, problems among them; `metrics` are those of the whole boot, from its
     telemetry.
 

@@ -101,7 +101,7 @@ def structure(kind: type[T], table: dict[str, Any], text: str, where: str) -> T:
 
 
 def lines_of(text: str) -> dict[Way, int]:
-    """Where each table and key of a TOML text begins; lines count from 1. What cannot be told is left out."""
+    """Where each table and key of a TOML text begins; lines count from 1. What is unclear is left out."""
     found: dict[Way, int] = {}
     counts: dict[Way, int] = {}
     table: Way = ()

@@ -41,7 +41,7 @@ def print_compared(output: CompareOutput, file: IO[str], *, color: bool | None =
 def side_lines(word: str, side: ComparedSide) -> list[str]:
     kernels = ", ".join(f"{one.tree_version} {one.profile} {one.build_id[:12]}" for one in side.kernels)
     boots = f"{side.boots} boots" if side.boots != 1 else "1 boot"
-    left_out = f", {side.left_out} left out that are no evidence" if side.left_out else ""
+    left_out = f", {side.left_out} left out as invalid" if side.left_out else ""
     return [f"{word:<8} {kernels or 'no kernel'}", f"         {boots}{left_out}: {', '.join(side.runs)}"]
 
 

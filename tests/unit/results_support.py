@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from harness.flow.verdict import Evidence, verdict_on
-from harness.judge.expectations import standing
+from harness.judge.expectations import verdict_of
 from harness.model.cell import Cell
 from harness.model.compare import Leg
 from harness.model.machine import Accel, Machine, Swap
@@ -95,8 +95,8 @@ def plain_report(version: str = "7.3.4", **outcomes: Outcome) -> Report:
     kernel = provenance(version)
     run = boot(kernel)
     bad = any(outcome.finding for outcome in outcomes.values())
-    standing = Verdict.BAD if bad else Verdict.GOOD
-    return report([replace(run, verdict=standing)], cases(run, outcomes or {"a": Outcome.PASS}), kernel, standing)
+    verdict_of = Verdict.BAD if bad else Verdict.GOOD
+    return report([replace(run, verdict=verdict_of)], cases(run, outcomes or {"a": Outcome.PASS}), kernel, verdict_of)
 
 
 def run_name(days_ago: float, number: int = 0) -> str:
@@ -118,7 +118,7 @@ def keep(layout: Layout, days_ago: float, what: Report | None = None, number: in
 def earned(what: Report) -> Report:
     """The report with the verdicts that its cases lead to: no other one is believed."""
     runs = tuple(
-        replace(run, verdict=standing((*run.problems, *map(str, run.differences)), mine)[0])
+        replace(run, verdict=verdict_of((*run.problems, *map(str, run.differences)), mine)[0])
         for run in what.runs
         for mine in [[case for case in what.cases if case.run == run.id]]
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A guest that writes without end takes no more of the disk than it may, and is no evidence for anything."""
+"""A guest that writes without end takes no more of the disk than it may, and its run is invalid."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.judge.compare import compare, standing_against_base, standing_between
+from harness.judge.compare import compare, standing_between, verdict_against_base
 from harness.model.compare import Change
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Case
@@ -51,7 +51,7 @@ def test_counts_are_stated() -> None:
 
 def judged(base: Case | tuple[Case, ...], tip: tuple[Case, ...], alone: Verdict) -> tuple[Verdict, tuple[str, ...]]:
     before = base if isinstance(base, tuple) else (base,)
-    return standing_against_base(compare(before, tip), Verdict.GOOD, alone)
+    return verdict_against_base(compare(before, tip), Verdict.GOOD, alone)
 
 
 def test_a_regression_is_bad() -> None:

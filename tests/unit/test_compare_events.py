@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.judge.compare import standing_against_base, standing_between
+from harness.judge.compare import standing_between, verdict_against_base
 from harness.judge.events import compare_events
 from harness.model.compare import Change, EventChange
 from harness.model.outcome import Outcome, Verdict
@@ -93,12 +93,12 @@ def test_what_is_known_is_nobodys_fault() -> None:
 
 def test_a_splat_in_a_case_that_fails_on_both_sides_blames_nobody() -> None:
     events = compared((case(F),), (case(F, SPLAT),))
-    assert standing_against_base((), Verdict.BAD, Verdict.BAD, events)[0] is Verdict.CANNOT_TELL
+    assert verdict_against_base((), Verdict.BAD, Verdict.BAD, events)[0] is Verdict.CANNOT_TELL
 
 
 def test_a_new_event_turns_a_verdict() -> None:
     events = compared((WITHOUT,), (WITH,))
-    verdict, why = standing_against_base((), Verdict.GOOD, Verdict.GOOD, events)
+    verdict, why = verdict_against_base((), Verdict.GOOD, Verdict.GOOD, events)
     assert (verdict, why) == (
         Verdict.BAD,
         ("REGRESSED warning aaaaaaaaaaaa: WARNING: at f: 0/1 -> 1/1 boots",),

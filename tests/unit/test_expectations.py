@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.judge.expectations import boot_case, contradictions, differences, overall, require, standing
+from harness.judge.expectations import boot_case, contradictions, differences, overall, require, verdict_of
 from harness.model.machine import GuestFacts, Machine, Swap
 from harness.model.outcome import Ending, Outcome, Verdict
 from harness.model.result import Case, Event, Span
@@ -38,7 +38,7 @@ def outcomes(cases: tuple[Case, ...]) -> list[Outcome]:
 
 
 def verdict(*cases: Case, problems: tuple[str, ...] = ()) -> Verdict:
-    return standing(problems, cases)[0]
+    return verdict_of(problems, cases)[0]
 
 
 def boot(ending: Ending = Ending.FINISHED, in_suite: bool = True, *loud: Event, fatal: bool = False) -> Case:
@@ -201,12 +201,12 @@ def test_the_boot_alone_is_no_green() -> None:
 
 
 def test_a_problem_makes_findings_no_evidence_but_keeps_them() -> None:
-    why = standing(("the RAM is wrong",), (Case("s", "x", Outcome.FAIL), boot()))
+    why = verdict_of(("the RAM is wrong",), (Case("s", "x", Outcome.FAIL), boot()))
     assert why == (Verdict.CANNOT_TELL, ("the RAM is wrong", "1 case FAIL"))
 
 
 def test_a_splat_that_turned_no_case_red_is_bad() -> None:
-    verdict, why = standing((), (*GOOD, boot(Ending.FINISHED, True, SPLAT)))
+    verdict, why = verdict_of((), (*GOOD, boot(Ending.FINISHED, True, SPLAT)))
     assert verdict is Verdict.BAD
     assert why == ("WARNING: mm/swap.c at f; outside every case that could turn red",)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from harness.inputs import source_cache
-from harness.inputs.source_cache import Place, Work, find, land, read_version, require_space, standing
+from harness.inputs.source_cache import Place, Work, find, install, read_version, require_space, stored_trees
 from harness.inputs.tarball import resolve_tarball
 from harness.model.errors import DeadlineExceeded, HarnessError, InfraError, UserError
 from harness.model.tree import SourceSpec, Tree
@@ -335,9 +335,9 @@ def test_a_spoilt_source_is_made_again(tmp_path: Path) -> None:
     (tree.path / "Makefile").unlink()
     assert resolve_tarball(spec_of(archive), work).version == "7.3.4"
     (tree.path.parent / "tree.json").write_text("{")
-    assert standing(work.layout, "tar-") == []
+    assert stored_trees(work.layout, "tar-") == []
     assert resolve_tarball(spec_of(archive), work).version == "7.3.4"
-    assert standing(work.layout, "tar-")[0].id == tree.id
+    assert stored_trees(work.layout, "tar-")[0].id == tree.id
 
 
 def test_an_error_while_filling_leaves_nothing(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_an_error_while_filling_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        land(work, source_cache.SourceEntry(Place("x", "0" * 64), "s", "o"), fill)
+        install(work, source_cache.SourceEntry(Place("x", "0" * 64), "s", "o"), fill)
     assert listing(work.layout.sources) == []
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.judge.expectations import require, standing
+from harness.judge.expectations import require, verdict_of
 from harness.judge.listing import Sighting, updated
 from harness.judge.manifest import surprises
 from harness.model.errors import UserError
@@ -65,7 +65,7 @@ def test_a_case_that_vanished_is_not_run_by_its_name(gone: str) -> None:
     left = [name for name in NAMES if name != gone]
     found = require(SUITE, G73, cases(*left), tuple(name for name in ANNOUNCED if name != gone))
     assert [case.name for case in found if case.outcome is Outcome.NOT_RUN] == [gone]
-    assert standing((), found)[0] is Verdict.CANNOT_TELL
+    assert verdict_of((), found)[0] is Verdict.CANNOT_TELL
 
 
 def test_what_was_announced_and_has_no_result_is_incomplete() -> None:

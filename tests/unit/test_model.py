@@ -103,7 +103,7 @@ def test_skip_is_not_executed() -> None:
 
 
 def test_exit_statuses_are_the_contract() -> None:
-    assert {standing: standing.exit_status for standing in Verdict} == {
+    assert {verdict: verdict.exit_status for verdict in Verdict} == {
         Verdict.GOOD: 0,
         Verdict.BAD: 1,
         Verdict.CANNOT_TELL: 3,

@@ -25,7 +25,7 @@ from harness.inputs.source_cache import (
     SourceEntry,
     Work,
     find,
-    land,
+    install,
     no_space,
     read_version,
     require_space,
@@ -113,8 +113,8 @@ def apply_series(
         fuzzy = any(report.fuzzy for report in reports)
         filler = _Filler(tree, patches, room, work)
         require_sound(filler.nearest)
-        arrival = SourceEntry(_place(tree, patches, fuzzy), spec, origins[fuzzy], filler.nearest, apart)
-        return replace(land(work, arrival, filler.fill), origin=origins[fuzzy])
+        entry = SourceEntry(_place(tree, patches, fuzzy), spec, origins[fuzzy], filler.nearest, apart)
+        return replace(install(work, entry, filler.fill), origin=origins[fuzzy])
 
 
 def check_series(
