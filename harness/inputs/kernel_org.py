@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.inputs.download import NotThere, fetch_file, fetch_text
-from harness.inputs.source_cache import Place, SourceEntry, Work, find, install, is_sound
+from harness.inputs.source_cache import Place, SourceEntry, Work, find, install, is_sound, stored_trees
 from harness.inputs.unpack import hash_file, unpack_kernel
 from harness.model.errors import InfraError, UserError
 from harness.model.tree import SourceSpec, Tree, version_tuple
