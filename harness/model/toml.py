@@ -2,8 +2,8 @@
 """TOML text -> a frozen dataclass, validated: the one reader of all that people write in TOML.
 
 Every mistake is one sentence with the file, the line and the key, and all of them are told at once. What the keys of
-a format are, their kinds and defaults, is said by the dataclass that is asked for; a field whose key is a word of
-Python's has it in its metadata, as `key`.
+a format are, their kinds and defaults, is said by the dataclass that is asked for. The metadata of a field can have
+the `key`, where that is a word of Python's, and a function that reads its value (`read_by`).
 """
 
 from __future__ import annotations
@@ -34,6 +34,15 @@ _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})", re.ASCII)
 
 Step = str | int
 Way = tuple[Step, ...]
+Mistake = tuple[Way, str]
+
+
+class Mistakes(Exception):
+    """Several in one value, each with the way to it from there."""
+
+    def __init__(self, found: Iterable[Mistake]) -> None:
+        self.found = tuple(found)
+        super().__init__(f"{len(self.found)} mistakes")
 
 
 class Size(int):
@@ -88,16 +97,57 @@ def to_table(text: str, where: str) -> dict[str, Any]:
         raise UserError(f"{where} is not TOML: {error}") from error
 
 
-def structure(kind: type[T], table: dict[str, Any], text: str, where: str) -> T:
+def structure(kind: type[T], table: dict[str, Any], text: str, where: str, hint: str | None = None) -> T:
     """A table that was read -> value; `text` is what it was read from, for the lines."""
     from cattrs.errors import BaseValidationError
 
     try:
         return _converter().structure(table, kind)
     except BaseValidationError as error:
-        lines = lines_of(text)
-        told = sorted((_line(lines, way), f"{_name(way)}{said}") for way, said in _mistakes(error, ()))
-        raise UserError("\n  ".join(f"{where}:{line}: {said}" for line, said in told)) from error
+        raise refusal(_mistakes(error, ()), text, where, hint) from error
+
+
+def refusal(mistakes: Iterable[Mistake], text: str, where: str, hint: str | None = None) -> UserError:
+    """The error for mistakes in a text, a line for each, in their order."""
+    lines = lines_of(text)
+    told = sorted((_line(lines, way), f"{_name(way)}{said}") for way, said in mistakes)
+    return UserError("\n  ".join(f"{where}:{line}: {said}" for line, said in told), hint=hint)
+
+
+def read_by(read: Callable[[object], object]) -> dict[str, object]:
+    """The metadata of a field whose value is read by a function of the format's own, which may raise UserError."""
+    return {"read": read}
+
+
+def read_each(read: Callable[[object], object]) -> dict[str, object]:
+    """The same for a tuple of such values; a value alone is a list of one, and none may be there twice."""
+
+    return read_by(lambda value: each(read, value))
+
+
+def each(read: Callable[[object], T], value: object) -> tuple[T, ...]:
+    """A list of such values, or one alone."""
+    found = value if isinstance(value, list) else [value]
+    if not found:
+        raise UserError("the list is empty", hint="one value or more")
+    if len({repr(one) for one in found}) < len(found):
+        raise UserError("a value stands there twice")
+    return tuple(map(read, found))
+
+
+def read_keys(value: object, read: Callable[[str, object], T]) -> tuple[T, ...]:
+    """A table whose keys are not those of a dataclass, read key by key."""
+    if not isinstance(value, dict):
+        raise UserError(f"{_shown(value)} is not a table")
+    found, wrong = [], []
+    for key, one in value.items():
+        try:
+            found.append(read(key, one))
+        except UserError as error:
+            wrong.append(((key,), _said(error)))
+    if wrong:
+        raise Mistakes(wrong)
+    return tuple(found)
 
 
 def lines_of(text: str) -> dict[Way, int]:
@@ -157,10 +207,16 @@ def _mistakes(error: BaseException, way: Way) -> Iterator[tuple[Way, str]]:
             yield (*way, key), unknown_key(key, there)
     elif isinstance(error, KeyError):
         yield way, "is missing"
+    elif isinstance(error, Mistakes):
+        yield from (((*way, *below), said) for below, said in error.found)
     elif isinstance(error, UserError):
-        yield way, f"{error.message} ({error.hint})" if error.hint else error.message
+        yield way, _said(error)
     else:
         yield way, str(error) or type(error).__name__
+
+
+def _said(error: UserError) -> str:
+    return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
 def unknown_key(key: str, there: Iterable[str]) -> str:
@@ -171,20 +227,20 @@ def unknown_key(key: str, there: Iterable[str]) -> str:
     return f"there is no such key{meant}; allowed: {', '.join(keys)}"
 
 
-def _text(value: object, _: object = None) -> str:
+def as_text(value: object, _: object = None) -> str:
     if not isinstance(value, str):
         raise UserError(f"{_shown(value)} is not a string", hint="write it in quotes")
     return value
 
 
-def _integer(value: object, _: object = None) -> int:
+def as_integer(value: object, _: object = None) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise UserError(f"{_shown(value)} is not an integer")
     return value
 
 
 def _integer_or_text(value: object, _: object = None) -> int | str:
-    return value if isinstance(value, str) else _integer(value)
+    return value if isinstance(value, str) else as_integer(value)
 
 
 def _number(value: object, _: object = None) -> float:
@@ -200,7 +256,7 @@ def _truth(value: object, _: object = None) -> bool:
 
 
 def _size(value: object, _: object = None) -> Size:
-    return Size(parse_size(_text(value)))
+    return Size(parse_size(as_text(value)))
 
 
 def _version(value: object, _: object = None) -> Version:
@@ -211,7 +267,7 @@ def _version(value: object, _: object = None) -> Version:
 
 
 def _pattern(value: object, _: object = None) -> Pattern:
-    text = _text(value)
+    text = as_text(value)
     try:
         re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
@@ -222,10 +278,10 @@ def _pattern(value: object, _: object = None) -> Pattern:
 def _text_or_word(value: object, kind: type[str]) -> str:
     """cattrs asks the hook of str for enumerations of words, too."""
     if not issubclass(kind, StrEnum):
-        return _text(value)
+        return as_text(value)
     if value not in kind.__members__.values():
         raise UserError(f"{_shown(value)} is none of these", hint=", ".join(kind))
-    return kind(_text(value))
+    return kind(as_text(value))
 
 
 def _shown(value: object) -> str:
@@ -237,10 +293,18 @@ def _is_of(container: type[object]) -> Callable[[object], bool]:
     return lambda kind: get_origin(kind) is container
 
 
+def _hook_of(read: Callable[[object], object] | None) -> Callable[[object, object], object] | None:
+    return None if read is None else lambda value, _: read(value)
+
+
 def _dataclass_hook(converter: Converter, kind: type[Any]) -> Callable[[object, object], object]:
     from cattrs.gen import make_dict_structure_fn, override
 
-    renamed = {one.name: override(rename=one.metadata["key"]) for one in fields(kind) if "key" in one.metadata}
+    renamed = {
+        one.name: override(rename=one.metadata.get("key"), struct_hook=_hook_of(one.metadata.get("read")))
+        for one in fields(kind)
+        if one.metadata
+    }
     inner = make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True, **renamed)  # type: ignore[arg-type]  # its other words are no fields of ours
 
     def hook(value: object, _: object) -> object:
@@ -260,7 +324,8 @@ def _converter() -> Converter:
 
     def items(value: object, kind: type[tuple[object, ...]]) -> tuple[object, ...]:
         if not isinstance(value, list):
-            raise UserError(f"{_shown(value)} is not a list")
+            tables = " of tables, each headed [[...]]" if is_dataclass(get_args(kind)[0]) else ""
+            raise UserError(f"{_shown(value)} is not a list{tables}")
         found, wrong = [], []
         for index, one in enumerate(value):
             try:
@@ -294,7 +359,7 @@ def _converter() -> Converter:
     converter.register_structure_hook_func(_is_of(dict), table)
     converter.register_structure_hook_func(lambda kind: kind == int | str, _integer_or_text)
     for kind, hook in (
-        (str, _text_or_word), (int, _integer), (float, _number), (bool, _truth),
+        (str, _text_or_word), (int, as_integer), (float, _number), (bool, _truth),
         (Size, _size), (Version, _version), (Pattern, _pattern),
     ):  # fmt: skip
         converter.register_structure_hook(kind, hook)
