@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -60,9 +61,25 @@ def _layer_of(test: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def layout() -> Layout:
+def layout(own_runs: None) -> Layout:
     """The user's own store, so that a kernel is built once and not once a test."""
     return Layout.from_environment()
+
+
+@pytest.fixture(scope="session")
+def own_runs() -> Iterator[None]:
+    """What a test runs in the user's store lies apart there: `report latest` stays the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TTM_HARNESS_RUNS", "test-runs")
+        yield
+
+
+def in_store(store: Path) -> dict[str, str]:
+    """The environment of a command that is to use a store of the test's own."""
+    return {
+        **{name: value for name, value in os.environ.items() if name != "TTM_HARNESS_RUNS"},
+        "TTM_HARNESS_STORE": str(store),
+    }
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def place_of(layout: Layout, url: str | None) -> Place:
     """The database that `url` names, else TTM_HARNESS_DB, else index.sqlite in the store."""
     given = url or os.environ.get(URL_VARIABLE, "")
     if not given:
-        return Place(_sqlite_url(layout.root / "index.sqlite"), layout.root.absolute() / "index.sqlite", own=True)
+        return Place(_sqlite_url(layout.index_file), layout.index_file.absolute(), own=True)
     try:
         parsed = make_url(given)
         backend = parsed.get_backend_name()
@@ -95,7 +95,7 @@ def _sqlite_url(path: Path) -> URL:
 
 def store_id(layout: Layout) -> str:
     """What tells this store from every other: drawn once, kept in its root. Callers hold the index's lock."""
-    path = layout.root / "id"
+    path = layout.id_file
     try:
         found = read_regular(path, _LONGEST_ID).decode("ascii", "replace").strip()
     except OSError:

@@ -7,7 +7,7 @@ STORE/
   objects/KEY/                  object directories of make, one a (tree, profile, compiler)
   builds/ID/                    finished builds: bzImage, config, modules, build.json
   roots/HASH/                   guest root file systems
-  runs/DATE-ID/                 run directories
+  runs/DATE-ID/                 run directories; with TTM_HARNESS_RUNS=NAME-runs in NAME-runs/, and an index apart
   index.sqlite                  what is in them, to be asked; made anew from them at any time
   id                            what tells this store from another
   locks/                        who is at work on what
@@ -23,12 +23,15 @@ Builds, object directories, roots and the boots of runs have a `.seal` inside: t
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.model.errors import InfraError, UserError
 
 _ANOTHER = "name another place with TTM_HARNESS_STORE"
+RUNS = "runs"
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Layout:
 
     root: Path
     written: bool = True  # else nothing is ever made in it: it may be somebody else's
+    runs_name: str = RUNS
 
     @classmethod
     def from_environment(cls) -> Layout:
@@ -48,7 +52,7 @@ class Layout:
             raise UserError(f"the store {root} cannot be made: {error.strerror}", hint=_ANOTHER) from error
         if not os.access(root, os.W_OK):
             raise UserError(f"the store {root} cannot be written", hint=_ANOTHER)
-        return cls(root)
+        return cls(root, runs_name=_runs_name())
 
     @classmethod
     def to_read(cls) -> Layout:
@@ -58,7 +62,7 @@ class Layout:
             return cls.from_environment()
         if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
             raise UserError(f"the store {root} cannot be read", hint=_ANOTHER)
-        return cls(root, written=os.access(root, os.W_OK))
+        return cls(root, os.access(root, os.W_OK), _runs_name())
 
     def _below(self, name: str) -> Path:
         path = self.root / name
@@ -91,7 +95,7 @@ class Layout:
 
     @property
     def runs(self) -> Path:
-        return self._below("runs")
+        return self._below(self.runs_name)
 
     @property
     def damaged(self) -> Path:
@@ -106,8 +110,24 @@ class Layout:
         return self._below("locks")
 
     @property
+    def index_file(self) -> Path:
+        return self.root / (f"index-{self.runs_name}.sqlite" if self.runs_name != RUNS else "index.sqlite")
+
+    @property
+    def id_file(self) -> Path:
+        return self.root / (f"id-{self.runs_name}" if self.runs_name != RUNS else "id")
+
+    @property
     def host_file(self) -> Path:
         return self.root / "host.json"
+
+
+def _runs_name() -> str:
+    """TTM_HARNESS_RUNS, else `runs`: runs that are not to be found among the others, on the same kernels."""
+    name = os.environ.get("TTM_HARNESS_RUNS") or RUNS
+    if not _NAME.fullmatch(name) or (name != RUNS and not name.endswith(f"-{RUNS}")):
+        raise UserError(f"TTM_HARNESS_RUNS: {name!r} is no name for runs", hint="a word and -runs, as in test-runs")
+    return name
 
 
 def _root() -> Path:

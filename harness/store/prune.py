@@ -128,7 +128,9 @@ def _find(layout: Layout, limits: Limits, now: datetime) -> tuple[list[_Doomed],
 
 def _runs(layout: Layout) -> list[Path]:
     """The run directories, newest first, whatever is in them."""
-    return sorted((path for path in _entries(layout, "runs", RUN_NAME) if _began(path) is not None), reverse=True)
+    return sorted(
+        (path for path in _entries(layout, layout.runs_name, RUN_NAME) if _began(path) is not None), reverse=True
+    )
 
 
 def _began(run: Path) -> datetime | None:

@@ -38,6 +38,11 @@ class Quiet:
     def advance(self, done: int, total: int, unit: str) -> None: ...
 
 
+@pytest.fixture(scope="session", autouse=True)
+def apart(own_runs: None) -> None:
+    """For commands that no fixture gave a store to."""
+
+
 @pytest.fixture(scope="session")
 def tiny(layout: Layout) -> Build:
     tree = resolve(SourceSpec.parse("debian"), layout, Deadline(1800), Quiet())

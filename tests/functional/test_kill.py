@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.kernel.make import find_cache
 from harness.model.build import Build
 from harness.store.layout import Layout
+from tests.conftest import in_store
 
 RUN = ("run", "--profile", "tiny", "--suite", "kunit-self", "--accel", "tcg", "--ram", "128M", "--quiet")
 
@@ -41,7 +42,7 @@ def test_ten_kills_at_random_moments(tiny: Build, layout: Layout, tmp_path: Path
         if path is not None and path.is_dir():
             subprocess.run(["cp", "-a", str(path), str(store / path.name)], check=True)
     argv = [sys.executable, "-m", "harness", *RUN]
-    env = {**os.environ, "TTM_HARNESS_STORE": str(store)}
+    env = in_store(store)
     chance = random.Random(20261120)
     for _ in range(10):
         command = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

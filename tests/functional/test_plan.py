@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import harness.reports
 from harness.model.build import Build
 from harness.store.journal import Entry, Step, read_journal
 from harness.store.layout import Layout
+from tests.conftest import in_store
 from tests.functional.test_kill import processes_of
 
 SCHEMA = Path(harness.reports.__file__).parent / "schema" / "report-1.json"
@@ -53,7 +53,7 @@ def plan(tiny: Build, layout: Layout, tmp_path: Path) -> Path:
 def start(plan: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "harness", "run", *words],
-        env={**os.environ, "TTM_HARNESS_STORE": str(plan.parent / "store")},
+        env=in_store(plan.parent / "store"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -130,7 +130,7 @@ def test_killed_in_the_middle_it_goes_on_without_what_is_finished(plan: Path) ->
 
     kept = subprocess.run(
         [sys.executable, "-m", "harness", "report", runs_of(plan)[0].name],
-        env={**os.environ, "TTM_HARNESS_STORE": str(plan.parent / "store")},
+        env=in_store(plan.parent / "store"),
         capture_output=True,
         text=True,
         check=False,
@@ -188,7 +188,7 @@ def test_thousands_of_boots_are_asked_about(plan: Path) -> None:
     said = ended(
         subprocess.Popen(
             [sys.executable, "-m", "harness", "run", str(plan)],
-            env={**os.environ, "TTM_HARNESS_STORE": str(plan.parent / "store")},
+            env=in_store(plan.parent / "store"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

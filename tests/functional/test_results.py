@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 
 import harness.reports
 from harness.store.journal import Step, read_journal
+from tests.conftest import in_store
 from tests.functional.test_kill import processes_of
 from tests.functional.test_plan import plan as plan
 
@@ -31,7 +31,7 @@ def store(plan: Path) -> Path:
 
 
 def call(store: Path, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "TTM_HARNESS_STORE": str(store)}
+    environment = in_store(store)
     argv = [sys.executable, "-m", "harness", *words]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == status, done.stdout + done.stderr
@@ -103,7 +103,7 @@ def test_runs_are_listed_searched_compared_and_pruned(store: Path) -> None:
 
 
 def test_a_run_in_the_making_and_what_a_killed_one_leaves(plan: Path, store: Path) -> None:
-    environment = {**os.environ, "TTM_HARNESS_STORE": str(store)}
+    environment = in_store(store)
     argv = [sys.executable, "-m", "harness", "run", str(plan), "--parallel", "1", "--fresh", "--json"]
     command = subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

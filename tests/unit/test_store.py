@@ -97,6 +97,25 @@ def test_the_store_goes_where_it_is_told(tmp_path: Path, monkeypatch: pytest.Mon
     assert Layout.from_environment().root == tmp_path / "ttm-harness"
 
 
+def test_runs_can_lie_apart_on_the_same_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TTM_HARNESS_STORE", str(tmp_path / "s"))
+    usual = Layout.from_environment()
+    monkeypatch.setenv("TTM_HARNESS_RUNS", "test-runs")
+    apart = Layout.from_environment()
+    assert (apart.builds, apart.runs) == (usual.builds, tmp_path / "s" / "test-runs")
+    assert Layout.to_read().runs == apart.runs
+    with run_directory(apart) as run:
+        (run / "report.json").write_text("{}")
+    with pytest.raises(UserError, match="no finished run"):
+        find_run(usual, "latest")
+    assert find_run(apart, "latest") == run
+    assert len({usual.index_file, apart.index_file, usual.id_file, apart.id_file}) == 4
+    for name in ("..", "builds", "a/b-runs", "-runs", "x" * 40 + "-runs"):
+        monkeypatch.setenv("TTM_HARNESS_RUNS", name)
+        with pytest.raises(UserError, match="no name for runs"):
+            Layout.from_environment()
+
+
 def test_a_store_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("TTM_HARNESS_STORE", str(tmp_path / "file" / "s"))
@@ -109,7 +128,7 @@ def test_runs_are_found_by_path_name_end_and_latest(scratch_layout: Layout) -> N
         (run / "report.json").write_text("{}")
     for name in (str(run), run.name, run.name[-6:], run.name[:12], "latest"):
         assert find_run(scratch_layout, name) == run
-    with pytest.raises(UserError, match="no run"):
+    with pytest.raises(UserError, match="no finished run"):
         find_run(scratch_layout, "nope")
 
 
