@@ -22,7 +22,6 @@ from harness.proc import Deadline, find_tool, run, search_path
 
 CHOICE = "TTM_HARNESS_SANDBOX"  # bwrap, namespaces or none, instead of the first that works
 BACKENDS = ("bwrap", "namespaces")
-SCRATCH = Path("/tmp")  # inside: memory, empty at the start, gone at the end
 _PROBE_SECONDS = 20.0
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store", "/gnu/store")
 # What linker, shell, Python, Perl and OpenSSL read; not all of /etc, of which root may read what is secret.

@@ -70,9 +70,6 @@ class Seal:
         """sha256 over paths, kinds and contents, never over times."""
         return _id_of(self.rows)
 
-    def id_without(self, *paths: str) -> str:
-        return _id_of(row for row in self.rows if row.path not in paths)
-
     def contents(self) -> dict[str, str]:
         return {row.path: row.digest for row in self.rows}
 

@@ -128,7 +128,7 @@ def test_runs_are_found_by_path_name_end_and_latest(scratch_layout: Layout) -> N
         (run / "report.json").write_text("{}")
     for name in (str(run), run.name, run.name[-6:], run.name[:12], "latest"):
         assert find_run(scratch_layout, name) == run
-    with pytest.raises(UserError, match="no finished run"):
+    with pytest.raises(UserError, match="no run"):
         find_run(scratch_layout, "nope")
 
 

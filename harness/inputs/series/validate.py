@@ -7,7 +7,6 @@ patches, writes through symbolic links).
 
 from __future__ import annotations
 
-import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,8 +183,3 @@ def _link_on_the_way(root: Path, path: str) -> str:
                 return f"{path} is a symbolic link of the tree"
             return f"{path} lies behind the symbolic link {name}"
     return ""
-
-
-def tidy_label(text: str) -> str:
-    """A series' name as a part of a directory's name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:40] or "series"
