@@ -109,7 +109,7 @@ static long tp_known_pages(void)
 	}
 	n += tp_node_stat(NR_FILE_PAGES) + tp_node_stat(NR_ANON_MAPPED);
 	n += tp_node_stat(NR_SLAB_UNRECLAIMABLE_B) + tp_node_stat(NR_SLAB_RECLAIMABLE_B);
-#if TP_HAVE_GPU_STATS
+#if TP_HAVE_GPU_COUNTERS
 	n += tp_node_stat(NR_GPU_ACTIVE) + tp_node_stat(NR_GPU_RECLAIM);
 #endif
 	return n;
@@ -117,7 +117,7 @@ static long tp_known_pages(void)
 
 void tp_counters_read(struct tp_counters *c)
 {
-#if TP_HAVE_GPU_STATS
+#if TP_HAVE_GPU_COUNTERS
 	c->gpu_active = tp_node_stat(NR_GPU_ACTIVE);
 	c->gpu_reclaim = tp_node_stat(NR_GPU_RECLAIM);
 #else

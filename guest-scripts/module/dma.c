@@ -51,7 +51,7 @@ static void tp_dma_unmap(dma_addr_t addr, size_t size)
 		atomic_long_sub(1L << (was - 1), &tp_dma_pages);
 }
 
-#if TP_KERNEL >= 6019
+#if TP_HAVE_MAP_PHYS
 static dma_addr_t tp_map_phys(struct device *dev, phys_addr_t phys, size_t size,
 			      enum dma_data_direction dir, unsigned long attrs)
 {
@@ -143,7 +143,7 @@ static const struct dma_map_ops tp_dma_ops = {
 	.free = tp_dma_free,
 	.map_sg = tp_map_sg,
 	.unmap_sg = tp_unmap_sg,
-#if TP_KERNEL >= 6019
+#if TP_HAVE_MAP_PHYS
 	.map_phys = tp_map_phys,
 	.unmap_phys = tp_unmap_phys,
 #else

@@ -24,15 +24,6 @@
 #define TP_MAX_DIAG	24
 #define TP_PAGES(bytes)	((pgoff_t)((bytes) >> PAGE_SHIFT))
 
-/* TP_KERNEL is 1000 x version + patchlevel, from Kbuild.shared. */
-
-/* 7.1: GPUActive and GPUReclaim among the node counters. */
-#if TP_KERNEL >= 7001
-#define TP_HAVE_GPU_STATS 1
-#else
-#define TP_HAVE_GPU_STATS 0
-#endif
-
 /* What one line written to "run" says; -1 or 0 where nothing was said. */
 struct tp_knobs {
 	char name[40];

@@ -9,7 +9,7 @@
 
 #include "shmem.h"
 
-#ifdef SH_NS_QUOTED
+#if SH_HAVE_QUOTED_NAMESPACE
 MODULE_IMPORT_NS("DMA_BUF");
 #else
 MODULE_IMPORT_NS(DMA_BUF);

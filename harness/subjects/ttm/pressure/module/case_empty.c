@@ -67,7 +67,7 @@ static void case_shrink_empty(struct tp_run *run)
 		/* Only the mapping for DMA is refused before a page has its place. */
 		if ((again && !(dma && tp_have_dma_ops())) || (!purge && !swap))
 			continue;
-		if (args.caching != ttm_cached && !TP_EMPTY_UNCACHED)
+		if (args.caching != ttm_cached && !TP_HAVE_EMPTY_UNCACHED)
 			continue;
 		bo = tp_bo_new(dev, &args, NULL);
 		if (!tp_check(run, bo, "no object"))

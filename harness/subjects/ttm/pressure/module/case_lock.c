@@ -90,7 +90,7 @@ static void tp_signal_on(void)
 struct tp_lock_way {
 	const char *what;
 	bool interruptible, no_wait, trylock, signal, ticket, locked_first;
-	bool sleeping;		/* waits without a ticket (7.3) */
+	bool sleeping;		/* waits without a ticket */
 	int objects;		/* that the walk hands out, of three with the second locked */
 	long ends;
 };

@@ -222,7 +222,7 @@ static void case_imported(struct tp_run *run)
 	tp_bo_lock(bo);
 	tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
 	tp_check(run, ttm_tt_is_populated(bo->base.ttm), "an imported object is not populated");
-#if TP_SG_VMAP_REFUSED
+#if TP_HAVE_VMAP_REFUSED
 	tp_eq(run, ttm_bo_vmap(&bo->base, &map), -EINVAL, "vmap of an object without pages");
 #endif
 	tp_bo_unlock(bo);

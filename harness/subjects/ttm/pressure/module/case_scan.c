@@ -268,10 +268,10 @@ static void case_pool_contract(struct tp_run *run)
 		goto out;
 	tp_eq(run, p.shrinker->seeks, 1, "cost of an entry, as the shrinker says it");
 	/* Where the pools are kept by node, a batch is more than an entry of a middle order as well. */
-	tp_check(run, !TP_HAVE_GPU_STATS || p.shrinker->batch >= 1L << (MAX_PAGE_ORDER / 2),
+	tp_check(run, !TP_HAVE_POOL_NODES || p.shrinker->batch >= 1L << (MAX_PAGE_ORDER / 2),
 		 "a batch is %ld pages, less than an entry of a middle order", p.shrinker->batch);
 	tp_eq(run, p.shrinker->flags & (SHRINKER_NUMA_AWARE | SHRINKER_MEMCG_AWARE),
-	      TP_HAVE_GPU_STATS ? SHRINKER_NUMA_AWARE : 0, "what the shrinker is aware of");
+	      TP_HAVE_POOL_NODES ? SHRINKER_NUMA_AWARE : 0, "what the shrinker is aware of");
 	tp_pools_empty(run, &p, "empty");
 	tp_pools_fill(run, &p, w);
 	tp_check(run, tp_pool_entries(&was), "no table of pools");

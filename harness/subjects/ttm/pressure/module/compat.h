@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Everything that differs between the kernels this module is built for. */
+/* Everything that differs between the kernels this module is built for; features.toml says what TP_HAVE_* are. */
 #ifndef TTM_PRESSURE_COMPAT_H
 #define TTM_PRESSURE_COMPAT_H
 
@@ -14,60 +14,11 @@
 #include <drm/ttm/ttm_resource.h>
 #include <drm/ttm/ttm_tt.h>
 
-/* TP_KERNEL is 1000 x version + patchlevel, from Kbuild.shared of guest-scripts/module. */
-
-/* 6.15: backup and restore of a ttm_tt, ttm_bo_shrink(), the unevictable list. */
-#if TP_KERNEL >= 6015
-#define TP_HAVE_BACKUP 1
+#if TP_HAVE_BACKUP
 #include <drm/ttm/ttm_backup.h>
-#else
-#define TP_HAVE_BACKUP 0
 #endif
-
-/* 6.14: ttm_bo_access() for kernel code. */
-#if TP_KERNEL >= 6014
-#define TP_HAVE_ACCESS 1
-#else
-#define TP_HAVE_ACCESS 0
-#endif
-
-/* 6.19: allocation flags instead of two booleans; the beneficial order. */
-#if TP_KERNEL >= 6019
+#if TP_HAVE_ALLOC_FLAGS
 #include <drm/ttm/ttm_allocation.h>
-#define TP_HAVE_ALLOC_FLAGS 1
-#else
-#define TP_HAVE_ALLOC_FLAGS 0
-#endif
-
-/* 7.2 (and its later stable trees): back up at the order of the allocation. */
-#if TP_KERNEL >= 7002
-#define TP_HAVE_NATIVE_ORDER 1
-#else
-#define TP_HAVE_NATIVE_ORDER 0
-#endif
-
-/*
- * 7.2: an object with page attributes and without pages can be shrunk; before, it
- * ends in an oops unless the driver asks ttm_bo_shrink_suitable().
- */
-#if TP_KERNEL >= 7002
-#define TP_EMPTY_UNCACHED 1
-#else
-#define TP_EMPTY_UNCACHED 0
-#endif
-
-/* 7.3: walks that wait for locks without a ticket. */
-#if TP_KERNEL >= 7003
-#define TP_HAVE_SLEEPING_LOCK 1
-#else
-#define TP_HAVE_SLEEPING_LOCK 0
-#endif
-
-/* 7.3: ttm_bo_vmap() refuses an object without pages of its own. */
-#if TP_KERNEL >= 7003
-#define TP_SG_VMAP_REFUSED 1
-#else
-#define TP_SG_VMAP_REFUSED 0
 #endif
 
 static inline int tp_ttm_device_init(struct ttm_device *bdev,
@@ -91,10 +42,9 @@ static inline int tp_ttm_device_init(struct ttm_device *bdev,
 #endif
 }
 
-/* 6.18 has ttm_bo_fini() for the last reference of the owner. */
 static inline void tp_ttm_bo_put(struct ttm_buffer_object *bo)
 {
-#if TP_KERNEL >= 6018
+#if TP_HAVE_BO_FINI
 	ttm_bo_fini(bo);
 #else
 	ttm_bo_put(bo);

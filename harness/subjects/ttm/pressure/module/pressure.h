@@ -25,9 +25,9 @@ struct tp_stats {
 	atomic64_t backup_ns, restore_ns;
 };
 
-#define TP_NEED_BACKUP	BIT(16)	/* 6.15 and later */
-#define TP_NEED_STATS	BIT(17)	/* GPUActive, GPUReclaim */
-#define TP_NEED_NATIVE	BIT(18)	/* backup at native order (7.2) */
+#define TP_NEED_BACKUP	BIT(16)	/* TP_HAVE_BACKUP */
+#define TP_NEED_STATS	BIT(17)	/* TP_HAVE_GPU_STATS */
+#define TP_NEED_NATIVE	BIT(18)	/* TP_HAVE_NATIVE_ORDER */
 
 struct tp_dev_args {
 	bool dma_alloc;
