@@ -14,6 +14,7 @@ from harness.judge.expectations import boot_case, contradictions, require, verdi
 from harness.judge.manifest import surprises
 from harness.model.build import Build
 from harness.model.cell import Cell
+from harness.model.features import features_of
 from harness.model.outcome import Ending, Outcome, worst
 from harness.model.result import Case, Event, MoreBoot, Run, Stage
 from harness.model.suite import Ground, Suite
@@ -36,8 +37,13 @@ def read_out(
     first = boots[0]
     name = first.place.name
     parts = [seen for seen in boots if not seen.alone]
-    ground = ground_of(cell, build)
+    found = features_of(build.tree, (feature for suite in suites for feature in suite.features))
+    ground = ground_of(cell, build, found.names)
     told = list(notes)
+    if found.by_version:
+        told.append(
+            f"by the kernel's version alone, for the files are not in its tree: {', '.join(found.by_version)}"
+        )
     problems = [*first.problems, *(f"{seen.folder}: {one}" for seen in parts[1:] for one in seen.problems)]
     cases: list[Case] = []
     for suite in suites:
@@ -83,14 +89,14 @@ def read_out(
     return CellResult(run, tuple(replace(case, run=name) for case in cases), tuple(events))
 
 
-def ground_of(cell: Cell, build: Build) -> Ground:
+def ground_of(cell: Cell, build: Build, features: frozenset[str]) -> Ground:
     """What of a cell decides which cases must run."""
     lines = build.config_path.read_text(encoding="utf-8").splitlines()
     symbols = {line.removeprefix("CONFIG_").split("=")[0] for line in lines if line.startswith("CONFIG_")}
     machine = cell.machine
     ram = machine.ram if machine.free is None else min(machine.ram, machine.free)
     knobs = frozenset(knob.name for knob in cell.knobs)
-    return Ground(build.tree.version_tuple, machine.swap.size > 0, ram, frozenset(symbols), knobs)
+    return Ground(build.tree.version_tuple, machine.swap.size > 0, ram, frozenset(symbols), knobs, features)
 
 
 def _announced(suite: Suite, parts: Sequence[Seen]) -> tuple[str, ...] | None:

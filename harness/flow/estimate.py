@@ -92,7 +92,7 @@ def estimate(
                 accels[row.request.machine.accel] for row in matrix.rows if wanted in row.request.sides.values()
             ),
             seconds=0.0 if built else last_seconds(profile.name, layout) or None,
-            left_out=tuple(too_old_for([one for one, lacks in suites.items() if lacks], tree.version, identity)),
+            left_out=tuple(too_old_for([one for one, lacks in suites.items() if lacks], tree, identity)),
         )
     history = read_history(layout)
     boots = []

@@ -23,16 +23,18 @@ from harness.inputs.source_cache import Work
 from harness.kernel.build import obtain
 from harness.kernel.fragments import compose, parse_fragment, read_profile
 from harness.kernel.module import build_module
-from harness.kernel.overlay import build_overlay, read_overlay, require_version
+from harness.kernel.overlay import build_overlay
 from harness.model.build import Build, Profile
 from harness.model.cell import Cell
 from harness.model.errors import InfraError, ModuleFailed, SuiteUnfit, UserError
+from harness.model.features import features_of
 from harness.model.kernel import KernelSpec, PreparedKernel
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.progress import Progress
 from harness.model.result import LeftOut, Stage
 from harness.model.series import Series
 from harness.model.suite import Suite
+from harness.model.toml import NEVER
 from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.files import mark_used, read_regular, sweep_leftovers
@@ -130,6 +132,7 @@ def parts_of_root() -> tuple[Part, ...]:
 
 def _own_modules(suite: Suite, build: Build, layout: Layout, progress: Progress) -> Path | None:
     """The directory with the modules that the suite brings along."""
+    _require_feature(suite, build.tree)
     deadline = Deadline(_MODULE_SECONDS)
     if suite.needs_module is not None:
         return build_module(build, suite.needs_module, layout, deadline, progress)
@@ -138,14 +141,25 @@ def _own_modules(suite: Suite, build: Build, layout: Layout, progress: Progress)
     return None
 
 
-def too_old_for(suites: Iterable[Suite], version: str, build_id: str) -> Iterator[LeftOut]:
-    """The suites that are about what a kernel of this version has not got yet."""
+def too_old_for(suites: Iterable[Suite], tree: Tree, build_id: str) -> Iterator[LeftOut]:
+    """The suites that are about what this tree has not got yet."""
     for suite in suites:
-        if suite.needs_overlay is not None:
-            try:
-                require_version(read_overlay(suite.needs_overlay), version)
-            except SuiteUnfit as error:
-                yield LeftOut(suite.name, version, build_id, error.message, counts=False)
+        try:
+            _require_feature(suite, tree)
+        except SuiteUnfit as error:
+            yield LeftOut(suite.name, tree.version, build_id, error.message, counts=False)
+
+
+def _require_feature(suite: Suite, tree: Tree) -> None:
+    if suite.about is None or suite.about.define in features_of(tree, (suite.about,)).names:
+        return
+    raise SuiteUnfit(
+        f"Linux {tree.version} is too old for {suite.name}: it is without {suite.about.commit or suite.about.define}",
+        too_old=True,
+        hint=f"a source of {'.'.join(map(str, suite.about.since))} or later has it"
+        if suite.about.since < NEVER
+        else None,
+    )
 
 
 def tree_of(wanted: KernelSpec, layout: Layout, progress: Progress, *, fetches: bool = True) -> Tree:

@@ -28,7 +28,7 @@ def require(
     A requirement that some cases met by skipping turns these into NOT_RUN: a skip of what was required is no skip.
     `announced` is what the guest said that it would run; what of that has no result is INCOMPLETE.
     """
-    known = [one for one in suite.expected_failures if one.on_kernel(ground.version)]
+    known = [one for one in suite.expected_failures if one.on_kernel(ground)]
     judged = [_expected(case, known) for case in cases if case.suite == suite.name]
     if suite.may_skip is not None:
         allowed = [one for one in suite.may_skip if one.holds_on(ground)]
@@ -36,7 +36,7 @@ def require(
     judged += unkept(suite, judged, announced or ())
     judged += vanished(suite, ground, judged)
     for requirement in suite.requirements:
-        if requirement.holds_for(ground.version, ground.swap):
+        if requirement.on_machine(ground):
             judged = _apply(requirement, suite, judged)
     if not any(case.outcome.executed for case in judged) and not any(c.outcome is Outcome.NOT_RUN for c in judged):
         judged.append(Case(suite.name, "*", Outcome.NOT_RUN, message="no case of this suite was executed"))

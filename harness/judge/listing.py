@@ -64,7 +64,8 @@ def _listed(
     if seconds is None:
         seconds = before.seconds if before is not None else 0.0
     if brought:
-        return Listed(name, seconds, tuple(_params(name, sightings)))
+        has, lacks = (before.has, before.lacks) if before is not None else ("", "")
+        return Listed(name, seconds, tuple(_params(name, sightings)), has=has, lacks=lacks)
     seen = [one.version for one in sightings if name in one.announced]
     without = [one.version for one in sightings if name not in one.announced]
     without += known if before is None else ()
@@ -73,7 +74,9 @@ def _listed(
     if any(version > max(seen) for version in without):
         # When it went nobody knows: it is asked of the last kernel that had it, and of none after that.
         last = (max(seen)[0], max(seen)[1] + 1)
-    return Listed(name, seconds, since=since, before=last)
+    if before is not None and (before.has or before.lacks):
+        since, last = before.since, before.before  # a feature says it better
+    return replace(before or Listed(name), seconds=seconds, params=(), since=since, before=last)
 
 
 def _seconds(name: str, sightings: Sequence[Sighting]) -> float | None:

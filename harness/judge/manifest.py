@@ -21,7 +21,7 @@ def vanished(suite: Suite, ground: Ground, cases: Sequence[Case]) -> list[Case]:
     return [
         Case(suite.name, name, Outcome.NOT_RUN, message=message)
         for listed in suite.manifest.cases
-        if listed.on_kernel(ground.version)
+        if listed.on_kernel(ground)
         for name in _absent(listed, ground, there)
     ]
 
@@ -50,7 +50,7 @@ def surprises(suite: Suite, ground: Ground, cases: Sequence[Case], announced: Se
     """Sentences for what nobody promised: cases that are not in the manifest, results that were not announced."""
     if suite.manifest is None:
         return []
-    listed = {one.name for one in suite.manifest.cases if one.on_kernel(ground.version)}
+    listed = {one.name for one in suite.manifest.cases if one.on_kernel(ground)}
     new = [name for name in dict.fromkeys(announced) if name not in listed]
     found = []
     if new:

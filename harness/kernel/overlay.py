@@ -16,9 +16,10 @@ from pathlib import Path
 from harness.kernel.module import build_module
 from harness.model.build import Build
 from harness.model.errors import SuiteUnfit
+from harness.model.features import Feature, features_of, read_features
 from harness.model.progress import Progress
 from harness.model.toml import read_toml
-from harness.model.tree import version_tuple
+from harness.model.tree import Tree
 from harness.proc import Deadline
 from harness.store.layout import Layout
 
@@ -36,23 +37,12 @@ class Hook:
 
 
 @dataclass(frozen=True, slots=True)
-class Feature:
-    """A macro that FEATURES defines when a file of the tree has these words."""
-
-    define: str
-    file: str
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
 class Overlay:
-    """`driver` is relative to the tree, `folder` to the driver; `since` and `why`: the first version it is for."""
+    """`driver` is relative to the tree, `folder` to the driver. FEATURES defines what of `features` a tree has."""
 
     source: Path
     driver: str
     folder: str
-    since: str
-    why: str
     hooks: tuple[Hook, ...]
     features: tuple[Feature, ...]
 
@@ -68,34 +58,33 @@ class _File:
 
     driver: str
     folder: str
-    since: str
-    why: str
     hook: tuple[Hook, ...]
-    feature: tuple[Feature, ...] = ()
 
 
 def read_overlay(source: Path) -> Overlay:
     """The description of the folder; UserError says what is wrong with it."""
     told = read_toml(_File, source / DESCRIPTION)
-    return Overlay(source, told.driver, told.folder, told.since, told.why, told.hook, told.feature)
+    return Overlay(source, told.driver, told.folder, told.hook, read_features(source))
 
 
-def lay_over(overlay: Overlay, tree: Path, version: str, copy: Path) -> None:
+def lay_over(overlay: Overlay, tree: Tree, copy: Path) -> None:
     """Adds files and lines to `copy`, a copy of the tree's driver.
 
     Raises SuiteUnfit, naming file and words, when the driver is not there or no longer what the lines lean on.
     """
-    require_version(overlay, version)
     for hook in overlay.hooks:
-        _append(overlay, hook, version, copy / hook.file)
+        _append(overlay, hook, tree.version, copy / hook.file)
     target = copy / overlay.folder
     if target.exists():
-        raise SuiteUnfit(f"Linux {version} has a {overlay.driver}/{overlay.folder} of its own; ours would hide it")
+        raise SuiteUnfit(
+            f"Linux {tree.version} has a {overlay.driver}/{overlay.folder} of its own; ours would hide it"
+        )
     target.mkdir()
     for path in sorted(overlay.source.glob("*.[ch]")):
         shutil.copyfile(path, target / path.name)
     # A file, not flags for the compiler: those would have the whole driver compiled anew.
-    defines = [f"#define {one.define} 1" for one in overlay.features if one.words in _text(tree / one.file)]
+    found = features_of(tree, overlay.features).names
+    defines = [f"#define {one.define} 1" for one in overlay.features if one.define in found]
     (target / FEATURES).write_text("\n".join(("/* What the tree has. */", *defines, "")), encoding="utf-8")
 
 
@@ -113,7 +102,6 @@ def build_overlay(
     lies at its path in the tree.
     """
     overlay = read_overlay(source)
-    require_version(overlay, build.tree.version)
     driver = build.tree.path / overlay.driver
     if not driver.is_dir():
         raise SuiteUnfit(f"Linux {build.tree.version} has no {overlay.driver}, which {overlay.suite} is laid over")
@@ -122,18 +110,8 @@ def build_overlay(
         shutil.copytree(driver, copy)
         if change is not None:
             change(Path(scratch))
-        lay_over(overlay, build.tree.path, build.tree.version, copy)
+        lay_over(overlay, build.tree, copy)
         return build_module(build, copy, layout, deadline, progress)
-
-
-def require_version(overlay: Overlay, version: str) -> None:
-    """SuiteUnfit, for its age, for a kernel of before what the overlay is about."""
-    if version_tuple(version)[:2] < version_tuple(overlay.since)[:2]:
-        raise SuiteUnfit(
-            f"Linux {version} is too old for {overlay.suite}: {overlay.why}",
-            too_old=True,
-            hint=f"a source of {overlay.since} or later has it",
-        )
 
 
 def _append(overlay: Overlay, hook: Hook, version: str, path: Path) -> None:

@@ -3,36 +3,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _OnKernels:
-    """Something that holds on kernels in [since, before)."""
-
-    since: tuple[int, int] = (0, 0)
-    before: tuple[int, int] = (9999, 0)
-
-    def on_kernel(self, version: tuple[int, int, int]) -> bool:
-        return self.since <= version[:2] < self.before
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _OnMachines(_OnKernels):
-    """With `swap` only on machines that have swap (True) or have none (False)."""
-
-    swap: bool | None = None
-
-    def holds_for(self, version: tuple[int, int, int], swap: bool) -> bool:
-        return self.on_kernel(version) and self.swap in (None, swap)
+from harness.model.features import Feature
+from harness.model.toml import FIRST, NEVER, as_pattern, as_size, as_version, read_by
 
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What decides which cases must run: the kernel's version and the symbols of its config, swap and RAM of the
-    machine (in bytes), the names of the knobs that were given.
+    """What decides which cases must run: the kernel's version, the features that its tree has and the symbols of its
+    config, swap and RAM of the machine (in bytes), the names of the knobs that were given.
     """
 
     version: tuple[int, int, int]
@@ -40,6 +22,34 @@ class Ground:
     ram: int = 1 << 62
     symbols: frozenset[str] = frozenset()
     knobs: frozenset[str] = frozenset()
+    features: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnKernels:
+    """Something that holds on kernels that have the feature `has` and not the feature `lacks`, in [since, before)."""
+
+    since: tuple[int, int] = field(default=FIRST, metadata=read_by(as_version))
+    before: tuple[int, int] = field(default=NEVER, metadata=read_by(as_version))
+    has: str = ""
+    lacks: str = ""
+
+    def on_kernel(self, ground: Ground) -> bool:
+        return (
+            self.since <= ground.version[:2] < self.before
+            and (not self.has or self.has in ground.features)
+            and (not self.lacks or self.lacks not in ground.features)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OnMachines(OnKernels):
+    """With `swap` only on machines that have swap (True) or have none (False)."""
+
+    swap: bool | None = None
+
+    def on_machine(self, ground: Ground) -> bool:
+        return self.on_kernel(ground) and self.swap in (None, ground.swap)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +73,15 @@ class MaySkip(_OnMachines):
     """
 
     case: str
-    reason: str
+    reason: str = field(metadata=read_by(as_pattern))
     why: str
-    ram_below: int = 0
+    ram_below: int = field(default=0, metadata=read_by(as_size))
     without: str = ""
     knob: str = ""
 
     def holds_on(self, ground: Ground) -> bool:
         return (
-            self.holds_for(ground.version, ground.swap)
+            self.on_machine(ground)
             and (not self.ram_below or ground.ram < self.ram_below)
             and (not self.without or self.without not in ground.symbols)
             and (not self.knob or self.knob in ground.knobs)
@@ -79,7 +89,7 @@ class MaySkip(_OnMachines):
 
 
 @dataclass(frozen=True, slots=True)
-class Listed(_OnKernels):
+class Listed(OnKernels):
     """A case of a manifest: `name` is SUITE.CASE as KTAP nests it. `seconds` is what it takes on an unbroken kernel,
     on the machine that the limits are for; with `params` each of them is a case of its own, `name.PARAM`, where no
     knob chooses others.
@@ -108,14 +118,14 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class ExpectedFailure(_OnKernels):
+class ExpectedFailure(OnKernels):
     """A case that fails because of a known bug of the kernel; `reason` names it.
 
     Only a FAIL whose message matches `message` (a regular expression) is taken for it; a crash never is.
     """
 
     case: str
-    message: str
+    message: str = field(metadata=read_by(as_pattern))
     reason: str
 
 
@@ -123,8 +133,8 @@ class ExpectedFailure(_OnKernels):
 class ExpectedSplat:
     """A kernel message that a case provokes on purpose: both are regular expressions, `reason` says why."""
 
-    case: str
-    title: str
+    case: str = field(metadata=read_by(as_pattern))
+    title: str = field(metadata=read_by(as_pattern))
     reason: str
 
 
@@ -170,7 +180,8 @@ class Suite:
     With `may_skip` every skip that it does not list is a gap; None leaves skips to the requirements. With a
     `manifest` its cases must run by name, and the guest says first which it is going to run, where it `announces`.
     A `selectable` suite can run a part of its cases; `cases` are the globs of those it runs when nobody chooses.
-    `knob_cases` are globs of the cases that take knobs. `quick` ones are run when nobody names a suite.
+    `knob_cases` are globs of the cases that take knobs. `quick` ones are run when nobody names a suite. It asks a
+    tree for its `features`; of a kernel without the one that it is `about` it has nothing to say.
     """
 
     name: str
@@ -200,6 +211,8 @@ class Suite:
     cases: tuple[str, ...] = ()
     manifest: Manifest | None = None
     announces: bool = True
+    features: tuple[Feature, ...] = ()
+    about: Feature | None = None
 
     @property
     def brings(self) -> Path | None:

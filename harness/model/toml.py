@@ -255,18 +255,18 @@ def _truth(value: object, _: object = None) -> bool:
     return value
 
 
-def _size(value: object, _: object = None) -> Size:
+def as_size(value: object, _: object = None) -> Size:
     return Size(parse_size(as_text(value)))
 
 
-def _version(value: object, _: object = None) -> Version:
+def as_version(value: object, _: object = None) -> Version:
     match = _VERSION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise UserError(f"{_shown(value)} is no version", hint='such as "7.2"')
     return Version((int(match[1]), int(match[2])))
 
 
-def _pattern(value: object, _: object = None) -> Pattern:
+def as_pattern(value: object, _: object = None) -> Pattern:
     text = as_text(value)
     try:
         re.compile(text)
@@ -360,7 +360,7 @@ def _converter() -> Converter:
     converter.register_structure_hook_func(lambda kind: kind == int | str, _integer_or_text)
     for kind, hook in (
         (str, _text_or_word), (int, as_integer), (float, _number), (bool, _truth),
-        (Size, _size), (Version, _version), (Pattern, _pattern),
+        (Size, as_size), (Version, as_version), (Pattern, as_pattern),
     ):  # fmt: skip
         converter.register_structure_hook(kind, hook)
     return converter

@@ -9,34 +9,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.checkout import data_directory
 from harness.model.errors import UserError
+from harness.model.features import FEATURES_FILE, Feature, read_features
 from harness.model.subject import Branch, ControlSet, Subject
-from harness.model.suite import ExpectedFailure, ExpectedSplat, KnobForm, KnobSpec, Suite
-from harness.model.toml import FIRST, NEVER, Pattern, Version, read_toml, structure, text_of, to_table
+from harness.model.suite import ExpectedFailure, ExpectedSplat, KnobForm, KnobSpec, Requirement, Suite
+from harness.model.toml import read_toml, structure, text_of, to_table
 from harness.model.units import parse_size
-from harness.suites.manifest import Floor, floors, read_manifest
+from harness.suites.manifest import read_manifest
 
 SUBJECT_FILE = "subject.toml"
 SUITE_FILE = "suite.toml"
 _RUNNER = "run"
 SHARED_RUNNERS = ("exec", "kunit")  # guest-scripts/suite-*
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class _Splat:
-    case: Pattern
-    title: Pattern
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    case: str
-    message: Pattern
-    reason: str
-    since: Version = FIRST
-    before: Version = NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +59,13 @@ class _SuiteFile:
     bad_disk: bool = False
     selectable: bool = False
     announces: bool = True
+    about: str = ""
     cases: tuple[str, ...] = ()
     knob_cases: tuple[str, ...] = ()
-    floor: tuple[Floor, ...] = ()
+    floor: tuple[Requirement, ...] = ()
     knobs: dict[str, _Knob] = field(default_factory=dict)
-    expected_splats: tuple[_Splat, ...] = ()
-    expected_failures: tuple[_Failure, ...] = ()
+    expected_splats: tuple[ExpectedSplat, ...] = ()
+    expected_failures: tuple[ExpectedFailure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +135,18 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
     manifest = read_manifest(name, place)
     # Without a manifest of its own it may skip what the one that it extends may.
     skips = manifest or (read_manifest(owner.name, owner) if owner != place else None)
-    required = (*floors(told.floor), *(manifest.floors if manifest is not None else ()))
+    required = (*told.floor, *(manifest.floors if manifest is not None else ()))
     if not required and (manifest is None or not manifest.cases):
         raise UserError(
             f"{path}: nothing says what must have run, and a suite that runs nothing would be good",
             hint="a [[floor]] in it, or a manifest.toml beside it",
         )
+    module, overlay = _inside(owner, told.module, path), _inside(owner, told.overlay, path)
+    features = _features(place, owner, module, overlay)
+    entries = (*required, *told.expected_failures, *(skips.skips if skips is not None else ()))
+    for entry in (*entries, *(manifest.cases if manifest is not None else ())):
+        _known(entry.has, features, path)
+        _known(entry.lacks, features, path)
     return Suite(
         name=name,
         title=told.title,
@@ -168,9 +161,9 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
         deadline=told.deadline,
         profile=told.profile,
         quick=told.quick,
-        expected_splats=tuple(ExpectedSplat(one.case, one.title, one.reason) for one in told.expected_splats),
-        needs_module=_inside(owner, told.module, path),
-        needs_overlay=_inside(owner, told.overlay, path),
+        expected_splats=told.expected_splats,
+        needs_module=module,
+        needs_overlay=overlay,
         knobs=tuple(_knob(key, one, path) for key, one in told.knobs.items()),
         sample_ms=told.sample_ms,
         stats=told.stats,
@@ -178,14 +171,32 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
         may_skip=skips.skips if skips is not None else None,
         selectable=told.selectable,
         knob_cases=told.knob_cases,
-        expected_failures=tuple(
-            ExpectedFailure(one.case, one.message, one.reason, since=one.since, before=one.before)
-            for one in told.expected_failures
-        ),
+        expected_failures=told.expected_failures,
         cases=told.cases,
         manifest=manifest,
         announces=told.announces,
+        features=features,
+        about=_known(told.about, features, path),
     )
+
+
+def _features(place: Path, owner: Path, module: Path | None, overlay: Path | None) -> tuple[Feature, ...]:
+    """What the suite's own table has, and those of its sources; a module's shared files have one, too."""
+    shared = data_directory("guest-scripts") / "module" if module is not None else None
+    folders = dict.fromkeys(one for one in (place, owner, module, overlay, shared) if one is not None)
+    return tuple(feature for folder in folders for feature in read_features(folder))
+
+
+def _known(name: str, features: tuple[Feature, ...], path: Path) -> Feature | None:
+    if not name:
+        return None
+    found = next((one for one in features if one.define == name), None)
+    if found is None:
+        raise UserError(
+            f"{path}: there is no feature {name!r}",
+            hint=f"in a {FEATURES_FILE}: {', '.join(one.define for one in features) or 'there is none'}",
+        )
+    return found
 
 
 def _extended(place: Path, folders: Mapping[str, Path], seen: tuple[str, ...]) -> tuple[dict[str, Any], Path]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.model.errors import UserError
-from harness.model.suite import Listed, Manifest, MaySkip, Requirement
-from harness.model.toml import FIRST, NEVER, NONE, Pattern, Size, Version, parse_toml, text_of
+from harness.model.suite import Listed, Manifest, MaySkip, OnKernels, Requirement
+from harness.model.toml import FIRST, NEVER, parse_toml, text_of
 from harness.model.units import format_size
 
 MANIFEST_FILE = "manifest.toml"
@@ -22,41 +22,19 @@ _MOST_SECONDS = 1e5
 
 
 @dataclass(frozen=True, slots=True)
-class Floor:
-    case: str
-    least: int
-    since: Version = FIRST
-    before: Version = NEVER
-    swap: bool | None = None
+class _Case(OnKernels):
+    """What stands behind the name of a case."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Skip:
-    case: str
-    reason: Pattern
-    why: str
-    since: Version = FIRST
-    before: Version = NEVER
-    swap: bool | None = None
-    ram_below: Size = NONE
-    without: str = ""
-    knob: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
     seconds: float = 0.0
     params: tuple[str, ...] = ()
-    since: Version = FIRST
-    before: Version = NEVER
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
     """The keys of a manifest."""
 
-    floor: tuple[Floor, ...] = ()
-    skip: tuple[_Skip, ...] = ()
+    floor: tuple[Requirement, ...] = ()
+    skip: tuple[MaySkip, ...] = ()
     cases: dict[str, _Case] = field(default_factory=dict)
 
 
@@ -73,27 +51,11 @@ def parse_manifest(suite: str, text: str, where: str = MANIFEST_FILE) -> Manifes
         raise UserError(f"{where}: cases.{wrong[0]}.seconds: 0 to {_MOST_SECONDS:g}")
     if any(one.least < 1 for one in found.floor):
         raise UserError(f"{where}: a floor of less than one case is none")
-    return Manifest(
-        suite,
-        tuple(
-            Listed(name, one.seconds, one.params, since=one.since, before=one.before)
-            for name, one in found.cases.items()
-        ),
-        floors(found.floor),
-        tuple(
-            MaySkip(
-                one.case, one.reason, one.why, one.ram_below, one.without, one.knob,
-                since=one.since, before=one.before, swap=one.swap,
-            )
-            for one in found.skip
-        ),
-    )  # fmt: skip
-
-
-def floors(entries: Iterable[Floor]) -> tuple[Requirement, ...]:
-    return tuple(
-        Requirement(one.case, one.least, since=one.since, before=one.before, swap=one.swap) for one in entries
+    cases = (
+        Listed(name, one.seconds, one.params, since=one.since, before=one.before, has=one.has, lacks=one.lacks)
+        for name, one in found.cases.items()
     )
+    return Manifest(suite, tuple(cases), found.floor, found.skip)
 
 
 def manifest_text(manifest: Manifest) -> str:
@@ -101,9 +63,9 @@ def manifest_text(manifest: Manifest) -> str:
     parts = [_HEAD.format(suite=manifest.suite)]
     for floor in manifest.floors:
         words: list[tuple[str, object]] = [("case", floor.case), ("least", floor.least)]
-        parts.append("[[floor]]\n" + _lines([*words, *_range(floor.since, floor.before), ("swap", floor.swap)]))
+        parts.append("[[floor]]\n" + _lines([*words, *_range(floor), ("swap", floor.swap)]))
     for skip in manifest.skips:
-        words = [("case", skip.case), ("reason", skip.reason), ("why", skip.why), *_range(skip.since, skip.before)]
+        words = [("case", skip.case), ("reason", skip.reason), ("why", skip.why), *_range(skip)]
         words += [("swap", skip.swap), ("ram_below", format_size(skip.ram_below) if skip.ram_below else None)]
         words += [("without", skip.without or None), ("knob", skip.knob or None)]
         parts.append("[[skip]]\n" + _lines(words))
@@ -113,7 +75,7 @@ def manifest_text(manifest: Manifest) -> str:
 
 
 def _inline(case: Listed) -> str:
-    words: list[tuple[str, object]] = [("seconds", case.seconds), *_range(case.since, case.before)]
+    words: list[tuple[str, object]] = [("seconds", case.seconds), *_range(case)]
     if case.params:
         words.append(("params", list(case.params)))
     return ", ".join(f"{name} = {_toml(value)}" for name, value in words if value is not None)
@@ -128,8 +90,11 @@ def _toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _range(since: tuple[int, int], before: tuple[int, int]) -> list[tuple[str, object]]:
+def _range(entry: OnKernels) -> list[tuple[str, object]]:
+    since, before = entry.since, entry.before
     return [
-        ("since", f"{since[0]}.{since[1]}" if since != (0, 0) else None),
+        ("since", f"{since[0]}.{since[1]}" if since != FIRST else None),
         ("before", f"{before[0]}.{before[1]}" if before != NEVER else None),
+        ("has", entry.has or None),
+        ("lacks", entry.lacks or None),
     ]

@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 from harness.kernel.module import sources_id
+from harness.model.errors import UserError
+from harness.model.features import features_of, read_features
+from harness.model.suite import Ground, Listed
+from harness.model.tree import Tree
 from harness.proc import find_tool
+from harness.suites.descriptor import read_subject
 from tests.conftest import require_tool
 
 ROOT = Path(__file__).parents[2]
@@ -245,3 +250,59 @@ def test_the_tables_and_the_program_are_part_of_a_module(
         path.write_text(path.read_text() + "# changed\n")
         ids.add(sources_id(own))
     assert len(ids) == 4
+
+
+@pytest.mark.parametrize("with_source", [True, False])
+@pytest.mark.parametrize("version", ["6.11", "6.12", "7.2.6", "7.3-rc1", "7.4"])
+def test_the_harness_answers_as_the_build_does(tree: Path, version: str, with_source: bool) -> None:
+    if with_source:
+        (tree / "drivers").mkdir()
+        (tree / "drivers" / "x.c").write_text("int x_other;\n")
+    table = TABLE
+    (tree / "features.toml").write_text(table)
+    features = read_features(tree)
+    found = features_of(Tree("a" * 64, version, "o", tree, "s"), features)
+    words = answers(KINDS[0], tree, ".".join(version.split("-")[0].split(".")[:2]), table)
+    assert {f"-D{one.define}={int(one.define in found.names)}" for one in features} == {
+        word for word in words if word.startswith("-D")
+    }
+    assert [one.split(":")[1].partition("=")[0] for one in words if one.startswith("by-version:")] == list(
+        found.by_version
+    )
+
+
+def test_what_is_no_table_of_features_is_refused(tmp_path: Path) -> None:
+    assert read_features(tmp_path) == ()
+    for text, said in (
+        ('[[feature]]\ndefine = "a b"\nfile = "x"\nwords = "x"\n', "no name of a macro"),
+        ('[[feature]]\ndefine = "A"\nfile = "../x"\nwords = "x"\n', "no path in a tree"),
+        ('[[feature]]\ndefine = "A"\nfile = "x"\nwords = ""\n', "some words"),
+        ('[[feature]]\ndefine = "A"\nfile = "x"\nwords = "x"\nsince = 7.2\n', "no version"),
+        ('[[feature]]\ndefine = "A"\nfile = "x"\n', "words: is missing"),
+    ):
+        (tmp_path / "features.toml").write_text(text)
+        with pytest.raises(UserError, match=said):
+            read_features(tmp_path)
+
+
+@pytest.mark.parametrize(("has", "lacks"), [("X", ""), ("", "X"), ("X", "Y"), ("", "")])
+@pytest.mark.parametrize("there", [{"X"}, {"Y"}, {"X", "Y"}, set[str]()])
+def test_an_entry_holds_where_the_tree_has_what_it_asks_for(has: str, lacks: str, there: set[str]) -> None:
+    ground = Ground((7, 2, 0), features=frozenset(there))
+    holds = (not has or has in there) and (not lacks or lacks not in there)
+    assert Listed("s.a", has=has, lacks=lacks).on_kernel(ground) is holds
+    assert not Listed("s.a", has=has, lacks=lacks, since=(7, 3)).on_kernel(ground)
+
+
+def test_an_entry_that_asks_for_what_no_table_has_is_refused(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "run").touch()
+    text = 'title = "t"\nsymbols = []\nprofile = "lean"\ndeadline = 1\n[[floor]]\ncase = "*"\nleast = 1\n'
+    (mine / "suite.toml").write_text(text + 'has = "X_HAVE_NEW"\n')
+    with pytest.raises(UserError, match="no feature 'X_HAVE_NEW'"):
+        read_subject(mine)
+    (mine / "features.toml").write_text(TABLE)
+    (suite,) = read_subject(mine).suites
+    assert [one.define for one in suite.features] == ["X_HAVE_NEW", "X_HAVE_QUOTED", "X_HAVE_SOURCE"]
+    assert suite.requirements[0].has == "X_HAVE_NEW"

@@ -23,7 +23,7 @@ ALLOWED = {
     "inputs": {"model", "base", "store"},
     "kernel": {"model", "base", "store"},
     "guest": {"model", "base", "store"},
-    "suites": {"model"},
+    "suites": {"model", "base"},
     "reports": {"model"},
     "flow": {"model", "base", "store", "inputs", "kernel", "guest", "suites", "evidence", "judge", "reports"},
     "cli": {"model", "base", "store", "suites", "evidence", "reports", "flow"},

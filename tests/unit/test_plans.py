@@ -21,7 +21,7 @@ from harness.model.compare import Leg
 from harness.model.errors import UserError
 from harness.model.machine import Accel, Machine
 from harness.model.result import LeftOut
-from harness.model.tree import SourceSpec
+from harness.model.tree import SourceSpec, Tree
 from harness.model.units import GIB, MIB
 from harness.store.journal import Entry, Journal, Step
 from harness.store.layout import Layout
@@ -293,12 +293,23 @@ def test_cases_of_a_plan_with_several_suites_want_a_suite() -> None:
     assert requests_of(load_plan("ttm-shrinker"), replace(said, suites=(SuiteName("pressure"),)), Extras())
 
 
-def test_what_a_kernel_is_too_old_for() -> None:
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("version", ["6.12.117", "7.3.4"])
+def test_a_kernel_is_too_old_by_what_it_has_and_not_by_its_version(tmp_path: Path, version: str, there: bool) -> None:
+    tree = Tree("a" * 64, version, "o", tmp_path, "s")
+    makefile = tmp_path / "drivers/gpu/drm/xe/Makefile"
+    makefile.parent.mkdir(parents=True)
+    makefile.write_text("xe-y += xe_shrinker.o\n" if there else "xe-y += xe_bo.o\n")
     suites = [suite_named(name) for name in quick_suites()]
-    (old,) = too_old_for(suites, "6.14.9", "b" * 64)
-    assert (old.suite, old.version, old.counts) == ("xe-fake", "6.14.9", False)
-    assert "6.15" in old.why
-    assert not list(too_old_for(suites, "6.15.0", "b" * 64))
+    found = list(too_old_for(suites, tree, "b" * 64))
+    assert [(one.suite, one.version, one.counts) for one in found] == ([] if there else [("xe-fake", version, False)])
+    assert all("00c8efc3180f" in one.why for one in found)
+
+
+def test_where_the_file_is_not_there_the_version_decides(tmp_path: Path) -> None:
+    for version, fits in (("6.14-rc3", False), ("6.15", True), ("6.15-rc3", True), ("10.0.1", True)):
+        tree = Tree("a" * 64, version, "o", tmp_path, "s")
+        assert (not list(too_old_for([suite_named("xe-fake")], tree, "b" * 64))) is fits
 
 
 def planned(text: str, build: str = "b" * 64) -> list[tuple[int, Leg, str, str, str]]:
