@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from harness.model.arch import guest_arch
 from harness.model.errors import HarnessError, UserError
 from harness.model.units import GIB, MIB
 from harness.proc import Deadline, find_tool, run, search_path
@@ -32,7 +33,7 @@ _ETC = (
 _TOOLS = (
     "make", "gcc", "g++", "cc", "ld", "as", "ar", "nm", "objcopy", "objdump", "readelf", "strip", "flex", "bison",
     "bc", "depmod", "perl", "ccache", "sparse", "clang", "ld.lld", "llvm-ar", "pahole", "nice", "sh", "bash", "awk",
-    "sed", "addr2line", "llvm-symbolizer", "vng", "qemu-system-x86_64",
+    "sed", "addr2line", "llvm-symbolizer", "vng",
 )  # fmt: skip
 _PROCESSES = 2048
 _PER_JOB = 16
@@ -169,7 +170,7 @@ def _system() -> tuple[Path, ...]:
 def _tools(_path: tuple[str, ...]) -> tuple[Path, ...]:
     """The folders of tools that are not the system's own, and what those tools need beside them."""
     found: list[Path] = []
-    for path in filter(None, map(find_tool, _TOOLS)):
+    for path in filter(None, map(find_tool, (*_TOOLS, guest_arch().qemu, f"{guest_arch().prefix}gcc"))):
         for one in (path.absolute(), path.resolve()):
             if not _covered(one, _SYSTEM):
                 found.append(one.parent)
@@ -180,7 +181,7 @@ def _tools(_path: tuple[str, ...]) -> tuple[Path, ...]:
 
 def _siblings(prefix: Path) -> Iterable[Path]:
     """What a tool chain has beside its bin; nobody's .local or work."""
-    names = ("lib", "lib64", "libexec", "include", "share/bison", "share/qemu", "x86_64-linux-gnu")
+    names = ("lib", "lib64", "libexec", "include", "share/bison", "share/qemu", guest_arch().triplet)
     return (prefix / name for name in names if (prefix / name).is_dir())
 
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.guest import accel
+from harness.model.arch import guest_arch
 from harness.model.errors import HarnessError, UserError
 from harness.model.units import GIB, format_size
 from harness.proc import Deadline, find_tool, run, run_attached
@@ -79,9 +80,7 @@ TOOLS = (
     Tool("tar", "unpacks kernel sources", True, ("tar", "tar", "tar")),
     Tool("depmod", "lists modules for modprobe", True, ("kmod", "kmod", "kmod")),
     Tool("busybox", "the guest's shell and tools (static)", True, ("busybox-static", "busybox", "busybox")),
-    Tool(
-        "qemu-system-x86_64", "runs the guests", True, ("qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86")
-    ),
+    Tool(guest_arch().qemu, "runs the guests", True, guest_arch().packages),
     Tool("vng", "starts QEMU (virtme-ng, from this project's dependencies)", True, ("", "", "")),
     Tool("git", "sources from git; applies the patches of a series", False, ("git", "git", "git")),
     Tool("patch", "says where and with what fuzz a hunk applies", False, ("patch", "patch", "patch")),

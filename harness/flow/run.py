@@ -37,6 +37,7 @@ from harness.flow.run_record import (
     take_over,
 )
 from harness.flow.schedule import Task, side_by_side
+from harness.model.arch import guest_arch
 from harness.model.compare import Leg
 from harness.model.errors import InfraError, StoreCorrupt, StoreDamaged, UserError
 from harness.model.kernel import KernelSpec, PreparedKernel
@@ -354,7 +355,7 @@ class _Boots:
 
 def tools() -> str:
     """QEMU and vng with their versions."""
-    return f"{_first_line(('qemu-system-x86_64', '--version'))}, virtme-ng {_version_of('virtme-ng')}"
+    return f"{_first_line((guest_arch().qemu, '--version'))}, virtme-ng {_version_of('virtme-ng')}"
 
 
 def _provenance(kernel: PreparedKernel) -> Provenance:
@@ -369,7 +370,7 @@ def _provenance(kernel: PreparedKernel) -> Provenance:
         compiler=build.compiler,
         build_id=build.id,
         build_warnings=len(build.warnings),
-        qemu=_first_line(("qemu-system-x86_64", "--version")),
+        qemu=_first_line((guest_arch().qemu, "--version")),
         vng=f"virtme-ng {_version_of('virtme-ng')}",
         host=f"{platform.system()} {platform.release()} {platform.machine()}",
         started=datetime.now(UTC).isoformat(timespec="seconds"),

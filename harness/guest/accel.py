@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.model.arch import guest_arch
 from harness.model.errors import UserError
 from harness.model.machine import Accel
 from harness.proc import Deadline, find_tool
@@ -31,7 +32,7 @@ def settle(asked: Accel, layout: Layout, probe: Callable[[], bool]) -> Accel:
     """AUTO -> KVM or TCG. `probe` boots a guest under KVM, within PROBE_SECONDS, and says whether it got ready."""
     if asked is Accel.TCG:
         return Accel.TCG
-    usable = os.access(KVM_DEVICE, os.R_OK | os.W_OK)
+    usable = _usable()
     if asked is Accel.KVM:
         if not usable:
             raise UserError(
@@ -53,10 +54,14 @@ def expected(asked: Accel, layout: Layout) -> Accel:
     """What `settle` will say, as far as it is known without a boot; AUTO where it is not."""
     if asked is not Accel.AUTO:
         return asked
-    if not os.access(KVM_DEVICE, os.R_OK | os.W_OK):
+    if not _usable():
         return Accel.TCG
     known = remembered(layout)
     return Accel.AUTO if known is None else Accel.KVM if known else Accel.TCG
+
+
+def _usable() -> bool:
+    return guest_arch().native and os.access(KVM_DEVICE, os.R_OK | os.W_OK)
 
 
 def remembered(layout: Layout) -> bool | None:
@@ -77,7 +82,7 @@ def _remember(layout: Layout, works: bool) -> None:
 
 def _host_key() -> str:
     """Changes when the host's kernel, machine, QEMU or KVM device does."""
-    qemu = find_tool("qemu-system-x86_64")
+    qemu = find_tool(guest_arch().qemu)
     stamp = f"{qemu}:{qemu.stat().st_mtime_ns}" if qemu is not None else "no qemu"
     device = KVM_DEVICE.stat()
     return "|".join((platform.node(), platform.release(), platform.version(), stamp, f"{device.st_rdev}"))

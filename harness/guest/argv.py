@@ -13,6 +13,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.model.arch import guest_arch
 from harness.model.errors import UserError
 from harness.model.machine import Accel, Machine
 from harness.model.units import MIB
@@ -63,9 +64,9 @@ class Launch:
 
 def kernel_cmdline(machine: Machine, accel: Accel) -> tuple[str, ...]:
     """The guest's kernel arguments; the machine's own come last, so that they win."""
+    arch = guest_arch()
     words = [
-        "console=ttyS0,115200",
-        "earlyprintk=serial,ttyS0,115200",
+        *arch.console,
         "ignore_loglevel",
         "printk.time=1",
         "printk.devkmsg=on",  # the runners' KTAP and markers must not be rate-limited
@@ -76,11 +77,11 @@ def kernel_cmdline(machine: Machine, accel: Accel) -> tuple[str, ...]:
         "init=/init",
         "panic=-1",  # with -no-reboot a panic ends QEMU
         "sysctl.kernel.hung_task_timeout_secs=60",  # a deadlock names itself before the deadlines of the suites
-        "unknown_nmi_panic",  # nobody sends one but the harness, to a guest that has stalled (stall.py)
+        *arch.stalled,  # nobody sends an NMI but the harness, to a guest that has stalled (stall.py)
     ]
     if accel is Accel.TCG:
         # An emulated CPU loses timer ticks when the host is busy; these are not the kernel's faults.
-        words += ["no_timer_check", "watchdog_thresh=30", "rcupdate.rcu_cpu_stall_timeout=60"]
+        words += [*arch.emulated, "watchdog_thresh=30", "rcupdate.rcu_cpu_stall_timeout=60"]
     return (*words, *machine.cmdline)
 
 
@@ -145,6 +146,8 @@ def vng_argv(launch: Launch) -> tuple[str, ...]:
     # fmt: on
     if launch.accel is Accel.TCG:
         words.append("--disable-kvm")
+    if not guest_arch().native:
+        words += ["--arch", guest_arch().vng]
     return (*words, f"--qemu-opts={shlex.join(qemu_words(launch))}")
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.checkout import data_directory
+from harness.model.arch import guest_arch
 from harness.model.errors import UserError
 from harness.model.progress import Progress
 from harness.proc import Deadline, find_tool, run
@@ -64,9 +65,10 @@ def _say_nothing(_: str) -> None: ...
 
 
 def _busybox() -> Path:
-    busybox = find_tool("busybox")
+    name = f"{guest_arch().prefix}busybox"
+    busybox = find_tool(name)
     if busybox is None:
-        raise UserError("busybox is not installed", hint="ttm-harness doctor --fix installs busybox-static")
+        raise UserError(f"{name} is not installed", hint="ttm-harness doctor --fix installs busybox-static")
     return busybox
 
 
@@ -94,13 +96,16 @@ def _fill(work: Path, busybox: Path, parts: Sequence[Part], deadline: Deadline) 
     for name in _DIRECTORIES:
         (work / name).mkdir(parents=True)
     shutil.copy(busybox, work / "bin" / "busybox")
-    for applet in run((str(busybox), "--list"), deadline=deadline).output.split():
+    # One that does not run here has the applets of the host's own, as near as can be told.
+    lister = busybox if guest_arch().native else "busybox"
+    for applet in run((str(lister), "--list"), deadline=deadline).output.split():
         if applet != "busybox":
             (work / "bin" / applet).symlink_to("busybox")
+    compiler = "cc" if guest_arch().native else f"{guest_arch().prefix}gcc"
     for part in parts:
         if part.path.suffix == ".c":
             run(
-                ("cc", "-O2", "-static", "-Wall", "-o", str(work / "tools" / part.path.stem), str(part.path)),
+                (compiler, "-O2", "-static", "-Wall", "-o", str(work / "tools" / part.path.stem), str(part.path)),
                 deadline=deadline,
                 hint="static programs need the static C library (libc6-dev, glibc-static)",
             )

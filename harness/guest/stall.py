@@ -32,7 +32,7 @@ _UNHEARD_SECONDS = 0.5
 _ANSWER_SECONDS = 20.0
 _QUIET_SECONDS = 1.0
 _POLL_SECONDS = 0.05
-_RIP = re.compile(r"\b[RE]IP=([0-9a-f]{8,16})\b")
+_RIP = re.compile(r"\b(?:[RE]IP|PC)=([0-9a-f]{8,16})\b")  # of x86, of arm64
 
 
 @dataclass(frozen=True, slots=True)

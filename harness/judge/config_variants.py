@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from harness.model.arch import guest_arch
 from harness.model.gate import ConfigVariant
 from harness.model.series import Patch
 
@@ -46,7 +47,7 @@ def variants_of(
     """Every config that the patch's own lines ask for, and in how far the profile's config has something to turn.
 
     `config` maps symbols to y, m or other values; `makefiles` are the texts beside the touched files; with
-    `compilers` clang is there. i386 is asked for always: sizes and shifts differ.
+    `compilers` clang is there. 32 bits are asked for always: sizes and shifts differ.
     """
     lines = "\n".join(_CHANGED.findall(patch.diff))
     symbols = [match["symbol"] for match in _MENTIONED.finditer(lines)]
@@ -64,7 +65,8 @@ def variants_of(
         state = config.get(symbol, "n")
         if state in _TURNED and _TURNED[state] not in others:
             others.append(_TURNED[state])
-    others.append(ConfigVariant("i386", words=("ARCH=i386",)))
+    if narrow := guest_arch().narrow:
+        others.append(ConfigVariant(narrow, words=(f"ARCH={narrow}",)))
     if compilers:
         others.append(ConfigVariant("clang", words=("LLVM=1", "CC=clang")))
     return (*variants[:_MOST], *others)

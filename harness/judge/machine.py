@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.model.arch import guest_arch
 from harness.model.machine import Difference, GuestFacts, Machine
 from harness.model.swap import PAGE, SwapArea, SwapFacts
 from harness.model.units import MIB, format_size
 
-# The firmware keeps some of the RAM it was given; QEMU's q35 leaves out less than this (0x9fc00..1M and ACPI).
-_FIRMWARE_SHARE = 2 * MIB
 # A throttled disk on a busy host is slower still; faster it may only be by what the clock is off.
 _RATE_LEAST, _RATE_MOST = 0.5, 1.25
 # What the reading itself takes, and counters that are behind; of larger targets a share.
@@ -19,7 +18,7 @@ _FREE_NEAR, _FREE_SHARE = 2 * MIB, 0.04
 
 def machine_differences(machine: Machine, facts: GuestFacts) -> Iterator[Difference]:
     """RAM, swap, the limits of the load, the sysctls, the free RAM: each that is not what it was asked to be."""
-    if not machine.ram - _FIRMWARE_SHARE <= facts.ram <= machine.ram:
+    if not machine.ram - guest_arch().firmware <= facts.ram <= machine.ram:
         yield Difference("RAM", format_size(machine.ram), format_size(facts.ram))
     yield from _swap(machine, facts)
     yield from _zswap(machine, facts)

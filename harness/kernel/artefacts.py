@@ -14,12 +14,12 @@ from pathlib import Path
 from harness.kernel.fragments import all_asks, for_version, place
 from harness.kernel.make import Make
 from harness.kernel.symbols import definition_folders
+from harness.model.arch import guest_arch
 from harness.model.build import Config, ConfigOption, Profile
 from harness.model.errors import CommandFailed, InfraError
 from harness.proc import Deadline
 
 _COMPRESSED = (".gz", ".bz2", ".lzma", ".xz", ".lzo", ".lz4", ".zst")
-IMAGE = "arch/x86/boot/bzImage"
 _RELEASE = "include/config/kernel.release"
 _LOGS = re.compile(r".*\.log|seconds")  # in the object directory; more is written to them later
 _RECORDS = ("build.json", "build.log")  # they say how a build came about, too
@@ -28,7 +28,7 @@ _OBJECT_RULE = re.compile(r"^obj-\$\(CONFIG_([A-Za-z0-9_]+)\)\s*[:+]?=\s*(.*)$",
 
 
 def collect(make: Make, config: Config, into: Path, deadline: Deadline) -> str:
-    """Fills `into` with bzImage, System.map, config, build.log and modules/; returns the kernel release.
+    """Fills `into` with the image, System.map, config, build.log and modules/; returns the kernel release.
 
     InfraError names the piece that make did not leave, although it ended well.
     """
@@ -36,8 +36,9 @@ def collect(make: Make, config: Config, into: Path, deadline: Deadline) -> str:
     if not _RELEASE_NAME.fullmatch(release):
         raise InfraError(f"{release[:80]!r} is no name of a kernel release", log=make.objects / "build.log")
     # A copy, not a link: a later make in the object directory rewrites its files in place.
-    shutil.copyfile(_require(make, IMAGE), into / "bzImage")
-    _require_payload(make, into / "bzImage")
+    image = into / guest_arch().image
+    shutil.copyfile(_require(make, guest_arch().image_path), image)
+    _require_payload(make, image)
     shutil.copyfile(_require(make, "System.map"), into / "System.map")
     (into / "config").write_text(config.text, "utf-8")
     _install_modules(make, into / "modules", deadline)
@@ -74,7 +75,7 @@ def differs(made: Mapping[str, str], expected: Mapping[str, str]) -> str:
 def _require_payload(make: Make, image: Path) -> None:
     """The image holds the kernel that was linked: an .incbin is the one thing that no record of kbuild's tells of."""
     content = image.read_bytes()
-    for payload in (make.objects / IMAGE).parent.glob("compressed/vmlinux.bin.*"):
+    for payload in (make.objects / guest_arch().image_path).parent.glob("compressed/vmlinux.bin.*"):
         if payload.suffix in _COMPRESSED and payload.read_bytes() not in content:
             raise InfraError(
                 f"the image of {make.objects} does not hold the kernel that was linked, {payload.name}",

@@ -12,7 +12,6 @@ compiled for that; when they do not give what they gave before, they are set asi
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import time
 from collections.abc import Mapping
@@ -26,14 +25,15 @@ from harness.kernel.incremental import SEED_LOG, find_seed, plant, steps_left, w
 from harness.kernel.kconfig import config_id, resolve_config
 from harness.kernel.make import (
     OBJECTS,
-    VARIABLES,
     Make,
     cache_of,
     compiler_version,
     hash_words,
     prepare_place,
     require_tools,
+    variables,
 )
+from harness.model.arch import guest_arch
 from harness.model.build import Build, Config, Profile
 from harness.model.codec import from_json, to_json
 from harness.model.errors import BuildFailed, CommandFailed, InfraError, StoreCorrupt, StoreDamaged, UserError
@@ -59,7 +59,7 @@ def build_id(tree: Tree, profile: Profile, compiler: str) -> str:
     """64 hex digits over all that decides what the build is. Pure: no make, no tree is read."""
     fitting, _ = for_version(profile, tree.version_tuple)
     asks = sorted({ask.config_line for ask in all_asks(fitting)})
-    return hash_words(RECIPE, tree.id, profile.name, compiler, *VARIABLES, *asks)
+    return hash_words(RECIPE, tree.id, profile.name, compiler, *variables(), *asks)
 
 
 def find(tree: Tree, profile: Profile, layout: Layout, deadline: Deadline) -> Build | None:
@@ -80,7 +80,6 @@ def obtain(
     if (found := _find(identity, tree, layout)) is not None:
         return found
     require_tools()
-    _require_x86()
     with locked(
         _lock(identity, layout),
         deadline,
@@ -129,14 +128,6 @@ def last_seconds(profile: str, layout: Layout) -> float:
 
 def _lock(identity: str, layout: Layout) -> Path:
     return layout.locks / f"build-{identity[:16]}"
-
-
-def _require_x86() -> None:
-    if platform.machine() != "x86_64":
-        raise UserError(
-            f"the profiles are for x86-64, and this host is {platform.machine()}",
-            hint="run it on an x86-64 host",
-        )
 
 
 def _find(identity: str, tree: Tree, layout: Layout) -> Build | None:
@@ -258,7 +249,7 @@ def _compile(job: _Job, deadline: Deadline, progress: Progress) -> tuple[int, fl
         progress.advance(min(len(done), total), total, "objects")
 
     try:
-        job.make.run(f"-j{job.jobs}", "bzImage", "modules", deadline=deadline, log=job.log, on_line=on_line)
+        job.make.run(f"-j{job.jobs}", guest_arch().image, "modules", deadline=deadline, log=job.log, on_line=on_line)
     except CommandFailed as error:
         raise _make_error(job, lines, error) from error
     progress.advance(len(done), len(done), "objects")

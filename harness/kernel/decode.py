@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.kernel.elf import ElfObject, Place, read_object
+from harness.model.arch import guest_arch
 from harness.model.errors import HarnessError, UserError
 from harness.model.frame import Decoded, Frame, SourcePlace
 from harness.proc import Deadline, find_tool, run
@@ -131,11 +132,12 @@ def _ask(found: ElfObject, addresses: Iterable[Place], root: str, deadline: Dead
 
 
 def _tool(found: ElfObject, section: str) -> tuple[str, ...]:
+    addr2line = f"{guest_arch().prefix}addr2line"
     if found.relocatable:  # llvm-symbolizer cannot be told a section
-        return ("addr2line", "-a", "-f", "-i", "-j", section, "-e", str(found.path.resolve()))
+        return (addr2line, "-a", "-f", "-i", "-j", section, "-e", str(found.path.resolve()))
     if find_tool("llvm-symbolizer") is not None:
         return ("llvm-symbolizer", "--output-style=GNU", "-a", "-f", "-i", "-e", str(found.path.resolve()))
-    return ("addr2line", "-a", "-f", "-i", "-e", str(found.path.resolve()))
+    return (addr2line, "-a", "-f", "-i", "-e", str(found.path.resolve()))
 
 
 def _blocks(lines: Sequence[str], root: str) -> Iterator[_Places]:

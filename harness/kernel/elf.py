@@ -96,7 +96,7 @@ def read_object(path: Path, functions: Collection[str]) -> ElfObject:
     except (struct.error, IndexError, ValueError) as error:
         raise UserError(
             f"{path} is no ELF object of a 64-bit little-endian kernel ({error})",
-            hint="a vmlinux or a .ko of the build is wanted, not a bzImage",
+            hint="a vmlinux or a .ko of the build is wanted, not what is booted",
         ) from error
 
 

@@ -7,7 +7,8 @@ A fragment line is an ask: `CONFIG_X=value`, or `# CONFIG_X is not set`. A comme
     # before 6.15: why
     # since 6.12, before 7.0: why
 
-limits the asks right below it, up to the next blank line or comment, to those kernel versions.
+limits the asks right below it, up to the next blank line or comment, to those kernel versions. What only one
+architecture has stands in NAME.ARCH.config beside NAME.config, and is read with it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.model.arch import guest_arch
 from harness.model.build import ConfigOption, Fragment, Profile
 from harness.model.errors import UserError
 from harness.model.toml import parse_toml
@@ -198,7 +200,12 @@ def read_profile(name: str, configs_dir: Path) -> Profile:
 
 def _read_fragment(fragment: str, profile: str, configs_dir: Path) -> Fragment:
     text = _read(configs_dir / f"{fragment}.config", f"profile {profile} names the fragment {fragment!r}")
-    return parse_fragment(fragment, text)
+    found = parse_fragment(fragment, text)
+    own = f"{fragment}.{guest_arch().name}"
+    if not (configs_dir / f"{own}.config").exists():
+        return found
+    mine = parse_fragment(own, _read(configs_dir / f"{own}.config", f"it is a part of the fragment {fragment!r}"))
+    return replace(found, asks=(*found.asks, *mine.asks))
 
 
 def _read(path: Path, why: str) -> str:

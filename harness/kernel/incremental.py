@@ -28,6 +28,7 @@ from pathlib import Path
 
 from harness.kernel.buildlog import step_of
 from harness.kernel.make import OBJECTS
+from harness.model.arch import guest_arch
 from harness.model.build import Build
 from harness.model.codec import from_json
 from harness.model.errors import InfraError, StoreCorrupt
@@ -38,7 +39,7 @@ from harness.store.layout import Layout
 from harness.store.sealed import damage
 
 SEED_LOG = "seed.log"  # what make said when the objects were made, in the object directory that has a copy of them
-_LAST = ("Module.symvers", "vmlinux", "modules.order", "arch/x86/boot/bzImage")  # what make makes at the end
+_LAST = ("Module.symvers", "vmlinux", "modules.order")  # what make makes at the end, with the image
 _SEPARATORS = frozenset(b" \t\n()\\")
 _MOST_CHANGES = 200
 _MOST_READ = 2000
@@ -118,7 +119,8 @@ def _others(tree: Tree, profile: str, like: Callable[[Build], bool], layout: Lay
 
 def _younger(tree: Path, changed: Collection[str], objects: Path) -> bool:
     """Whether all of the files that are there changed after the last object was made."""
-    made = max((objects / name).stat().st_mtime_ns for name in _LAST if (objects / name).exists())
+    last = (objects / name for name in (*_LAST, guest_arch().image_path))
+    made = max(path.stat().st_mtime_ns for path in last if path.exists())
     return all((tree / path).lstat().st_mtime_ns > made for path in changed if os.path.lexists(tree / path))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from harness.kernel.fragments import place
 from harness.kernel.make import Make
 from harness.kernel.symbols import Definition, names_in, read_depends
+from harness.model.arch import guest_arch
 from harness.model.build import ConfigOption, Unmet
 from harness.model.codec import from_json
 from harness.model.errors import ConfigUnmet, InfraError, StoreCorrupt
@@ -25,10 +26,8 @@ from harness.sandbox import within
 
 _ORACLE_SECONDS = 120.0
 _SHOWN = 5  # of a list in a message
-# What the kernel's Makefile exports for Kconfig's macros.
-_KCONFIG_VARIABLES = {
-    "ARCH": "x86_64",
-    "SRCARCH": "x86",
+# What the kernel's Makefile exports for Kconfig's macros, with the architecture and its tools.
+_GNU_TOOLS = {
     "CC": "gcc",
     "LD": "ld",
     "AR": "ar",
@@ -36,6 +35,8 @@ _KCONFIG_VARIABLES = {
     "OBJCOPY": "objcopy",
     "OBJDUMP": "objdump",
     "READELF": "readelf",
+}
+_KCONFIG_VARIABLES = {
     "HOSTCC": "gcc",
     "HOSTCXX": "g++",
     "RUSTC": "rustc",
@@ -184,7 +185,10 @@ def _some(names: tuple[str, ...]) -> str:
 
 def _ask_oracle(symbols: tuple[str, ...], outcome: Outcome, deadline: Deadline) -> tuple[Account, ...]:
     tree, make = outcome.tree, outcome.make
-    env = {**make.environment, **_KCONFIG_VARIABLES, "srctree": str(tree.path), "KERNELVERSION": tree.version}
+    arch = guest_arch()
+    env = {**make.environment, **_KCONFIG_VARIABLES, "ARCH": arch.name, "SRCARCH": arch.folder}
+    env |= {name: f"{arch.prefix}{tool}" for name, tool in _GNU_TOOLS.items()}
+    env |= {"srctree": str(tree.path), "KERNELVERSION": tree.version}
     env["CC_VERSION_TEXT"] = outcome.values.get("CC_VERSION_TEXT", "").strip('"')
     # kconfiglib runs the shell macros of the tree's Kconfig files
     oracle = Path(__file__).with_name("kconfig_query.py")

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from harness.model.arch import guest_arch, require_guest_arch
 from harness.model.errors import UserError
 from harness.model.tree import Tree
 from harness.proc import Completed, Deadline, find_tool, run
@@ -29,8 +30,7 @@ from harness.store.files import write_atomically
 from harness.store.source_seal import Watch
 
 # What can be in the image besides the sources; part of a build's identity.
-VARIABLES = (
-    "ARCH=x86_64",
+_VARIABLES = (
     "KBUILD_BUILD_USER=ttm-harness",
     "KBUILD_BUILD_HOST=ttm-harness",
     "KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970",
@@ -38,7 +38,7 @@ VARIABLES = (
     "LOCALVERSION=",  # set and empty: no `+` for a git tree without a tag
 )
 
-_TOOLS = ("make", "gcc", "ld", "flex", "bison", "bc", "depmod")
+_TOOLS = ("make", "flex", "bison", "bc", "depmod")
 _SYSTEM_PATHS = (Path("/usr/sbin"), Path("/sbin"))  # not in every user's PATH, but kbuild looks there for depmod
 _NICENESS = "10"
 LIMITS = Bounds()  # of a build
@@ -47,6 +47,12 @@ HEADERS = "headers"  # a hash, beside the objects
 HOME = "home"
 _CACHE = "ccache"
 _OWN = (OBJECTS, HEADERS, HOME, _CACHE)
+
+
+def variables() -> tuple[str, ...]:
+    """Those of make, for the guest's architecture; the order is part of a build's identity."""
+    cross = (f"CROSS_COMPILE={guest_arch().prefix}",) if guest_arch().prefix else ()
+    return (f"ARCH={guest_arch().name}", *cross, *_VARIABLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +68,10 @@ class Make:
         return self.place / OBJECTS
 
     def argv(self, *words: str) -> tuple[str, ...]:
-        compiler = "ccache gcc" if self.cache is not None else "gcc"
+        compiler = f"{'ccache ' if self.cache is not None else ''}{guest_arch().prefix}gcc"
         # Synchronised: what several compilers say at once is otherwise mixed in the middle of a message.
         program = ("nice", "-n", _NICENESS, "make", "--no-print-directory", "--output-sync=target")
-        return (*program, "-C", str(self.place), f"O={self.objects}", *VARIABLES, f"CC={compiler}", *words)
+        return (*program, "-C", str(self.place), f"O={self.objects}", *variables(), f"CC={compiler}", *words)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -185,7 +191,7 @@ def _top_of(tree: Path) -> dict[str, Path]:
 
 def require_tools() -> None:
     """UserError names the programs that a build needs and this host has not."""
-    missing = [name for name in _TOOLS if not _is_there(name)]
+    missing = [name for name in (*_compilers(), *_TOOLS) if not _is_there(name)]
     if missing:
         raise UserError(
             f"a kernel cannot be built without {', '.join(missing)}, which this host has not",
@@ -211,12 +217,20 @@ def cache_of(tree: Tree, place: Path, root: Path) -> Path | None:
 
 
 def compiler_version(deadline: Deadline) -> str:
-    """The first lines of `gcc --version` and `ld --version`: what a build's identity says of the tools."""
+    """The first lines of `gcc --version` and `ld --version`, those for the guest: part of a build's identity.
+
+    UserError on a host of an architecture for which no kernels are built.
+    """
+    require_guest_arch()
     lines = []
-    for tool in ("gcc", "ld"):
+    for tool in _compilers():
         output = run((tool, "--version"), deadline=deadline.at_most(30), hint="is it a working compiler?").output
         lines.append(output.split("\n")[0].strip())
     return ", ".join(lines)
+
+
+def _compilers() -> tuple[str, str]:
+    return f"{guest_arch().prefix}gcc", f"{guest_arch().prefix}ld"
 
 
 def hash_words(*words: str) -> str:

@@ -20,7 +20,7 @@ from harness.kernel.buildlog import Paths, host_trouble, parse_checked, parse_fa
 from harness.kernel.fragments import all_asks, for_version
 from harness.kernel.incremental import Difference, compare_trees, remove_dependents
 from harness.kernel.kconfig import parse_config, resolve_config
-from harness.kernel.make import VARIABLES, Make, cache_of, hash_words, prepare_place
+from harness.kernel.make import Make, cache_of, hash_words, prepare_place, variables
 from harness.model.build import CompilerWarning, ConfigOption, Profile
 from harness.model.errors import CommandFailed, InfraError
 from harness.model.gate import Compiled, ConfigVariant
@@ -91,7 +91,7 @@ class ObjectBuilder:
         """The .config of the profile for the tree, made unless the place has it; raises as resolve_config does."""
         make = self._make()
         fitting, _ = for_version(self._profile, tree.version_tuple)
-        wanted = hash_words(tree.id, *VARIABLES, *(ask.config_line for ask in all_asks(fitting)))
+        wanted = hash_words(tree.id, *variables(), *(ask.config_line for ask in all_asks(fitting)))
         kept, stamp = make.objects / _KEPT, make.objects / _STAMP
         if kept.is_file() and stamp.is_file() and stamp.read_text("ascii") == wanted:
             self._config = kept.read_text("utf-8")

@@ -8,16 +8,16 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from harness.model.arch import guest_arch
 from harness.model.errors import CommandFailed
 from harness.model.tree import Tree
 from harness.proc import Deadline, run
 
-# Where kernels for x86 come from; the rest (tools, samples, other architectures) takes no part in a build.
+# Where kernels come from, with one part of arch; the rest (tools, samples) takes no part in a build.
 _FOLDERS = (
-    "arch/x86", "block", "certs", "crypto", "drivers", "fs", "include", "init", "io_uring", "ipc", "kernel", "lib",
+    "block", "certs", "crypto", "drivers", "fs", "include", "init", "io_uring", "ipc", "kernel", "lib",
     "mm", "net", "rust", "security", "sound", "usr", "virt",
 )  # fmt: skip
-_INCLUDED_FROM = ("include", "arch/x86/include", "include/uapi", "arch/x86/include/uapi")
 _INCLUDE = re.compile(rb"^[ \t]*#[ \t]*include[ \t]*[<\"]([^<>\"\n]{1,200})[>\"]", re.MULTILINE)
 _HEADERS_LIMIT = 120  # that include each other: beyond, everything uses it
 _NAMED_LIMIT = 3000  # .c files with one of the words: beyond, the words are too common
@@ -89,7 +89,8 @@ class _Includes:
 
     def _look(self, folder: str, text: str) -> str:
         root = self._tree.path
-        for base in (folder, *_INCLUDED_FROM):
+        own = f"{guest_arch().source}/include"
+        for base in (folder, "include", own, "include/uapi", f"{own}/uapi"):
             name = os.path.normpath(f"{base}/{text}")
             if (root / name).is_file():
                 return name
@@ -140,7 +141,7 @@ def users_of_symbol(tree: Tree, name: str, deadline: Deadline) -> tuple[str, ...
 
 
 def _grep(tree: Tree, pattern: tuple[str, ...], names: tuple[str, ...], deadline: Deadline) -> list[str]:
-    folders = [name for name in _FOLDERS if (tree.path / name).is_dir()]
+    folders = [name for name in (guest_arch().source, *_FOLDERS) if (tree.path / name).is_dir()]
     if not folders:
         return []
     argv = ("grep", "-rls", *(f"--include={name}" for name in names), *pattern, "--", *folders)

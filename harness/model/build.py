@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.model.arch import guest_arch
 from harness.model.tree import Tree
 
 DEFAULT_PROFILE = "lean"  # of kernel-configs/, where none is named
@@ -78,7 +79,7 @@ class CompilerWarning:
 class Build:
     """A kernel that was built. `id` hashes tree, config, compiler and make variables (64 hex digits).
 
-    `path` holds `bzImage`, `System.map`, `config`, `build.log` and `modules/lib/modules/RELEASE`; `objects` is
+    `path` holds the image, `System.map`, `config`, `build.log` and `modules/lib/modules/RELEASE`; `objects` is
     the object directory for out-of-tree modules. `seconds` and `steps` are what make took; with `seeded` it began
     with the objects of another build.
     """
@@ -98,7 +99,7 @@ class Build:
 
     @property
     def image(self) -> Path:
-        return self.path / "bzImage"
+        return self.path / guest_arch().image
 
     @property
     def config_path(self) -> Path:

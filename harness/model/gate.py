@@ -25,7 +25,7 @@ class Mark(StrEnum):
 @dataclass(frozen=True, slots=True)
 class ConfigVariant:
     """A config beside the profile's own: `symbol` with another value, what a `target` of make makes of it, or another
-    compiler or architecture (`words`, variables of make). `name` is what people read: `SHMEM=n`, `built in`, `i386`.
+    compiler or architecture (`words`, variables of make). `name` is what people read: `SHMEM=n`, `built in`, `clang`.
     """
 
     name: str

@@ -5,7 +5,7 @@ STORE/
   sources/NAME-HASH/            unpacked trees, read-only, shared; `files` lists what is in them (source_seal.py)
   downloads/                    archives that are being fetched or were
   objects/KEY/                  object directories of make, one a (tree, profile, compiler)
-  builds/ID/                    finished builds: bzImage, config, modules, build.json
+  builds/ID/                    finished builds: the image, config, modules, build.json
   roots/HASH/                   guest root file systems
   runs/DATE-ID/                 run directories; with TTM_HARNESS_RUNS=NAME-runs in NAME-runs/, and an index apart
   index.sqlite                  what is in them, to be asked; made anew from them at any time

@@ -24,7 +24,7 @@ from harness.inputs.resolve import resolve
 from harness.kernel.build import obtain
 from harness.kernel.fragments import read_profile
 from harness.kernel.incremental import Seed, plant
-from harness.kernel.make import OBJECTS, VARIABLES
+from harness.kernel.make import OBJECTS, variables
 from harness.model.build import Build
 from harness.model.tree import SourceSpec
 from harness.proc import Deadline
@@ -58,7 +58,7 @@ def harness(*words: str) -> float:
 
 
 def make(objects: Path, *words: str, cache: str) -> list[str]:
-    argv = ["make", "-C", str(objects.parent), f"O={objects}", *VARIABLES, f"-j{os.cpu_count()}", *words]
+    argv = ["make", "-C", str(objects.parent), f"O={objects}", *variables(), f"-j{os.cpu_count()}", *words]
     return [*argv[:1], f"CC={cache}gcc", *argv[1:]]
 
 

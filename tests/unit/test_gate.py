@@ -37,6 +37,7 @@ from harness.judge.gate import (
 )
 from harness.judge.reach import built_of, lost_exports, objects_in, objects_named, words_of
 from harness.kernel.buildlog import Failures, Paths, parse_checked, parse_failures
+from harness.model.arch import ARM64
 from harness.model.build import CompilerWarning
 from harness.model.codec import to_json
 from harness.model.gate import Compiled, Gate, GateCheck, Mark, PatchGate
@@ -160,6 +161,11 @@ def test_configs_that_a_patch_implies() -> None:
     assert variants_of(one, config, [], True)[-1].name == "clang"
     built_in = variants_of(patch(1, changed("a.c")), {"DRM_TTM": "y"}, ["obj-$(CONFIG_DRM_TTM) += ttm.o"], False)
     assert [variant.name for variant in built_in] == ["modules", "i386"]
+
+
+def test_no_32_bits_are_asked_for_where_they_want_another_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.model.arch._chosen", ARM64)
+    assert variants_of(patch(1, changed("drivers/a.c")), {}, [], False) == ()
 
 
 def test_symbols_of_a_changed_kconfig_file() -> None:

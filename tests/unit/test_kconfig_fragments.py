@@ -19,6 +19,7 @@ from harness.kernel.fragments import (
     read_profile,
     read_profiles,
 )
+from harness.model.arch import ARCHES
 from harness.model.build import ConfigOption
 from harness.model.errors import UserError
 
@@ -167,7 +168,11 @@ def test_the_project_s_own_profiles_are_sound() -> None:
             assert len(all_asks(for_version(profile, version)[0])) > 50
     assert read_profile("lean", folder).slowness == 1.0
     assert read_profile("debug", folder).slowness > 1.0
-    assert used == {path.stem for path in folder.glob("*.config")}, "a fragment that no profile uses"
+    assert used == {path.name.partition(".")[0] for path in folder.glob("*.config")}, (
+        "a fragment that no profile uses"
+    )
+    ends = {path.stem.partition(".")[2] for path in folder.glob("*.config")} - {""}
+    assert ends == {arch.name for arch in ARCHES}, "a part of a fragment that no architecture has"
 
 
 def test_lean_asks_for_what_the_suites_stand_on() -> None:
