@@ -68,7 +68,9 @@ def _busybox() -> Path:
     name = f"{guest_arch().prefix}busybox"
     busybox = find_tool(name)
     if busybox is None:
-        raise UserError(f"{name} is not installed", hint="ttm-harness doctor --fix installs busybox-static")
+        hint = "ttm-harness doctor --fix installs busybox-static"
+        foreign = f"put a static busybox for {guest_arch().title} into PATH by that name"
+        raise UserError(f"{name} is not installed", hint=hint if guest_arch().native else foreign)
     return busybox
 
 

@@ -103,9 +103,13 @@ ARM64 = Arch(
     console=("console=ttyAMA0", "earlycon"),  # PL011 of QEMU's `virt`, found by its device tree
     stalled=(),  # that machine has no NMI
     emulated=(),
-    firmware=2 * MIB,
+    firmware=0,
     attributes="",
-    works=False,  # kunit-self on the profile tiny is what was run
+    # kunit-self on the profile tiny is good under TCG (QEMU 7.2), with the cases and skips of x86-64. Missing: a
+    # guest that stalls is seen and ended, but not asked, as that QEMU lets no other input than vng's into a PL011
+    # (it refuses chardev-change); evidence/stall.py reads where a CPU was from `RIP:` alone; lean and debug were
+    # configured, not built.
+    works=False,
 )
 
 ARCHES = (X86_64, ARM64)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 import harness
 from harness.checkout import data_directory
+from harness.guest import stall
 from harness.guest.argv import Launch, kernel_cmdline, vng_argv
+from harness.guest.root import guest_root
 from harness.kernel.fragments import all_asks, read_profile
 from harness.kernel.make import Make, compiler_version, variables
 from harness.model import arch
@@ -20,6 +23,7 @@ from harness.model.errors import UserError
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.units import MIB
 from harness.proc import Deadline
+from harness.store.layout import Layout
 
 PACKAGE = Path(harness.__file__).parent
 TABLE = PACKAGE / "model" / "arch.py"
@@ -125,3 +129,37 @@ def test_a_foreign_guest_is_asked_of_vng(monkeypatch: pytest.MonkeyPatch) -> Non
     cmdline = kernel_cmdline(LAUNCH.machine, Accel.TCG)
     assert cmdline[:2] == ("console=ttyAMA0", "earlycon")
     assert not {"unknown_nmi_panic", "no_timer_check"} & set(cmdline)
+
+
+def test_a_foreign_root_is_made_by_foreign_tools(
+    tmp_path: Path, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(arch, "_chosen", ARM64)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    scripts = {
+        "aarch64-linux-gnu-gcc": 'while [ "$1" != -o ]; do shift; done; echo foreign >"$2"',
+        "aarch64-linux-gnu-busybox": "exit 1",
+        "busybox": "echo sh",
+    }
+    for name, text in scripts.items():
+        if name == "aarch64-linux-gnu-busybox":
+            with pytest.raises(UserError, match=f"{name} is not installed"):
+                guest_root(scratch_layout, (), Deadline(60))
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    root = guest_root(scratch_layout, (), Deadline(60))
+    assert (root / "tools" / "heart").read_text() == "foreign\n"
+    assert (root / "bin" / "busybox").read_text() == (tmp_path / "aarch64-linux-gnu-busybox").read_text()
+    assert (root / "bin" / "sh").readlink() == Path("busybox")
+
+
+@pytest.mark.parametrize(
+    ("said", "place"),
+    [
+        ("RIP=ffffffff81000123 RFL=00000046 [---Z-P-]", "ffffffff81000123"),
+        ("CPU#0\n PC=ffff800078660334 X00=0000000000000001 X01=ffff00000223a1c0", "ffff800078660334"),
+    ],
+)
+def test_where_a_cpu_is_by_the_registers_of_qemu(said: str, place: str) -> None:
+    assert stall._RIP.findall(said) == [place]
