@@ -252,7 +252,7 @@ def test_known_issues(store: Layout, tmp_path: Path) -> None:
     assert any("known issue k expired on 2026-01-31 and counts again" in one for one in expired.reasons)
     path.write_text(KNOWN.replace("owner", "onwer"))
     assert (
-        "issue k: onwer: no such key; did you mean owner?"
+        "issue[1].onwer: there is no such key (did you mean owner?)"
         in called("one", "two", "--known", str(path), status=2).output
     )
 
