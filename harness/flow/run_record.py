@@ -18,6 +18,7 @@ from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
 from harness.model.compare import Leg
 from harness.model.errors import StoreCorrupt, StoreDamaged, UserError
+from harness.model.figure import Figure, Figures
 from harness.model.gate import Gate
 from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.result import REPORT_SCHEMA, LeftOut, Provenance, Report, Stage
@@ -27,6 +28,7 @@ from harness.store.remove import remove
 from harness.store.runs import BOOT_REPLAY
 from harness.store.runs import RECORD_FILE as RECORD_FILE
 from harness.store.sealed import Seal, paths_but, require_sealed, seal
+from harness.suites.registry import figures_said
 
 RESULT_FILE = "result.json"
 _LARGEST = 256 << 20
@@ -185,7 +187,9 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
         stages=stages,
         base=_base_of(record, kernels) if based else None,
         comparisons=contrast.cases,
-        machines=machine_rows(runs, cases, contrast.cases) if len({one.group for one in record.cells}) > 1 else (),
+        machines=machine_rows(runs, cases, contrast.cases, _costs(record))
+        if len({one.group for one in record.cells}) > 1
+        else (),
         kernels=record.kernels if several else (),
         plan=record.plan,
         event_changes=contrast.events,
@@ -194,6 +198,12 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
         gates=record.gates,
         left_out=record.left_out,
     )
+
+
+def _costs(record: Record) -> tuple[Figure, ...]:
+    """The figures that the suites of a run call its cost."""
+    tables = figures_said(name for one in record.cells for name in one.cell.suites)
+    return tuple(one for one in Figures.of_suites(tables.values()).own if one.cost)
 
 
 def groups_with_base(record: Record) -> frozenset[str]:

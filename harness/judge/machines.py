@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from harness.model.compare import Change, Comparison, Cost, Leg, MachineRow
+from harness.model.figure import Figure
 from harness.model.outcome import Verdict
 from harness.model.result import Case, Run
 
@@ -15,16 +16,16 @@ _OOM = "oom"
 
 
 def machine_rows(
-    runs: Sequence[Run], cases: Sequence[Case], comparisons: Sequence[Comparison]
+    runs: Sequence[Run], cases: Sequence[Case], comparisons: Sequence[Comparison], costs: Sequence[Figure] = ()
 ) -> tuple[MachineRow, ...]:
-    """A row for each group of runs, in their order."""
+    """A row for each group of runs, in their order. `costs` are the figures that the suites call so."""
     found: dict[str, list[Case]] = {}
     for case in cases:
         found.setdefault(case.run, []).append(case)
     rows = []
     for group in dict.fromkeys(run.group for run in runs):
         mine = [run for run in runs if run.group == group]
-        base, tip = (_cost([run for run in mine if run.leg is leg], found) for leg in (Leg.BASE, Leg.TIP))
+        base, tip = (_cost([run for run in mine if run.leg is leg], found, costs) for leg in (Leg.BASE, Leg.TIP))
         changed = Counter(one.change for one in comparisons if one.machine == group)
         rows.append(
             MachineRow(
@@ -37,7 +38,7 @@ def machine_rows(
     return tuple(rows)
 
 
-def _cost(runs: Sequence[Run], cases: dict[str, list[Case]]) -> Cost | None:
+def _cost(runs: Sequence[Run], cases: dict[str, list[Case]], costs: Sequence[Figure]) -> Cost | None:
     if not runs:
         return None
     mine = [case for run in runs for case in cases.get(run.id, ())]
@@ -49,8 +50,8 @@ def _cost(runs: Sequence[Run], cases: dict[str, list[Case]]) -> Cost | None:
         kills=sum(event.kind == _OOM for case in mine for event in case.events),
         oom_in=tuple(dict.fromkeys(case.name for case in mine if any(event.kind == _OOM for event in case.events))),
         seconds=_middle([_suite_seconds(run) for run in runs]),
-        swapped=_pages(runs, "pswpout"),
-        backed_up=_pages(runs, "stat.backed_up"),
+        swapped=_whole(runs, "pswpout"),
+        figures={figure.bare: _whole(runs, figure.name) for figure in costs},
     )
 
 
@@ -60,7 +61,7 @@ def _suite_seconds(run: Run) -> float | None:
     return sum(seconds) if seconds else None
 
 
-def _pages(runs: Sequence[Run], name: str) -> int | None:
+def _whole(runs: Sequence[Run], name: str) -> int | None:
     """The metric, in the middle of the boots that have it."""
     middle = _middle([next((one.value for one in run.metrics if one.name == name), None) for run in runs])
     return None if middle is None else round(middle)

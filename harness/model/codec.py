@@ -2,6 +2,7 @@
 """The JSON round trip of every value: `to_json(value)` and `from_json(Type, text)`.
 
 Swap is written as people write it, `disk:1G`; the object with a kind and a size, of earlier reports, is still read.
+The figures of a Cost are written beside its other keys.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from harness.model.compare import Cost
 from harness.model.errors import StoreCorrupt
 from harness.model.swap import Swap
 from harness.model.units import format_size
@@ -47,7 +49,21 @@ def _converter() -> JsonConverter:
     converter.register_unstructure_hook(Swap, str)
     converter.register_structure_hook(Swap, _swap)
     converter.register_structure_hook_factory(lambda kind: hasattr(kind, "upgraded"), partial(_upgrading, converter))
+    _flatten_costs(converter)
     return converter
+
+
+def _flatten_costs(converter: JsonConverter) -> None:
+    from cattrs.gen import make_dict_unstructure_fn
+
+    written = make_dict_unstructure_fn(Cost, converter)
+
+    def flat(cost: Cost) -> dict[str, object]:
+        plain: dict[str, object] = written(cost)
+        del plain["figures"]
+        return {**plain, **cost.figures}
+
+    converter.register_unstructure_hook(Cost, flat)
 
 
 def _upgrading(converter: JsonConverter, kind: type[Upgraded]) -> Callable[[object, object], object]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 from harness.model.outcome import Outcome
@@ -155,9 +155,9 @@ class MetricComparison:
 class Cost:
     """What the boots of one kernel in one machine came to. `good`, `bad`: of `boots`; the others could not tell.
 
-    `kills` are OOM kills in all boots, `oom_in` the cases in which they came. `seconds` of the suites and `swapped`
-    and `backed_up` in pages (by the kernel's swap, by TTM's backup) are medians over the boots; None where nobody
-    measured.
+    `kills` are OOM kills in all boots, `oom_in` the cases in which they came. `seconds` of the suites, `swapped`
+    in pages and `figures`, those that the suites call a cost, are medians over the boots; None where nobody measured.
+    In JSON the figures stand beside the rest, by their names.
     """
 
     boots: int
@@ -167,7 +167,17 @@ class Cost:
     oom_in: tuple[str, ...]
     seconds: float | None
     swapped: int | None
-    backed_up: int | None
+    figures: dict[str, int | None] = field(default_factory=dict)
+
+    @staticmethod
+    def upgraded(plain: dict[str, object]) -> dict[str, object]:
+        """The figures together, as the value has them."""
+        own = {key: value for key, value in plain.items() if key in COST_KEYS}
+        return {**own, "figures": {key: value for key, value in plain.items() if key not in own}}
+
+
+# What each cost has, whatever was run.
+COST_KEYS = frozenset(one.name for one in fields(Cost)) - {"figures"}
 
 
 @dataclass(frozen=True, slots=True)

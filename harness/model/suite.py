@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.model.features import Feature
+from harness.model.figure import Figure
 from harness.model.toml import FIRST, NEVER, as_pattern, as_size, as_version, read_by
 
 
@@ -175,8 +176,8 @@ class Suite:
     on a machine that runs at the speed of TCG on one laptop core; the flow scales it. `needs_module` is a folder
     with the sources of kernel modules, built against the kernel under test; `needs_overlay` is one with files that
     are laid over a copy of a driver of the tree. `sample_ms` is the interval at which the guest's memory is sampled
-    into a time series, the file `stats` of the guest with it; 0 leaves it out. `bad_disk` asks for a disk whose
-    writes fail.
+    into a time series, the file `stats` of the guest with it; 0 leaves it out. `figures` says what the numbers are
+    that it gives. `bad_disk` asks for a disk whose writes fail.
     With `may_skip` every skip that it does not list is a gap; None leaves skips to the requirements. With a
     `manifest` its cases must run by name, and the guest says first which it is going to run, where it `announces`.
     A `selectable` suite can run a part of its cases; `cases` are the globs of those it runs when nobody chooses.
@@ -203,6 +204,7 @@ class Suite:
     knobs: tuple[KnobSpec, ...] = ()
     sample_ms: int = 0
     stats: str = ""
+    figures: tuple[Figure, ...] = ()
     bad_disk: bool = False
     may_skip: tuple[MaySkip, ...] | None = None
     selectable: bool = False

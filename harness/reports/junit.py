@@ -109,7 +109,7 @@ def _costs(report: Report, run: Run) -> dict[str, str]:
         if cost is not None:
             found[f"{leg}.good"] = f"{cost.good}/{cost.boots}"
             found[f"{leg}.oom"] = f"{cost.kills}" + (f" in {', '.join(cost.oom_in)}" if cost.oom_in else "")
-            figures = (("seconds", cost.seconds), ("swapped", cost.swapped), ("backed_up", cost.backed_up))
+            figures = (("seconds", cost.seconds), ("swapped", cost.swapped), *cost.figures.items())
             found.update((f"{leg}.{name}", f"{value:g}") for name, value in figures if value is not None)
     return {**found, "changes": ", ".join(row.changes)} if row.changes else found
 

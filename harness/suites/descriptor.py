@@ -16,6 +16,7 @@ from harness.model.subject import Branch, ControlSet, Subject
 from harness.model.suite import ExpectedFailure, ExpectedSplat, KnobForm, KnobSpec, Requirement, Suite
 from harness.model.toml import read_toml, structure, text_of, to_table
 from harness.model.units import parse_size
+from harness.suites.figures import FigureRow, figures_of
 from harness.suites.manifest import read_manifest
 
 SUBJECT_FILE = "subject.toml"
@@ -56,6 +57,7 @@ class _SuiteFile:
     overlay: str = ""
     sample_ms: int = 0
     stats: str = ""
+    figures: dict[str, FigureRow] = field(default_factory=dict)
     bad_disk: bool = False
     selectable: bool = False
     announces: bool = True
@@ -167,6 +169,7 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
         knobs=tuple(_knob(key, one, path) for key, one in told.knobs.items()),
         sample_ms=told.sample_ms,
         stats=told.stats,
+        figures=figures_of(told.figures, text_of(path), str(path)),
         bad_disk=told.bad_disk,
         may_skip=skips.skips if skips is not None else None,
         selectable=told.selectable,

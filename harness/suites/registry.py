@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from harness.model.errors import UserError
+from harness.model.figure import Figure
 from harness.model.subject import Subject
 from harness.model.suite import Requirement, Suite
 from harness.suites.descriptor import SUBJECT_FILE, SUITE_FILE, read_subject
@@ -102,6 +103,12 @@ def _folder_of(name: str, module: str) -> Path:
 def suite_named(name: str) -> Suite:
     """The suite; UserError lists the names there are."""
     return registry().named(name)
+
+
+def figures_said(suites: Iterable[str]) -> dict[str, tuple[Figure, ...]]:
+    """What these suites say of their figures, those that are (still) there."""
+    known = registry().suites
+    return {name: known[name].figures for name in suites if name in known}
 
 
 def quick_suites() -> tuple[str, ...]:

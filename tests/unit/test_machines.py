@@ -19,7 +19,8 @@ from harness.flow.run_record import Planned, Record, assemble, load_record, save
 from harness.judge.compare import compare
 from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
-from harness.model.compare import Change, Leg
+from harness.model.compare import Change, Cost, Leg
+from harness.model.errors import StoreCorrupt
 from harness.model.gate import GATE_SCHEMA, Gate
 from harness.model.machine import Machine
 from harness.model.outcome import Outcome, Verdict
@@ -168,7 +169,7 @@ def test_the_rows_say_where_memory_ran_out_and_what_it_cost() -> None:
     assert small.base is not None
     assert (small.base.boots, small.base.good, small.base.bad, small.base.kills) == (1, 0, 1, 1)
     assert small.base.oom_in == ("pressure.hog",)
-    assert (small.base.seconds, small.base.swapped, small.base.backed_up) == (10.0, 1000, 7)
+    assert (small.base.seconds, small.base.swapped, small.base.figures) == (10.0, 1000, {"backed_up": 7})
     assert small.changes == ("1 FIXED",)
     assert large.tip is not None
     assert (large.tip.kills, large.tip.oom_in, large.changes) == (0, (), ())
@@ -222,8 +223,42 @@ def test_json_and_junit_carry_it() -> None:
     properties = {one.get("name"): one.get("value") for one in suite.iter("property")}
     assert properties["group"] == SMALL
     assert properties["base.oom"] == "1 in pressure.hog"
-    assert properties["tip.swapped"] == "2000"
+    assert [name for name in properties if name and name.startswith("tip.")] == [
+        *("tip.good", "tip.oom", "tip.seconds", "tip.swapped", "tip.backed_up")
+    ]
+    assert (properties["tip.swapped"], properties["tip.backed_up"]) == ("2000", "7")
     assert properties["changes"] == "1 FIXED"
+
+
+def test_a_figure_that_a_suite_calls_its_cost_stands_beside_the_others() -> None:
+    """As reports had it from the first, when there was only one and everybody knew its name."""
+    (row, _) = report_on(*FIXED_SMALL).machines
+    plain = json.loads(to_json(row))["base"]
+    assert plain == {
+        "boots": 1,
+        "good": 0,
+        "bad": 1,
+        "kills": 1,
+        "oom_in": ["pressure.hog"],
+        "seconds": 10.0,
+        "swapped": 1000,
+        "backed_up": 7,
+    }
+    assert list(plain)[-1] == "backed_up"
+    for value in (7, None):
+        assert from_json(Cost, json.dumps({**plain, "backed_up": value})).figures == {"backed_up": value}
+    assert from_json(Cost, json.dumps({key: plain[key] for key in plain if key != "backed_up"})).figures == {}
+    with pytest.raises(StoreCorrupt, match="backed_up"):
+        from_json(Cost, json.dumps({**plain, "backed_up": "many"}))
+
+
+def test_each_row_has_the_costs_of_all_suites_that_ran() -> None:
+    boots = [booted(number, Leg.TIP, group, Outcome.PASS) for number, group in enumerate((SMALL, LARGE), 1)]
+    others = [replace(planned, cell=replace(planned.cell, suites=("drm-shmem", "gone"))) for planned, _ in boots[1:]]
+    record = Record("", plain_request(Axes(seeds=(1,)), Extras()), (FACTS, TIP), (boots[0][0], *others))
+    report = assemble("20261121T000000-abcdef", record, {planned.number: result for planned, result in boots})
+    assert [row.tip.figures for row in report.machines if row.tip] == [{"backed_up": 7, "purged_pages": None}] * 2
+    assert "purged_pages" not in to_junit(report)
 
 
 def test_many_guests_are_not_all_shown() -> None:
