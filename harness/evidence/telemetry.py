@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A recording of guest-scripts/load/sampler.c -> series over time, and the figures that a report needs of them.
 
-It knows the table and which columns only ever count upwards; what a good figure is, it does not know.
+It knows the table, and which of the kernel's columns only ever count upwards; what the columns of a suite's own
+statistics are, and what is made of them, the suite says (harness/model/figure.py).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from harness.model.event import Metric
+from harness.model.figure import NO_FIGURES, STAT, Figure, Figures
 
 # A longer silence is worth a sentence: the sampler is protected from everything but a guest that stands still.
 GAP_INTERVALS = 5
@@ -44,11 +46,7 @@ _COUNTERS = frozenset(
         "psi_full_total",
     }
 )
-# In the statistics of a module everything counts upwards but these.
-_STAT = "stat."
-_STAT_LEVEL = re.compile(r"stat\.(?:gpu_active|gpu_reclaim|shmem|swap_free|.*_(?:max|now|p\d+))")
-_STAT_UNITS = dict.fromkeys(("populated", "backed_up", "purged", "restored", "retained"), "pages")
-_STAT_UNITS |= dict.fromkeys(("gpu_active", "gpu_reclaim", "shmem", "swap_free"), "pages")
+_SWAP_USED = "swap_used"
 # How many of a unit of the table make a byte, a second, a percent. Divisors, because 1e-9 is not exact.
 _DIVISORS = {"KiB": 1 / 1024, "us": 1e6, "ns": 1e9, "0.01%": 100.0}
 
@@ -65,20 +63,13 @@ class Series:
     times: tuple[float, ...]
     values: tuple[float, ...]
 
-    @property
-    def counts(self) -> bool:
-        """It only grows, so that differences mean something; otherwise levels do."""
-        if self.name.startswith(_STAT):
-            return _STAT_LEVEL.fullmatch(self.name) is None
-        return self.name in _COUNTERS
-
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
     """A recording. `times` are those of all samples, `interval` the seconds that were asked for between them.
 
     `problems` are sentences on what is wrong with the recording, or was with the guest; `ended` is False when the
-    guest went away before the sampler was told to end.
+    guest went away before the sampler was told to end. `figures` are those of the suites that ran.
     """
 
     series: tuple[Series, ...] = ()
@@ -87,10 +78,24 @@ class Telemetry:
     interval: float = 0.1
     page_size: int = 4096
     ended: bool = False
+    figures: Figures = NO_FIGURES
 
     def get(self, name: str) -> Series | None:
-        """The series of that name, if there is a value of it."""
+        """The series of that name, recorded or estimated, if there is a value of it."""
+        column = self._column(name)
+        figure = next((one for one in self.figures.own if one.name == name and one.is_estimate), None)
+        return self._estimate(figure) if column is None and figure is not None else column
+
+    def _column(self, name: str) -> Series | None:
+        if name == _SWAP_USED:
+            return self.swap_used
         return next((series for series in self.series if series.name == name), None)
+
+    def counts(self, series: Series) -> bool:
+        """It only grows, so that differences mean something; otherwise levels do."""
+        if series.name.startswith(STAT):
+            return not self.figures.of(series.name).level
+        return series.name in _COUNTERS
 
     def delta(self, name: str) -> float | None:
         """How much a counter grew over the recording; None without the column."""
@@ -133,30 +138,30 @@ class Telemetry:
         if total is None or free is None or not any(total.values) or total.times != free.times:
             return None
         values = tuple(whole - left for whole, left in zip(total.values, free.values, strict=True))
-        return Series("swap_used", "KiB", total.times, values)
+        return Series(_SWAP_USED, "KiB", total.times, values)
 
-    @property
-    def backed_up(self) -> Series | None:
-        """An estimate of what is backed up at each time, in KiB; None without a module's statistics.
-
-        What was backed up less what was restored. Objects that are freed in that state are not counted as
-        restored; but what is backed up lies in shared memory or in swap, so there cannot be more than these hold.
+    def _estimate(self, figure: Figure) -> Series | None:
+        """What is there at each time, in KiB; None without the counter, or a column that bounds it. (A guest without
+        swap has none used.)
         """
-        backed, restored = self.growth("stat.backed_up"), dict(self.growth("stat.restored"))
-        shmem = self.get("Shmem")
-        if not backed or shmem is None:
+        grown = self.growth(figure.of)
+        bounds = {name: self._column(name) for name in figure.within}
+        if not grown or any(series is None and name != _SWAP_USED for name, series in bounds.items()):
             return None
-        room = dict(zip(shmem.times, shmem.values, strict=True))
-        used = self.swap_used
-        for time, swapped in zip(used.times, used.values, strict=True) if used is not None else ():
-            room[time] = room.get(time, 0) + swapped
-        kib = self.page_size / 1024
-        level, values = 0.0, []
-        for time, grown in backed:
-            level += (grown - restored.get(time, 0)) * kib
+        room: dict[float, float] = {}
+        for series in bounds.values():
+            for time, value in zip(series.times, series.values, strict=True) if series is not None else ():
+                room[time] = room.get(time, 0) + value
+        gone = [(self._kib(name), dict(self.growth(name))) for name in figure.less]
+        kib, level, values = self._kib(figure.of), 0.0, []
+        for time, more in grown:
+            level += more * kib - sum(less.get(time, 0) * each for each, less in gone)
             level = max(0.0, min(level, room.get(time, level)))
             values.append(level)
-        return Series("backed_up", "KiB", tuple(time for time, _ in backed), tuple(values))
+        return Series(figure.name, "KiB", tuple(time for time, _ in grown), tuple(values))
+
+    def _kib(self, name: str) -> float:
+        return self.figures.of(name).unit.in_bytes(self.page_size) / 1024
 
     @property
     def longest_gap(self) -> float:
@@ -170,7 +175,7 @@ class Telemetry:
     def _growth(self, series: Series) -> tuple[float, ...]:
         """For each value what it grew since the one before. A module that is loaded counts from zero: a counter of
         its own that appears later than the recording grew by its first value, one that fell began anew."""
-        born = series.name.startswith(_STAT) and self._before(series) < series.times[0]
+        born = series.name.startswith(STAT) and self._before(series) < series.times[0]
         first = series.values[0] if born else 0
         return (first, *(now - then if now >= then else now for then, now in pairwise(series.values)))
 
@@ -189,7 +194,7 @@ def metrics(telemetry: Telemetry) -> tuple[Metric, ...]:
     ]
     for series in telemetry.series:
         divisor = _DIVISORS.get(series.unit, 1)
-        if series.counts:
+        if telemetry.counts(series):
             found.append(Metric(series.name, (telemetry.delta(series.name) or 0) / divisor))
         else:
             found.append(Metric(f"{series.name}.min", min(series.values) / divisor))
@@ -200,25 +205,26 @@ def metrics(telemetry: Telemetry) -> tuple[Metric, ...]:
 
 def _derived(telemetry: Telemetry) -> Iterator[Metric]:
     """What takes two columns to say."""
-    for series in (telemetry.swap_used, telemetry.backed_up):
+    known = telemetry.figures
+    for name in (_SWAP_USED, *(one.name for one in known.own if one.is_estimate)):
+        series = telemetry.get(name)
         if series is not None:
-            yield Metric(f"{series.name}.max", max(series.values) * 1024)
-    for name, pages, nanoseconds in (
-        ("backup_bytes_per_second", "stat.backed_up", "stat.backup_ns"),
-        ("restore_bytes_per_second", "stat.restored", "stat.restore_ns"),
-    ):
-        moved, took = telemetry.delta(pages), telemetry.delta(nanoseconds)
+            yield Metric(f"{name}.max", max(series.values) * 1024)
+    for one in known.own:
+        moved, took = (telemetry.delta(one.of), telemetry.delta(one.over)) if one.is_rate else (None, None)
         if moved and took:
-            yield Metric(name, moved * telemetry.page_size / (took * 1e-9))
+            size, second = known.of(one.of).unit.in_bytes(telemetry.page_size), known.of(one.over).unit.seconds
+            yield Metric(one.name, moved * size / (took * second))
 
 
-def parse(text: str) -> Telemetry:
-    """The text of a recording -> its series. Never raises; takes time linear in the size.
+def parse(text: str, figures: Figures = NO_FIGURES) -> Telemetry:
+    """The text of a recording -> its series, where suites say that of their `figures`. Never raises; takes time
+    linear in the size.
 
     A line without its end is left out: its last number may be cut. So is every line that is not what the header
     above it promises, and every sample that is not later than the one before it.
     """
-    reader = _Reader()
+    reader = _Reader(figures)
     *lines, rest = text.split("\n")
     for number, line in enumerate(lines, 1):
         reader.take(number, line)
@@ -237,7 +243,8 @@ class _Block:
 class _Reader:
     """Takes complete lines one by one; what a line says never depends on later ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
         self._blocks: list[_Block] = []
         self._units: dict[str, str] = {}
         self._valid_header = False
@@ -285,7 +292,7 @@ class _Reader:
             match = _COLUMN.fullmatch(text)
             if match is None:
                 return False
-            columns.append((match[1], match[2] or _unit_of_stat(match[1])))
+            columns.append((match[1], match[2] or str(self._figures.of(match[1]).unit)))
         names = dict(columns)
         if len(names) != len(columns) or any(self._units.get(name, unit) != unit for name, unit in columns):
             return False
@@ -323,6 +330,7 @@ class _Reader:
             interval=self._interval,
             page_size=self._page_size,
             ended=self._ended,
+            figures=self._figures,
         )
 
     def _series(self, all_times: tuple[float, ...]) -> Iterator[Series]:
@@ -371,14 +379,6 @@ def _words(text: str) -> dict[str, int]:
     """` name=1 other=2` -> a dictionary."""
     pairs = (word.partition("=") for word in text.split())
     return {name: int(value) for name, _, value in pairs}
-
-
-def _unit_of_stat(name: str) -> str:
-    """The sampler does not know the units of a module's statistics; their names tell."""
-    bare = name.removeprefix(_STAT)
-    if bare.endswith(("_ns", "_ns_max")):
-        return "ns"
-    return _STAT_UNITS.get(bare, "count")
 
 
 def _lines(count: int) -> str:

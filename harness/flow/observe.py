@@ -30,6 +30,7 @@ from harness.kernel.kconfig import compare_with_running
 from harness.model.build import Build, Config
 from harness.model.cell import Cell
 from harness.model.errors import UserError
+from harness.model.figure import Figures
 from harness.model.machine import Difference
 from harness.model.outcome import Ending
 from harness.model.result import Case, Event, Metric, Span
@@ -127,7 +128,7 @@ def observe(
     results = place / "results"
     announced = {suite.name: read_announced(results / f"{suite.name}.announced") for suite in suites}
     problems += _broken_promises(result, announced, suites)
-    metrics = _telemetry(place)
+    metrics = _telemetry(place, Figures.of_suites(suite.figures for suite in suites))
     if any(suite.sample_ms for suite in suites) and not metrics and result.ending is Ending.FINISHED:
         problems.append("no telemetry came out of the guest")
     return Seen(
@@ -227,12 +228,13 @@ def _read_limited(path: Path, limit: int) -> tuple[bytes, bool]:
         return data, bool(file.read(1))
 
 
-def _telemetry(place: Path) -> tuple[Metric, ...]:
+def _telemetry(place: Path, figures: Figures) -> tuple[Metric, ...]:
     """The metrics of the boot's time series, which is drawn beside it as telemetry.svg where matplotlib is there."""
     recording = place / "results" / "telemetry.tsv"
     if recording.is_symlink() or not recording.is_file():
         return ()
-    telemetry = parse_telemetry(_read_limited(recording, _TELEMETRY_LIMIT)[0].decode("utf-8", "replace"))
+    text = _read_limited(recording, _TELEMETRY_LIMIT)[0].decode("utf-8", "replace")
+    telemetry = parse_telemetry(text, figures)
     try:
         title = f"{place.name}: RAM, swap, pressure and the shrinker over time"
         with _DRAWING:

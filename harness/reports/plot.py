@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A recording of the sampler -> an SVG of memory, swap, stalls and shrinker over one time axis.
 
-It draws and measures nothing: the figures of a report come from evidence/telemetry.py.
+It draws and measures nothing: the figures of a report come from evidence/telemetry.py. Which columns of a suite's own
+are drawn, and how, the suite says (harness/model/figure.py).
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import io
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
+from itertools import accumulate, cycle, pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from harness.model.errors import UserError
+from harness.model.figure import Figures, Plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +26,12 @@ if TYPE_CHECKING:
 _BLACK, _GREY = "#000000", "#7f7f7f"
 _ORANGE, _SKY, _GREEN = "#e69f00", "#56b4e9", "#009e73"
 _BLUE, _RED, _PURPLE = "#0072b2", "#d55e00", "#cc79a7"
+# What a suite has drawn takes them in turn, in the order of its table.
+_COLORS = {
+    Plot.MEMORY: (_PURPLE, _RED, _SKY, _BLACK),
+    Plot.SCANS: (_SKY, _ORANGE, _GREEN, _PURPLE),
+    Plot.RATE: (_RED, _BLACK, _BLUE, _PURPLE, _GREEN),
+}
 
 _WIDTH, _PANEL_HEIGHT = 10.0, 1.75
 _LEFT, _RIGHT = 0.075, 0.925
@@ -58,7 +66,7 @@ class Recording(Protocol):
     @property
     def swap_used(self) -> Line | None: ...
     @property
-    def backed_up(self) -> Line | None: ...
+    def figures(self) -> Figures: ...
     def get(self, name: str) -> Line | None: ...
     def growth(self, name: str) -> tuple[tuple[float, float], ...]: ...
 
@@ -153,8 +161,10 @@ def _memory(telemetry: Recording) -> Iterator[_Curve]:
         series = telemetry.get(name)
         if series is not None:
             yield _level(telemetry, series, _Look(label, color, filled=name == "MemFree"))
-    if telemetry.backed_up is not None:
-        yield _level(telemetry, telemetry.backed_up, _Look("backed up (estimate)", _PURPLE, dashed=True))
+    for name, mib, look in _own(telemetry, Plot.MEMORY):
+        series = telemetry.get(name)
+        if series is not None:
+            yield _level(telemetry, series, look, mib)
 
 
 def _swap(telemetry: Recording, edges: Sequence[float]) -> Iterator[_Curve]:
@@ -175,18 +185,25 @@ def _pressure(telemetry: Recording, edges: Sequence[float]) -> Iterator[_Curve]:
 
 
 def _shrinker(telemetry: Recording, edges: Sequence[float]) -> Iterator[_Curve]:
-    mib = telemetry.page_size / (1 << 20)
-    yield from _rate(telemetry, "stat.scan_kswapd", edges, 1.0, _Look("scans by kswapd", _SKY, filled=True))
-    yield from _rate(
-        telemetry, "stat.scan_direct", edges, 1.0, _Look("scans by direct reclaim", _ORANGE, filled=True)
-    )
-    yield from _rate(telemetry, "stat.backed_up", edges, mib, _Look("backed up", _RED, right=True))
-    yield from _rate(telemetry, "stat.purged", edges, mib, _Look("purged", _BLACK, right=True))
-    yield from _rate(telemetry, "stat.restored", edges, mib, _Look("restored", _BLUE, right=True))
+    for plot in (Plot.SCANS, Plot.RATE):
+        for name, factor, look in _own(telemetry, plot):
+            yield from _rate(telemetry, name, edges, factor, look)
 
 
-def _level(telemetry: Recording, series: Line, look: _Look) -> _Curve:
-    """A series in KiB as a curve in MiB, open where there were no samples."""
+def _own(telemetry: Recording, plot: Plot) -> Iterator[tuple[str, float, _Look]]:
+    """What the suites have drawn so: the name, how much of the axis's unit one is, the look."""
+    for figure, color in zip(telemetry.figures.drawn(plot), cycle(_COLORS[plot]), strict=False):
+        factor = 1.0 if plot is Plot.SCANS else figure.unit.in_bytes(telemetry.page_size) / (1 << 20)
+        label = _printable(figure.title or figure.bare)
+        yield (
+            figure.name,
+            factor,
+            _Look(label, color, plot is Plot.SCANS, dashed=figure.is_estimate, right=plot is Plot.RATE),
+        )
+
+
+def _level(telemetry: Recording, series: Line, look: _Look, mib: float = 1 / 1024) -> _Curve:
+    """A series as a curve in MiB, one of its unit being `mib` of them (KiB), open where there were no samples."""
     times: list[float] = []
     values: list[float] = []
     points = list(_thinned(series))
@@ -196,7 +213,7 @@ def _level(telemetry: Recording, series: Line, look: _Look) -> _Curve:
             times.append((time + times[-1]) / 2)
             values.append(float("nan"))
         times.append(time)
-        values.append(value / 1024)
+        values.append(value * mib)
     return _Curve(look, tuple(times), tuple(values))
 
 

@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import cast
 from xml.etree import ElementTree
 
 import pytest
@@ -19,8 +20,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.evidence.telemetry import Series, Telemetry, metrics, parse
+from harness.flow.observe import observe
+from harness.guest.boot import Boot
+from harness.kernel.decode import Objects
+from harness.model.build import Build
+from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
-from harness.reports.plot import plot_svg
+from harness.model.figure import Figure, Figures, Plot, Unit
+from harness.model.machine import Machine
+from harness.model.outcome import Ending
+from harness.reports.plot import _panels, plot_svg
+from harness.suites.registry import suite_named
 from tests.conftest import require_tool
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +39,7 @@ HOG = (DATA / "hog-and-oom.tsv").read_text()
 PANICKED = (DATA / "panicked.tsv").read_text()
 MARKS = ((6.97, "anon"), (12.54, "hold"), (15.44, "hog"), (16.32, "release"), (20.38, "oom-kill"))
 FIRST = "# ttm-sampler 1 interval_ms=100 page_bytes=4096 rss_kib=324\n"
+PRESSURE = Figures(suite_named("pressure").figures)
 END = "# end samples=3 missed=0 dropped=0 rss_kib=324 cpu_us=100\n"
 
 
@@ -45,7 +56,7 @@ def figures(telemetry: Telemetry) -> dict[str, float]:
 
 
 def test_a_recording_of_a_hog_and_an_oom_kill() -> None:
-    telemetry = parse(HOG)
+    telemetry = parse(HOG, PRESSURE)
     assert telemetry.problems == ()
     assert telemetry.ended
     assert telemetry.interval == 0.2
@@ -63,7 +74,7 @@ def test_a_recording_of_a_hog_and_an_oom_kill() -> None:
 
 
 def test_the_statistics_of_a_module_come_and_go() -> None:
-    telemetry = parse(HOG)
+    telemetry = parse(HOG, PRESSURE)
     series = telemetry.get("stat.populated")
     assert series is not None
     assert series.unit == "pages"
@@ -106,7 +117,7 @@ def test_what_is_not_there_is_none() -> None:
     telemetry = parse(table("1000 50 7"))
     assert telemetry.get("Shmem") is None
     assert telemetry.delta("Shmem") is telemetry.peak("Shmem") is telemetry.low("Shmem") is None
-    assert telemetry.rate("Shmem") is telemetry.swap_used is telemetry.backed_up is None
+    assert telemetry.rate("Shmem") is telemetry.swap_used is telemetry.get("backed_up") is None
     assert telemetry.growth("Shmem") == ()
 
 
@@ -119,7 +130,7 @@ def test_absent_values_are_left_out() -> None:
 
 def test_a_new_header_adds_a_column() -> None:
     text = table("1000 50 7") + table("1100 51 8 3", header="time_ms MemFree:KiB pswpin:pages stat.purged")
-    telemetry = parse(text.replace(FIRST, "") + END)
+    telemetry = parse(text.replace(FIRST, "") + END, PRESSURE)
     assert telemetry.get("MemFree") == Series("MemFree", "KiB", (1.0, 1.1), (50, 51))
     assert telemetry.get("stat.purged") == Series("stat.purged", "pages", (1.1,), (3,))
 
@@ -136,12 +147,55 @@ def test_a_module_counts_from_zero_and_again_when_it_is_loaded_again() -> None:
     assert parse(table("1000 5", "1100 9", header="time_ms stat.purged")).delta("stat.purged") == 4
 
 
+def backed_up(text: str) -> Series | None:
+    return parse(text + END, PRESSURE).get("backed_up")
+
+
 def test_backed_up_is_never_more_than_shmem_and_swap_hold() -> None:
     header = "time_ms Shmem:KiB stat.backed_up stat.restored"
     text = table("1000 0 0 0", "1100 400 100 0", "1200 200 100 50", "1300 40 100 50", "1400 80 110 50", header=header)
-    series = parse(text + END).backed_up
-    assert series is not None
-    assert series.values == (0, 400, 200, 40, 80)
+    times = (1.0, 1.1, 1.2, 1.3, 1.4)
+    assert backed_up(text) == Series("backed_up", "KiB", times, (0, 400, 200, 40, 80))
+    assert backed_up(text.replace("Shmem", "Slab")) is None  # nothing bounds it
+    header = "time_ms Shmem:KiB SwapTotal:KiB SwapFree:KiB stat.backed_up"
+    swapped = table("1000 0 80 80 0", "1100 8 80 60 30", header=header)
+    assert backed_up(swapped) == Series("backed_up", "KiB", (1.0, 1.1), (0, 28))
+
+
+def test_what_is_made_of_counters_is_made_of_any_suites() -> None:
+    mine = Figures(
+        (
+            Figure("stat.in", Unit.KIB),
+            Figure("stat.out", Unit.BYTES),
+            Figure("stat.took", Unit.US),
+            Figure("there", Unit.KIB, level=True, of="stat.in", less=("stat.out",)),
+            Figure("speed", of="stat.in", over="stat.took"),
+        )
+    )
+    header = "time_ms stat.in stat.out stat.took stat.full"
+    text = table("1000 0 0 0 0", "1100 8 1024 500 7", "1200 8 9216 2000 3", header=header) + END
+    found = figures(parse(text, mine))
+    assert [found[name] for name in ("there.max", "speed", "stat.took", "stat.out")] == pytest.approx(
+        [7 << 10, 8192 / 0.002, 0.002, 9216]
+    )
+    assert found["stat.full"] == 7 + 3  # of which nothing is said: a count, that began anew
+    unknown = figures(parse(text))
+    assert "there.max" not in unknown
+    assert (unknown["stat.took"], unknown["stat.in"]) == (2000, 8)
+
+
+def test_a_name_says_what_no_suite_says() -> None:
+    header = "time_ms stat.a_ns stat.b_ns_max stat.c_p99 stat.d_now stat.e stat.gpu_active"
+    found = parse(table("1000 1 2 3 4 5 6", "1100 1 1 1 1 9 1", header=header) + END)
+    assert [series.unit for series in found.series] == ["ns", "ns", "count", "count", "count", "pages"]
+    assert [found.counts(series) for series in found.series] == [True, False, False, False, True, False]
+
+
+def test_what_a_suite_says_goes_before_what_the_name_does() -> None:
+    header = "time_ms stat.a_ns stat.b_max"
+    mine = Figures((Figure("stat.a_*", Unit.US, level=True), Figure("stat.b_max")))
+    found = parse(table("1000 1 2", header=header) + END, mine)
+    assert [(series.unit, found.counts(series)) for series in found.series] == [("us", False), ("count", True)]
 
 
 def test_swap_used_needs_swap() -> None:
@@ -153,7 +207,7 @@ def test_swap_used_needs_swap() -> None:
 
 
 def test_round_trip() -> None:
-    telemetry = parse(HOG)
+    telemetry = parse(HOG, PRESSURE)
     assert from_json(Telemetry, to_json(telemetry)) == telemetry
 
 
@@ -225,9 +279,10 @@ LINES = st.lists(
 @given(st.one_of(LINES, st.text()), st.floats(0, 1))
 @settings(deadline=None)
 def test_never_raises_and_a_prefix_never_has_more(text: str, share: float) -> None:
-    whole, part = parse(text), parse(text[: int(len(text) * share)])
+    whole, part = parse(text, PRESSURE), parse(text[: int(len(text) * share)], PRESSURE)
     metrics(whole)
-    assert whole.backed_up is None or min(whole.backed_up.values) >= 0
+    backed_up = whole.get("backed_up")
+    assert backed_up is None or min(backed_up.values) >= 0
     for series in whole.series:
         assert whole.rate(series.name) is not None
         assert len(series.times) == len(series.values) > 0
@@ -274,7 +329,7 @@ def words(svg: str) -> list[str]:
 
 @pytest.mark.usefixtures("drawing")
 def test_the_picture_of_a_recording() -> None:
-    svg = plot_svg(parse(HOG), "a <title> & $more$", MARKS)
+    svg = plot_svg(parse(HOG, PRESSURE), "a <title> & $more$", MARKS)
     texts = words(svg)
     for wanted in (
         "a <title> & $more$",
@@ -289,14 +344,68 @@ def test_the_picture_of_a_recording() -> None:
     for wanted in ("GPU objects", "backed up (estimate)", "OOM kill", "restored →", *(name for _, name in MARKS)):
         assert wanted in texts
     assert len(svg) < 300_000
+    assert not {"backed up (estimate)", "restored →", "shrinker"} & set(words(plot_svg(parse(HOG), "x")))
+
+
+def test_a_boot_is_read_as_its_suites_say(tmp_path: Path) -> None:
+    boot = Boot(
+        ending=Ending.FINISHED,
+        phase="shutdown",
+        facts=None,
+        taint_end=0,
+        suites=(),
+        garbage=(),
+        launcher="",
+        stall=None,
+        accel="tcg",
+        ready_after=2.0,
+        seconds=5.0,
+    )
+    (tmp_path / "console.log").write_bytes(b"")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "telemetry.tsv").write_text(HOG)
+    cell = Cell("b" * 64, Machine(), ("pressure",), 1)
+    for suites, there in ((("xe-fake", "pressure"), True), (("xe-fake",), False)):
+        # Without facts of the guest there is nothing of a build to compare them with.
+        found = observe(
+            cell, [suite_named(name) for name in suites], cast(Build, None), boot, tmp_path, Objects(tmp_path, ())
+        )
+        assert ("backup_bytes_per_second" in {metric.name for metric in found.metrics}) is there
+
+
+def test_what_a_suite_has_drawn_has_the_looks_that_it_always_had() -> None:
+    memory, _, _, shrinker = _panels(parse(HOG, PRESSURE))
+    looks = [(one.look.label, one.look.color, one.look.filled, one.look.right) for one in shrinker.curves]
+    assert looks == [
+        ("scans by kswapd", "#56b4e9", True, False),
+        ("scans by direct reclaim", "#e69f00", True, False),
+        ("backed up", "#d55e00", False, True),
+        ("restored", "#0072b2", False, True),
+    ]
+    last = memory.curves[-1].look
+    assert (last.label, last.color, last.dashed) == ("backed up (estimate)", "#cc79a7", True)
+    assert max(memory.curves[-1].values) == 268
+    mine = Figures(
+        (
+            Figure("stat.held", Unit.PAGES, level=True, plot=Plot.MEMORY),
+            Figure("stat.moved", Unit.KIB, plot=Plot.RATE, title="moved\n"),
+        )
+    )
+    text = table("1000 256 0", "1200 512 512", "1400 512 1024", header="time_ms stat.held stat.moved") + END
+    memory, *_, shrinker = _panels(parse(text, mine))
+    assert [(one.look.label, one.look.dashed, one.values) for one in memory.curves] == [("held", False, (1, 2, 2))]
+    assert [one.look.label for one in shrinker.curves] == ["moved "]
+    assert max(shrinker.curves[0].values) == pytest.approx(2.5)
 
 
 @pytest.mark.usefixtures("drawing")
 def test_the_same_recording_gives_the_same_bytes() -> None:
     program = (
         "import sys; from pathlib import Path; from harness.evidence.telemetry import parse;"
-        "from harness.reports.plot import plot_svg;"
-        f"sys.stdout.write(plot_svg(parse(Path({str(DATA / 'hog-and-oom.tsv')!r}).read_text()), 'x', {MARKS!r}))"
+        "from harness.reports.plot import plot_svg; from harness.suites.registry import suite_named;"
+        "from harness.model.figure import Figures; said = Figures(suite_named('pressure').figures);"
+        f"text = Path({str(DATA / 'hog-and-oom.tsv')!r}).read_text();"
+        f"sys.stdout.write(plot_svg(parse(text, said), 'x', {MARKS!r}))"
     )
     found = {
         subprocess.run(
@@ -310,7 +419,7 @@ def test_the_same_recording_gives_the_same_bytes() -> None:
         ).stdout
         for seed in ("1", "2")
     }
-    assert found == {plot_svg(parse(HOG), "x", MARKS)}
+    assert found == {plot_svg(parse(HOG, PRESSURE), "x", MARKS)}
     assert "dc:date" not in found.pop()
 
 
