@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from harness.flow.comparison import Contrast, contrasted, without_known
+from harness.flow.comparison import Contrast, contrasted, metrics_between, without_known
 from harness.flow.run_loader import read_report
+from harness.flow.run_record import load_record
 from harness.judge.compare import standing_between
-from harness.judge.metrics import compare_metrics
 from harness.judge.sides import Side, only, sound
 from harness.model.cell import Cell
 from harness.model.compare import Leg, MetricChange, MetricComparison, Shift
 from harness.model.comparison import COMPARE_SCHEMA, ComparedSide, CompareOutput
-from harness.model.errors import UserError
+from harness.model.errors import HarnessError, UserError
 from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.machine import Machine
 from harness.model.outcome import Verdict
@@ -28,6 +29,7 @@ from harness.model.result import Case, Event, Provenance, Report, Run
 from harness.model.units import format_size
 from harness.store.layout import Layout
 from harness.store.runs import find_run
+from harness.suites.registry import suite_named
 
 _SIZES = ("ram", "memory_max", "memory_high", "min_free", "free")
 _LISTS = ("cmdline", "knobs")
@@ -100,6 +102,7 @@ def _take(words: str, leg: Leg, layout: Layout) -> _Taken:
     twice = 0
     for directory, which in _named(words, layout):
         report = read_report(directory)
+        _know_own_suites(directory)
         known = {one.build_id: one for one in _kernels(report)}
         chosen = [run for run in report.runs if _is_chosen(run, which, known)]
         if not chosen:
@@ -118,6 +121,13 @@ def _take(words: str, leg: Leg, layout: Layout) -> _Taken:
         cases += (replace(case, run=names[case.run]) for case in report.cases if case.run in names)
         events += (replace(event, run=names[event.run]) for event in report.events if event.run in names)
     return _Taken(words, tuple(sources), tuple(runs), tuple(cases), tuple(events), kernels, twice)
+
+
+def _know_own_suites(directory: Path) -> None:
+    """A suite in a folder of the user's, if it is still there, says what its figures are."""
+    with suppress(HarnessError):  # of a report alone nobody knows where they were
+        for name in {name for request in load_record(directory).requests for name in request.suites if "/" in name}:
+            suite_named(name)
 
 
 def _kernels(report: Report) -> tuple[Provenance, ...]:
@@ -163,7 +173,7 @@ def _compared(before: _Taken, after: _Taken, options: CompareOptions) -> Compare
     else:  # a list of all that is on one side only would say no more than this
         contrast = Contrast()
         verdict, reasons = Verdict.CANNOT_TELL, (_nothing_common(before, after, traits),)
-    metrics = contrast.metrics or compare_metrics(*sides)
+    metrics = contrast.metrics or metrics_between(*sides)
     worse = tuple(_metric_words(one) for one in _judged_metrics(metrics, options.metrics))
     return CompareOutput(
         schema=COMPARE_SCHEMA,

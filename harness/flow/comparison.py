@@ -16,6 +16,7 @@ from harness.model.compare import Comparison, EventChange, MetricComparison
 from harness.model.known import KnownIssues
 from harness.model.result import Case, Event, Provenance, Run
 from harness.model.tree import version_tuple
+from harness.suites.registry import figures_said
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,14 @@ def contrasted(base: Side, tip: Side) -> Contrast:
     return Contrast(
         compare(base.cases, tip.cases, {**base.groups, **tip.groups}),
         compare_events(base, tip, is_note),
-        compare_metrics(base, tip),
+        metrics_between(base, tip),
     )
+
+
+def metrics_between(base: Side, tip: Side) -> MetricComparison:
+    """The figures of both sides compared, as their suites understand them."""
+    suites = {name for run in (*base.runs, *tip.runs) for name in run.cell.suites}
+    return compare_metrics(base, tip, figures_said(suites))
 
 
 def without_known(

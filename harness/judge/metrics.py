@@ -7,13 +7,13 @@ was measured over a whole boot counts only where both sides executed the same ca
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from harness.judge.sides import Side
 from harness.judge.statistics import adjusted, boots_needed, least_chance, mann_whitney, summary
 from harness.model.compare import MetricChange, MetricComparison, Shift
+from harness.model.figure import Better, Figure, Figures
 from harness.model.outcome import Outcome
 from harness.model.result import Case, Run
 
@@ -23,39 +23,22 @@ TEST = "Mann-Whitney U, two-sided, exact; Benjamini-Hochberg over all figures"
 _SECONDS = "seconds"
 _LEAST_SECONDS = 0.1  # what takes less than this on both sides is the noise of a guest's clock
 
-# Figures of which less is better. Of all others that depends on what the kernel was to do.
-_LESS_IS_BETTER = (
-    _SECONDS,
-    f"*.{_SECONDS}",
-    "ms",
-    "*_ms",
-    "*_ns_max",
-    "*_ns_max.max",
-    "psi_*",
-    "allocstall",
-    "compact_stall",
-    "compact_fail",
-    "oom_kill",
-    "failed",
-    "failures",
-    "checks_failed",
-    "stat.enomem",
-    "longest_gap",
-)
+# Of each suite, by its name, what it says of its figures.
+Said = Mapping[str, tuple[Figure, ...]]
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class _Figure:
+class _Place:
     machine: str
     suite: str
     case: str
     name: str
 
 
-_Values = dict[_Figure, list[float]]
+_Values = dict[_Place, list[float]]
 
 
-def compare_metrics(base: Side, tip: Side) -> MetricComparison:
+def compare_metrics(base: Side, tip: Side, said: Said) -> MetricComparison:
     """Every figure that both sides have and that is not one and the same value in all boots."""
     before, after = _of_cases(base), _of_cases(tip)
     notes = tuple(_take_boots(base, tip, before, after))
@@ -67,7 +50,7 @@ def compare_metrics(base: Side, tip: Side) -> MetricComparison:
     tests = [place for place, one in enumerate(found) if one.chance is not None]
     chances = adjusted([found[place].chance or 0.0 for place in tests])
     for place, chance in zip(tests, chances, strict=True):
-        found[place] = _called(found[place], chance)
+        found[place] = _called(found[place], chance, said)
     return MetricComparison(
         test=TEST,
         level=LEVEL,
@@ -80,16 +63,17 @@ def compare_metrics(base: Side, tip: Side) -> MetricComparison:
     )
 
 
-def less_is_better(name: str) -> bool:
-    return any(fnmatch.fnmatchcase(name, glob) for glob in _LESS_IS_BETTER)
+def better(suites: str, name: str, said: Said) -> Better:
+    """Which way the figure of these suites (with commas between) should go."""
+    return Figures.of_suites(said.get(suite, ()) for suite in suites.split(",")).of(name).better
 
 
-def _is_noise(figure: _Figure, values: list[float]) -> bool:
+def _is_noise(figure: _Place, values: list[float]) -> bool:
     """Judged on both sides together, so that it favours neither."""
     return figure.name == _SECONDS and max(values) < _LEAST_SECONDS
 
 
-def _tested(figure: _Figure, old: list[float], new: list[float]) -> MetricChange:
+def _tested(figure: _Place, old: list[float], new: list[float]) -> MetricChange:
     chance, effect = mann_whitney(old, new)
     enough = least_chance(len(old), len(new)) <= LEVEL
     return MetricChange(
@@ -105,17 +89,18 @@ def _tested(figure: _Figure, old: list[float], new: list[float]) -> MetricChange
     )
 
 
-def _called(one: MetricChange, chance: float) -> MetricChange:
+def _called(one: MetricChange, chance: float, said: Said) -> MetricChange:
     raw = one.chance or 0.0
     apart = abs(one.tip.median - one.base.median)
     if raw > LEVEL or apart < LEAST_CHANGE * max(abs(one.tip.median), abs(one.base.median)) or not apart:
         shift = Shift.SAME
     elif chance > LEVEL:
         shift = Shift.UNCLEAR
-    elif not less_is_better(one.name):
+    elif (wanted := better(one.suite, one.name, said)) is Better.NEITHER:
         shift = Shift.CHANGED
     else:
-        shift = Shift.WORSE if one.tip.median > one.base.median else Shift.BETTER
+        grew = one.tip.median > one.base.median
+        shift = Shift.BETTER if grew is (wanted is Better.MORE) else Shift.WORSE
     return replace(one, chance=chance, shift=shift)
 
 
@@ -124,7 +109,7 @@ def _of_cases(side: Side) -> _Values:
     for case in side.cases:
         if case.outcome is Outcome.PASS:
             for name, value in _figures(case):
-                found.setdefault(_Figure(side.group(case.run), case.suite, case.name, name), []).append(value)
+                found.setdefault(_Place(side.group(case.run), case.suite, case.name, name), []).append(value)
     return found
 
 
@@ -153,7 +138,7 @@ def _take_boots(base: Side, tip: Side, before: _Values, after: _Values) -> Itera
             for run in side.runs:
                 if (side.group(run.id), _suites(run)) == (machine, suites):
                     for name, value in _of_boot(run):
-                        values.setdefault(_Figure(machine, suites, "", name), []).append(value)
+                        values.setdefault(_Place(machine, suites, "", name), []).append(value)
 
 
 def _boots(side: Side) -> dict[tuple[str, str], dict[str, set[tuple[str, str]]]]:

@@ -36,7 +36,7 @@ class Unit(StrEnum):
 
 
 class Better(StrEnum):
-    """Which way a figure should go; nobody can say it of most without knowing what the kernel was to do."""
+    """Which way a figure should go. Of most that depends on what the kernel was to do."""
 
     LESS = "less"
     MORE = "more"

@@ -8,15 +8,24 @@ from dataclasses import replace
 
 import pytest
 
-from harness.judge.metrics import compare_metrics, less_is_better
+from harness.judge.metrics import Said, better
+from harness.judge.metrics import compare_metrics as compared_with
 from harness.judge.sides import Side
 from harness.model.compare import MetricChange, MetricComparison, Shift
+from harness.model.figure import Better, Figure
 from harness.model.outcome import Outcome
+from harness.suites.registry import figures_said
 from tests.unit.compare_support import booted, case, side
+
+NOTHING_SAID: Said = {}
 
 
 def measured(name: str, values: Sequence[float], outcome: Outcome = Outcome.PASS) -> Side:
     return side(*(booted(number, (case(outcome, figures={name: value}),)) for number, value in enumerate(values)))
+
+
+def compare_metrics(base: Side, tip: Side, said: Said = NOTHING_SAID) -> MetricComparison:
+    return compared_with(base, tip, said)
 
 
 def compared(base: Sequence[float], tip: Sequence[float], name: str = "ms") -> MetricComparison:
@@ -122,13 +131,59 @@ def test_boots_that_are_no_evidence_are_left_out() -> None:
     assert only(compare_metrics(measured("ms", SLOW), side(*boots, (odd, cases, events)))).tip.most == 14
 
 
+SHIPPED = figures_said(("pressure", "pressure-findings", "drm-shmem", "xe-fake", "ttm-kunit"))
+
+
 @pytest.mark.parametrize(
-    ("name", "less"), [("ms", True), ("load_ms", True), ("psi_some_total", True), ("oom_kill", True)]
+    ("suites", "name"),
+    [
+        ("ttm-kunit", "ms"),
+        ("ttm-kunit", "load_ms"),
+        ("ttm-kunit", "psi_some_total"),
+        ("ttm-kunit", "psi_some_avg10.min"),
+        ("ttm-kunit", "oom_kill"),
+        ("ttm-kunit", "checks_failed"),
+        ("gone", "longest_gap"),
+        ("a,b", "a.seconds"),
+        ("pressure", "scan_ns_max"),
+        ("pressure", "stat.scan_ns_max.max"),
+        ("pressure", "failed"),
+        ("pressure-findings", "failures"),
+        ("ttm-kunit,pressure", "stat.enomem"),
+        ("drm-shmem", "failures"),
+        ("xe-fake", "scan_us_max"),
+    ],
 )
-def test_of_some_figures_less_is_better(name: str, less: bool) -> None:
-    assert less_is_better(name) is less
+def test_of_some_figures_less_is_better(suites: str, name: str) -> None:
+    assert better(suites, name, SHIPPED) is Better.LESS
 
 
-@pytest.mark.parametrize("name", ["stat.backed_up", "pswpout", "MemFree.min", "objects", "forms"])
-def test_of_most_figures_nobody_can_say(name: str) -> None:
-    assert not less_is_better(name)
+@pytest.mark.parametrize(
+    ("suites", "name"),
+    [
+        ("pressure", "stat.backed_up"),
+        ("pressure", "backup_bytes_per_second"),
+        ("pressure", "stat.scan_ns_max.min"),
+        ("pressure", "pswpout"),
+        ("pressure", "MemFree.min"),
+        ("pressure", "objects"),
+        ("pressure", "forms"),
+        ("xe-fake", "stat.enomem"),  # which is another suite's
+        ("gone", "failed"),
+    ],
+)
+def test_of_most_figures_nobody_can_say(suites: str, name: str) -> None:
+    assert better(suites, name, SHIPPED) is Better.NEITHER
+
+
+@pytest.mark.parametrize(
+    ("said", "shift"),
+    [(Better.LESS, Shift.WORSE), (Better.MORE, Shift.BETTER), (Better.NEITHER, Shift.CHANGED)],
+)
+def test_a_suite_says_which_way_is_better(said: Better, shift: Shift) -> None:
+    mine = {"s": (Figure("given_*", better=said),), "other": (Figure("*", better=Better.LESS),)}
+    grown = compare_metrics(measured("given_back", QUICK), measured("given_back", SLOW), mine)
+    assert only(grown).shift is shift
+    fallen = compare_metrics(measured("given_back", SLOW), measured("given_back", QUICK), mine)
+    opposite = {Shift.WORSE: Shift.BETTER, Shift.BETTER: Shift.WORSE, Shift.CHANGED: Shift.CHANGED}
+    assert only(fallen).shift is opposite[shift]

@@ -30,8 +30,11 @@ from harness.model.units import MIB
 from harness.store.journal import Journal
 from harness.store.layout import Layout
 from harness.store.runs import save_report
+from harness.suites import registry as rooms
+from harness.suites.registry import Registry
 from tests.unit.compare_support import SPLAT, Boot, booted, case, report
 from tests.unit.results_support import earned
+from tests.unit.test_subjects import SUITE, suite_in
 
 SCHEMA = json.loads((Path(harness.reports.__file__).parent / "schema" / "compare-1.json").read_text())
 REPORT_SCHEMA = json.loads((Path(harness.reports.__file__).parent / "schema" / "report-1.json").read_text())
@@ -105,6 +108,39 @@ def test_sets_of_runs_are_repeats(store: Layout) -> None:
     judged_by_it = called(base, tip, "--metric", "m?", status=1)
     assert "WORSE s t.a ms: median 10 -> 21.5" in judged_by_it.stdout
     called(base, tip, "--metric", "pswp*", status=0)
+
+
+def test_a_suite_of_the_users_own_says_which_way_is_better(
+    store: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as it is where it was; the process that compares has not seen it yet."""
+    folder = suite_in(tmp_path / "s", f'{SUITE}\n[figures]\n"given" = {{ better = "more" }}\n')
+    (request,) = plain_request(Axes(seeds=(1,)), Extras())
+    for name, first in (("one", 10.0), ("two", 20.0)):
+        made = {}
+        planned = []
+        for number in range(1, 6):
+            run, cases, _ = booted(number, (case(figures={"given": first + number}),))
+            plan = Planned(number, Leg.TIP, "", run.cell, f"key{number}", "shape", 0, 0)
+            planned.append(plan)
+            made[number] = CellResult(
+                replace(run, id=plan.place, directory=plan.place),
+                tuple(replace(c, run=plan.place) for c in cases),
+                (),
+            )
+        record = Record("", (replace(request, suites=(str(folder),)),), (report(name).provenance,), tuple(planned))
+        directory = keep(store, assemble(name, record, made))
+        save_record(directory, record)
+        with Journal(directory) as journal:
+            for plan in planned:
+                journal.append(finished_entry(plan, made[plan.number]))
+    fresh = Registry(iter(()))
+    monkeypatch.setattr(rooms, "registry", lambda: fresh)
+    assert [one.shift for one in output("one", "two", status=0).metric_changes.changes] == [Shift.BETTER]
+    assert [one.shift for one in output("two", "one", status=0).metric_changes.changes] == [Shift.WORSE]
+    folder.rename(tmp_path / "elsewhere")
+    fresh = Registry(iter(()))
+    assert [one.shift for one in output("one", "two", status=0).metric_changes.changes] == [Shift.CHANGED]
 
 
 def test_the_legs_of_one_run(store: Layout) -> None:

@@ -96,6 +96,23 @@ def test_a_module_that_names_one_is_found(tmp_path: Path) -> None:
     assert naming(path) == ['bad.py:3: "drivers/gpu/drm/xe"']
 
 
+# Names of figures that mean something else, too, where they stand in the general code.
+EVERYBODYS = {"failed", "failures"}
+
+
+def test_the_code_names_no_figure_of_a_suite() -> None:
+    suites = [suite for subject in SHIPPED.glob("*/subject.toml") for suite in read_subject(subject.parent).suites]
+    names = {name for suite in suites for one in suite.figures for name in (one.name, one.bare)} - EVERYBODYS
+    assert names >= {"stat.backed_up", "backed_up", "purged_pages", "scan_us_max", "restore_bytes_per_second"}
+    found = [
+        f"{path.name}:{line}: {word}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for line, word in words_of(path)
+        if word.strip("\"'") in names
+    ]
+    assert found == []
+
+
 def test_what_is_shipped() -> None:
     assert {path.name for path in SHIPPED.iterdir() if path.is_dir()} >= {"kunit", "ttm", "xe"}
     assert quick_suites() == ("ttm-kunit", "xe-kunit", "pressure", "xe-fake")
