@@ -29,6 +29,7 @@ from harness.store.scratch import short_name
 
 _POLL_SECONDS = 0.03
 _POWER_OFF_SECONDS = 15.0
+_ACCEL_SECONDS = 5.0
 _NO_LIMIT = 1 << 60
 
 
@@ -288,7 +289,7 @@ class _Follower:
     def _ask_accel(self) -> str:
         """What QEMU really uses: with `accel=kvm:tcg` it falls back without a word."""
         try:
-            with monitor(self._launch.qmp, Deadline(5.0)) as session:
+            with monitor(self._launch.qmp, Deadline(_ACCEL_SECONDS)) as session:
                 return "kvm" if '"enabled": true' in session.ask("query-kvm") else "tcg"
         except InfraError:
             return ""
