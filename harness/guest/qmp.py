@@ -12,6 +12,8 @@ from pathlib import Path
 from harness.model.errors import InfraError
 from harness.proc import Deadline
 
+_LONGEST = 16 << 20  # bytes of an answer
+
 
 class Monitor:
     """A QMP session; `ask` sends one command and returns its `return` member as JSON text."""
@@ -26,8 +28,12 @@ class Monitor:
         self._connection.sendall(json.dumps(request).encode() + b"\n")
         while True:
             answer = json.loads(self._line())
+            if not isinstance(answer, dict):
+                raise InfraError(f"QEMU's monitor answers {command} with what is no QMP")
             if "error" in answer:
-                raise InfraError(f"QEMU refused {command}: {answer['error'].get('desc', 'no reason')}")
+                error = answer["error"]
+                reason = error.get("desc") if isinstance(error, dict) else None
+                raise InfraError(f"QEMU refused {command}: {reason or 'no reason'}")
             if "return" in answer:
                 return json.dumps(answer["return"])
 
@@ -41,14 +47,19 @@ class Monitor:
         self.ask("qmp_capabilities")
 
     def _line(self) -> bytes:
-        while b"\n" not in self._rest:
+        while not self._deadline.passed:  # events that never end are no answer
+            line, newline, rest = self._rest.partition(b"\n")
+            if newline:
+                self._rest = rest
+                return line
+            if len(line) > _LONGEST:
+                raise InfraError(f"QEMU's monitor said more than {_LONGEST >> 20} MiB in one line")
             self._connection.settimeout(max(0.01, self._deadline.left))
             data = self._connection.recv(1 << 16)
             if not data:
                 raise InfraError("QEMU closed its monitor")
             self._rest += data
-        line, self._rest = self._rest.split(b"\n", 1)
-        return line
+        raise TimeoutError("timed out")
 
 
 @contextmanager
@@ -61,5 +72,5 @@ def monitor(path: Path, deadline: Deadline) -> Iterator[Monitor]:
             session = Monitor(connection, deadline)
             session.greet()
             yield session
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InfraError(f"QEMU's monitor does not answer: {error}") from error
