@@ -284,6 +284,7 @@ class _Follower:
             time.sleep(_POLL_SECONDS)
         if self._process.status is None:
             return self._give_up(Ending.HUNG, f"it did not power off within {limit.seconds:.0f} s")
+        self._look()  # it may have said something since the last one
         return (Ending.PANICKED if self._alive.panicked else Ending.FINISHED), None
 
     def _ask_accel(self) -> str:

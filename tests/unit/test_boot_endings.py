@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -154,6 +155,17 @@ def test_a_panic_in_a_case(ground: Ground) -> None:
 def test_a_panic_before_it_is_ready(ground: Ground) -> None:
     found = ground.boot(say("Linux version"), PANIC)
     assert (found.ending, found.phase, found.ready_after, found.facts) == (Ending.PANICKED, "launch", None, None)
+
+
+def test_a_panic_while_it_powers_off(ground: Ground) -> None:
+    def on_frame(frame: Frame) -> None:
+        if frame.kind == "exit":  # until QEMU is gone nobody looks at the console
+            ground.stand_in.let("exit")
+            ground.stand_in.wait_for("the end")
+            time.sleep(0.2)
+
+    found = ground.boot(*whole(), ("until", "exit"), PANIC, ("reach", "the end"), on_frame=on_frame)
+    assert (found.ending, found.case) == (Ending.PANICKED, "")
 
 
 def test_a_panic_that_does_not_end_qemu(ground: Ground) -> None:
