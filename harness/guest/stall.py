@@ -94,16 +94,18 @@ class _Talk:
                 # A kernel whose console has a thread of its own answers into its buffer alone when no thread runs
                 # any more; the panic below prints that, so all is asked, but no longer waited for.
                 patient = self.answered or key == _KEYS[0][0]
+                before = _size(self._console)
                 session.ask("chardev-send-break", id=CONSOLE_CHARDEV)
                 os.write(keyboard, key.encode())
-                heard = self._wait(_FIRST_BYTE_SECONDS if patient else _UNHEARD_SECONDS)
+                heard = self._heard(before, _FIRST_BYTE_SECONDS if patient else _UNHEARD_SECONDS)
                 self.answered = self.answered or heard
                 word = "answered on the console" if heard else "no answer on the console"
                 self.said.append(f"sysrq {key} ({meaning}): {word}")
         if not self.answered:
             self._registers(session)  # once more: does it spin, and where
+            before = _size(self._console)
             session.ask("inject-nmi")
-            heard = self._wait(_FIRST_BYTE_SECONDS)
+            heard = self._heard(before, _FIRST_BYTE_SECONDS)
             self.said.append("NMI: answered on the console" if heard else "NMI: no answer on the console")
 
     def _registers(self, session: Monitor) -> None:
@@ -111,16 +113,19 @@ class _Talk:
         places = ", ".join(_RIP.findall(text))
         self.said.append(f"RIP of each CPU: {places}\n{text}")
 
-    def _wait(self, first_byte: float) -> bool:
-        """Until the console, having said something, is quiet; False when it said nothing within `first_byte`."""
-        began, size = time.monotonic(), _size(self._console)
-        quiet_since, first = began, size
+    def _heard(self, before: int, first_byte: float) -> bool:
+        """Waits until the console, having said something, is quiet; False when it said nothing within `first_byte`.
+
+        It had `before` bytes when the question was put: an answer may be there before anybody looks.
+        """
+        quiet_since = began = time.monotonic()
+        size = before
         while True:
             time.sleep(_POLL_SECONDS)
             now, grown = time.monotonic(), _size(self._console)
             if grown != size:
                 size, quiet_since = grown, now
-            spoke = size > first
+            spoke = size > before
             if spoke and now - quiet_since > _QUIET_SECONDS * self._factor:
                 return True
             if now - began > (_ANSWER_SECONDS if spoke else first_byte) * self._factor:
