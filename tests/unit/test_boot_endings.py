@@ -363,6 +363,17 @@ def test_a_flooded_control_port_ends_the_guest(ground: Ground) -> None:
 
 
 @pytest.mark.usefixtures("narrow")
+def test_a_flood_that_ends_well_is_one(ground: Ground) -> None:
+    def on_frame(frame: Frame) -> None:
+        if frame.kind == "exit":
+            time.sleep(0.2)  # the flood has been seen by then
+
+    flood = ("control", f"@beat 990 {'x' * 990}\n" * 20)
+    found = ground.boot(*into_suite(flood, frame("result", "mine 0"), frame("exit", "1"), HANG), on_frame=on_frame)
+    assert found.ending is Ending.LOST
+
+
+@pytest.mark.usefixtures("narrow")
 def test_of_a_flooded_console_the_beginning_and_the_end_are_kept(ground: Ground) -> None:
     line = "[    1.000000] " + "x" * 1008 + "\n"
     flood = (*(("console", line),) * 60, say("the last words"))
@@ -430,11 +441,12 @@ def test_a_stop_is_no_flood(ground: Ground) -> None:
 
     def on_frame(frame: Frame) -> None:
         if frame.kind == "case":
+            time.sleep(0.2)  # the flood has been seen by then
             stop.set()
 
     steps = into_suite(frame("case", "mine first"), ("flood", "control", "x" * 4096))
     found = ground.boot(*steps, on_frame=on_frame, stop=stop)
-    assert found.ending is Ending.INTERRUPTED
+    assert (found.ending, found.stall) == (Ending.INTERRUPTED, None)
 
 
 def test_a_second_ctrl_c_kills_the_guest(ground: Ground) -> None:

@@ -92,7 +92,9 @@ class Guest:
         (self._results / "config").write_bytes((self._results.parent / "config").read_bytes())
 
     def result_file(self, name: str, text: str) -> None:
-        (self._results / name).write_text(text)
+        path = self._results / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
 
     def flood(self, channel: str, piece: str) -> None:
         """The same piece over and over, until somebody ends it."""
