@@ -264,6 +264,14 @@ def test_qemu_that_is_killed_from_outside(ground: Ground) -> None:
     assert (found.ending, found.phase, found.case, found.stall) == (Ending.LOST, "mine", "first", None)
 
 
+@pytest.mark.parametrize(
+    ("steps", "phase"), [((), "boot"), ((frame("start", "mine"), frame("result", "mine 0")), "shutdown")]
+)
+def test_where_a_guest_that_was_lost_had_come_to(ground: Ground, steps: tuple[Step, ...], phase: str) -> None:
+    found = ground.boot(say("Linux version"), READY, *steps)
+    assert (found.ending, found.phase) == (Ending.LOST, phase)
+
+
 def test_qemu_that_ends_at_once_with_an_error(ground: Ground) -> None:
     found = ground.boot(("error", "qemu: no such machine\n"), ("leave", 1))
     assert (found.ending, found.phase, found.launcher) == (Ending.LOST, "launch", "qemu: no such machine\n")
@@ -289,6 +297,11 @@ def test_an_exit_that_counts_other_suites_is_none(ground: Ground, count: str) ->
 def test_facts_of_which_some_are_missing_are_none(ground: Ground) -> None:
     found = ground.boot(say("Linux"), READY, frames(("fact", "release=7.3.4"), ("facts-end", "2"), ("exit", "0")))
     assert (found.ending, found.facts, found.taint_end) == (Ending.FINISHED, None, None)
+
+
+def test_facts_that_were_counted_otherwise_are_none(ground: Ground) -> None:
+    found = ground.boot(*(("facts", [], "99") if step == ("facts",) else step for step in whole()))
+    assert (found.ending, found.facts) == (Ending.FINISHED, None)
 
 
 def test_facts_that_are_no_numbers_are_none(ground: Ground) -> None:

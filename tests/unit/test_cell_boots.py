@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,13 +23,13 @@ from harness.model.errors import StoreDamaged
 from harness.model.machine import Swap
 from harness.model.outcome import Ending, Verdict
 from harness.model.suite import Suite
-from tests.unit.results_support import Quiet
 from tests.unit.stand_in import HANG, Clock, StandIn, Step, say, seen, time_passes
 from tests.unit.stand_in.cells import (
     BOOTS,
     NAMES,
     OTHER,
     SUITE,
+    Told,
     begins,
     case,
     case_begins,
@@ -61,7 +60,7 @@ class Ground:
     def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stand_in = StandIn(place, monkeypatch)
         self.clock = Clock(self.stand_in, monkeypatch)
-        self.progress = Quiet()
+        self.progress = Told()
         self.stop = threading.Event()
         self.environment = environment_in(place, self.progress, self.stop)
         self.place = place / "run" / f"001-{cell().id}"
@@ -321,18 +320,6 @@ def test_disks_are_there_while_the_guest_runs_and_gone_afterwards(
     assert "bad.img" in argv
 
 
-def when(ground: Ground, text: str, act: Callable[[], None]) -> None:
-    """Does something at a step of the boot."""
-    told = ground.progress.step
-
-    def step(said: str) -> None:
-        told(said)
-        if said == text:
-            act()
-
-    ground.progress.step = step  # type: ignore[assignment, method-assign]
-
-
 def test_a_stop_before_the_boot(ground: Ground) -> None:
     ground.stop.set()
     with pytest.raises(Stopped):
@@ -341,7 +328,7 @@ def test_a_stop_before_the_boot(ground: Ground) -> None:
 
 
 def test_a_stop_while_a_suite_runs_leaves_no_result_and_no_scratch(ground: Ground) -> None:
-    when(ground, "  suite p", ground.stop.set)
+    ground.progress.when("  suite p", ground.stop.set)
     with pytest.raises(Stopped):
         ground.boots((*BOOTS, *begins(), *case_begins("a"), HANG))
     assert (ground.place / "console.log").exists()
@@ -350,7 +337,7 @@ def test_a_stop_while_a_suite_runs_leaves_no_result_and_no_scratch(ground: Groun
 
 
 def test_a_stop_in_a_further_boot_leaves_no_result(ground: Ground) -> None:
-    when(ground, "  the boot ended in the case a; 3 more in a fresh one", ground.stop.set)
+    ground.progress.when("  the boot ended in the case a; 3 more in a fresh one", ground.stop.set)
     with pytest.raises(Stopped):
         ground.boots((*BOOTS, *begins(), *case_begins("a"), PANIC), good(("b", "c", "d")))
 
@@ -359,7 +346,7 @@ def test_ctrl_c_while_a_boot_is_followed(ground: Ground) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    when(ground, "  suite p", interrupt)
+    ground.progress.when("  suite p", interrupt)
     with pytest.raises(KeyboardInterrupt):
         ground.boots((*BOOTS, *begins(), HANG))
     assert not (ground.place / "scratch").exists()
@@ -381,14 +368,13 @@ def test_a_build_that_was_damaged_while_the_guest_ran(ground: Ground) -> None:
     def tamper() -> None:
         image.write_text("tampered")
 
-    when(ground, "  suite p", tamper)
+    ground.progress.when("  suite p", tamper)
     with pytest.raises(StoreDamaged, match="bzImage"):
         ground.boots(good())
 
 
 def test_a_root_that_is_gone_before_a_further_boot(ground: Ground) -> None:
-    when(
-        ground,
+    ground.progress.when(
         "  the boot ended in the case a; 3 more in a fresh one",
         lambda: shutil.rmtree(ground.environment.root),
     )

@@ -98,7 +98,7 @@ class StandIn:
         self._turns = place / "turns"
         self._turns.mkdir(parents=True)
         self._count = 0
-        folder = place / "bin"
+        self.folder = folder = place / "bin"
         folder.mkdir()
         program = shlex.join(
             (sys.executable, "-I", "-S", str(Path(__file__).with_name("guest.py")), str(self._turns))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from harness.model.progress import Progress
 from harness.model.suite import Listed, Manifest, Suite
 from harness.model.tree import SourceSpec, Tree
 from harness.store.sealed import seal
+from tests.unit.results_support import Quiet
 from tests.unit.stand_in import ASKED_ACCEL, READY, Step, frame, frames, say
 
 NAMES = ("a", "b", "c", "d")
@@ -115,3 +116,25 @@ def good(cases: Sequence[str] = NAMES, suite: str = "p") -> tuple[Step, ...]:
     """All steps of a guest in which each of the cases passes."""
     passed = [step for number, name in enumerate(cases, 1) for step in case(name, number, suite=suite)]
     return (*BOOTS, *begins(suite, cases), *passed, *ends(suite), *powers_off())
+
+
+class Told(Quiet):
+    """The progress of boots side by side; `when` does something as soon as that is said, once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._acts: dict[str, Callable[[], None]] = {}
+
+    def when(self, text: str, act: Callable[[], None]) -> None:
+        self._acts[text] = act
+
+    def step(self, text: str) -> None:
+        super().step(text)
+        if (act := self._acts.pop(text, None)) is not None:
+            act()
+
+    def task(self, number: int, text: str) -> None:
+        self.step(text if text.startswith("boot ") else f"{number}:{text}")
+
+    def task_ends(self, number: int, text: str) -> None:
+        self.step(text.partition(",")[0])

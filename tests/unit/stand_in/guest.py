@@ -69,8 +69,9 @@ class Guest:
         """Whoever opens the port from now on finds nobody."""
         self._control.unlink()
 
-    def facts(self, changed: tuple[str, ...] = ()) -> None:
-        """All facts of a guest that is what was asked for, but for `changed` (`NAME=VALUE`); and its config."""
+    def facts(self, changed: tuple[str, ...] = (), count: str = "") -> None:
+        """All facts of a guest that is what was asked for, but for `changed` (`NAME=VALUE`); and its config.
+        The guest says that there were `count` of them."""
         job = dict(word.partition("=")[::2] for word in shlex.split((self._results / "job").read_text()))
         asked = (line.split() for line in job["HARNESS_SYSCTLS"].splitlines())
         facts = {
@@ -87,7 +88,7 @@ class Guest:
             **dict(one.partition("=")[::2] for one in changed),
         }
         lines = [f"{name}={value}" for name, value in facts.items()]
-        frames = [("fact", line) for line in lines] + [("facts-end", str(len(facts)))]
+        frames = [("fact", line) for line in lines] + [("facts-end", count or str(len(facts)))]
         self.control("".join(f"@{kind} {len(text)} {text}\n" for kind, text in frames))
         (self._results / "config").write_bytes((self._results.parent / "config").read_bytes())
 
