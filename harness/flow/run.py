@@ -210,7 +210,8 @@ class _Boots:
             left = [one for one in self._record.cells if one.number not in self._results]
             left = [one for one in left if not self._keep(one)]
             self._tell_lost()
-            first = {one.key: one for one in reversed(left)}
+            done = [one for one in self._record.cells if one.number in self._results]
+            first = {one.key: one for one in reversed((*done, *left))}
             twins = [one for one in left if first[one.key] is not one]
             tasks = [Task(Claim.of(one.cell.machine), self._task(one)) for one in left if first[one.key] is one]
             self._announce(len(tasks))
@@ -219,7 +220,8 @@ class _Boots:
                     tokens = Tokens(room_for_guests, self._vcpus)
                     side_by_side(tasks, tokens, self._most, self._stop, self._no_room)
                 for one in twins:
-                    self._take(one, self._kept_here(first[one.key]), "")
+                    kept = self._kept_here(first[one.key])
+                    self._take(one, kept, kept.entry.kept_from)
             except BaseException:
                 if self._results:
                     save_report(self._directory, assemble(self._directory.name, self._record, self._results))

@@ -497,6 +497,37 @@ def test_twins_are_booted_once(ground: Ground) -> None:
     assert len(list(directory.glob("*/console.log"))) == 2
 
 
+def test_a_twin_of_a_boot_that_ended_before_the_run_was_killed_is_not_booted(ground: Ground) -> None:
+    ground.plays(good())
+    _, directory = ground.execute(request(), request())
+    killed(ground, directory, 2)
+    require_whole(*ground.resume(), 2)
+    assert steps(directory)[2:] == ["resumed", "finished 2", "ended"]
+
+
+def test_a_twin_of_a_result_of_an_earlier_run_is_that_runs_too(ground: Ground) -> None:
+    ground.plays(good())
+    _, first = ground.execute(request())
+    _, directory = ground.execute(request(), request(), fresh=False)
+    killed(ground, directory, 1)
+    report, _ = ground.resume()
+    require_whole(report, directory, 2)
+    assert [run.kept_from for run in report.runs] == [first.name] * 2
+
+
+def test_ctrl_c_before_a_twin_is_taken_over(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    ground.plays(good())
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "take_over", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ground.execute(request(), request())
+    assert len(load_report(ground.newest).runs) == 1
+    require_whole(*ground.resume(), 2)
+
+
 def test_the_report_says_which_tools_there_were(ground: Ground) -> None:
     (ground.stand_in.folder / "qemu-system-x86_64").write_text("#!/bin/sh\n")
     ground.plays(good())
