@@ -350,8 +350,7 @@ class _Boots:
     def _take(self, planned: Planned, kept: Kept, kept_from: str) -> None:
         result = kept.load()
         place = self._directory / planned.place
-        if kept.place != place:
-            take_over(kept.place, kept.entry.sealed, place)
+        take_over(kept.place, kept.entry.sealed, place)
         self._finish(planned, renamed(result, planned.place, planned.leg, planned.group, kept_from), kept_from)
 
 
