@@ -235,7 +235,7 @@ def test_a_soft_lockup_without_progress_while_the_heart_beats(ground: Ground) ->
 
 
 def test_a_slow_guest_gets_longer_limits_and_longer_questions(ground: Ground) -> None:
-    slow = (say("Linux version"), time_passes(50.0), READY, seen("ready"), time_passes(200.0, BEAT), seen("beat"))
+    slow = (say("Linux version"), time_passes(50.0), READY, seen("ready"), time_passes(200.0), seen("late"))
     found = ground.boot(*slow, frame("start", "mine"), time_passes(2000.0), HANG, reference=5.0)
     assert found.phase == "mine"
     assert found.ending is Ending.HUNG
@@ -280,6 +280,29 @@ def test_qemu_that_ends_at_once_with_an_error(ground: Ground) -> None:
 def test_of_an_endless_complaint_the_beginning_is_kept(ground: Ground) -> None:
     found = ground.boot(("error", "again\n" * 1000))
     assert found.launcher == "again\n" * 200
+
+
+def test_all_of_a_complaint_is_waited_for(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    drain = boot_module._Follower._drain_errors
+
+    def later(follower: boot_module._Follower) -> None:
+        time.sleep(0.2)
+        drain(follower)
+
+    monkeypatch.setattr(boot_module._Follower, "_drain_errors", later)
+    assert ground.boot(("error", "qemu: no such machine\n")).launcher == "qemu: no such machine\n"
+
+
+def test_a_guest_that_ended_well_before_anybody_looked(ground: Ground) -> None:
+    def on_frame(frame: Frame) -> None:
+        if frame.kind == "ready":
+            ground.stand_in.let("ready")
+            ground.stand_in.wait_for("the end")
+            time.sleep(0.2)
+
+    well = (("until", "ready"), frame("start", "mine"), frame("result", "mine 0"), frame("exit", "1"))
+    found = ground.boot(say("Linux version"), READY, *well, ("reach", "the end"), on_frame=on_frame)
+    assert found.ending is Ending.FINISHED
 
 
 def test_a_guest_that_reboots_instead_of_ending_is_lost(ground: Ground) -> None:
@@ -436,6 +459,19 @@ def test_a_stop_while_a_case_runs(ground: Ground) -> None:
 
     found = ground.boot(*into_suite(frame("case", "mine first"), HANG), on_frame=on_frame, stop=stop)
     assert (found.ending, found.phase, found.case, found.stall) == (Ending.INTERRUPTED, "mine", "first", None)
+
+
+def test_what_was_said_before_the_end_is_read(ground: Ground) -> None:
+    stop = threading.Event()
+
+    def on_frame(frame: Frame) -> None:
+        if frame.kind == "case":
+            ground.stand_in.wait_for("more")
+            stop.set()
+
+    more = (frame("start", "other"), ("reach", "more"), HANG)
+    found = ground.boot(*into_suite(frame("case", "mine first"), *more), on_frame=on_frame, stop=stop)
+    assert (found.ending, found.phase) == (Ending.INTERRUPTED, "other")
 
 
 def test_a_stop_at_the_very_end_comes_before_any_other_ending(ground: Ground) -> None:

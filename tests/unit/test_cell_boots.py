@@ -22,7 +22,7 @@ from harness.model.codec import from_json
 from harness.model.errors import StoreDamaged
 from harness.model.machine import Swap
 from harness.model.outcome import Ending, Verdict
-from harness.model.suite import Suite
+from harness.model.suite import Listed, Manifest, Suite
 from tests.unit.stand_in import HANG, Clock, StandIn, Step, say, seen, time_passes
 from tests.unit.stand_in.cells import (
     BOOTS,
@@ -318,6 +318,36 @@ def test_disks_are_there_while_the_guest_runs_and_gone_afterwards(
     argv = (ground.environment.directory / result.run.id / "argv").read_text()
     assert "swap0.img" in argv
     assert "bad.img" in argv
+
+
+def test_a_suite_that_is_sampled_without_telemetry_is_no_evidence(ground: Ground) -> None:
+    result = ground.boots(good(), suites=(replace(SUITE, sample_ms=500, stats="/sys/stats"),))
+    assert result.run.problems == ("no telemetry came out of the guest",)
+    job = (ground.place / "results" / "job").read_text()
+    assert "HARNESS_SAMPLE_MS=500\nHARNESS_STATS=/sys/stats\n" in job
+
+
+def test_a_fourth_case_that_does_not_end_leaves_the_rest_out(ground: Ground) -> None:
+    names = ("a", "b", "c", "d", "e", "f")
+    suite = replace(SUITE, manifest=Manifest("p", tuple(Listed(f"p.{name}", 1.0) for name in names)))
+    dead = [(*BOOTS, *begins("p", names[at:]), *case_begins(names[at]), PANIC) for at in range(4)]
+    result = ground.boots(*dead, suites=(suite,))
+    assert [one.directory for one in result.run.more] == ["rest-1", "rest-2", "rest-3"]
+    assert result.run.notes[0] == "p: 2 cases were left out, as 4 had ended a boot"
+    assert [outcomes(result)[name] for name in names] == ["CRASH"] * 4 + ["INCOMPLETE"] * 2
+
+
+def test_a_build_that_was_made_good_again_while_the_guest_ran(ground: Ground) -> None:
+    image = ground.environment.kernel.build.image
+
+    def tamper() -> None:
+        text = image.read_text()
+        image.write_text("tampered")
+        image.write_text(text)
+
+    ground.progress.when("  suite p", tamper)
+    with pytest.raises(StoreDamaged, match="changed while the guest ran"):
+        ground.boots(good())
 
 
 def test_a_stop_before_the_boot(ground: Ground) -> None:

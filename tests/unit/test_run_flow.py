@@ -9,10 +9,12 @@ import json
 import os
 import shutil
 import signal
+import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -20,10 +22,12 @@ import pytest
 from harness.flow import kernels as kernels_module
 from harness.flow import matrix as matrix_module
 from harness.flow import run as run_module
+from harness.flow.admission import Tokens
 from harness.flow.history import History, read_history
 from harness.flow.request import Request
 from harness.flow.run import RunOptions, execute, resume
 from harness.flow.run_record import save_result
+from harness.flow.schedule import Task
 from harness.model.compare import Leg
 from harness.model.errors import InfraError, StoreDamaged, UserError
 from harness.model.kernel import KernelSpec, PreparedKernel
@@ -253,6 +257,22 @@ def test_ctrl_c_between_two_boots(ground: Ground) -> None:
     require_whole(*ground.resume(), 2)
 
 
+def test_a_boot_that_was_let_in_and_not_begun_is_not_begun_after_ctrl_c(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(tasks: Sequence[Task], _tokens: Tokens, _most: int, stop: threading.Event, _tell: object) -> None:
+        stop.set()
+        for task in tasks:
+            task.work()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "side_by_side", late)
+        with pytest.raises(KeyboardInterrupt):
+            ground.execute(request())
+    assert steps(ground.newest) == []
+
+
 def test_ctrl_c_while_results_are_read(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*arguments: object) -> None:
         ctrl_c()
@@ -460,10 +480,16 @@ def test_an_earlier_result_that_could_not_tell_is_not_taken_over(ground: Ground)
     require_whole(*ground.execute(request(), fresh=False), 1)
 
 
+def whole(layout: Layout) -> list[bool]:
+    return [kept.whole for kept in read_history(layout).kept.values()]
+
+
 def test_an_earlier_result_that_was_damaged_is_not_taken_over(ground: Ground) -> None:
     ground.plays(good())
     _, first = ground.execute(request())
+    assert whole(ground.layout) == [True]
     next(first.glob("*/console.log")).write_text("ok 1 p\n")
+    assert whole(ground.layout) == [False]
     ground.plays(good())
     report, directory = ground.execute(request(), fresh=False)
     require_whole(report, directory, 1)
@@ -528,9 +554,13 @@ def test_ctrl_c_before_a_twin_is_taken_over(ground: Ground, monkeypatch: pytest.
     require_whole(*ground.resume(), 2)
 
 
-def test_the_report_says_which_tools_there_were(ground: Ground) -> None:
+def test_the_report_says_which_tools_there_were(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(_package: str) -> str:
+        raise PackageNotFoundError
+
+    monkeypatch.setattr(run_module, "version", version)
     (ground.stand_in.folder / "qemu-system-x86_64").write_text("#!/bin/sh\n")
     ground.plays(good())
     report, directory = ground.execute(request())
-    assert report.provenance.qemu == "unknown"
+    assert (report.provenance.qemu, report.provenance.vng) == ("unknown", "virtme-ng of the distribution")
     assert json.loads((directory / "run.json").read_text())["cells"][0]["number"] == 1

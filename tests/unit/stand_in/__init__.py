@@ -80,7 +80,7 @@ class Hurry:
     """A clock for the questions to a stalled guest, which runs `times` as fast as the real one."""
 
     def __init__(self) -> None:
-        self.times = 25.0
+        self.times = 15.0
         self._now = 0.0
 
     def monotonic(self) -> float:
