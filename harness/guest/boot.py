@@ -270,16 +270,18 @@ class _Follower:
             return Ending.FINISHED
         return Ending.PANICKED if self._alive.panicked else Ending.LOST
 
-    def _give_up(self, ending: Ending, why: str) -> tuple[Ending, Stall]:
+    def _give_up(self, ending: Ending, why: str) -> tuple[Ending, Stall | None]:
         """Asks what can be asked. What a panic is was known before: the questions themselves may lead to one."""
         panicked = self._alive.panicked
-        stall = interrogate(self._launch.qmp, self._console_path, why, self._factor)
+        stall = interrogate(self._launch.qmp, self._console_path, why, self._factor, self._stop)
+        if self._stop.is_set():
+            return Ending.INTERRUPTED, None
         return (Ending.PANICKED if panicked else ending), stall
 
     def _power_off(self) -> tuple[Ending, Stall | None]:
         """The exit frame came: what remains is to power off, with a limit of its own."""
         limit = Deadline(_POWER_OFF_SECONDS * self._factor)
-        while self._process.status is None and not limit.passed:
+        while self._process.status is None and not limit.passed and not self._stop.is_set():
             self._look()
             time.sleep(_POLL_SECONDS)
         if self._process.status is None:

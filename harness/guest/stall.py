@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,10 +55,12 @@ class Stall:
         return self.status == "running"
 
 
-def interrogate(qmp: Path, console: Path, why: str, factor: float) -> Stall:
-    """Asks all that can be asked, of a guest that is `factor` times slower than usual. Never raises InfraError."""
+def interrogate(qmp: Path, console: Path, why: str, factor: float, stop: threading.Event) -> Stall:
+    """Asks all that can be asked, of a guest that is `factor` times slower than usual, until `stop` is set. Never
+    raises InfraError.
+    """
     asked_at = _size(console)
-    talk = _Talk(console, factor)
+    talk = _Talk(console, factor, stop)
     try:
         # QEMU itself is not slow when its guest is; the kernel is.
         with monitor(qmp, Deadline(_QEMU_SECONDS)) as session:
@@ -73,9 +76,10 @@ def interrogate(qmp: Path, console: Path, why: str, factor: float) -> Stall:
 class _Talk:
     """The questions in their order, and what was said."""
 
-    def __init__(self, console: Path, factor: float) -> None:
+    def __init__(self, console: Path, factor: float, stop: threading.Event) -> None:
         self._console = console
         self._factor = factor
+        self._stop = stop
         self.status = ""
         self.answered = False
         self.said: list[str] = []
@@ -128,7 +132,8 @@ class _Talk:
             spoke = size > before
             if spoke and now - quiet_since > _QUIET_SECONDS * self._factor:
                 return True
-            if now - began > (_ANSWER_SECONDS if spoke else first_byte) * self._factor:
+            late = now - began > (_ANSWER_SECONDS if spoke else first_byte) * self._factor
+            if late or self._stop.is_set():
                 return spoke
 
 

@@ -56,7 +56,7 @@ class Ground:
         # What a guest answers that was given up is another test's (test_stall_questions.py).
         monkeypatch.setattr(boot_module, "interrogate", self._interrogate)
 
-    def _interrogate(self, _qmp: Path, console: Path, why: str, factor: float) -> Stall:
+    def _interrogate(self, _qmp: Path, console: Path, why: str, factor: float, _stop: threading.Event) -> Stall:
         self.asked.append(f"{why} (x {factor:.0f})")
         return Stall(why, "running", True, console.stat().st_size, "")
 
@@ -175,7 +175,7 @@ def test_a_panic_that_does_not_end_qemu(ground: Ground) -> None:
 
 
 def test_a_panic_that_only_the_questions_led_to_is_none(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrogate(_qmp: Path, console: Path, why: str, _factor: float) -> Stall:
+    def interrogate(_qmp: Path, console: Path, why: str, *_: object) -> Stall:
         with console.open("ab") as file:
             file.write(b"[    2.000000] Kernel panic - not syncing: NMI: Not continuing\n")
         return Stall(why, "running", True, 0, "")
@@ -215,7 +215,7 @@ def test_a_case_that_runs_past_its_deadline(ground: Ground, beats: int, fair: bo
 def test_a_case_that_ends_while_questions_are_asked_was_still_the_one(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrogate(_qmp: Path, _console: Path, why: str, _factor: float) -> Stall:
+    def interrogate(_qmp: Path, _console: Path, why: str, *_: object) -> Stall:
         ground.stand_in.let("go on")
         ground.stand_in.wait_for("the next")
         return Stall(why, "running", True, 0, "")
@@ -379,6 +379,13 @@ def test_a_guest_that_does_not_power_off(ground: Ground, monkeypatch: pytest.Mon
     assert ground.asked == ["it did not power off within 0 s (x 1)"]
 
 
+def test_a_slow_guest_gets_more_time_to_power_off(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boot_module, "_POWER_OFF_SECONDS", 0.06)
+    found = ground.boot(say("Linux"), time_passes(50.0), READY, frame("exit", "0"), HANG, reference=5.0)
+    assert found.ending is Ending.HUNG
+    assert ground.asked == ["it did not power off within 1 s (x 10)"]
+
+
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds of some KiB."""
@@ -482,6 +489,18 @@ def test_a_stop_at_the_very_end_comes_before_any_other_ending(ground: Ground) ->
             stop.set()
 
     assert ground.boot(*whole(), on_frame=on_frame, stop=stop).ending is Ending.INTERRUPTED
+
+
+def test_a_stop_while_it_powers_off_is_not_waited_with(ground: Ground) -> None:
+    stop = threading.Event()
+
+    def on_frame(frame: Frame) -> None:
+        if frame.kind == "exit":
+            threading.Timer(0.1, stop.set).start()
+
+    found = ground.boot(*whole(), HANG, on_frame=on_frame, stop=stop)
+    assert (found.ending, found.stall) == (Ending.INTERRUPTED, None)
+    assert found.seconds < 10.0
 
 
 @pytest.mark.usefixtures("narrow")

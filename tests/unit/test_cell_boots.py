@@ -66,7 +66,7 @@ class Ground:
         self.place = place / "run" / f"001-{cell().id}"
         monkeypatch.setattr(boot_module, "interrogate", self._interrogate)
 
-    def _interrogate(self, _qmp: Path, console: Path, why: str, _factor: float) -> Stall:
+    def _interrogate(self, _qmp: Path, console: Path, why: str, *_: object) -> Stall:
         return Stall(why, "running", True, console.stat().st_size, f"the guest was given up: {why}")
 
     def boots(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,10 @@ class Ground:
         keys: dict[str, str] | None = None,
         nmi: str = "",
         reference: float | None = None,
+        stop: threading.Event | None = None,
     ) -> Boot:
         self.stand_in.plays(*steps, monitor=monitor, keys=keys, nmi=nmi)
-        return boot(self.launch, self.console, LIMITS, reference_ready=reference)
+        return boot(self.launch, self.console, LIMITS, reference_ready=reference, stop=stop)
 
     def stalled(self, monitor: dict[str, object] | str | None = None, **answers: dict[str, str]) -> Stall:
         """The record of a guest that is HUNG."""
@@ -145,6 +147,20 @@ def test_a_kernel_that_never_falls_quiet_is_not_listened_to_for_ever(
     assert ground.hurry.monotonic() < 9.0
 
 
+def test_a_stop_ends_the_questions(ground: Ground) -> None:
+    stop = threading.Event()
+    sleep = ground.hurry.sleep
+
+    def interrupted(seconds: float) -> None:
+        sleep(seconds)
+        stop.set()
+
+    ground.hurry.sleep = interrupted  # type: ignore[method-assign]
+    found = ground.boot(*SILENT, stop=stop)
+    assert (found.ending, found.stall) == (Ending.INTERRUPTED, None)
+    assert ground.hurry.monotonic() < 1.0
+
+
 @pytest.mark.parametrize(
     ("state", "status"),
     [({"status": "paused"}, "paused"), ({"status": "io-error"}, "io-error"), ({}, ""), ([], "")],
@@ -222,6 +238,6 @@ def test_a_fifo_that_cannot_be_made_is_said(ground: Ground, monkeypatch: pytest.
 
 
 def test_a_console_that_is_gone_has_no_bytes(tmp_path: Path) -> None:
-    found = stall.interrogate(tmp_path / "qmp", tmp_path / "console.log", "it is silent", 1.0)
+    found = stall.interrogate(tmp_path / "qmp", tmp_path / "console.log", "it is silent", 1.0, threading.Event())
     assert (found.asked_at, found.status) == (0, "")
     assert found.text.startswith("the guest was given up: it is silent\nQEMU's monitor does not answer")
