@@ -50,7 +50,15 @@ from harness.proc import Deadline, run
 from harness.store.journal import JOURNAL_FILE, Entry, Journal, Step, read_journal
 from harness.store.layout import Layout
 from harness.store.remove import remove
-from harness.store.runs import find_run, held_again, is_held, run_directories, run_directory, save_report
+from harness.store.runs import (
+    REPORT_FILE,
+    find_run,
+    held_again,
+    is_held,
+    run_directories,
+    run_directory,
+    save_report,
+)
 from harness.store.sealed import set_aside
 
 _TOOL_SECONDS = 30.0
@@ -206,6 +214,7 @@ class _Boots:
             self._journal = journal
             if read_journal(self._directory):
                 journal.append(Entry(Step.RESUMED))
+                (self._directory / REPORT_FILE).unlink(missing_ok=True)  # it is on fewer boots, or on others
             self._results = self._results_before()
             left = [one for one in self._record.cells if one.number not in self._results]
             left = [one for one in left if not self._keep(one)]

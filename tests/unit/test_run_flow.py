@@ -26,6 +26,7 @@ from harness.flow.admission import Tokens
 from harness.flow.history import History, read_history
 from harness.flow.request import Request
 from harness.flow.run import RunOptions, execute, resume
+from harness.flow.run_loader import read_report
 from harness.flow.run_record import save_result
 from harness.flow.schedule import Task
 from harness.model.compare import Leg
@@ -117,6 +118,10 @@ def ctrl_c() -> None:
     """What the terminal does; the thread that calls it is not the one that is told."""
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.05)
+
+
+def interrupted(*_: object) -> str:
+    raise KeyboardInterrupt
 
 
 def require_whole(report: Report, directory: Path, boots: int, verdict: Verdict = Verdict.GOOD) -> None:
@@ -274,13 +279,13 @@ def test_a_boot_that_was_let_in_and_not_begun_is_not_begun_after_ctrl_c(
 
 
 def test_ctrl_c_while_results_are_read(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*arguments: object) -> None:
+    def late(*arguments: object) -> None:
         ctrl_c()
         save_result(*arguments)  # type: ignore[arg-type]
 
     ground.plays(good())
     with monkeypatch.context() as patch:
-        patch.setattr("harness.flow.run.save_result", interrupted)
+        patch.setattr("harness.flow.run.save_result", late)
         with pytest.raises(KeyboardInterrupt):
             ground.execute(request())
     # Who reads results is not cut short: the boot counts.
@@ -289,9 +294,6 @@ def test_ctrl_c_while_results_are_read(ground: Ground, monkeypatch: pytest.Monke
 
 
 def test_ctrl_c_at_the_very_end(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> str:
-        raise KeyboardInterrupt
-
     ground.plays(good())
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "save_report", interrupted)
@@ -299,6 +301,20 @@ def test_ctrl_c_at_the_very_end(ground: Ground, monkeypatch: pytest.MonkeyPatch)
             ground.execute(request())
     require_whole(*ground.resume(), 1)
     assert ground.stand_in.left == 0
+
+
+def test_the_report_of_before_is_gone_when_a_run_goes_on_and_is_killed(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.plays(good(("a",)), HANG_IN_BOOT, BAD)
+    ground.told.when("2:  suite p", ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        ground.execute(request(repeat=2, cases=("a",)))
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "save_report", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ground.resume()
+    assert read_report(ground.newest).verdict is Verdict.BAD
 
 
 def test_a_run_that_is_held_is_not_gone_on_with(ground: Ground) -> None:
@@ -542,9 +558,6 @@ def test_a_twin_of_a_result_of_an_earlier_run_is_that_runs_too(ground: Ground) -
 
 
 def test_ctrl_c_before_a_twin_is_taken_over(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
     ground.plays(good())
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "take_over", interrupted)
