@@ -293,6 +293,11 @@ def test_all_of_a_complaint_is_waited_for(ground: Ground, monkeypatch: pytest.Mo
     assert ground.boot(("error", "qemu: no such machine\n")).launcher == "qemu: no such machine\n"
 
 
+def test_a_case_that_was_not_said_to_end_is_none_when_the_guest_ended_well(ground: Ground) -> None:
+    found = ground.boot(*into_suite(frame("case", "mine first"), frame("exit", "0")))
+    assert (found.ending, found.case) == (Ending.FINISHED, "")
+
+
 def test_a_guest_that_ended_well_before_anybody_looked(ground: Ground) -> None:
     def on_frame(frame: Frame) -> None:
         if frame.kind == "ready":
