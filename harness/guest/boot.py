@@ -6,11 +6,13 @@ A panic, a hang, a lost guest and a timeout are results, never exceptions.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from harness.guest.accel import KVM_DEVICE
 from harness.guest.argv import Launch, vng_argv
@@ -31,6 +33,8 @@ _POLL_SECONDS = 0.03
 _POWER_OFF_SECONDS = 15.0
 _ACCEL_SECONDS = 5.0
 _NO_LIMIT = 1 << 60
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_Else = TypeVar("_Else", int, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +103,10 @@ class _Progress:
             self.suite_began = now
         elif frame.kind == "announced":
             name, _, count = frame.text.rpartition(" ")
-            self.announced[name] = int(count) if count.isdigit() else -1
+            self.announced[name] = _number(count, -1)
         elif frame.kind == "result":
             name, _, status = frame.text.rpartition(" ")
-            number = int(status) if status.isdigit() else 255
-            self.suites.append(SuiteResult(name, number, now - self.suite_began))
+            self.suites.append(SuiteResult(name, _number(status, 255), now - self.suite_began))
             self.phase = "shutdown"
         elif frame.kind == "exit":
             self.exited = frame.text == str(len(self.suites))
@@ -111,6 +114,13 @@ class _Progress:
 
     def guest_facts(self) -> GuestFacts | None:
         return guest_facts(self.facts) if self.facts_complete else None
+
+
+def _number(text: str, otherwise: _Else) -> int | _Else:
+    """A number that the guest said, which may have said anything: `int` refuses 5000 digits, and what only looks like
+    one.
+    """
+    return int(text) if _NUMBER.fullmatch(text) else otherwise
 
 
 class _Tail:
@@ -309,12 +319,11 @@ class _Follower:
 
     def _result(self, ending: Ending, stall: Stall | None) -> Boot:
         seen = self._seen
-        taint_end = seen.facts.get("taint_end", "")
         return Boot(
             ending=ending,
             phase=seen.phase,
             facts=seen.guest_facts(),
-            taint_end=int(taint_end) if taint_end.isdigit() else None,
+            taint_end=_number(seen.facts.get("taint_end", ""), None),
             suites=tuple(seen.suites),
             garbage=tuple(self._reader.garbage),
             launcher=b"".join(self._launcher).decode("utf-8", "replace"),

@@ -147,6 +147,14 @@ def test_a_runner_that_failed(ground: Ground) -> None:
     assert found.ending is Ending.FINISHED
 
 
+@pytest.mark.parametrize("word", ["\N{SUPERSCRIPT TWO}", "9" * 5000, "-1", "1_0", ""], ids=lambda word: word[:9])
+def test_what_only_looks_like_a_number_is_none(ground: Ground, word: str) -> None:
+    said = frames(("announced", f"mine {word}"), ("result", f"mine {word}"), ("fact", f"taint_end={word}"))
+    found = ground.boot(*into_suite(said, frame("exit", "1")))
+    assert found.ending is Ending.FINISHED
+    assert (found.announced, found.suites[0].status, found.taint_end) == ((("mine", -1),), 255, None)
+
+
 def test_a_panic_in_a_case(ground: Ground) -> None:
     found = ground.boot(*into_suite(frame("case", "mine first"), PANIC))
     assert (found.ending, found.phase, found.case, found.stall) == (Ending.PANICKED, "mine", "first", None)

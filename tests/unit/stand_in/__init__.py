@@ -29,7 +29,10 @@ HANG = ("hang",)
 
 def frames(*pairs: tuple[str, str]) -> Step:
     """Frames on the control port, in one write."""
-    return ("control", "".join(f"@{kind} {len(text)} {text}\n" for kind, text in pairs))
+    return (
+        "control",
+        "".join(f"@{kind} {len(text.encode())} {text}\n" for kind, text in pairs).encode().decode("latin-1"),
+    )
 
 
 def frame(kind: str, text: str) -> Step:
