@@ -29,6 +29,7 @@ from harness.flow.run import RunOptions, execute, resume
 from harness.flow.run_loader import read_report
 from harness.flow.run_record import save_result
 from harness.flow.schedule import Task
+from harness.guest import stall
 from harness.model.compare import Leg
 from harness.model.errors import InfraError, StoreDamaged, UserError
 from harness.model.kernel import KernelSpec, PreparedKernel
@@ -39,7 +40,7 @@ from harness.model.tree import SourceSpec
 from harness.store.journal import JOURNAL_FILE, Step, read_journal
 from harness.store.layout import Layout
 from harness.store.runs import REPORT_FILE, load_report
-from tests.unit.stand_in import HANG, Clock, StandIn
+from tests.unit.stand_in import HANG, Clock, Hurry, StandIn, seen, time_passes
 from tests.unit.stand_in import Step as Act
 from tests.unit.stand_in.cells import (
     BOOTS,
@@ -69,6 +70,7 @@ class Ground:
     def __init__(self, place: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stand_in = StandIn(place, monkeypatch)
         Clock(self.stand_in, monkeypatch)
+        monkeypatch.setattr(stall, "time", Hurry(200.0))
         self.layout = layout
         self.told = Told()
         self.made: list[KernelSpec] = []
@@ -161,11 +163,27 @@ def test_several_boots_one_after_the_other(ground: Ground) -> None:
     assert len(ground.made) == 1
 
 
+def test_suites_that_share_no_boot(ground: Ground) -> None:
+    ground.plays(good(), good(("a",), suite="q"))
+    report, directory = ground.execute(request(suites=("p", "q")))
+    require_whole(report, directory, 2)
+    assert [run.cell.suites for run in report.runs] == [("p",), ("q",)]
+
+
 def test_several_boots_side_by_side(ground: Ground) -> None:
-    ground.plays(*(good(),) * 3)
-    report, directory = execute((request(repeat=3),), ground.layout, ground.told, RunOptions(parallel=3))
-    require_whole(report, directory, 3)
-    assert [run.cell.seed for run in report.runs] == [1, 2, 3]
+    meets = {one: (("reach", one), ("until", f"{other}.reached")) for one, other in (("a", "b"), ("b", "a"))}
+    ground.plays((*meets["a"], *good()), (*meets["b"], *good()))
+    report, directory = execute((request(repeat=2),), ground.layout, ground.told, RunOptions(parallel=2))
+    require_whole(report, directory, 2)
+    assert [run.cell.seed for run in report.runs] == [1, 2]
+
+
+@pytest.mark.parametrize(("parallel", "verdict"), [(1, Verdict.CANNOT_TELL), (2, Verdict.GOOD)])
+def test_who_may_get_company_has_longer_limits(ground: Ground, parallel: int, verdict: Verdict) -> None:
+    slow = (time_passes(100.0), seen("it is late"), *good())  # in silence, of which a guest alone has a minute
+    ground.plays(slow, good())
+    report, _ = execute((request(repeat=2),), ground.layout, ground.told, RunOptions(parallel=parallel))
+    assert report.verdict is verdict
 
 
 def test_a_host_without_room_is_waited_for(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,7 +358,7 @@ def killed(ground: Ground, directory: Path, entries: int, torn: bool = False) ->
 
 @pytest.mark.parametrize(
     ("entries", "torn", "again"),
-    [(0, True, [1, 2]), (1, False, [1, 2]), (2, True, [2]), (3, False, [2]), (3, True, [2]), (4, False, [])],
+    [(0, True, [1, 2]), (1, False, [1, 2]), (2, True, [2]), (3, True, [2]), (4, False, [])],
 )
 def test_a_run_killed_between_two_entries_goes_on_and_doubles_nothing(
     ground: Ground, entries: int, torn: bool, again: list[int]
@@ -356,6 +374,16 @@ def test_a_run_killed_between_two_entries_goes_on_and_doubles_nothing(
     assert [f"begun {number}" for number in again] == [one for one in steps(directory)[entries:] if "begun" in one]
     kept = [one for one in before.runs if int(one.id[:3]) not in again]
     assert kept == [one for one in report.runs if int(one.id[:3]) not in again]
+
+
+def test_a_place_that_the_journal_names_is_not_followed(ground: Ground) -> None:
+    ground.plays(good())
+    report, directory = ground.execute(request())
+    killed(ground, directory, 2)
+    path = directory / JOURNAL_FILE
+    path.write_text(path.read_text().replace(report.runs[0].id, "../../elsewhere"))
+    require_whole(*ground.resume(), 1)
+    assert steps(directory)[2:] == ["resumed", "ended"]
 
 
 def test_a_run_that_ended_is_not_unfinished(ground: Ground) -> None:

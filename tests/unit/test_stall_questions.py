@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from harness.guest import qmp, stall
 from harness.guest.boot import Boot, boot
 from harness.guest.stall import Stall
 from harness.model.outcome import Ending
+from harness.proc import Deadline
 from tests.unit.stand_in import (
     HANG,
     LIMITS,
@@ -92,6 +94,8 @@ def test_a_kernel_that_answers_everything(ground: Ground) -> None:
     assert 'query-status: {"status": "running", "running": true}' in found.text
     assert 'query-cpus-fast: [{"cpu-index": 0}]' in found.text
     assert found.text.count("RIP of each CPU: ffffffff81234567\nEAX=0") == 1
+    opened = [one.readlink() for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+    assert not any(one.name == "keys" for one in opened)
 
 
 def test_a_kernel_that_answers_only_an_nmi(ground: Ground) -> None:
@@ -134,6 +138,33 @@ def test_a_kernel_that_answers_late_is_heard_and_waited_for_again(ground: Ground
     assert found.answered
     # 5 s of silence each for w and m, a second of quiet and what it took for l and t
     assert 12.0 < ground.hurry.monotonic() < 14.0
+
+
+def test_a_kernel_that_answered_once_gets_no_nmi(ground: Ground) -> None:
+    ground.launch.qmp.with_name("keys").touch()  # of an earlier attempt
+    found = ground.stalled(keys={"w": KEYS["w"]})
+    assert found.answered
+    assert answers(found)[0] == "sysrq w (blocked tasks): answered on the console"
+    assert answers(found)[-1] == "sysrq t (all tasks): no answer on the console"
+
+
+@pytest.mark.parametrize(("factor", "until"), [(1, 3.0), (10, 30.0)])
+def test_an_answer_goes_on_until_the_console_is_quiet(ground: Ground, factor: int, until: float) -> None:
+    sleep = ground.hurry.sleep
+
+    def printing(seconds: float) -> None:
+        before = ground.hurry.monotonic()
+        sleep(seconds)
+        if (now := ground.hurry.monotonic()) < until and int(now * 2 / factor) > int(before * 2 / factor):
+            with ground.console.open("ab") as console:
+                console.write(b"[    9.000000] and more\n")
+
+    ground.hurry.sleep = printing  # type: ignore[method-assign]
+    ground.hurry.times = 200.0
+    steps = (time_passes(50.0), READY, seen("ready"), frame("start", "mine"), time_passes(), HANG)
+    found = ground.boot(*steps, reference=50.0 / factor)
+    assert found.stall is not None
+    assert [" answered" in line for line in answers(found.stall)] == [True, False, False, False]
 
 
 def test_a_kernel_that_never_falls_quiet_is_not_listened_to_for_ever(
@@ -220,6 +251,12 @@ def test_what_was_said_before_qemu_failed_is_kept(
     assert (found.status, found.machine_ran) == ("running", True)
     assert "query-status:" in found.text
     assert found.text.endswith(said)
+
+
+def test_a_session_ends_with_its_deadline_whatever_the_socket_would_wait() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(TimeoutError):
+        qmp.Monitor(ours, Deadline(0.05)).ask("query-status")
 
 
 def test_registers_that_are_no_text_are_none(ground: Ground) -> None:

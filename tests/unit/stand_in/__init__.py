@@ -82,8 +82,8 @@ class Clock:
 class Hurry:
     """A clock for the questions to a stalled guest, which runs `times` as fast as the real one."""
 
-    def __init__(self) -> None:
-        self.times = 15.0
+    def __init__(self, times: float = 15.0) -> None:
+        self.times = times
         self._now = 0.0
 
     def monotonic(self) -> float:
