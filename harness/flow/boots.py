@@ -35,7 +35,6 @@ from harness.proc import search_path
 from harness.store.files import write_atomically
 from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH
 from harness.store.sealed import looks, require_whole
-from harness.suites.registry import narrowed
 
 _BAD_DISK_BYTES = 64 << 20
 _DISK_FULL_BYTES = 1 << 20
@@ -96,7 +95,7 @@ def _go_on(cell: Cell, suite: Suite, environment: BootEnvironment, place: Path, 
         if to_confirm(boots[-1]) and short != held:
             environment.progress.step(f"  the case {short} did not end; once more, alone")
             part = Part(f"alone-{turn}", f"{held} did not end: alone", 1, alone=True)
-            boots.append(_boot(replace(cell, cases=(short,)), (narrowed(suite, (short,)),), environment, place, part))
+            boots.append(_boot(replace(cell, cases=(short,)), (suite,), environment, place, part))
         parts = [seen for seen in boots if not seen.alone]
         left = left_to_run(suite, parts)
         if not left or environment.stop_at_first:
@@ -105,7 +104,7 @@ def _go_on(cell: Cell, suite: Suite, environment: BootEnvironment, place: Path, 
             return [f"{suite.name}: {len(left)} cases were left out, as {turn} had ended a boot"]
         environment.progress.step(f"  the boot ended in the case {short}; {len(left)} more in a fresh one")
         part = Part(f"rest-{turn}", f"what was to come after {held}", len(left))
-        boots.append(_boot(replace(cell, cases=left), (narrowed(suite, left),), environment, place, part))
+        boots.append(_boot(replace(cell, cases=left), (suite,), environment, place, part))
     return []
 
 
