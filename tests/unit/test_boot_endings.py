@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -102,6 +103,13 @@ def test_suites_that_end_well(ground: Ground) -> None:
 def test_what_an_earlier_boot_left_on_the_control_port_is_not_read(ground: Ground) -> None:
     ground.launch.control.write_text("@exit 1 0\n")
     assert ground.boot(say("hello")).ending is Ending.LOST
+
+
+def test_the_guest_is_the_first_to_die_and_has_no_home_of_the_users(ground: Ground) -> None:
+    ground.boot(("tell_of_itself",))
+    place = ground.launch.qmp.parent
+    found = json.loads((ground.launch.shares[0].path / "self.json").read_text())
+    assert found == {"home": str(place), "directory": str(place), "oom_score_adj": 1000}
 
 
 @pytest.mark.parametrize(("enabled", "accel"), [(True, "kvm"), (False, "tcg")])
@@ -397,7 +405,7 @@ def test_a_slow_guest_gets_more_time_to_power_off(ground: Ground, monkeypatch: p
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds of some KiB."""
-    for name, size in (("HEAD", 8192), ("TAIL", 4096), ("ROOM", 4096), ("MOST_CONTROL", 8192)):
+    for name, size in (("HEAD", 8192), ("TAIL", 4096), ("ROOM", 4096), ("MOST_CONTROL", 8192), ("MOST_FILES", 15)):
         monkeypatch.setattr(bounded, name, size)
     monkeypatch.setattr(bounded, "_LOOK_SECONDS", 0.002)
 
@@ -411,6 +419,14 @@ def test_a_flooded_control_port_ends_the_guest(ground: Ground) -> None:
     assert found.stall.text == f"the guest was ended: {found.stall.why}"
     assert found.stall.status == ""
     assert found.phase == "mine"
+
+
+@pytest.mark.usefixtures("narrow")
+def test_too_many_results_end_the_guest(ground: Ground) -> None:
+    found = ground.boot(*into_suite(*(("result_file", f"{number}", "") for number in range(20)), HANG))
+    assert found.ending is Ending.LOST
+    assert found.stall is not None
+    assert "into its results" in found.stall.why
 
 
 @pytest.mark.usefixtures("narrow")
@@ -481,10 +497,11 @@ def test_what_was_said_before_the_end_is_read(ground: Ground) -> None:
 
     def on_frame(frame: Frame) -> None:
         if frame.kind == "case":
+            ground.stand_in.let("go on")
             ground.stand_in.wait_for("more")
             stop.set()
 
-    more = (frame("start", "other"), ("reach", "more"), HANG)
+    more = (("until", "go on"), frame("start", "other"), ("reach", "more"), HANG)
     found = ground.boot(*into_suite(frame("case", "mine first"), *more), on_frame=on_frame, stop=stop)
     assert (found.ending, found.phase) == (Ending.INTERRUPTED, "other")
 

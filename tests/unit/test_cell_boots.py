@@ -12,17 +12,18 @@ import pytest
 
 from harness.flow import boots as boots_module
 from harness.flow.boots import Stopped, boot_cell
-from harness.flow.collect import CellResult
+from harness.flow.collect import CellResult, ground_of
 from harness.guest import boot as boot_module
 from harness.guest import bounded
 from harness.guest.stall import Stall
 from harness.judge.expectations import BOOT_SUITE
-from harness.model.cell import Cell
+from harness.model.cell import Cell, Knob
 from harness.model.codec import from_json
 from harness.model.errors import StoreDamaged
 from harness.model.machine import Swap
 from harness.model.outcome import Ending, Verdict
-from harness.model.suite import Listed, Manifest, Suite
+from harness.model.suite import ExpectedSplat, Listed, Manifest, Suite
+from harness.model.suite import Ground as Grounds
 from tests.unit.stand_in import HANG, Clock, StandIn, Step, say, seen, time_passes
 from tests.unit.stand_in.cells import (
     BOOTS,
@@ -145,6 +146,90 @@ def test_an_oops_that_no_case_stands_for_is_the_boots(ground: Ground) -> None:
     assert set(outcomes(result).values()) == {"PASS"}
 
 
+def test_an_oops_that_no_case_stands_for_in_a_further_boot_is_no_silent_taint(ground: Ground) -> None:
+    rest = (*good(("b", "c", "d"))[:-1], OOPS, *powers_off(taint=128))
+    result = ground.boots((*BOOTS, *begins(), *case_begins("a"), PANIC), rest)
+    assert (result.run.verdict, result.run.problems) == (Verdict.BAD, ())
+
+
+def test_the_worst_of_its_boots_is_the_cells(ground: Ground) -> None:
+    panics = (*BOOTS, *begins("p", ("b", "c", "d")), *case_begins("b"), PANIC)
+    result = ground.boots(overdue(*NAMES), good(("a",)), panics, good(("c", "d")))
+    assert (result.run.ending, boot_outcome(result)) == (Ending.TIMEOUT, "CRASH")
+
+
+def test_a_guest_that_hangs_after_its_suites(ground: Ground) -> None:
+    result = ground.boots((*good()[:-1], time_passes(), HANG))
+    assert (result.run.phase, boot_outcome(result), result.run.verdict) == ("shutdown", "CRASH", Verdict.BAD)
+
+
+def test_a_case_that_nobody_knows_is_noted(ground: Ground) -> None:
+    result = ground.boots(good((*NAMES, "new")))
+    assert result.run.verdict is Verdict.GOOD
+    assert len(result.run.notes) == 1
+    assert "p.new" in result.run.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("results", "end", "told"),
+    [
+        (("ok", "ok"), powers_off(), True),
+        (("ok", "not ok"), powers_off(), False),  # beside a finding it is no news
+        (("ok", "ok"), (), False),
+    ],
+)
+def test_a_log_that_is_not_whole_is_no_evidence(
+    ground: Ground, results: tuple[str, str], end: tuple[Step, ...], told: bool
+) -> None:
+    first, last = results
+    steps = (*case("a", 1, first), *case("b", 3), *case("c", 3), *case("d", 4, last))
+    result = ground.boots((*BOOTS, *begins(), *steps, *ends(), *end))
+    assert (result.run.problems[:1] == ("p: line 11: number 3 where 2 was due: b",)) is told
+
+
+def test_an_oops_that_a_case_makes_on_purpose_is_none(ground: Ground) -> None:
+    suite = replace(SUITE, expected_splats=(ExpectedSplat(r"p\.b", "NULL pointer", "it reads through one"),))
+    steps = (*case("a", 1), *case_begins("b"), OOPS, say("    ok 2 b"), *case("c", 3), *case("d", 4))
+    result = ground.boots((*BOOTS, *begins(), *steps, *ends(), *powers_off(taint=128)), suites=(suite,))
+    assert (result.run.verdict, boot_outcome(result)) == (Verdict.GOOD, "PASS")
+    assert [event.expected for event in result.events] == ["it reads through one"]
+
+
+def test_a_note_of_the_kernels_makes_nothing_red(ground: Ground) -> None:
+    note = say("Disabling lock debugging due to kernel taint")
+    result = ground.boots((*good()[:-1], note, *powers_off()))
+    assert (result.run.verdict, boot_outcome(result)) == (Verdict.GOOD, "PASS")
+    assert [event.kind for event in result.events] == ["taint"]
+
+
+def test_figures_that_a_case_prints_are_its_metrics(ground: Ground) -> None:
+    figure = (*case_begins("a"), say("    # a: bytes=4096", "    ok 1 a"))
+    rest = (*case("b", 2), *case("c", 3), *case("d", 4))
+    result = ground.boots((*BOOTS, *begins(), *figure, *rest, *ends(), *powers_off()))
+    assert [(one.name, metric.name, metric.value) for one in result.cases for metric in one.metrics] == [
+        ("p.a", "bytes", 4096.0)
+    ]
+
+
+def test_the_seconds_of_all_boots_are_added(ground: Ground) -> None:
+    def taking(seconds: float, cases: tuple[str, ...]) -> tuple[Step, ...]:
+        return (*good(cases)[:-2], time_passes(seconds), *good(cases)[-2:])
+
+    result = ground.boots(overdue(*NAMES), taking(7.0, ("a",)), taking(5.0, ("b", "c", "d")))
+    took = {stage.name: stage.seconds for stage in result.run.stages}
+    assert 12.0 <= took["p"] < 31.0
+    assert took["boot"] >= 31.0 + 12.0
+
+
+def test_what_decides_which_cases_must_run(ground: Ground) -> None:
+    build = ground.environment.kernel.build
+    machine = replace(cell().machine, ram=512 << 20, free=128 << 20, swap=Swap.parse("disk:64M"))
+    few = ground_of(replace(cell(machine=machine), knobs=(Knob("bo", "1M"),)), build, frozenset({"one"}))
+    assert few == Grounds((7, 3, 4), True, 128 << 20, frozenset({"SWAP"}), frozenset({"bo"}), frozenset({"one"}))
+    many = ground_of(cell(machine=replace(machine, free=None, swap=Swap())), build, frozenset())
+    assert (many.swap, many.ram) == (False, 512 << 20)
+
+
 def test_a_taint_without_a_word_is_no_evidence(ground: Ground) -> None:
     result = ground.boots((*good()[:-1], *powers_off(taint=1 << 9)))
     assert result.run.verdict is Verdict.CANNOT_TELL
@@ -182,6 +267,19 @@ def test_a_case_beyond_its_deadline_is_tried_again_alone_and_then_it_is_its_faul
     assert [one.directory for one in result.run.more] == ["alone-1", "rest-1"]
     assert "HARNESS_CASES=a\n" in (ground.place / "alone-1" / "results" / "job").read_text()
     assert "  the case a did not end; once more, alone" in ground.progress.said
+
+
+def test_a_boot_that_only_confirms_another_says_nothing_of_itself(ground: Ground) -> None:
+    alone = (*BOOTS, ("control", "nonsense\n"), *begins("p", "a"), *case_begins("a"), PANIC)
+    result = ground.boots(overdue(*NAMES), alone, good(("b", "c", "d")))
+    assert (outcomes(result)["a"], boot_outcome(result)) == ("TIMEOUT", "INCOMPLETE")
+    assert (result.run.problems, result.events) == ((), ())
+
+
+def test_what_is_wrong_with_a_further_boot_is_said_with_its_name(ground: Ground) -> None:
+    rest = (*BOOTS, ("control", "nonsense\n"), *good(("b", "c", "d"))[4:])
+    result = ground.boots((*BOOTS, *begins(), *case_begins("a"), PANIC), rest)
+    assert result.run.problems == ("rest-1: the control channel carried broken frames, the first 'nonsense'",)
 
 
 def test_one_that_ends_alone_is_nobodys_fault(ground: Ground) -> None:
@@ -275,13 +373,20 @@ def test_what_kunit_wrote_itself_contradicts_the_console(ground: Ground) -> None
     assert result.run.problems == ("p: p.a passed on the console, but not in kunit's own record (1 such)",)
 
 
-def test_why_kunit_is_silent_is_told(ground: Ground) -> None:
-    suite = replace(SUITE, script="suite-kunit", selectable=False)
-    said = say("kunit: disabled")
-    silent = (*BOOTS, say("Kernel command line: quiet kunit.enable=0"), said, *begins()[:2], *ends(), *powers_off())
-    result = ground.boots(silent, suites=(suite,))
-    assert result.run.verdict is Verdict.CANNOT_TELL
-    assert any(problem.startswith("p: kunit") for problem in result.run.problems), result.run.problems
+KUNIT_IS_OFF = (say("Kernel command line: quiet kunit.enable=0"), say("kunit: disabled"))
+
+
+@pytest.mark.parametrize(
+    ("script", "executed", "told"),
+    [("suite-kunit", False, True), ("suite-kunit", True, False), ("suite-exec", False, False)],
+)
+def test_why_kunit_is_silent_is_told_of_its_own_suites(
+    ground: Ground, script: str, executed: bool, told: bool
+) -> None:
+    suite = replace(SUITE, script=script, selectable=False)
+    steps = good()[4:] if executed else (*begins()[:2], *ends(), *powers_off())
+    result = ground.boots((*BOOTS, *KUNIT_IS_OFF, *steps), suites=(suite,))
+    assert any(one.startswith("p: kunit") for one in result.run.problems) is told
 
 
 def test_two_suites_in_one_boot(ground: Ground) -> None:

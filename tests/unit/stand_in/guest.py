@@ -97,6 +97,15 @@ class Guest:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
 
+    def tell_of_itself(self) -> None:
+        """As a result: what it was started as."""
+        found = {
+            "home": os.environ.get("HOME"),
+            "directory": str(Path.cwd()),
+            "oom_score_adj": int(Path("/proc/self/oom_score_adj").read_text()),
+        }
+        self.result_file("self.json", json.dumps(found))
+
     def flood(self, channel: str, piece: str) -> None:
         """The same piece over and over, until somebody ends it."""
         while True:
