@@ -71,6 +71,8 @@ class Ground:
         self.stand_in = StandIn(place, monkeypatch)
         Clock(self.stand_in, monkeypatch)
         monkeypatch.setattr(stall, "time", Hurry(200.0))
+        monkeypatch.setattr("harness.store.runs._ASKED_SECONDS", 0.05)
+        monkeypatch.setattr("harness.flow.schedule._LOOK_SECONDS", 0.02)
         self.layout = layout
         self.told = Told()
         self.made: list[KernelSpec] = []
