@@ -20,7 +20,7 @@ from harness.inputs.source_cache import Work, no_space, require_space
 from harness.inputs.unpack import hash_file
 from harness.model.codec import from_json, to_json
 from harness.model.errors import CommandFailed, HarnessError, InfraError, UserError
-from harness.model.units import MIB, about_size
+from harness.model.units import MIB, about_size, whole_number
 from harness.proc import find_tool, run
 from harness.store.files import locked, write_atomically
 
@@ -205,9 +205,9 @@ def parse_offers(text: str) -> list[Offer]:
         pairs = (line.partition(": ") for line in stanza.splitlines() if line[:1].strip())
         fields = {name: value.strip() for name, _, value in pairs}
         words = [fields.get(name, "") for name in ("Package", "Version", "SHA256", "Size")]
-        if all(words) and words[3].isdigit():
+        if all(words) and whole_number(words[3]):
             package, version, sha256, size = words
-            offers.setdefault((package, version), Offer(package, version, sha256, int(size)))
+            offers.setdefault((package, version), Offer(package, version, sha256, whole_number(size)))
     return list(offers.values())
 
 

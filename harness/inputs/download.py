@@ -13,6 +13,7 @@ from typing import IO
 
 from harness.inputs.source_cache import Work, require_space
 from harness.model.errors import DeadlineExceeded, InfraError
+from harness.model.units import whole_number
 from harness.store.files import explain_os_error
 
 _CHUNK = 1 << 18
@@ -95,7 +96,7 @@ def _go_on(url: str, path: Path, work: Work) -> bool:
         goes_on = answer.status == 206
         begin = offset if goes_on else 0
         length = answer.headers.get("Content-Length", "")
-        total = begin + int(length) if length.isdigit() else 0
+        total = begin + whole_number(length) if whole_number(length) else 0
         require_space(path.parent, total - begin, f"downloading {path.name}")
         try:
             with path.open("ab" if goes_on else "wb") as file:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.model.errors import UserError
+from harness.model.units import whole_number
 
 
 class SourceKind(StrEnum):
@@ -95,7 +96,7 @@ def version_tuple(version: str) -> tuple[int, int, int]:
     """The three leading numbers of a kernel version; missing or odd parts count as 0."""
     numbers = []
     for part in version.split("-")[0].split("+")[0].split(".")[:3]:
-        numbers.append(int(part) if part.isdigit() else 0)
+        numbers.append(whole_number(part))
     while len(numbers) < 3:
         numbers.append(0)
     return numbers[0], numbers[1], numbers[2]

@@ -15,7 +15,13 @@ MOST_SIZE = "1048576T"  # of what a program or a file system counts in 64 bits, 
 _MOST = 1 << 60
 
 _FACTORS = {"": 1, "B": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1 << 40}
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([BKMGT]?)(?:I?B)?", re.IGNORECASE)
+
+
+def whole_number(text: str, otherwise: int = 0) -> int:
+    """`12` -> 12, and `otherwise` for what is no number: `int` refuses 5000 digits, and `isdigit` takes a superscript."""
+    return int(text) if _NUMBER.fullmatch(text) else otherwise
 
 
 def parse_size(text: str, what: str = "size") -> int:

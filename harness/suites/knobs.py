@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from harness.model.cell import Knob
 from harness.model.errors import UserError
 from harness.model.suite import KnobForm, KnobSpec, Suite
-from harness.model.units import format_size, parse_size
+from harness.model.units import format_size, parse_size, whole_number
 
 
 def check_knobs(knobs: Iterable[Knob], suites: Sequence[Suite]) -> None:
@@ -62,12 +62,11 @@ def _fits(spec: KnobSpec, value: str) -> bool:
     if spec.form is KnobForm.CHOICE:
         return value in spec.choices
     if spec.form is KnobForm.INTEGER:
-        return value.isascii() and value.isdigit() and spec.least <= int(value) <= spec.most
+        return spec.least <= whole_number(value, spec.least - 1) <= spec.most
     if spec.form is KnobForm.CHANCE and not value.endswith("%"):
         return False
     if spec.form in (KnobForm.SHARE, KnobForm.CHANCE) and value.endswith("%"):
-        number = value[:-1]
-        return number.isascii() and number.isdigit() and spec.least <= int(number) <= spec.most
+        return spec.least <= whole_number(value[:-1], spec.least - 1) <= spec.most
     try:
         size = parse_size(value)
     except UserError:

@@ -40,6 +40,7 @@ def test_what_fits(text: str) -> None:
         *("bo=1K", "bo=65M", "bo=big", "total=401%", "total=0%", "total=%", "total=0", "total=-5%"),
         *("caching=wt", "caching=WC", "dma=2", "dma=-1", "dma=", "threads=0", "threads=17", "busy=101", "busy=٣"),
         *("failslab=1", "failslab=0%", "failslab=101%", "failslab=0.5%", "failslab=%", "failslab=-1%", "failslab=١%"),
+        *(f"threads={'1' * 5000}", f"total={'1' * 5000}%"),
     ],
 )
 def test_what_does_not_fit(text: str) -> None:

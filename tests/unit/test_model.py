@@ -79,6 +79,8 @@ def test_wrong_sources_are_refused_with_the_forms(text: str) -> None:
         ("6.15.0-rc3+", (6, 15, 0)),
         ("x.y", (0, 0, 0)),
         ("7.3.4+deb", (7, 3, 4)),
+        ("7.\N{SUPERSCRIPT TWO}", (7, 0, 0)),
+        (f"7.{'1' * 5000}", (7, 0, 0)),
     ],
 )
 def test_version_numbers(version: str, numbers: tuple[int, int, int]) -> None:
