@@ -20,7 +20,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([BKMGT]?)(?:I?B)?", re.IGNORECASE)
 
 
 def whole_number(text: str, otherwise: int = 0) -> int:
-    """`12` -> 12, and `otherwise` for what is no number: `int` refuses 5000 digits, and `isdigit` takes a superscript."""
+    """`12` -> 12, and `otherwise` for no number: `int` refuses 5000 digits, and `isdigit` takes a superscript."""
     return int(text) if _NUMBER.fullmatch(text) else otherwise
 
 
