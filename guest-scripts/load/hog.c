@@ -39,12 +39,10 @@ static unsigned long long size_of(const char *text)
 		return available() / 100 * n;
 	case 'G':
 	case 'g':
-		n <<= 10;
-		/* fall through */
+		return n << 30;
 	case 'M':
 	case 'm':
-		n <<= 10;
-		/* fall through */
+		return n << 20;
 	case 'K':
 	case 'k':
 		n <<= 10;

@@ -285,7 +285,7 @@ static bool next_pair(const char **at, const char **name, size_t *len, long long
 	for (; *p; p = end + (*end == '\n')) {
 		end = strchrnul(p, '\n');
 		*name = p;
-		*len = strcspn(p, ":= \n");
+		*len = strcspn(p, "\n:= ");
 		rest = p + *len;
 		if (!*len || rest == end || !*rest)
 			continue;
@@ -372,7 +372,7 @@ static void read_buddy(void)
 	for (line = text; (p = strstr(line, "zone")); line = p) {
 		p += strlen("zone");
 		p += strspn(p, " ");
-		p += strcspn(p, " \n");
+		p += strcspn(p, "\n ");
 		for (order = 0; ; order++) {
 			const char *next = get_number(p + strspn(p, " "), &n);
 

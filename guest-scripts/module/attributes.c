@@ -50,7 +50,7 @@ const char *tp_attr_name(int attr)
 }
 
 bool tp_attr_is(struct tp_run *run, struct page *p, int want, const char *when,
-		       u32 id, pgoff_t i)
+		u32 id, pgoff_t i)
 {
 	int attr = tp_page_attr(p);
 

@@ -151,7 +151,7 @@ static bool tp_all_back(struct tp_run *run, struct tp_counters *c)
 {
 	flush_delayed_fput();
 	tp_counters_read(c);
-	/* The file that is read for it is put when this task is back in user mode: one each time. */
+	/* The file that is read for it is put when this task is in user mode: one each time. */
 	c->files = tp_open_files() - run->looks++;
 	return c->gpu_active == run->start.gpu_active &&
 	       c->gpu_reclaim == run->start.gpu_reclaim &&

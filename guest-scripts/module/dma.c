@@ -8,7 +8,7 @@
 
 #include "module.h"
 
-#define TP_DMA_OFFSET	(1ULL << 40)
+#define TP_DMA_OFFSET	BIT_ULL(40)
 
 #ifdef CONFIG_ARCH_HAS_DMA_OPS
 static u8 *tp_dma_order;	/* by page frame: order + 1 of a live mapping */

@@ -34,7 +34,7 @@ unsigned long tp_map_file(struct tp_run *run, const struct file_operations *fops
 
 /* By one instruction: what copies more tries again, byte by byte, where a fault fails. */
 bool tp_user_is(struct tp_run *run, unsigned long at, pgoff_t page, u64 want,
-		       const char *when)
+		const char *when)
 {
 	u64 got = 0;
 

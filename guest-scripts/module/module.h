@@ -85,7 +85,7 @@ struct tp_run {
 	size_t diag_len;
 	char *metrics;
 	size_t metrics_len;
-	spinlock_t lock;
+	spinlock_t lock;	/* of the texts and the sites */
 	int failed;
 	/* Sites that were evaluated, and how often, but for those of set-up and clearing up. */
 	struct list_head sites;
@@ -312,7 +312,7 @@ struct tp_guard {
 	struct task_struct *task;	/* who may not call the OOM killer */
 	struct list_head pages;
 	unsigned long left, portion, set_aside;
-	spinlock_t lock;
+	spinlock_t lock;		/* of pages and left */
 	atomic_t own, others;		/* calls of the OOM killer */
 };
 

@@ -53,9 +53,9 @@ struct page *tp_wit_page(struct tp_wit *w, pgoff_t i)
 	return w->pages[i];
 }
 
-/* Each page has so many references and that attribute, is mapped for no device, and perhaps is cleared. */
+/* Each page has so many references and that attribute, no mapping for a device, and is cleared. */
 void tp_wit_look(struct tp_run *run, struct tp_wit *w, int attr, int refs,
-			bool zeroed, const char *when)
+		 bool zeroed, const char *when)
 {
 	pgoff_t i;
 

@@ -133,7 +133,9 @@ static struct kunit_case one_case[] = { KUNIT_CASE(zoo_pass), {} };
 static struct kunit_case skipped_cases[] = { KUNIT_CASE(zoo_skip_bare), {} };
 
 static struct kunit_suite zoo = { .name = "ttmh_zoo", .test_cases = zoo_cases };
-static struct kunit_suite broken = { .name = "ttmh_broken", .suite_init = bad_init, .test_cases = one_case };
+static struct kunit_suite broken = {
+	.name = "ttmh_broken", .suite_init = bad_init, .test_cases = one_case
+};
 static struct kunit_suite skipped = { .name = "ttmh_skipped", .test_cases = skipped_cases };
 kunit_test_suites(&zoo, &broken, &skipped);
 MODULE_LICENSE("GPL");

@@ -199,7 +199,8 @@ static void case_dma_refused(struct tp_run *run)
 				sh_fill(obj, run->k.seed);
 			}
 			tp_dma_fail_nth(n);
-			tp_check(run, sh_get_sgt(obj) < 0, "page %d was refused, a table is made", n);
+			tp_check(run, sh_get_sgt(obj) < 0,
+				 "page %d was refused, a table is made", n);
 			tp_dma_fail_nth(0);
 			tp_check(run, !obj->base.sgt, "a table is left");
 			sh_counts(run, obj, in_use, in_use, 0, "refused");

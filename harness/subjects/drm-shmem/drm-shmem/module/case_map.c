@@ -356,7 +356,8 @@ out:
 const struct tp_case sh_cases_map[] = {
 	{ "map_content", "S1,S7", "mappings of a process show the pages, and keep them",
 	  case_map_content, 0 },
-	{ "map_counts", "S6,S7", "each part of a mapping is a user of the pages", case_map_counts, 0 },
+	{ "map_counts", "S6,S7", "each part of a mapping is a user of the pages", case_map_counts,
+	  0 },
 	{ "map_purged", "S3,S7", "mappings go with a purge; faults after it fail",
 	  case_map_purged, 0 },
 	{ "map_late", "S3,S7", "who maps what was purged gets no page", case_map_late, 0 },

@@ -284,8 +284,10 @@ static void case_driver_dirties(struct tp_run *run)
 }
 
 const struct tp_case sh_cases_purge[] = {
-	{ "purge_frees", "S2,S8", "a purge gives back all of an object, at once", case_purge_frees, 0 },
-	{ "purge_dirty", "S2,S8", "the same where pages are to be marked dirty", case_purge_dirty, 0 },
+	{ "purge_frees", "S2,S8", "a purge gives back all of an object, at once", case_purge_frees,
+	  0 },
+	{ "purge_dirty", "S2,S8", "the same where pages are to be marked dirty", case_purge_dirty,
+	  0 },
 	{ "purge_wc", "S2,S9", "the same for write-combined pages", case_purge_wc, TP_NEED_PAT },
 	{ "wc_attributes", "S1,S9", "write-combined pages are cached again when let go",
 	  case_wc_attributes, TP_NEED_PAT },

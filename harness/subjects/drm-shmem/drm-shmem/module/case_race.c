@@ -15,7 +15,7 @@
 struct sh_race {
 	struct tp_run *run;
 	struct sh_obj *slots[SH_SLOTS];
-	spinlock_t lock;
+	spinlock_t lock;	/* of slots */
 	bool stop;
 	atomic_t purges, maps, vmaps, scans, faults;
 };

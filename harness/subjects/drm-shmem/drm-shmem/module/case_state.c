@@ -24,7 +24,8 @@ static void case_madvise_states(struct tp_run *run)
 	for (i = 0; i < ARRAY_SIZE(advice); i++) {
 		tp_eq(run, sh_madvise(obj, advice[i]), 1, "advice %d, kept", advice[i]);
 		tp_eq(run, obj->base.madv, advice[i], "madv after advice %d", advice[i]);
-		tp_eq(run, sh_purgeable(obj), advice[i] > 0, "purgeable after advice %d", advice[i]);
+		tp_eq(run, sh_purgeable(obj), advice[i] > 0,
+		      "purgeable after advice %d", advice[i]);
 		sh_verify(run, obj, "advised");
 	}
 	sh_purge(obj);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Everything that differs between the helpers this module is built for; features.toml says what SH_HAVE_* are. */
+/* What differs between the helpers this module is built for; features.toml has SH_HAVE_*. */
 #ifndef DRM_SHMEM_COMPAT_H
 #define DRM_SHMEM_COMPAT_H
 

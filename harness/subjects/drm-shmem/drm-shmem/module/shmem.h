@@ -24,8 +24,8 @@ struct sh_stats {
 struct tp_dev {
 	struct tp_run *run;
 	struct list_head objs;
-	spinlock_t lock;
-	struct mutex shrinker_lock;
+	spinlock_t lock;	/* of objs */
+	struct mutex shrinker_lock;	/* of purgeable */
 	struct list_head purgeable;	/* by madv_list, the least recently marked first */
 	struct shrinker *shrink;
 	bool shrink_off;

@@ -114,7 +114,8 @@ static void tp_any_to(struct tp_any *a, struct tp_bo *bo, u32 to)
 	}
 	tp_check(a->run, !ret || (ret == -ENOMEM && to == TTM_PL_VRAM), "%s: got %d", a->when, ret);
 	/* Others may have gone before it turned out that it is not enough. */
-	tp_check(a->run, !ret || bo->base.resource == was.resource, "%s: refused and moved", a->when);
+	tp_check(a->run, !ret || bo->base.resource == was.resource,
+		 "%s: refused and moved", a->when);
 	if (!ret)
 		tp_eq(a->run, bo->base.resource->mem_type, to, "%s: where it is", a->when);
 }
@@ -207,7 +208,8 @@ static void tp_any_move_fails(struct tp_any *a, struct tp_bo *bo)
 	if (ret == -EIO && was.mem_type == TTM_PL_VRAM)
 		tp_snap_same(a->run, bo, &was, a->when);
 	if (ret && bo->base.resource)
-		tp_eq(a->run, bo->base.resource->mem_type, was.mem_type, "%s: where it is", a->when);
+		tp_eq(a->run, bo->base.resource->mem_type, was.mem_type,
+		      "%s: where it is", a->when);
 	a->dev->move_fail_nth = 0;
 }
 
@@ -362,7 +364,8 @@ static void tp_any_all(struct tp_any *a, enum tp_any_op op, int i)
 		if (!TP_HAVE_BACKUP && a->pinned)
 			break;
 		tp_any_idle(a);
-		tp_eq(a->run, ttm_resource_manager_evict_all(&a->dev->bdev, vram), 0, "%s", a->when);
+		tp_eq(a->run, ttm_resource_manager_evict_all(&a->dev->bdev, vram), 0,
+		      "%s", a->when);
 		break;
 	default:
 		break;
@@ -493,7 +496,8 @@ static void tp_any_order(struct tp_run *run, bool grouped)
 	}
 	for (op = 0; op < TP_OPS; op++)
 		ops += a->done[op] > 0;
-	tp_check(run, run->failed || ops == TP_OPS, "%d of %d operations had their turn", ops, TP_OPS);
+	tp_check(run, run->failed || ops == TP_OPS,
+		 "%d of %d operations had their turn", ops, TP_OPS);
 	tp_metric(run, grouped ? "steps_grouped" : "steps", step);
 out_end:
 	tp_any_end(a);

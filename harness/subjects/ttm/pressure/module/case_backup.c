@@ -285,7 +285,8 @@ static void case_content_many(struct tp_run *run)
 		struct tp_bo_args args = {
 			.size = (1 + tp_rand(run, 40)) * SZ_4K,
 			.caching = tp_rand(run, 3), .dma = tp_rand(run, 2),
-			.in_system = !tp_rand(run, 4), .priority = tp_rand(run, TTM_MAX_BO_PRIORITY),
+			.in_system = !tp_rand(run, 4),
+			.priority = tp_rand(run, TTM_MAX_BO_PRIORITY),
 		};
 
 		bos[i] = tp_bo_new(dev, &args, NULL);
@@ -331,7 +332,8 @@ const struct tp_case tp_cases_backup[] = {
 	  case_content_wc, NB | TP_NEED_PAT },
 	{ "content_uc", "I1,I5,I12,I15", "uncached objects, out and back",
 	  case_content_uc, NB | TP_NEED_PAT },
-	{ "content_wb_dma", "I1,I12", "cached objects with DMA addresses", case_content_wb_dma, NB },
+	{ "content_wb_dma", "I1,I12", "cached objects with DMA addresses", case_content_wb_dma,
+	  NB },
 	{ "content_wc_dma", "I1,I12", "write-combined objects with DMA addresses",
 	  case_content_wc_dma, NB | TP_NEED_PAT },
 	{ "content_large", "I1,I12", "objects of 4 and 8 MiB, several blocks of the highest order",
@@ -344,7 +346,8 @@ const struct tp_case tp_cases_backup[] = {
 	  NB | TP_NEED_FAULT },
 	{ "content_pool_mix", "I1,I12,I13", "restore from pools of other orders",
 	  case_content_pool_mix, NB | TP_NEED_PAT },
-	{ "content_many", "I1,I12,I15", "many objects out and back in disorder", case_content_many, NB },
+	{ "content_many", "I1,I12,I15", "many objects out and back in disorder", case_content_many,
+	  NB },
 	{ "native_order", "I19", "a large block is given back whole", case_native_order,
 	  NB | TP_NEED_NATIVE },
 	{ }

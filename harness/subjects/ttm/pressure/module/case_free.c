@@ -189,7 +189,8 @@ static void case_free_midrestore(struct tp_run *run)
 			}
 			tp_bo_lock(bo);
 			tp_fail_nth(n);
-			tp_eq(run, tp_bo_populate(bo, &ctx), -EINTR, "restore interrupted at %u", n);
+			tp_eq(run, tp_bo_populate(bo, &ctx), -EINTR,
+			      "restore interrupted at %u", n);
 			tp_fail_nth(0);
 			tp_midrestore(run, bo, "interrupted");
 			tp_bo_unlock(bo);
@@ -489,12 +490,14 @@ out:
 #define NS (TP_NEED_BACKUP | TP_NEED_SWAP)
 
 const struct tp_case tp_cases_free[] = {
-	{ "free_populated", "I6,I12,I13", "freed when populated", case_free_populated, TP_NEED_PAT },
-	{ "free_backed", "I6", "freed when backed up, in memory and in swap", case_free_backed, NS },
+	{ "free_populated", "I6,I12,I13", "freed when populated", case_free_populated,
+	  TP_NEED_PAT },
+	{ "free_backed", "I6", "freed when backed up, in memory and in swap", case_free_backed,
+	  NS },
 	{ "free_partial", "I4,I6,I12", "freed when half backed up", case_free_partial,
 	  NS | TP_NEED_FAULT },
-	{ "free_midrestore", "I5,I6,I12", "freed in mid-restore, at each page", case_free_midrestore,
-	  NS | TP_NEED_FAULT },
+	{ "free_midrestore", "I5,I6,I12", "freed in mid-restore, at each page",
+	  case_free_midrestore, NS | TP_NEED_FAULT },
 	{ "free_midrestore_pages", "I6,I12", "freed in mid-restore, with several blocks back",
 	  case_free_midrestore_pages, NS | TP_NEED_FAULT },
 	{ "free_partial_midrestore", "I4,I6", "freed when half backed up and half restored",

@@ -758,7 +758,8 @@ static void case_suspect_b_setup(struct tp_run *run)
 const struct tp_case tp_cases_misc[] = {
 	{ "move_vram", "I1,I15", "a backed-up object goes to memory of its own and back",
 	  case_move_vram, 0 },
-	{ "evict_vram", "I1,I15", "eviction from memory of its own, then backup", case_evict_vram, 0 },
+	{ "evict_vram", "I1,I15", "eviction from memory of its own, then backup", case_evict_vram,
+	  0 },
 	{ "ghost", "I6,I9,I16", "a ghost keeps its pages until its fence signals", case_ghost,
 	  TP_NEED_PAT },
 	{ "imported", "I14,I16", "imported objects are never touched", case_imported, 0 },

@@ -28,9 +28,11 @@ static void tp_pools_are(struct tp_run *run, long wc_want, long uc_want, const c
 	}
 	tp_eq(run, total, rows.pages, "%s: the total below the table of pools", when);
 	if (wc_want >= 0)
-		tp_eq(run, tp_pool_kind(&rows, TP_POOL_WC), wc_want, "%s: write-combined pages in pools", when);
+		tp_eq(run, tp_pool_kind(&rows, TP_POOL_WC), wc_want,
+		      "%s: write-combined pages in pools", when);
 	if (uc_want >= 0)
-		tp_eq(run, tp_pool_kind(&rows, TP_POOL_UC), uc_want, "%s: uncached pages in pools", when);
+		tp_eq(run, tp_pool_kind(&rows, TP_POOL_UC), uc_want,
+		      "%s: uncached pages in pools", when);
 	tp_check(run, total <= limit, "%s: %lu pages in pools, the limit is %lu", when, total,
 		 limit);
 	tp_balance(run, when);
@@ -489,7 +491,8 @@ const struct tp_case tp_cases_pool[] = {
 	{ "suspect_d_trigger", "I20", "the trigger of the pools prints the count before the scan",
 	  case_suspect_d_trigger, NP | TP_HIDDEN },
 	{ "pool_limit", "I12,I13", "page_pool_size is kept to", case_pool_limit, NP },
-	{ "pages_limit", "I14", "pages_limit is exact, whatever happened before", case_pages_limit, 0 },
+	{ "pages_limit", "I14", "pages_limit is exact, whatever happened before", case_pages_limit,
+	  0 },
 	{ "dma32_limit", "I14", "dma32_pages_limit is exact, too", case_dma32_limit, 0 },
 	{ "pages_limit_full", "I14", "over pages_limit with all pinned: it ends",
 	  case_pages_limit_full, 0 },

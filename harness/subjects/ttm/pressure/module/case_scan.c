@@ -12,7 +12,7 @@
 #define TP_SCAN_PATIENCE	(30 * HZ)
 #define TP_SHRINKER_IDS		4096	/* numbers in the names of debugfs */
 
-/* TTM keeps its shrinker to itself; the kernel's debugfs, where there is one, has a pointer to it. */
+/* TTM keeps its shrinker to itself; debugfs, where there is one, has a pointer to it. */
 static struct shrinker *tp_pool_shrinker(void)
 {
 	struct shrinker *found = NULL;
@@ -267,7 +267,7 @@ static void case_pool_contract(struct tp_run *run)
 	if (!tp_pools_init(run, &p))
 		goto out;
 	tp_eq(run, p.shrinker->seeks, 1, "cost of an entry, as the shrinker says it");
-	/* Where the pools are kept by node, a batch is more than an entry of a middle order as well. */
+	/* Where the pools are kept by node, a batch is more than an entry of a middle order. */
 	tp_check(run, !TP_HAVE_POOL_NODES || p.shrinker->batch >= 1L << (MAX_PAGE_ORDER / 2),
 		 "a batch is %ld pages, less than an entry of a middle order", p.shrinker->batch);
 	tp_eq(run, p.shrinker->flags & (SHRINKER_NUMA_AWARE | SHRINKER_MEMCG_AWARE),
@@ -317,7 +317,8 @@ static void case_pool_contract(struct tp_run *run)
 		before = tp_pool_total();
 		if (!tp_pools_scan(run, &p, &s))
 			break;
-		tp_eq(run, s.ret, before, "mask %d: pages freed by a scan for more than there are", i);
+		tp_eq(run, s.ret, before,
+		      "mask %d: pages freed by a scan for more than there are", i);
 		tp_eq(run, s.scanned, before, "mask %d: pages scanned", i);
 		tp_pools_gone(run, w);
 		tp_pools_empty(run, &p, "emptied at once");
@@ -369,7 +370,8 @@ static void tp_pool_kind_apart(struct tp_run *run, struct tp_pools *p, int kind)
 		tp_bo_put(bos[other]);
 	tp_check(run, tp_pool_entries(&rows), "no table of pools");
 	for (other = 0; other < TP_POOL_KINDS; other++)
-		tp_eq(run, tp_pool_kind(&rows, other), 16, "pages of kind %d in their pools", other);
+		tp_eq(run, tp_pool_kind(&rows, other), 16,
+		      "pages of kind %d in their pools", other);
 }
 
 /* Several kinds of pools at once: each has its own pages, and its own attributes. */

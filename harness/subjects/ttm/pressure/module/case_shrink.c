@@ -507,6 +507,7 @@ out:
 		tp_bo_put(bos[i]);
 	tp_dev_free(run, dev);
 }
+
 /*
  * A small swap device that fills up while objects are written to it: backups
  * succeed until there is no space, then they are refused, and all comes back.

@@ -233,6 +233,7 @@ out_dev:
 	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
 	tp_dev_free(run, dev);
 }
+
 /* ttm_lru_walk_for_evict(): what its callback returns decides, and it ends. */
 static s64 tp_results[16];
 static int tp_results_nr, tp_calls;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Everything that differs between the kernels this module is built for; features.toml says what TP_HAVE_* are. */
+/* What differs between the kernels this module is built for; features.toml has TP_HAVE_*. */
 #ifndef TTM_PRESSURE_COMPAT_H
 #define TTM_PRESSURE_COMPAT_H
 

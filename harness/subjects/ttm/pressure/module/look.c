@@ -4,7 +4,7 @@
 
 #include "pressure.h"
 
-/* The table of the global pools: entries per kind and order, their sum in pages, the totals below it. */
+/* The table of the global pools: entries per kind and order, their sum in pages, the totals. */
 static bool tp_pool_table(struct tp_pool_rows *rows, unsigned long *sum, unsigned long *total,
 			  unsigned long *limit)
 {

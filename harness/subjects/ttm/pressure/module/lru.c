@@ -100,6 +100,7 @@ void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when)
 				goto out;
 			list_for_each_entry(item, head, link) {
 				struct ttm_resource *res;
+				bool hidden = i < 0;
 
 				if (!ttm_lru_item_is_res(item)) {
 					hitches++;
@@ -109,9 +110,9 @@ void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when)
 				usage[res->mem_type] += res->size;
 				seen++;
 				if (res->bo->resource != res ||
-				    (i >= 0 && res->mem_type != i) ||
-				    (i >= 0 && res->bo->priority != prio) ||
-				    (TP_HAVE_BACKUP && tp_should_hide(res->bo) != (i < 0)))
+				    (!hidden && res->mem_type != i) ||
+				    (!hidden && res->bo->priority != prio) ||
+				    (TP_HAVE_BACKUP && tp_should_hide(res->bo) != hidden))
 					wrong++;
 			}
 		}
@@ -120,7 +121,8 @@ void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when)
 	for (i = 0; i < TTM_NUM_MEM_TYPES; i++)
 		if (ttm_manager_type(bdev, i))
 			tp_eq(run, ttm_manager_type(bdev, i)->usage, usage[i],
-			      "%s: bytes in use of manager %d against what is on the lists", when, i);
+			      "%s: bytes in use of manager %d against what is on the lists",
+			      when, i);
 out:
 	spin_unlock(&bdev->lru_lock);
 	tp_eq(run, hitches, 0, "%s: marks of walks left on the lists", when);

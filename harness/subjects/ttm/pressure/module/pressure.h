@@ -46,7 +46,7 @@ struct tp_dev {
 	struct tp_dev_args args;
 	struct list_head bos;
 	struct list_head tts;
-	spinlock_t lock;
+	spinlock_t lock;	/* of bos and tts */
 	struct shrinker *shrink;
 	atomic_long_t shrinkable;
 	atomic_long_t purgeable;
@@ -223,7 +223,7 @@ void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when);
 void tp_bulk_check(struct tp_run *run, struct tp_dev *dev,
 		   struct ttm_lru_bulk_move *bulk, const char *when);
 u64 tp_lru_hash(struct tp_dev *dev);
-/* Ghosts, and deleted objects, whose pages wait for a fence: how many, and whether all are as they must be. */
+/* Ghosts, and deleted objects, whose pages wait for a fence: how many, and whether all are sane. */
 int tp_lru_ghosts(struct tp_run *run, struct tp_dev *dev, const char *when);
 int tp_lru_order(struct tp_dev *dev, int mem_type, unsigned int prio, u32 *ids, int max);
 

@@ -357,7 +357,8 @@ void tp_snap_same(struct tp_run *run, struct tp_bo *bo, const struct tp_snap *wa
 	man = was->mem_type >= 0 ? ttm_manager_type(&bo->dev->bdev, was->mem_type) : NULL;
 	freed = was->ttm && !is.ttm && man && !man->use_tt;
 	tp_eq(run, is.mem_type, was->mem_type, "%s: object %u, memory type", when, bo->id);
-	tp_check(run, is.resource == was->resource, "%s: object %u has another place", when, bo->id);
+	tp_check(run, is.resource == was->resource,
+		 "%s: object %u has another place", when, bo->id);
 	tp_check(run, freed || is.ttm == was->ttm, "%s: object %u has another ttm_tt (%s)", when,
 		 bo->id, is.ttm ? "one" : "none");
 	tp_eq(run, is.flags, freed ? 0 : was->flags, "%s: object %u, flags of its ttm_tt", when,

@@ -99,7 +99,7 @@ static struct drm_gem_object *object_from(struct drm_file *file, int *handle)
 	return gem;
 }
 
-/* The objects of all processes that have the device open; advice for each, where it is asked for. */
+/* The objects of all processes that have the device open; advice for each, where asked for. */
 static unsigned int objects_of_users(struct fake *fake, bool dontneed)
 {
 	struct drm_device *drm = &fake->xe->drm;

@@ -10,7 +10,7 @@
 
 struct fake_fence {
 	struct dma_fence base;
-	spinlock_t lock;
+	spinlock_t lock;	/* the fence's */
 	struct delayed_work work;
 };
 

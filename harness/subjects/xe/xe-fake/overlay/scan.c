@@ -45,7 +45,7 @@ struct fake_scan {
 
 struct fake_seen fake_seen;
 DEFINE_SPINLOCK(fake_seen_lock);
-struct task_struct *fake_populating;	/* the last one to ask the pool for pages, as long as it does */
+struct task_struct *fake_populating;	/* the last one to ask the pool for pages, while it does */
 int fake_map_error;	/* of tables of DMA addresses */
 void (*fake_on_wait)(void *arg);
 void *fake_on_wait_arg;
