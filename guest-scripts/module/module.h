@@ -274,7 +274,7 @@ bool tp_user_is(struct tp_run *run, unsigned long at, pgoff_t page, u64 want,
 		const char *when);
 
 /* witness.c */
-struct tp_wit {
+struct tp_witness {
 	pgoff_t nr;
 	u32 id;
 	bool no_dma;	/* mappings are of more than a page */
@@ -282,17 +282,17 @@ struct tp_wit {
 	bool *head;
 };
 
-struct tp_wit *tp_wit_new(struct tp_run *run, u32 id, pgoff_t max);
-void tp_wit_add(struct tp_wit *w, struct page *p, bool head);
-void tp_wit_look(struct tp_run *run, struct tp_wit *w, int attr, int refs, bool zeroed,
-		 const char *when);
+struct tp_witness *tp_witness_new(struct tp_run *run, u32 id, pgoff_t max);
+void tp_witness_add(struct tp_witness *w, struct page *p, bool head);
+void tp_witness_check(struct tp_run *run, struct tp_witness *w, int attr, int refs, bool zeroed,
+		      const char *when);
 /* Every page went back to the system, cached, exactly once. */
-void tp_wit_freed(struct tp_run *run, struct tp_wit *w, const char *when);
-void tp_wit_mend(struct tp_wit *w);
-void tp_wit_drop(struct tp_wit *w);
-pgoff_t tp_wit_nr(struct tp_wit *w);
-bool tp_wit_mine(struct tp_wit *w, pgoff_t i);
-struct page *tp_wit_page(struct tp_wit *w, pgoff_t i);
+void tp_witness_freed(struct tp_run *run, struct tp_witness *w, const char *when);
+void tp_witness_mend(struct tp_witness *w);
+void tp_witness_drop(struct tp_witness *w);
+pgoff_t tp_witness_nr(struct tp_witness *w);
+bool tp_witness_mine(struct tp_witness *w, pgoff_t i);
+struct page *tp_witness_page(struct tp_witness *w, pgoff_t i);
 
 /* reclaim.c */
 struct tp_reclaim {

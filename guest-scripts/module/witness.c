@@ -6,9 +6,9 @@
 #include "module.h"
 
 /* Of an object with at most so many pages; each is added where it is found. */
-struct tp_wit *tp_wit_new(struct tp_run *run, u32 id, pgoff_t max)
+struct tp_witness *tp_witness_new(struct tp_run *run, u32 id, pgoff_t max)
 {
-	struct tp_wit *w = kzalloc(sizeof(*w), GFP_KERNEL);
+	struct tp_witness *w = kzalloc(sizeof(*w), GFP_KERNEL);
 
 	if (!w)
 		goto err;
@@ -29,7 +29,7 @@ err:
 }
 
 /* The next page; one reference is held to the first of those that go together. */
-void tp_wit_add(struct tp_wit *w, struct page *p, bool head)
+void tp_witness_add(struct tp_witness *w, struct page *p, bool head)
 {
 	if (head)
 		get_page(p);
@@ -37,25 +37,25 @@ void tp_wit_add(struct tp_wit *w, struct page *p, bool head)
 	w->pages[w->nr++] = p;
 }
 
-pgoff_t tp_wit_nr(struct tp_wit *w)
+pgoff_t tp_witness_nr(struct tp_witness *w)
 {
 	return w->nr;
 }
 
 /* Only the witness holds this page any more. */
-bool tp_wit_mine(struct tp_wit *w, pgoff_t i)
+bool tp_witness_mine(struct tp_witness *w, pgoff_t i)
 {
 	return w->head[i] && page_count(w->pages[i]) == 1;
 }
 
-struct page *tp_wit_page(struct tp_wit *w, pgoff_t i)
+struct page *tp_witness_page(struct tp_witness *w, pgoff_t i)
 {
 	return w->pages[i];
 }
 
 /* Each page has so many references and that attribute, no mapping for a device, and is cleared. */
-void tp_wit_look(struct tp_run *run, struct tp_wit *w, int attr, int refs,
-		 bool zeroed, const char *when)
+void tp_witness_check(struct tp_run *run, struct tp_witness *w, int attr, int refs,
+		      bool zeroed, const char *when)
 {
 	pgoff_t i;
 
@@ -86,16 +86,16 @@ void tp_wit_look(struct tp_run *run, struct tp_wit *w, int attr, int refs,
 	}
 }
 
-void tp_wit_freed(struct tp_run *run, struct tp_wit *w, const char *when)
+void tp_witness_freed(struct tp_run *run, struct tp_witness *w, const char *when)
 {
-	tp_wit_look(run, w, TP_ATTR_WB, 1, false, when);
+	tp_witness_check(run, w, TP_ATTR_WB, 1, false, when);
 }
 
 /*
  * Pages that are the witness's alone are cached again: what a known bug left in
  * their attributes must not be the next case's when they go to the system.
  */
-void tp_wit_mend(struct tp_wit *w)
+void tp_witness_mend(struct tp_witness *w)
 {
 	bool mine = false;
 	pgoff_t i;
@@ -106,7 +106,7 @@ void tp_wit_mend(struct tp_wit *w)
 		int attr;
 
 		if (w->head[i])
-			mine = tp_wit_mine(w, i);
+			mine = tp_witness_mine(w, i);
 		if (!mine)
 			continue;
 		attr = tp_page_attr(w->pages[i]);
@@ -115,7 +115,7 @@ void tp_wit_mend(struct tp_wit *w)
 	}
 }
 
-void tp_wit_drop(struct tp_wit *w)
+void tp_witness_drop(struct tp_witness *w)
 {
 	pgoff_t i;
 

@@ -51,7 +51,7 @@ static void case_map_content(struct tp_run *run)
 {
 	struct tp_dev *dev = sh_dev_new(run);
 	u64 mine = 0x7368206d61707065ULL;
-	struct tp_wit *w = NULL;
+	struct tp_witness *w = NULL;
 	unsigned long at;
 	struct sh_obj *obj;
 	int i, wc;
@@ -80,7 +80,7 @@ static void case_map_content(struct tp_run *run)
 		vm_munmap(at, obj->base.base.size);
 		sh_absent(run, obj, "unmapped");
 		sh_balance(run, "unmapped");
-		tp_wit_drop(w);
+		tp_witness_drop(w);
 		sh_put(obj);
 	}
 	tp_dev_free(run, dev);
@@ -148,7 +148,7 @@ static void case_map_purged(struct tp_run *run)
 		struct sh_obj *obj = sh_ready(run, SH_MAPPED, how == 5);
 		const int touched = how % 3 * (SH_MAPPED / 2);
 		struct tp_scan s = { .gfp = GFP_KERNEL, .nr = 1 };
-		struct tp_wit *w;
+		struct tp_witness *w;
 		unsigned long at;
 
 		at = obj ? sh_map(run, obj, NULL) : 0;
@@ -172,7 +172,7 @@ static void case_map_purged(struct tp_run *run)
 			sh_sigbus(run, at, i, "purged while mapped");
 		vm_munmap(at, obj->base.base.size);
 		sh_counts(run, obj, 0, 0, 0, "purged, then unmapped");
-		sh_wit_freed(run, w, "purged, then unmapped");
+		sh_witness_freed(run, w, "purged, then unmapped");
 		sh_balance(run, "purged, then unmapped");
 		sh_put(obj);
 	}

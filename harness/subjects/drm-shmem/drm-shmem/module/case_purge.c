@@ -17,7 +17,7 @@ static void sh_purge_frees(struct tp_run *run, bool wc, bool marked_dirty)
 		return;
 	for (i = 0; i < ARRAY_SIZE(sizes) && !run->failed; i++) {
 		struct sh_obj *other = sh_ready(run, 3, wc), *obj = sh_ready(run, sizes[i], wc);
-		struct tp_wit *w;
+		struct tp_witness *w;
 
 		if (!obj || !other) {
 			sh_put(obj);
@@ -34,7 +34,7 @@ static void sh_purge_frees(struct tp_run *run, bool wc, bool marked_dirty)
 		sh_purge(obj);
 		sh_purged(run, obj, "purged");
 		sh_counts(run, obj, 0, 0, 0, "purged");
-		sh_wit_freed(run, w, "purged");
+		sh_witness_freed(run, w, "purged");
 		sh_balance(run, "purged");
 		sh_resident(run, other, "beside it");
 		sh_verify(run, other, "beside it");
@@ -65,7 +65,7 @@ static void case_wc_attributes(struct tp_run *run)
 {
 	struct tp_dev *dev = sh_dev_new(run);
 	struct iosys_map map;
-	struct tp_wit *w;
+	struct tp_witness *w;
 	struct sh_obj *obj;
 	pgoff_t i;
 	int k;
@@ -83,9 +83,9 @@ static void case_wc_attributes(struct tp_run *run)
 			sh_vunmap(obj, &map);
 		else
 			sh_unpin(obj);
-		for (i = 0; w && i < tp_wit_nr(w); i++)
-			tp_attr_is(run, tp_wit_page(w, i), TP_ATTR_WB, "let go", obj->id, i);
-		tp_wit_drop(w);
+		for (i = 0; w && i < tp_witness_nr(w); i++)
+			tp_attr_is(run, tp_witness_page(w, i), TP_ATTR_WB, "let go", obj->id, i);
+		tp_witness_drop(w);
 	}
 	sh_put(obj);
 	tp_dev_free(run, dev);

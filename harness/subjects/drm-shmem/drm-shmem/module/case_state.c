@@ -186,7 +186,7 @@ static void case_free_states(struct tp_run *run)
 		return;
 	for (wc = 0; wc < 2; wc++) {
 		for (state = 0; state < SH_STATES && !run->failed; state++) {
-			struct tp_wit *w = NULL;
+			struct tp_witness *w = NULL;
 			struct sh_obj *obj;
 			struct file *file;
 
@@ -208,7 +208,7 @@ static void case_free_states(struct tp_run *run)
 			if (state >= SH_PURGED)
 				sh_purge(obj);
 			if (state == SH_SECOND) {
-				sh_wit_freed(run, w, "purged");
+				sh_witness_freed(run, w, "purged");
 				tp_eq(run, sh_get_sgt(obj), 0, "table of what was purged");
 				w = sh_witness(run, obj);
 			}
@@ -218,7 +218,7 @@ static void case_free_states(struct tp_run *run)
 			      names[state]);
 			__fput_sync(file);
 			sh_balance(run, names[state]);
-			sh_wit_freed(run, w, names[state]);
+			sh_witness_freed(run, w, names[state]);
 		}
 	}
 	tp_dev_free(run, dev);

@@ -106,8 +106,8 @@ void sh_absent(struct tp_run *run, struct sh_obj *obj, const char *when);
 void sh_purged(struct tp_run *run, struct sh_obj *obj, const char *when);
 void sh_balance(struct tp_run *run, const char *when);
 long sh_file_pages(struct sh_obj *obj);
-struct tp_wit *sh_witness(struct tp_run *run, struct sh_obj *obj);
-void sh_wit_freed(struct tp_run *run, struct tp_wit *w, const char *when);
+struct tp_witness *sh_witness(struct tp_run *run, struct sh_obj *obj);
+void sh_witness_freed(struct tp_run *run, struct tp_witness *w, const char *when);
 
 /* case_map.c */
 unsigned long sh_map(struct tp_run *run, struct sh_obj *obj, int *err);

@@ -140,26 +140,26 @@ void sh_balance(struct tp_run *run, const char *when)
 		tp_eq(run, s.c.dma_mapped, s.mapped, "%s: DMA-mapped pages", when);
 }
 
-struct tp_wit *sh_witness(struct tp_run *run, struct sh_obj *obj)
+struct tp_witness *sh_witness(struct tp_run *run, struct sh_obj *obj)
 {
-	struct tp_wit *w = tp_wit_new(run, obj->id, obj->nr);
+	struct tp_witness *w = tp_witness_new(run, obj->id, obj->nr);
 	pgoff_t i;
 
 	for (i = 0; w && i < obj->nr; i++)
-		tp_wit_add(w, obj->base.pages[i], true);
+		tp_witness_add(w, obj->base.pages[i], true);
 	return w;
 }
 
 /* Whoever else holds a page for a moment, for its place on a list, lets it go. */
-void sh_wit_freed(struct tp_run *run, struct tp_wit *w, const char *when)
+void sh_witness_freed(struct tp_run *run, struct tp_witness *w, const char *when)
 {
 	pgoff_t i;
 
 	if (!w)
 		return;
-	for (i = 0; i < tp_wit_nr(w); i++)
-		if (!tp_wait_for(tp_wit_mine(w, i)))
+	for (i = 0; i < tp_witness_nr(w); i++)
+		if (!tp_wait_for(tp_witness_mine(w, i)))
 			break;
-	tp_wit_freed(run, w, when);
-	tp_wit_drop(w);
+	tp_witness_freed(run, w, when);
+	tp_witness_drop(w);
 }

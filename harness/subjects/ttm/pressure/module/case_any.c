@@ -27,7 +27,6 @@ struct tp_any {
 	struct tp_run *run;
 	struct tp_dev *dev;
 	/* One lock and one bulk move for the second half of the objects, or none. */
-	struct ttm_lru_bulk_move bulk;
 	struct tp_bo *owner;
 	/* A bulk move is never empty; see suspect_bulk_empty. */
 	struct tp_bo *stay[2];
@@ -56,7 +55,7 @@ static bool tp_any_make(struct tp_any *a, int i)
 
 	if (tp_any_grouped(a, i)) {
 		args.resv = a->owner->base.base.resv;
-		args.bulk = &a->bulk;
+		args.bulk = &a->dev->bulk;
 		tp_bo_lock(a->owner);
 	} else {
 		args.keep_locked = true;
@@ -298,13 +297,13 @@ static void tp_any_one(struct tp_any *a, enum tp_any_op op, struct tp_bo *bo)
 		if (!a->owner || bo->base.base.resv != a->owner->base.base.resv ||
 		    (bo->base.resource && bo->base.resource->mem_type == TTM_PL_VRAM))
 			break;
-		ttm_bo_set_bulk_move(&bo->base, bo->base.bulk_move ? NULL : &a->bulk);
+		ttm_bo_set_bulk_move(&bo->base, bo->base.bulk_move ? NULL : &a->dev->bulk);
 		break;
 	case TP_BULK_TAIL:
 		if (!a->owner || bo->base.base.resv != a->owner->base.base.resv)
 			break;
 		spin_lock(&a->dev->bdev.lru_lock);
-		ttm_lru_bulk_move_tail(&a->bulk);
+		ttm_lru_bulk_move_tail(&a->dev->bulk);
 		spin_unlock(&a->dev->bdev.lru_lock);
 		break;
 	case TP_TAIL:
@@ -380,7 +379,7 @@ static void tp_any_look(struct tp_any *a, struct tp_bo *bo)
 	tp_balance(run, a->when);
 	if (TP_HAVE_BACKUP && a->owner) {
 		tp_bo_lock(a->owner);
-		tp_bulk_check(run, a->dev, &a->bulk, a->when);
+		tp_bulk_check(run, a->dev, &a->dev->bulk, a->when);
 		tp_bo_unlock(a->owner);
 	}
 	tp_bo_lock(bo);
@@ -405,13 +404,12 @@ static bool tp_any_start(struct tp_any *a, bool grouped)
 	};
 	int i;
 
-	ttm_lru_bulk_move_init(&a->bulk);
 	if (grouped) {
 		a->owner = tp_bo_new(a->dev, &args, NULL);
 		if (!a->owner)
 			return false;
 		args.resv = a->owner->base.base.resv;
-		args.bulk = &a->bulk;
+		args.bulk = &a->dev->bulk;
 		tp_bo_lock(a->owner);
 		for (i = 0; i < ARRAY_SIZE(a->stay); i++) {
 			args.in_system = !i;
@@ -455,9 +453,8 @@ static void tp_any_end(struct tp_any *a)
 	for (i = 0; i < ARRAY_SIZE(a->stay); i++)
 		tp_bo_put(a->stay[i]);
 	if (TP_HAVE_BACKUP)
-		tp_bulk_check(run, a->dev, &a->bulk, "all freed");
+		tp_bulk_check(run, a->dev, &a->dev->bulk, "all freed");
 	tp_bo_put(a->owner);
-	ttm_lru_bulk_move_fini(&a->dev->bdev, &a->bulk);
 }
 
 static void tp_any_order(struct tp_run *run, bool grouped)
@@ -622,7 +619,7 @@ static void tp_limit_exact(struct tp_run *run, struct tp_dev *dev)
 
 static void case_populate_refused(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	int before, k, nth;
 
 	if (!dev)
@@ -642,7 +639,6 @@ static void case_populate_refused(struct tp_run *run)
 	/* The pages of which nothing came are counted nowhere. */
 	if (!run->failed)
 		tp_limit_exact(run, dev);
-	tp_dev_free(run, dev);
 }
 
 const struct tp_case tp_cases_any[] = {

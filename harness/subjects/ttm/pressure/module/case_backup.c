@@ -9,12 +9,12 @@
 /* Out and back once, looking at everything on the way. */
 static bool tp_cycle(struct tp_run *run, struct tp_bo *bo, bool writeback, u32 where)
 {
-	struct tp_wit *w;
+	struct tp_witness *w;
 	long swapped;
 
 	tp_bo_lock(bo);
 	tp_bo_fill(bo, run->k.seed + tp_rand(run, 1 << 30));
-	w = tp_witness(run, bo);
+	w = tp_witness_of(run, bo);
 	if (!w)
 		goto out;
 	if (!tp_eq(run, tp_bo_backup(&bo->base, NULL, false, writeback, true), bo->nr,
@@ -28,10 +28,10 @@ static bool tp_cycle(struct tp_run *run, struct tp_bo *bo, bool writeback, u32 w
 		tp_check(run, swapped > 0, "with writeback, no page went to swap");
 	else
 		tp_eq(run, swapped, 0, "pages in swap after a backup without writeback");
-	tp_wit_freed(run, w, "backed up");
+	tp_witness_freed(run, w, "backed up");
 	tp_balance(run, "backed up");
-	tp_wit_drop(w);
-	bo->wit = NULL;
+	tp_witness_drop(w);
+	bo->witness = NULL;
 
 	tp_eq(run, where == TTM_PL_SYSTEM ? tp_bo_populate(bo, NULL) :
 					    tp_bo_validate(bo, where, NULL),
@@ -49,7 +49,7 @@ static void tp_content(struct tp_run *run, const struct tp_dev_args *dargs,
 		       enum ttm_caching caching, bool dma, const u64 *sizes, int n,
 		       bool writeback)
 {
-	struct tp_dev *dev = tp_dev_new(run, dargs);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, dargs);
 	struct tp_bo *bo;
 	int i, err;
 
@@ -73,7 +73,6 @@ static void tp_content(struct tp_run *run, const struct tp_dev_args *dargs,
 			tp_cycle(run, bo, false, TTM_PL_SYSTEM);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 static const u64 tp_small[] = {
@@ -188,7 +187,7 @@ static void case_content_pool_mix(struct tp_run *run)
 {
 	static const u64 sizes[] = { SZ_4K, SZ_8K, SZ_16K, SZ_64K, SZ_256K };
 	struct tp_bo *keep[24], *bo;
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	int i, round, n = 0;
 
 	if (!dev)
@@ -231,14 +230,13 @@ static void case_content_pool_mix(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* The last block of a large object is given back as it was allocated. */
 static void case_native_order(struct tp_run *run)
 {
 	struct tp_bo_args args = { .size = SZ_4M, .caching = ttm_cached };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct page *head;
 	struct tp_bo *bo;
 	unsigned int order;
@@ -249,7 +247,7 @@ static void case_native_order(struct tp_run *run)
 	dev->shrink_off = true;
 	bo = tp_bo_new(dev, &args, NULL);
 	if (!tp_check(run, bo, "no object of 4 MiB"))
-		goto out;
+		return;
 	head = bo->base.ttm->pages[0];
 	order = page_private(head);
 	if (order < MAX_PAGE_ORDER) {
@@ -267,8 +265,6 @@ static void case_native_order(struct tp_run *run)
 		tp_bo_unlock(bo);
 	}
 	tp_bo_put(bo);
-out:
-	tp_dev_free(run, dev);
 }
 
 /* Many objects out, then all back in another order: nothing gets mixed up. */

@@ -12,14 +12,8 @@
 static struct tp_bo *tp_filled(struct tp_run *run, struct tp_dev *dev, enum ttm_caching caching)
 {
 	struct tp_bo_args args = { .size = TP_NR * SZ_4K, .caching = caching };
-	struct tp_bo *bo = tp_bo_new(dev, &args, NULL);
 
-	if (!tp_check(run, bo, "no object"))
-		return NULL;
-	tp_bo_lock(bo);
-	tp_bo_fill(bo, run->k.seed + bo->id);
-	tp_bo_unlock(bo);
-	return bo;
+	return tp_bo_filled(run, dev, &args, 0);
 }
 
 static bool tp_many(struct tp_run *run, struct tp_dev *dev, struct tp_bo **bos, int n)
@@ -32,14 +26,6 @@ static bool tp_many(struct tp_run *run, struct tp_dev *dev, struct tp_bo **bos, 
 			return false;
 	}
 	return true;
-}
-
-static void tp_put_many(struct tp_bo **bos, int n)
-{
-	int i;
-
-	for (i = 0; i < n; i++)
-		tp_bo_put(bos[i]);
 }
 
 static void case_avoid_wait(struct tp_run *run)
@@ -55,7 +41,7 @@ static void case_avoid_wait(struct tp_run *run)
 static void case_count_contract(struct tp_run *run)
 {
 	static const gfp_t gfps[] = { GFP_KERNEL, GFP_USER, GFP_NOFS, GFP_NOIO, GFP_NOWAIT };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[6] = { };
 	int g, i;
 
@@ -65,7 +51,7 @@ static void case_count_contract(struct tp_run *run)
 		tp_eq(run, tp_trigger_count(dev, gfps[g]), SHRINK_EMPTY, "count of nothing");
 	dev->shrink_off = true;
 	if (!tp_many(run, dev, bos, 6))
-		goto out;
+		return;
 	dev->shrink_off = false;
 	for (g = 0; g < ARRAY_SIZE(gfps); g++) {
 		unsigned long want = gfps[g] & __GFP_FS ? 6 * TP_NR : SHRINK_EMPTY;
@@ -89,15 +75,34 @@ static void case_count_contract(struct tp_run *run)
 	tp_eq(run, tp_bo_populate(bos[5], NULL), 0, "restore");
 	tp_bo_unlock(bos[5]);
 	tp_eq(run, tp_trigger_count(dev, GFP_KERNEL), 6 * TP_NR, "count after a restore");
-out:
-	tp_put_many(bos, 6);
-	tp_dev_free(run, dev);
+}
+
+/* All that is left, then nothing: eight objects come back, of which the seventh was purged. */
+static void tp_scan_the_rest(struct tp_run *run, struct tp_dev *dev, struct tp_bo **bos)
+{
+	struct tp_scan s = { .gfp = GFP_KERNEL, .nr = 100000 };
+	int i;
+
+	tp_trigger_scan(dev, &s);
+	tp_eq(run, s.ret, 4 * TP_NR, "pages freed by the last scan");
+	tp_trigger_scan(dev, &s);
+	tp_eq(run, s.ret, SHRINK_STOP, "scan when all is out");
+	tp_eq(run, tp_trigger_count(dev, GFP_KERNEL), SHRINK_EMPTY, "count when all is out");
+	for (i = 0; i < 8; i++) {
+		tp_bo_lock(bos[i]);
+		if (i == 6)
+			bos[i]->key = 0;
+		tp_eq(run, tp_bo_populate(bos[i], NULL), 0, "restore");
+		tp_populated(run, bos[i], "restored");
+		tp_bo_verify(run, bos[i], "restored");
+		tp_bo_unlock(bos[i]);
+	}
 }
 
 /* As many as asked for, in the order of the list; purgeable ones first. */
 static void case_scan_contract(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[8] = { };
 	struct tp_scan s;
 	int i;
@@ -109,7 +114,7 @@ static void case_scan_contract(struct tp_run *run)
 	tp_eq(run, s.ret, SHRINK_STOP, "scan of nothing");
 	tp_eq(run, s.scanned, 0, "pages scanned of nothing");
 	if (!tp_many(run, dev, bos, 8))
-		goto out;
+		return;
 	tp_bo_lock(bos[6]);
 	tp_bo_set_purgeable(bos[6], true);
 	tp_bo_unlock(bos[6]);
@@ -145,32 +150,14 @@ static void case_scan_contract(struct tp_run *run)
 	tp_trigger_scan(dev, &s);
 	tp_populated(run, bos[0], "restored, so younger");
 	tp_backed(run, bos[3], 0, "the oldest now");
-
-	s = (struct tp_scan){ .gfp = GFP_KERNEL, .nr = 100000 };
-	tp_trigger_scan(dev, &s);
-	tp_eq(run, s.ret, 4 * TP_NR, "pages freed by the last scan");
-	tp_trigger_scan(dev, &s);
-	tp_eq(run, s.ret, SHRINK_STOP, "scan when all is out");
-	tp_eq(run, tp_trigger_count(dev, GFP_KERNEL), SHRINK_EMPTY, "count when all is out");
-	for (i = 0; i < 8; i++) {
-		tp_bo_lock(bos[i]);
-		if (i == 6)
-			bos[i]->key = 0;
-		tp_eq(run, tp_bo_populate(bos[i], NULL), 0, "restore");
-		tp_populated(run, bos[i], "restored");
-		tp_bo_verify(run, bos[i], "restored");
-		tp_bo_unlock(bos[i]);
-	}
-out:
-	tp_put_many(bos, 8);
-	tp_dev_free(run, dev);
+	tp_scan_the_rest(run, dev, bos);
 }
 
 /* Backup only with __GFP_FS, writeback only for kswapd with __GFP_IO. */
 static void case_scan_masks(struct tp_run *run)
 {
 	static const gfp_t gfps[] = { GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_KERNEL & ~__GFP_IO };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[2] = { };
 	int g, kswapd, i;
 	long swapped;
@@ -204,13 +191,12 @@ static void case_scan_masks(struct tp_run *run)
 		}
 	}
 	tp_put_many(bos, 2);
-	tp_dev_free(run, dev);
 }
 
 /* Busy objects: direct reclaim goes past them, kswapd would wait. */
 static void case_scan_busy(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_scan s = { .gfp = GFP_KERNEL, .nr = 100000 };
 	struct tp_bo *bos[6] = { };
 	int i;
@@ -218,7 +204,7 @@ static void case_scan_busy(struct tp_run *run)
 	if (!dev)
 		return;
 	if (!tp_many(run, dev, bos, 6))
-		goto out;
+		return;
 	for (i = 0; i < 6; i++) {
 		tp_bo_lock(bos[i]);
 		if (i & 1)
@@ -255,9 +241,6 @@ static void case_scan_busy(struct tp_run *run)
 		tp_check(run, !dma_resv_is_locked(bos[i]->base.base.resv),
 			 "object %d was left locked", i);
 	tp_lru_check(run, dev, "beside busy objects");
-out:
-	tp_put_many(bos, 6);
-	tp_dev_free(run, dev);
 }
 
 #else

@@ -48,7 +48,7 @@ static void tp_empty_used(struct tp_bo *bo)
 /* Caching x purge x allow_move x DMA; with DMA never populated, or no longer. */
 static void case_shrink_empty(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	bool swap = get_nr_swap_pages() > 4096;
 	int m, shrunk = 0;
 
@@ -92,7 +92,6 @@ static void case_shrink_empty(struct tp_run *run)
 		tp_bo_put(bo);
 		shrunk++;
 	}
-	tp_dev_free(run, dev);
 	tp_metric(run, "shrunk", shrunk);
 }
 
@@ -107,7 +106,7 @@ static void case_suspect_g_refused(struct tp_run *run)
 		.size = 21 * SZ_4K, .in_system = true, .dma = true, .caching = ttm_cached,
 	};
 	struct tp_scan s = { .gfp = GFP_KERNEL, .nr = 21 };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo *bo;
 
 	if (!dev)
@@ -115,7 +114,7 @@ static void case_suspect_g_refused(struct tp_run *run)
 	dev->shrink_off = true;
 	bo = tp_bo_new(dev, &args, NULL);
 	if (!tp_check(run, bo, "no object"))
-		goto out;
+		return;
 	tp_bo_lock(bo);
 	tp_empty_again(run, bo);
 	tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate at last");
@@ -127,8 +126,6 @@ static void case_suspect_g_refused(struct tp_run *run)
 	dev->shrink_off = true;
 	tp_eq(run, s.ret, 21, "pages purged by a scan");
 	tp_bo_put(bo);
-out:
-	tp_dev_free(run, dev);
 }
 
 const struct tp_case tp_cases_empty[] = {

@@ -20,14 +20,7 @@ const char *tp_fault_how(char *buf, size_t len, const struct tp_bo_args *a, u32 
 struct tp_bo *tp_fault_new(struct tp_run *run, struct tp_dev *dev,
 			   const struct tp_bo_args *args)
 {
-	struct tp_bo *bo = tp_bo_new(dev, args, NULL);
-
-	if (!tp_check(run, bo, "no object of %llu bytes", args->size))
-		return NULL;
-	tp_bo_lock(bo);
-	tp_bo_fill(bo, run->k.seed + tp_rand(run, 1 << 30));
-	tp_bo_unlock(bo);
-	return bo;
+	return tp_bo_filled(run, dev, args, run->k.seed + tp_rand(run, 1 << 30));
 }
 
 /* Backed up in full; the lock is held on return. */
@@ -60,7 +53,7 @@ void tp_fault_in(struct tp_run *run, struct tp_bo *bo, const char *when)
 static void case_backup_split(struct tp_run *run)
 {
 	static const u32 points[] = { 2, 3, 9, 100, 255, 256 };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	char how[80];
 	int i, k;
 
@@ -74,12 +67,12 @@ static void case_backup_split(struct tp_run *run)
 
 		for (i = 0; i < ARRAY_SIZE(points) && !run->failed; i++) {
 			struct tp_bo *bo = tp_fault_new(run, dev, &args);
-			struct tp_wit *w;
+			struct tp_witness *w;
 
 			if (!bo)
 				break;
 			tp_fault_how(how, sizeof(how), &args, points[i]);
-			w = tp_witness(run, bo);
+			w = tp_witness_of(run, bo);
 			tp_bo_lock(bo);
 			tp_fail_nth(points[i]);
 			tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, true), bo->nr,
@@ -87,16 +80,15 @@ static void case_backup_split(struct tp_run *run)
 			tp_check(run, !tp_fail_left(), "%s: was never reached", how);
 			tp_fail_nth(0);
 			tp_backed(run, bo, 0, how);
-			tp_wit_freed(run, w, how);
+			tp_witness_freed(run, w, how);
 			tp_balance(run, how);
-			tp_wit_drop(w);
-			bo->wit = NULL;
+			tp_witness_drop(w);
+			bo->witness = NULL;
 			tp_fault_in(run, bo, how);
 			tp_bo_unlock(bo);
 			tp_bo_put(bo);
 		}
 	}
-	tp_dev_free(run, dev);
 }
 
 /* Half of it backed up: the rest keeps its pages and its content. */
@@ -126,7 +118,7 @@ static struct tp_bo *tp_half(struct tp_run *run, struct tp_dev *dev,
 
 static void case_backup_partial(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo *bo;
 	long got;
 	int k;
@@ -155,7 +147,6 @@ static void case_backup_partial(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* Interrupted at each page in turn; then resumed, maybe interrupted again. */
@@ -208,7 +199,7 @@ static struct tp_dev *tp_resume_one(struct tp_run *run, struct tp_dev *dev,
 
 static void case_resume_each(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	u32 n;
 	int k;
 
@@ -224,13 +215,12 @@ static void case_resume_each(struct tp_run *run)
 		for (n = 1; n <= 19 && dev && !run->failed; n++)
 			dev = tp_resume_one(run, dev, &args, n, false);
 	}
-	tp_dev_free(run, dev);
 }
 
 static void case_resume_many(struct tp_run *run)
 {
 	static const u64 sizes[] = { 7 * SZ_4K, SZ_256K + 3 * SZ_4K, SZ_1M };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	int k;
 
 	if (!dev)
@@ -243,14 +233,13 @@ static void case_resume_many(struct tp_run *run)
 
 		dev = tp_resume_one(run, dev, &args, 0, true);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* Interrupted in the last block: what resumes must also finish. */
 static void case_resume_last(struct tp_run *run)
 {
 	static const u64 sizes[] = { SZ_4K, SZ_8K, SZ_64K, SZ_1M, SZ_1M + SZ_8K };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	int k;
 
 	if (!dev)
@@ -263,14 +252,13 @@ static void case_resume_last(struct tp_run *run)
 
 		dev = tp_resume_one(run, dev, &args, args.size >> PAGE_SHIFT, false);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* Partial backup, then interrupted restore: retained pages among handles. */
 static void case_resume_partial(struct tp_run *run)
 {
 	static const u32 points[] = { 1, 2, 700, 1024 };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo *bo;
 	long got;
 	int k;
@@ -293,13 +281,12 @@ static void case_resume_partial(struct tp_run *run)
 		tp_bo_put(bo);
 		dev = tp_dev_again(run, dev, args.caching);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* All it needs lies in the pools: interrupted again and again nevertheless. */
 static void case_resume_pool(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo *bo, *other;
 	int k;
 
@@ -326,7 +313,6 @@ static void case_resume_pool(struct tp_run *run)
 		tp_bo_put(bo);
 		dev = tp_dev_again(run, dev, args.caching);
 	}
-	tp_dev_free(run, dev);
 }
 
 /*
@@ -341,7 +327,7 @@ static void case_suspect_e_again(struct tp_run *run)
 	struct tp_bo_args two = { .size = SZ_8K, .caching = ttm_uncached };
 	struct tp_dev *dev = tp_dev_new(run, NULL);
 	struct tp_bo *bo, *other;
-	struct tp_wit *w = NULL;
+	struct tp_witness *w = NULL;
 
 	if (!dev)
 		return;
@@ -358,23 +344,23 @@ static void case_suspect_e_again(struct tp_run *run)
 		tp_eq(run, tp_bo_populate(bo, &ctx), -EINTR, "interrupted again");
 		tp_fail_nth(0);
 		tp_eq(run, tp_bo_populate(bo, &ctx), 0, "resumed restore");
-		w = tp_witness(run, bo);
-		bo->wit = NULL;
+		w = tp_witness_of(run, bo);
+		bo->witness = NULL;
 	}
 	if (bo) {
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
 	tp_dev_free(run, dev);
-	tp_wit_mend(w);
-	tp_wit_drop(w);
+	tp_witness_mend(w);
+	tp_witness_drop(w);
 }
 
 /* Without interruptible nothing may come back with -EINTR. */
 static void case_restore_uninterruptible(struct tp_run *run)
 {
 	struct tp_bo_args args = { .size = SZ_64K, .caching = ttm_cached, .dma = true };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo *bo;
 	struct ttm_operation_ctx ctx = { };
 
@@ -393,7 +379,6 @@ static void case_restore_uninterruptible(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 #define NF (TP_NEED_BACKUP | TP_NEED_SWAP | TP_NEED_FAULT)

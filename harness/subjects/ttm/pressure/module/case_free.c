@@ -25,22 +25,16 @@ static struct tp_bo *tp_filled(struct tp_run *run, struct tp_dev *dev, u64 size,
 	struct tp_bo_args args = {
 		.size = size, .caching = v->caching, .dma = v->dma, .watermark = watermark,
 	};
-	struct tp_bo *bo = tp_bo_new(dev, &args, NULL);
 
-	if (!tp_check(run, bo, "no object of %llu bytes", size))
-		return NULL;
-	tp_bo_lock(bo);
-	tp_bo_fill(bo, run->k.seed + tp_rand(run, 1 << 30));
-	tp_bo_unlock(bo);
-	return bo;
+	return tp_bo_filled(run, dev, &args, run->k.seed + tp_rand(run, 1 << 30));
 }
 
 /* Takes the witness from the object, which is about to go. */
-static struct tp_wit *tp_take(struct tp_bo *bo)
+static struct tp_witness *tp_take(struct tp_bo *bo)
 {
-	struct tp_wit *w = bo->wit;
+	struct tp_witness *w = bo->witness;
 
-	bo->wit = NULL;
+	bo->witness = NULL;
 	return w;
 }
 
@@ -56,8 +50,8 @@ static void tp_nothing(struct tp_run *run, struct tp_dev *dev, const char *when)
 static void case_free_populated(struct tp_run *run)
 {
 	static const u64 sizes[] = { SZ_4K, 7 * SZ_4K, SZ_1M };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct tp_wit *w;
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
+	struct tp_witness *w;
 	int i, k;
 
 	if (!dev)
@@ -72,27 +66,26 @@ static void case_free_populated(struct tp_run *run)
 			if (!bo)
 				break;
 			nr = bo->nr;
-			tp_witness(run, bo);
+			tp_witness_of(run, bo);
 			w = tp_take(bo);
 			tp_bo_put(bo);
 			if (v->caching == ttm_cached) {
-				tp_wit_freed(run, w, "freed when populated");
+				tp_witness_freed(run, w, "freed when populated");
 				tp_eq(run, tp_pool_total(), total, "pages in pools");
 			} else {
-				tp_wit_pooled(run, w, v->caching == ttm_uncached ? TP_ATTR_UC :
+				tp_witness_pooled(run, w, v->caching == ttm_uncached ? TP_ATTR_UC :
 							TP_ATTR_WC, "freed when populated");
 				tp_eq(run, tp_pool_total(), total + nr, "pages in pools");
 			}
-			tp_wit_drop(w);
+			tp_witness_drop(w);
 			tp_nothing(run, dev, "freed when populated");
 		}
 	}
-	tp_dev_free(run, dev);
 }
 
 static void case_free_backed(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	int k;
 
 	if (!dev)
@@ -114,13 +107,12 @@ static void case_free_backed(struct tp_run *run)
 		tp_file_empty(run, f, "freed when backed up");
 		tp_nothing(run, dev, "freed when backed up");
 	}
-	tp_dev_free(run, dev);
 }
 
 static void case_free_partial(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct tp_wit *w;
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
+	struct tp_witness *w;
 	int k;
 
 	if (!dev)
@@ -133,7 +125,7 @@ static void case_free_partial(struct tp_run *run)
 
 		if (!bo)
 			break;
-		tp_witness(run, bo);
+		tp_witness_of(run, bo);
 		tp_bo_lock(bo);
 		tp_fail_nth(1);
 		got = tp_bo_backup(&bo->base, NULL, false, false, true);
@@ -146,17 +138,16 @@ static void case_free_partial(struct tp_run *run)
 		tp_bo_put(bo);
 		tp_file_empty(run, f, "freed when partly backed up");
 		/* The pages that were retained are cached and go to the system. */
-		tp_wit_freed(run, w, "freed when partly backed up");
-		tp_wit_drop(w);
+		tp_witness_freed(run, w, "freed when partly backed up");
+		tp_witness_drop(w);
 		tp_nothing(run, dev, "freed when partly backed up");
 	}
-	tp_dev_free(run, dev);
 }
 
 /* Interrupted at each page; with pools empty and with pools that have pages. */
 static void case_free_midrestore(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct ttm_operation_ctx ctx = { .interruptible = true };
 	u32 n;
 	int k;
@@ -169,7 +160,7 @@ static void case_free_midrestore(struct tp_run *run)
 
 		for (n = 1; n <= 19 && !run->failed; n++) {
 			struct tp_bo *bo = tp_filled(run, dev, 19 * SZ_4K, v, false), *other;
-			struct tp_wit *pooled = NULL;
+			struct tp_witness *pooled = NULL;
 			struct file *f;
 
 			if (!bo)
@@ -182,7 +173,7 @@ static void case_free_midrestore(struct tp_run *run)
 				/* Half of what it will need lies in the pools. */
 				other = tp_filled(run, dev, 17 * SZ_4K, v, false);
 				if (other) {
-					tp_witness(run, other);
+					tp_witness_of(run, other);
 					pooled = tp_take(other);
 					tp_bo_put(other);
 				}
@@ -197,19 +188,18 @@ static void case_free_midrestore(struct tp_run *run)
 			f = tp_file_hold(bo);
 			tp_bo_put(bo);
 			tp_file_empty(run, f, "freed in mid-restore");
-			tp_wit_given(run, pooled, v->caching, "freed in mid-restore");
-			tp_wit_drop(pooled);
+			tp_witness_given(run, pooled, v->caching, "freed in mid-restore");
+			tp_witness_drop(pooled);
 			tp_nothing(run, dev, "freed in mid-restore");
 		}
 	}
-	tp_dev_free(run, dev);
 }
 
 /* As above, looking at the pages of the part that had come back. */
 static void case_free_midrestore_pages(struct tp_run *run)
 {
 	static const u32 points[] = { 2, 257, 258, 300, 515, 770 };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct ttm_operation_ctx ctx = { .interruptible = true };
 	int i, k;
 
@@ -221,7 +211,7 @@ static void case_free_midrestore_pages(struct tp_run *run)
 			const struct tp_variant *v = &tp_variants[k];
 			struct tp_bo *bo = tp_filled(run, dev, 771 * SZ_4K, v, false);
 			struct file *f;
-			struct tp_wit *w;
+			struct tp_witness *w;
 
 			if (!bo)
 				break;
@@ -234,25 +224,24 @@ static void case_free_midrestore_pages(struct tp_run *run)
 			tp_fail_nth(0);
 			tp_midrestore(run, bo, "interrupted");
 			tp_balance(run, "interrupted");
-			w = tp_witness(run, bo);
+			w = tp_witness_of(run, bo);
 			tp_take(bo);
 			tp_bo_unlock(bo);
 			f = tp_file_hold(bo);
 			tp_bo_put(bo);
 			tp_file_empty(run, f, "freed in mid-restore");
-			tp_wit_given(run, w, v->caching, "freed in mid-restore");
-			tp_wit_drop(w);
+			tp_witness_given(run, w, v->caching, "freed in mid-restore");
+			tp_witness_drop(w);
 			tp_nothing(run, dev, "freed in mid-restore");
 		}
 	}
-	tp_dev_free(run, dev);
 }
 
 /* Partly backed up, then partly restored, then freed. */
 static void case_free_partial_midrestore(struct tp_run *run)
 {
 	static const u32 points[] = { 1, 3, 600, 1024 };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct ttm_operation_ctx ctx = { .interruptible = true };
 	int k;
 
@@ -262,13 +251,13 @@ static void case_free_partial_midrestore(struct tp_run *run)
 	for (k = 0; k < 8 && !run->failed; k++) {
 		const struct tp_variant *v = &tp_variants[k % ARRAY_SIZE(tp_variants)];
 		struct tp_bo *bo = tp_filled(run, dev, SZ_8M + SZ_4K, v, false);
-		struct tp_wit *w;
+		struct tp_witness *w;
 		struct file *f;
 		long got;
 
 		if (!bo)
 			break;
-		tp_witness(run, bo);
+		tp_witness_of(run, bo);
 		tp_bo_lock(bo);
 		tp_fail_nth(1);
 		got = tp_bo_backup(&bo->base, NULL, false, false, true);
@@ -283,17 +272,16 @@ static void case_free_partial_midrestore(struct tp_run *run)
 		f = tp_file_hold(bo);
 		tp_bo_put(bo);
 		tp_file_empty(run, f, "freed when partly backed up and interrupted");
-		tp_wit_freed(run, w, "freed when partly backed up and interrupted");
-		tp_wit_drop(w);
+		tp_witness_freed(run, w, "freed when partly backed up and interrupted");
+		tp_witness_drop(w);
 		tp_nothing(run, dev, "freed when partly backed up and interrupted");
 	}
-	tp_dev_free(run, dev);
 }
 
 static void case_free_purged(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct tp_wit *w;
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
+	struct tp_witness *w;
 	int k;
 
 	if (!dev)
@@ -305,7 +293,7 @@ static void case_free_purged(struct tp_run *run)
 
 		if (!bo)
 			break;
-		tp_witness(run, bo);
+		tp_witness_of(run, bo);
 		tp_bo_lock(bo);
 		tp_bo_set_purgeable(bo, true);
 		tp_eq(run, tp_bo_backup(&bo->base, NULL, true, false, true), bo->nr,
@@ -313,20 +301,19 @@ static void case_free_purged(struct tp_run *run)
 		tp_purged(run, bo, "purged");
 		tp_bo_unlock(bo);
 		w = tp_take(bo);
-		tp_wit_freed(run, w, "purged");
+		tp_witness_freed(run, w, "purged");
 		tp_eq(run, tp_pool_total(), total, "pages in pools after a purge");
 		tp_bo_put(bo);
-		tp_wit_freed(run, w, "purged and freed");
-		tp_wit_drop(w);
+		tp_witness_freed(run, w, "purged and freed");
+		tp_witness_drop(w);
 		tp_nothing(run, dev, "freed when purged");
 	}
-	tp_dev_free(run, dev);
 }
 
 /* Freed while a fence is pending: it goes when the fence does, in full. */
 static void case_free_busy(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	int k;
 
 	if (!dev)
@@ -335,11 +322,11 @@ static void case_free_busy(struct tp_run *run)
 	for (k = 0; k < 2 * ARRAY_SIZE(tp_variants) && !run->failed; k++) {
 		struct tp_bo *bo = tp_filled(run, dev, SZ_64K + SZ_4K, &tp_variants[k / 2], k & 1);
 		struct dma_fence *fence;
-		struct tp_wit *w;
+		struct tp_witness *w;
 
 		if (!bo)
 			break;
-		tp_witness(run, bo);
+		tp_witness_of(run, bo);
 		tp_bo_lock(bo);
 		tp_bo_busy(bo);
 		fence = dma_fence_get(bo->fence);
@@ -355,11 +342,10 @@ static void case_free_busy(struct tp_run *run)
 			dma_fence_signal(fence);
 		flush_workqueue(dev->bdev.wq);
 		dma_fence_put(fence);
-		tp_wit_given(run, w, tp_variants[k / 2].caching, "freed after its fence");
-		tp_wit_drop(w);
+		tp_witness_given(run, w, tp_variants[k / 2].caching, "freed after its fence");
+		tp_witness_drop(w);
 		tp_nothing(run, dev, "freed after its fence");
 	}
-	tp_dev_free(run, dev);
 }
 
 /* ---- small allocations of TTM's own, by the thousand ---- */

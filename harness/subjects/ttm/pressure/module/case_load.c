@@ -122,7 +122,7 @@ struct tp_load {
 	struct tp_run *run;
 	struct tp_dev *dev;
 	const struct tp_plan *plan;
-	u64 bytes;
+	u64 bytes, made;
 	u32 seed;
 	struct rnd_state rnd;
 	struct completion *done;
@@ -288,75 +288,102 @@ static void tp_load_free(struct tp_load *l)
 	}
 }
 
-static void tp_load_work(struct tp_load *l)
+/* What the next object of the load is like, of a group or not. */
+static void tp_load_args(struct tp_load *l, struct tp_group *g, struct tp_bo_args *args)
 {
 	const struct tp_plan *plan = l->plan;
 	struct tp_run *run = l->run;
+
+	tp_knob_args(run, args, plan->size);
+	if (plan->mixed && !run->k.bo)
+		args->size = (u64)(1 + tp_lrand(l, 2 * TP_PAGES(plan->size))) << PAGE_SHIFT;
+	if (run->k.caching < 0)
+		args->caching = plan->caching >= 0 ? plan->caching : tp_lrand(l, 3);
+	if (run->k.dma < 0)
+		args->dma = plan->dma;
+	if (g) {
+		args->resv = g->owner->base.base.resv;
+		args->bulk = &g->bulk;
+	} else {
+		args->keep_locked = true;
+	}
+}
+
+/* An object with pages, locked; NULL where they could not be had: that was told, or is no error. */
+static struct tp_bo *tp_load_make(struct tp_load *l, struct tp_group *g)
+{
+	struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = l->plan->may_fail };
+	struct tp_bo_args args;
+	struct tp_bo *bo;
+	int err;
+
+	tp_load_args(l, g, &args);
+	args.ctx = &ctx;
+	if (g)
+		tp_bo_lock(g->owner);
+	bo = tp_bo_new(l->dev, &args, &err);
+	if (bo) {
+		bo->args.ctx = NULL;
+		if (!ttm_tt_is_populated(bo->base.ttm))
+			err = tp_bo_populate(bo, &ctx);
+	}
+	if (!err)
+		return bo;
+	l->failed++;
+	if (!(l->plan->may_fail || tp_load_faulty(l)) || !tp_load_refused(l, args.caching, err))
+		tp_eq(l->run, err, 0, "creating an object after %llu MiB", l->made >> 20);
+	if (bo)
+		tp_bo_unlock(bo);
+	else if (g)
+		tp_bo_unlock(g->owner);
+	if (bo) {
+		l->bos[l->nr++] = bo;
+		bo->key = 0;
+	}
+	return NULL;
+}
+
+/* Its content, and what becomes of it; the last of four that are busy. */
+static void tp_load_use(struct tp_load *l, struct tp_group *g, struct tp_bo *bo,
+			struct tp_bo **busy)
+{
+	const struct tp_plan *plan = l->plan;
+	struct tp_run *run = l->run;
+
+	tp_bo_fill(bo, run->k.seed + l->seed + l->nr);
+	if (tp_lpct(l, run->k.purgeable, plan->purgeable)) {
+		tp_bo_set_purgeable(bo, true);
+	} else if (tp_lpct(l, run->k.pinned, plan->pinned)) {
+		ttm_bo_pin(&bo->base);
+	} else if (tp_lpct(l, run->k.busy, plan->busy) && !g) {
+		/* A few at a time, as a GPU would have it. */
+		if (*busy)
+			tp_bo_idle(*busy);
+		tp_bo_busy(bo);
+		*busy = bo;
+	}
+}
+
+static void tp_load_fill(struct tp_load *l)
+{
 	struct tp_bo *busy[4] = { };
-	u64 made = 0;
-	int i, cycle, err, cycles = run->k.cycles > 0 ? run->k.cycles : plan->cycles;
+	int i;
 
-	while (made < l->bytes && l->nr < l->max && !run->failed &&
+	while (l->made < l->bytes && l->nr < l->max && !l->run->failed &&
 	       !(l->guard && tp_guard_used(l->guard, 4))) {
-		struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = plan->may_fail };
 		struct tp_group *g = l->groups ? &l->groups[tp_lrand(l, TP_GROUPS)] : NULL;
-		struct tp_bo_args args;
-		struct tp_bo *bo;
+		struct tp_bo *bo = tp_load_make(l, g);
 
-		tp_knob_args(run, &args, plan->size);
-		if (plan->mixed && !run->k.bo)
-			args.size = (u64)(1 + tp_lrand(l, 2 * TP_PAGES(plan->size))) << PAGE_SHIFT;
-		if (run->k.caching < 0)
-			args.caching = plan->caching >= 0 ? plan->caching : tp_lrand(l, 3);
-		if (run->k.dma < 0)
-			args.dma = plan->dma;
-		args.ctx = &ctx;
-		if (g) {
-			args.resv = g->owner->base.base.resv;
-			args.bulk = &g->bulk;
-			tp_bo_lock(g->owner);
-		} else {
-			args.keep_locked = true;
-		}
-		bo = tp_bo_new(l->dev, &args, &err);
-		if (bo) {
-			bo->args.ctx = NULL;
-			if (!ttm_tt_is_populated(bo->base.ttm))
-				err = tp_bo_populate(bo, &ctx);
-		}
-		if (err) {
-			l->failed++;
-			if (!(plan->may_fail || tp_load_faulty(l)) ||
-			    !tp_load_refused(l, args.caching, err))
-				tp_eq(run, err, 0, "creating an object after %llu MiB", made >> 20);
-			if (bo)
-				tp_bo_unlock(bo);
-			else if (g)
-				tp_bo_unlock(g->owner);
-			if (bo) {
-				l->bos[l->nr++] = bo;
-				bo->key = 0;
-			}
+		if (!bo) {
 			/* Where failures are made there may be memory for the next one. */
 			if (tp_load_faulty(l) && l->failed < l->max)
 				continue;
 			break;
 		}
-		tp_bo_fill(bo, run->k.seed + l->seed + l->nr);
-		if (tp_lpct(l, run->k.purgeable, plan->purgeable)) {
-			tp_bo_set_purgeable(bo, true);
-		} else if (tp_lpct(l, run->k.pinned, plan->pinned)) {
-			ttm_bo_pin(&bo->base);
-		} else if (tp_lpct(l, run->k.busy, plan->busy) && !g) {
-			/* A few at a time, as a GPU would have it. */
-			if (busy[l->nr & 3])
-				tp_bo_idle(busy[l->nr & 3]);
-			tp_bo_busy(bo);
-			busy[l->nr & 3] = bo;
-		}
+		tp_load_use(l, g, bo, &busy[l->nr & 3]);
 		tp_bo_unlock(bo);
 		l->bos[l->nr++] = bo;
-		made += args.size;
+		l->made += bo->args.size;
 		if (g && !(l->nr & 7)) {
 			tp_bo_lock(g->owner);
 			spin_lock(&l->dev->bdev.lru_lock);
@@ -369,6 +396,14 @@ static void tp_load_work(struct tp_load *l)
 	for (i = 0; i < 4; i++)
 		if (busy[i])
 			tp_bo_idle(busy[i]);
+}
+
+static void tp_load_work(struct tp_load *l)
+{
+	struct tp_run *run = l->run;
+	int i, cycle, cycles = run->k.cycles > 0 ? run->k.cycles : l->plan->cycles;
+
+	tp_load_fill(l);
 	for (cycle = 0; cycle < cycles && !run->failed; cycle++) {
 		for (i = 0; i < l->nr && !run->failed; i++) {
 			int j = i;
@@ -474,90 +509,83 @@ static bool tp_load_fills(struct tp_run *run, const struct tp_plan *plan, u64 to
 	       TP_PAGES(div_u64(total * (100 - purgeable), 100)) > si.freeram / 4 * 3;
 }
 
-static void tp_load_run(struct tp_run *run, const struct tp_plan *plan)
-{
-	struct tp_dev_args dargs = {
-		.dma32 = run->k.dma32 > 0,
-		.beneficial = run->k.beneficial >= 0 ? run->k.beneficial : plan->beneficial,
-	};
-	int threads = run->k.threads > 0 ? run->k.threads : plan->threads;
-	u64 total = tp_total(run, plan->pct);
-	DECLARE_COMPLETION_ONSTACK(done);
-	struct task_struct *tasks[16] = { };
-	struct tp_stats *before;
-	unsigned long oom[2], in[2], out[2];
+/* The threads of a load, and what each has of it. */
+struct tp_loads {
 	struct tp_load *loads;
+	struct task_struct *tasks[16];
+	int threads;
+	struct completion done;
 	atomic_t left;
-	long purged = 0, failed = 0, interrupted = 0, refused = 0, objects = 0;
-	bool intr = tp_load_intr(run, plan), fills = tp_load_fills(run, plan, total);
-	unsigned long wait = HZ;
-	struct tp_guard guard;
-	struct tp_dev *dev;
-	u64 t0;
+};
+
+static bool tp_loads_start(struct tp_loads *s, struct tp_run *run, const struct tp_plan *plan,
+			   u64 total, struct tp_guard *guard)
+{
 	int i;
 
-	dev = tp_dev_new(run, &dargs);
-	if (!dev)
-		return;
-	before = kmemdup(&tp_stats, sizeof(tp_stats), GFP_KERNEL);
-	loads = kvcalloc(threads, sizeof(*loads), GFP_KERNEL);
-	if (!tp_check(run, before && loads, "no memory for the load itself"))
-		goto out;
-	tp_events(&oom[0], &in[0], &out[0]);
-	if (fills) {
-		tp_guard_start(&guard, 0);
-		tp_guard_set_aside(&guard);
-	}
-	atomic_set(&left, threads);
-	t0 = ktime_get_ns();
-	for (i = 0; i < threads; i++) {
-		struct tp_load *l = &loads[i];
+	s->loads = kvcalloc(s->threads, sizeof(*s->loads), GFP_KERNEL);
+	if (!tp_check(run, s->loads, "no memory for the load itself"))
+		return false;
+	init_completion(&s->done);
+	atomic_set(&s->left, s->threads);
+	for (i = 0; i < s->threads; i++) {
+		struct tp_load *l = &s->loads[i];
 
-		l->done = &done;
-		l->left = &left;
-		l->guard = fills ? &guard : NULL;
-		tp_check(run, tp_load_init(l, run, plan, div_u64(total, threads), i),
+		l->done = &s->done;
+		l->left = &s->left;
+		l->guard = guard;
+		tp_check(run, tp_load_init(l, run, plan, div_u64(total, s->threads), i),
 			 "no memory for a thread's share of the load");
-		tasks[i] = kthread_run(tp_load_thread, l, "ttm_pressure/%d", i);
-		if (!tp_check(run, !IS_ERR(tasks[i]), "no thread for the load")) {
-			tasks[i] = NULL;
-			if (atomic_dec_and_test(&left))
-				complete(&done);
+		s->tasks[i] = kthread_run(tp_load_thread, l, "ttm_pressure/%d", i);
+		if (!tp_check(run, !IS_ERR(s->tasks[i]), "no thread for the load")) {
+			s->tasks[i] = NULL;
+			if (atomic_dec_and_test(&s->left))
+				complete(&s->done);
 		}
 	}
-	if (intr)
-		wait = max(HZ / (run->k.interrupt > 0 ? run->k.interrupt : 50), 1);
-	while (!wait_for_completion_timeout(&done, wait))
-		for (i = 0; i < threads && intr; i++)
-			if (tasks[i])
-				send_sig(SIGUSR1, tasks[i], 1);
-	for (i = 0; i < threads; i++) {
-		if (tasks[i])
-			kthread_stop(tasks[i]);
-		purged += loads[i].purged;
-		failed += loads[i].failed;
-		objects += loads[i].nr;
-		interrupted += loads[i].interrupted;
-		refused += loads[i].refused;
-		tp_load_fini(&loads[i]);
+	return true;
+}
+
+/* Until all are done; where signals come, so often a second. */
+static void tp_loads_wait(struct tp_loads *s, unsigned int signals)
+{
+	unsigned long wait = signals ? max(HZ / signals, 1) : HZ;
+	int i;
+
+	while (!wait_for_completion_timeout(&s->done, wait))
+		for (i = 0; i < s->threads && signals; i++)
+			if (s->tasks[i])
+				send_sig(SIGUSR1, s->tasks[i], 1);
+}
+
+/* What became of all of it is in `sum`. */
+static void tp_loads_end(struct tp_loads *s, struct tp_load *sum)
+{
+	int i;
+
+	for (i = 0; i < s->threads; i++) {
+		struct tp_load *l = &s->loads[i];
+
+		if (s->tasks[i])
+			kthread_stop(s->tasks[i]);
+		sum->purged += l->purged;
+		sum->failed += l->failed;
+		sum->nr += l->nr;
+		sum->interrupted += l->interrupted;
+		sum->refused += l->refused;
+		tp_load_fini(l);
 	}
-	if (fills) {
-		tp_guard_end(&guard);
-		tp_metric(run, "oom_calls", atomic_read(&guard.own) + atomic_read(&guard.others));
-	}
-	tp_events(&oom[1], &in[1], &out[1]);
-	tp_eq(run, oom[1] - oom[0], 0, "OOM kills");
-	tp_metric(run, "total_mib", total >> 20);
-	tp_metric(run, "load_ms", div_u64(ktime_get_ns() - t0, NSEC_PER_MSEC));
-	tp_metric(run, "objects", objects);
-	tp_metric(run, "objects_purged", purged);
-	tp_metric(run, "failed", failed);
-	tp_metric(run, "interrupted", interrupted);
-	tp_metric(run, "refused", refused);
-	if (!objects)
-		tp_skip(run, "needs memory for at least one object");
-	tp_metric(run, "pswpin", in[1] - in[0]);
-	tp_metric(run, "pswpout", out[1] - out[0]);
+	kvfree(s->loads);
+}
+
+static void tp_load_figures(struct tp_run *run, const struct tp_load *sum,
+			    const struct tp_stats *before)
+{
+	tp_metric(run, "objects", sum->nr);
+	tp_metric(run, "objects_purged", sum->purged);
+	tp_metric(run, "failed", sum->failed);
+	tp_metric(run, "interrupted", sum->interrupted);
+	tp_metric(run, "refused", sum->refused);
 #define M(f) tp_metric(run, #f, atomic64_read(&tp_stats.f) - atomic64_read(&before->f))
 	M(backed_up);
 	M(purged);
@@ -569,11 +597,55 @@ static void tp_load_run(struct tp_run *run, const struct tp_plan *plan)
 	M(ebusy);
 #undef M
 	tp_metric(run, "scan_ns_max", atomic64_read(&tp_stats.scan_ns_max));
+}
+
+static void tp_load_run(struct tp_run *run, const struct tp_plan *plan)
+{
+	struct tp_dev_args dargs = {
+		.dma32 = run->k.dma32 > 0,
+		.beneficial = run->k.beneficial >= 0 ? run->k.beneficial : plan->beneficial,
+	};
+	struct tp_loads loads = {
+		.threads = run->k.threads > 0 ? run->k.threads : plan->threads,
+	};
+	unsigned int signals = run->k.interrupt > 0 ? run->k.interrupt : 50;
+	u64 total = tp_total(run, plan->pct), t0;
+	bool fills = tp_load_fills(run, plan, total);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, &dargs);
+	struct tp_stats *before __free(kfree) = NULL;
+	unsigned long oom[2], in[2], out[2];
+	struct tp_load sum = { };
+	struct tp_guard guard;
+
+	if (!dev)
+		return;
+	before = kmemdup(&tp_stats, sizeof(tp_stats), GFP_KERNEL);
+	if (!tp_check(run, before, "no memory for the figures"))
+		return;
+	tp_events(&oom[0], &in[0], &out[0]);
+	if (fills) {
+		tp_guard_start(&guard, 0);
+		tp_guard_set_aside(&guard);
+	}
+	t0 = ktime_get_ns();
+	if (tp_loads_start(&loads, run, plan, total, fills ? &guard : NULL)) {
+		tp_loads_wait(&loads, tp_load_intr(run, plan) ? signals : 0);
+		tp_loads_end(&loads, &sum);
+	}
+	if (fills) {
+		tp_guard_end(&guard);
+		tp_metric(run, "oom_calls", atomic_read(&guard.own) + atomic_read(&guard.others));
+	}
+	tp_events(&oom[1], &in[1], &out[1]);
+	tp_eq(run, oom[1] - oom[0], 0, "OOM kills");
+	tp_metric(run, "total_mib", total >> 20);
+	tp_metric(run, "load_ms", div_u64(ktime_get_ns() - t0, NSEC_PER_MSEC));
+	tp_metric(run, "pswpin", in[1] - in[0]);
+	tp_metric(run, "pswpout", out[1] - out[0]);
+	tp_load_figures(run, &sum, before);
+	if (!sum.nr)
+		tp_skip(run, "needs memory for at least one object");
 	tp_balance(run, "after the load");
-out:
-	kfree(before);
-	kvfree(loads);
-	tp_dev_free(run, dev);
 }
 
 /* Twice as much as there is free: it all ends, all content is back, no kill. */
@@ -629,6 +701,32 @@ static void case_noswap_purge(struct tp_run *run)
 	tp_load_run(run, &plan);
 }
 
+/* The n-th of the ways in which somebody has something shrunk. */
+static void tp_trigger(struct tp_run *run, struct tp_dev *dev, char *text, int n)
+{
+	static const gfp_t gfps[] = { GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_KERNEL };
+	struct tp_scan s = { .gfp = gfps[n & 3], .nr = 1 + tp_rand(run, 512) };
+
+	switch (n % 5) {
+	case 0:
+	case 1:
+		tp_trigger_scan(dev, &s);
+		tp_check(run, s.ret == SHRINK_STOP || s.ret <= 1UL << 20,
+			 "scan: got %ld", (long)s.ret);
+		break;
+	case 2:
+		tp_trigger_count(dev, s.gfp);
+		break;
+	case 3:
+		tp_debugfs_show("/sys/kernel/debug/ttm/page_pool_shrink", text, 4096);
+		break;
+	case 4:
+		tp_debugfs_show("/sys/kernel/debug/ttm/tt_shrink", text, 4096);
+		tp_debugfs_show("/sys/kernel/debug/ttm/page_pool", text, 4096);
+		break;
+	}
+}
+
 /* ---- triggers at any time, beside threads at work ---- */
 
 static void case_triggers(struct tp_run *run)
@@ -637,73 +735,25 @@ static void case_triggers(struct tp_run *run)
 		.pct = 8, .size = SZ_64K, .threads = 2, .cycles = 2, .purgeable = 20,
 		.busy = 10, .pinned = 5, .mixed = true, .caching = -1, .dma = true,
 	};
-	static const gfp_t gfps[] = { GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_KERNEL };
-	DECLARE_COMPLETION_ONSTACK(done);
-	struct task_struct *tasks[2] = { };
-	struct tp_load *loads;
+	char *text __free(kfree) = kzalloc(4096, GFP_KERNEL);
+	struct tp_loads loads = { .threads = 2 };
 	u64 total = tp_total(run, plan.pct);
-	struct tp_dev *dev;
-	char *text;
-	atomic_t left;
-	int i, n = 0;
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
+	struct tp_load sum = { };
+	int n = 0;
 
-	/* With no device at all. */
-	text = kzalloc(4096, GFP_KERNEL);
-	loads = kvcalloc(2, sizeof(*loads), GFP_KERNEL);
-	dev = tp_dev_new(run, NULL);
-	if (!dev || !tp_check(run, text && loads, "no memory for the load itself"))
-		goto out;
+	if (!dev || !tp_check(run, text, "no memory for the text"))
+		return;
 	tp_debugfs_show("/sys/kernel/debug/ttm/page_pool_shrink", text, 4096);
 	tp_debugfs_show("/sys/kernel/debug/ttm/tt_shrink", text, 4096);
-	atomic_set(&left, 2);
-	for (i = 0; i < 2; i++) {
-		struct tp_load *l = &loads[i];
-
-		l->done = &done;
-		l->left = &left;
-		tp_check(run, tp_load_init(l, run, &plan, total / 2, i),
-			 "no memory for a thread's share of the load");
-		tasks[i] = kthread_run(tp_load_thread, l, "ttm_pressure/%d", i);
-		if (!tp_check(run, !IS_ERR(tasks[i]), "no thread for the load")) {
-			tasks[i] = NULL;
-			if (atomic_dec_and_test(&left))
-				complete(&done);
-		}
-	}
-	while (!wait_for_completion_timeout(&done, HZ / 200 ?: 1)) {
-		struct tp_scan s = { .gfp = gfps[n & 3], .nr = 1 + tp_rand(run, 512) };
-
-		switch (n++ % 5) {
-		case 0:
-		case 1:
-			tp_trigger_scan(dev, &s);
-			tp_check(run, s.ret == SHRINK_STOP || s.ret <= 1UL << 20,
-				 "scan: got %ld", (long)s.ret);
-			break;
-		case 2:
-			tp_trigger_count(dev, s.gfp);
-			break;
-		case 3:
-			tp_debugfs_show("/sys/kernel/debug/ttm/page_pool_shrink", text, 4096);
-			break;
-		case 4:
-			tp_debugfs_show("/sys/kernel/debug/ttm/tt_shrink", text, 4096);
-			tp_debugfs_show("/sys/kernel/debug/ttm/page_pool", text, 4096);
-			break;
-		}
-	}
-	for (i = 0; i < 2; i++) {
-		if (tasks[i])
-			kthread_stop(tasks[i]);
-		tp_load_fini(&loads[i]);
-	}
+	if (!tp_loads_start(&loads, run, &plan, total, NULL))
+		return;
+	while (!wait_for_completion_timeout(&loads.done, HZ / 200 ?: 1))
+		tp_trigger(run, dev, text, n++);
+	tp_loads_end(&loads, &sum);
 	tp_check(run, n >= 5, "%d triggers beside the load, not one of each kind", n);
 	tp_metric(run, "triggers", n);
 	tp_balance(run, "after triggers");
-out:
-	kvfree(loads);
-	kfree(text);
-	tp_dev_free(run, dev);
 }
 
 #define NL (TP_NEED_BACKUP | TP_NEED_SWAP | TP_LOUD)

@@ -14,15 +14,8 @@ static struct tp_bo *tp_filled(struct tp_run *run, struct tp_dev *dev, bool in_s
 		.size = SZ_64K, .caching = ttm_cached, .watermark = !TP_HAVE_BACKUP,
 		.in_system = in_system,
 	};
-	struct tp_bo *bo = tp_bo_new(dev, &args, NULL);
 
-	if (!bo)
-		return NULL;
-	tp_bo_lock(bo);
-	tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
-	tp_bo_fill(bo, run->k.seed + bo->id);
-	tp_bo_unlock(bo);
-	return bo;
+	return tp_bo_filled(run, dev, &args, 0);
 }
 
 /*
@@ -172,7 +165,7 @@ static void tp_lock_walk(struct tp_run *run, struct tp_dev *dev, struct tp_bo **
 /* What a walk does at a lock that somebody has, for each way to ask. */
 static void case_walk_lock(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[4] = { };
 	int i;
 
@@ -183,14 +176,10 @@ static void case_walk_lock(struct tp_run *run)
 		/* The last one is not on the list; its lock is what a ticket has to lose. */
 		bos[i] = tp_filled(run, dev, i == 3);
 		if (!bos[i])
-			goto out;
+			return;
 	}
 	for (i = 0; i < ARRAY_SIZE(tp_lock_ways) && !run->failed; i++)
 		tp_lock_walk(run, dev, bos, &tp_lock_ways[i]);
-out:
-	for (i = 0; i < 4; i++)
-		tp_bo_put(bos[i]);
-	tp_dev_free(run, dev);
 }
 #else
 #define case_walk_lock	NULL
@@ -271,7 +260,7 @@ out_ticket:
 static void case_evict_locked(struct tp_run *run)
 {
 	static const struct tp_dev_args dargs = { .vram = SZ_64K };
-	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, &dargs);
 	int k;
 
 	if (!dev)
@@ -280,7 +269,6 @@ static void case_evict_locked(struct tp_run *run)
 	/* Who comes later gives way to who has it already. */
 	for (k = 0; k < 8 && !run->failed; k++)
 		tp_evict_locked(run, dev, k & 1, k & 2, k & 4);
-	tp_dev_free(run, dev);
 }
 
 const struct tp_case tp_cases_lock[] = {

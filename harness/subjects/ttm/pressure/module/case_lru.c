@@ -10,28 +10,8 @@
 
 static struct tp_bo *tp_filled(struct tp_run *run, struct tp_dev *dev, struct tp_bo_args *args)
 {
-	struct tp_bo *bo;
-
 	args->size = args->size ?: TP_NR * SZ_4K;
-	bo = tp_bo_new(dev, args, NULL);
-	if (!tp_check(run, bo, "no object"))
-		return NULL;
-	if (!args->resv)
-		tp_bo_lock(bo);
-	if (!ttm_tt_is_populated(bo->base.ttm))
-		tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
-	tp_bo_fill(bo, run->k.seed + bo->id);
-	if (!args->resv)
-		tp_bo_unlock(bo);
-	return bo;
-}
-
-static void tp_put_many(struct tp_bo **bos, int n)
-{
-	int i;
-
-	for (i = 0; i < n; i++)
-		tp_bo_put(bos[i]);
+	return tp_bo_filled(run, dev, args, 0);
 }
 
 #if TP_HAVE_BACKUP
@@ -53,7 +33,7 @@ static void tp_order_is(struct tp_run *run, struct tp_dev *dev, int mem_type,
 /* A cursor sees what is on the list, in order, once, and lets go of it. */
 static void case_walk_once(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct ttm_bo_lru_cursor curs;
 	struct ttm_buffer_object *tbo;
 	struct tp_bo *bos[18] = { };
@@ -72,12 +52,10 @@ static void case_walk_once(struct tp_run *run)
 
 		bos[i] = tp_filled(run, dev, &args);
 		if (!bos[i])
-			goto out;
+			return;
 	}
 	/* Not to be seen: one pinned, one out, one locked. */
-	tp_bo_lock(bos[4]);
-	ttm_bo_pin(&bos[4]->base);
-	tp_bo_unlock(bos[4]);
+	tp_bo_pin(bos[4]);
 	tp_bo_lock(bos[7]);
 	tp_eq(run, tp_bo_backup(&bos[7]->base, NULL, false, false, false), TP_NR, "pages");
 	tp_bo_unlock(bos[7]);
@@ -116,19 +94,13 @@ static void case_walk_once(struct tp_run *run)
 		tp_eq(run, kref_read(&bos[i]->base.kref), 1, "references after a walk left early");
 	}
 	tp_lru_check(run, dev, "after a walk left early");
-	tp_bo_lock(bos[4]);
-	ttm_bo_unpin(&bos[4]->base);
-	tp_bo_unlock(bos[4]);
-out:
-	tp_put_many(bos, ARRAY_SIZE(bos));
-	tp_dev_free(run, dev);
+	tp_bo_unpin(bos[4]);
 }
 
 /* Each object goes to the tail while the walk is at it: it is not met again. */
 static void case_walk_tail(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct ttm_lru_bulk_move bulk;
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct ttm_buffer_object *tbo;
 	struct ttm_bo_lru_cursor curs;
 	struct tp_bo *bos[8] = { };
@@ -139,13 +111,12 @@ static void case_walk_tail(struct tp_run *run)
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	ttm_lru_bulk_move_init(&bulk);
 	for (i = 0; i < ARRAY_SIZE(bos); i++) {
 		struct tp_bo_args args = { .caching = ttm_cached };
 
 		bos[i] = tp_filled(run, dev, &args);
 		if (!bos[i])
-			goto out;
+			return;
 	}
 	ttm_bo_lru_for_each_reserved_guarded(&curs, ttm_manager_type(&dev->bdev, TTM_PL_TT),
 					     &arg, tbo) {
@@ -166,17 +137,12 @@ static void case_walk_tail(struct tp_run *run)
 		tp_bo_verify(run, bos[i], "restored");
 		tp_bo_unlock(bos[i]);
 	}
-out:
-	tp_put_many(bos, ARRAY_SIZE(bos));
-	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
-	tp_dev_free(run, dev);
 }
 
 /* Members of a bulk move leave it when they go out and join it when they are back. */
 static void case_bulk_backup(struct tp_run *run)
 {
 	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct ttm_lru_bulk_move bulk;
 	struct tp_bo *bos[7] = { }, *a, *b = NULL;
 	struct tp_bo_args plain = { .caching = ttm_cached };
 	u32 want[16];
@@ -185,7 +151,6 @@ static void case_bulk_backup(struct tp_run *run)
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	ttm_lru_bulk_move_init(&bulk);
 	a = tp_filled(run, dev, &plain);
 	if (!a)
 		goto out_dev;
@@ -193,7 +158,7 @@ static void case_bulk_backup(struct tp_run *run)
 	for (i = 0; i < ARRAY_SIZE(bos); i++) {
 		struct tp_bo_args args = {
 			.caching = i & 1 ? ttm_write_combined : ttm_cached,
-			.resv = a->base.base.resv, .bulk = &bulk,
+			.resv = a->base.base.resv, .bulk = &dev->bulk,
 		};
 
 		bos[i] = tp_filled(run, dev, &args);
@@ -205,7 +170,7 @@ static void case_bulk_backup(struct tp_run *run)
 	tp_bo_lock(a);
 	if (!b)
 		goto out;
-	tp_bulk_check(run, dev, &bulk, "set up");
+	tp_bulk_check(run, dev, &dev->bulk, "set up");
 	/* In the middle, at the front, at the end, then at random. */
 	for (k = 0; k < 24 && !run->failed; k++) {
 		static const int first[] = { 3, 0, 6 };
@@ -214,9 +179,9 @@ static void case_bulk_backup(struct tp_run *run)
 
 		if (k > 12 && k % 4 == 0) {
 			spin_lock(&dev->bdev.lru_lock);
-			ttm_lru_bulk_move_tail(&bulk);
+			ttm_lru_bulk_move_tail(&dev->bulk);
 			spin_unlock(&dev->bdev.lru_lock);
-			tp_bulk_check(run, dev, &bulk, "moved in bulk");
+			tp_bulk_check(run, dev, &dev->bulk, "moved in bulk");
 		}
 		/* See suspect_bulk_empty for the last one. */
 		if (ttm_tt_is_populated(bo->base.ttm) && in > 1) {
@@ -230,7 +195,7 @@ static void case_bulk_backup(struct tp_run *run)
 			tp_populated(run, bo, "member restored");
 			tp_bo_verify(run, bo, "member restored");
 		}
-		tp_bulk_check(run, dev, &bulk, "a member went or came");
+		tp_bulk_check(run, dev, &dev->bulk, "a member went or came");
 		tp_lru_check(run, dev, "a member went or came");
 	}
 	/* All but one out, all back: the order of a bulk move. */
@@ -240,7 +205,7 @@ static void case_bulk_backup(struct tp_run *run)
 		if (ttm_tt_is_populated(bos[i]->base.ttm))
 			tp_eq(run, tp_bo_backup(&bos[i]->base, NULL, false, false, false), TP_NR,
 			      "pages");
-	tp_bulk_check(run, dev, &bulk, "one left");
+	tp_bulk_check(run, dev, &dev->bulk, "one left");
 	want[0] = a->id;
 	want[1] = b->id;
 	want[2] = bos[6]->id;
@@ -250,24 +215,24 @@ static void case_bulk_backup(struct tp_run *run)
 	for (i = 0; i < 6; i++)
 		want[3 + i] = bos[i]->id;
 	tp_order_is(run, dev, TTM_PL_TT, 0, want, 9, "all members back");
-	tp_bulk_check(run, dev, &bulk, "all back");
+	tp_bulk_check(run, dev, &dev->bulk, "all back");
 	spin_lock(&dev->bdev.lru_lock);
 	ttm_bo_move_to_lru_tail(&a->base);
-	ttm_lru_bulk_move_tail(&bulk);
+	ttm_lru_bulk_move_tail(&dev->bulk);
 	spin_unlock(&dev->bdev.lru_lock);
-	tp_bulk_check(run, dev, &bulk, "moved in bulk");
+	tp_bulk_check(run, dev, &dev->bulk, "moved in bulk");
 	/* Pinned members are no members; set and unset while out. */
 	ttm_bo_pin(&bos[2]->base);
-	tp_bulk_check(run, dev, &bulk, "a member pinned");
+	tp_bulk_check(run, dev, &dev->bulk, "a member pinned");
 	tp_eq(run, tp_bo_backup(&bos[1]->base, NULL, false, false, false), TP_NR, "pages");
 	ttm_bo_set_bulk_move(&bos[1]->base, NULL);
-	tp_bulk_check(run, dev, &bulk, "taken out while backed up");
+	tp_bulk_check(run, dev, &dev->bulk, "taken out while backed up");
 	tp_eq(run, tp_bo_populate(bos[1], NULL), 0, "restore");
-	tp_bulk_check(run, dev, &bulk, "restored, no longer a member");
-	ttm_bo_set_bulk_move(&bos[1]->base, &bulk);
-	tp_bulk_check(run, dev, &bulk, "a member again");
+	tp_bulk_check(run, dev, &dev->bulk, "restored, no longer a member");
+	ttm_bo_set_bulk_move(&bos[1]->base, &dev->bulk);
+	tp_bulk_check(run, dev, &dev->bulk, "a member again");
 	ttm_bo_unpin(&bos[2]->base);
-	tp_bulk_check(run, dev, &bulk, "unpinned");
+	tp_bulk_check(run, dev, &dev->bulk, "unpinned");
 out:
 	/* Freed in all states, then more objects: the lists hold. */
 	for (i = 0; i < ARRAY_SIZE(bos); i += 2) {
@@ -280,12 +245,11 @@ out:
 	}
 	tp_bo_unlock(a);
 	tp_put_many(bos, ARRAY_SIZE(bos));
-	tp_bulk_check(run, dev, &bulk, "members freed");
+	tp_bulk_check(run, dev, &dev->bulk, "members freed");
 	tp_lru_check(run, dev, "members freed");
 	tp_bo_put(a);
 	tp_bo_put(b);
 out_dev:
-	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
 	tp_dev_free(run, dev);
 }
 
@@ -296,26 +260,24 @@ out_dev:
  */
 static void case_suspect_bulk_empty(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct ttm_lru_bulk_move bulk;
-	struct tp_bo_args args = { .caching = ttm_cached, .bulk = &bulk, .keep_locked = true };
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
+	struct tp_bo_args args = { .caching = ttm_cached, .bulk = &dev->bulk, .keep_locked = true };
 	struct tp_bo *bo;
 
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	ttm_lru_bulk_move_init(&bulk);
 	args.size = TP_NR * SZ_4K;
 	bo = tp_bo_new(dev, &args, NULL);
 	if (bo) {
-		tp_bulk_check(run, dev, &bulk, "set up");
+		tp_bulk_check(run, dev, &dev->bulk, "set up");
 		tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, false), TP_NR, "pages");
-		tp_bulk_check(run, dev, &bulk, "out");
+		tp_bulk_check(run, dev, &dev->bulk, "out");
 		tp_eq(run, tp_bo_populate(bo, NULL), 0, "restore");
 		tp_lru_expect(run, bo, "restored into an empty bulk move");
-		tp_bulk_check(run, dev, &bulk, "restored into an empty bulk move");
+		tp_bulk_check(run, dev, &dev->bulk, "restored into an empty bulk move");
 		ttm_bo_set_bulk_move(&bo->base, NULL);
-		ttm_bo_set_bulk_move(&bo->base, &bulk);
+		ttm_bo_set_bulk_move(&bo->base, &dev->bulk);
 		ttm_bo_pin(&bo->base);
 		ttm_bo_unpin(&bo->base);
 		tp_lru_expect(run, bo, "unpinned into an empty bulk move");
@@ -324,8 +286,6 @@ static void case_suspect_bulk_empty(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
-	tp_dev_free(run, dev);
 }
 
 /*
@@ -337,9 +297,8 @@ static void case_suspect_bulk_empty(struct tp_run *run)
  */
 static void case_suspect_bulk_walk(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct ttm_lru_bulk_move bulk;
-	struct tp_bo_args args = { .caching = ttm_cached, .bulk = &bulk, .keep_locked = true };
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
+	struct tp_bo_args args = { .caching = ttm_cached, .bulk = &dev->bulk, .keep_locked = true };
 	struct ttm_operation_ctx ctx = { .no_wait_gpu = true };
 	struct ttm_lru_walk_arg arg = { .ctx = &ctx, .trylock_only = true };
 	struct tp_bo *here, *out = NULL;
@@ -350,11 +309,10 @@ static void case_suspect_bulk_walk(struct tp_run *run)
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	ttm_lru_bulk_move_init(&bulk);
 	args.size = TP_NR * SZ_4K;
 	here = tp_bo_new(dev, &args, NULL);
 	if (!tp_check(run, here, "no object"))
-		goto out_dev;
+		return;
 	args.resv = here->base.base.resv;
 	out = tp_bo_new(dev, &args, NULL);
 	if (tp_check(run, out, "no second object"))
@@ -368,7 +326,7 @@ static void case_suspect_bulk_walk(struct tp_run *run)
 		tp_eq(run, tp_bo_backup(bo, NULL, false, false, false), TP_NR, "pages");
 		tp_eq(run, tp_bo_populate(out, NULL), 0, "restore");
 		spin_lock(&dev->bdev.lru_lock);
-		ttm_lru_bulk_move_tail(&bulk);
+		ttm_lru_bulk_move_tail(&dev->bulk);
 		spin_unlock(&dev->bdev.lru_lock);
 		stands = tp_lru_where(&dev->bdev, &curs.res_curs.hitch, 0);
 		break;
@@ -376,16 +334,12 @@ static void case_suspect_bulk_walk(struct tp_run *run)
 	tp_eq(run, stands, TTM_PL_TT, "the list on which the walk goes on");
 	tp_bo_put(out);
 	tp_bo_put(here);
-out_dev:
-	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
-	tp_dev_free(run, dev);
 }
 
 /* The shrinker walks along a bulk move. */
 static void case_bulk_scan(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct ttm_lru_bulk_move bulk;
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[6] = { }, *owner;
 	struct tp_bo_args plain = { .caching = ttm_cached };
 	struct tp_scan s = { .gfp = GFP_KERNEL, .nr = TP_NR };
@@ -394,16 +348,15 @@ static void case_bulk_scan(struct tp_run *run)
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	ttm_lru_bulk_move_init(&bulk);
 	owner = tp_filled(run, dev, &plain);
 	if (!owner)
-		goto out_dev;
+		return;
 	tp_bo_lock(owner);
 	ttm_bo_pin(&owner->base);
 	for (i = 0; i < ARRAY_SIZE(bos); i++) {
 		struct tp_bo_args args = {
 			.caching = ttm_write_combined, .resv = owner->base.base.resv,
-			.bulk = &bulk, .dma = true,
+			.bulk = &dev->bulk, .dma = true,
 		};
 
 		bos[i] = tp_filled(run, dev, &args);
@@ -416,7 +369,7 @@ static void case_bulk_scan(struct tp_run *run)
 		tp_eq(run, s.ret, TP_NR, "pages freed by scan %d along a bulk move", n);
 		tp_check(run, dev->max_visits <= 1, "an object was visited twice in a walk");
 		tp_bo_lock(owner);
-		tp_bulk_check(run, dev, &bulk, "after a scan");
+		tp_bulk_check(run, dev, &dev->bulk, "after a scan");
 		tp_lru_check(run, dev, "after a scan");
 		tp_bo_unlock(owner);
 	}
@@ -430,7 +383,7 @@ static void case_bulk_scan(struct tp_run *run)
 		tp_eq(run, tp_bo_validate(bos[i], TTM_PL_TT, NULL), 0, "restore");
 		tp_populated(run, bos[i], "restored");
 		tp_bo_verify(run, bos[i], "restored");
-		tp_bulk_check(run, dev, &bulk, "restored");
+		tp_bulk_check(run, dev, &dev->bulk, "restored");
 	}
 	for (i = 0; i < ARRAY_SIZE(bos); i++)
 		if (bos[i])
@@ -438,11 +391,8 @@ static void case_bulk_scan(struct tp_run *run)
 	ttm_bo_unpin(&owner->base);
 	tp_bo_unlock(owner);
 	tp_put_many(bos, ARRAY_SIZE(bos));
-	tp_bulk_check(run, dev, &bulk, "freed");
+	tp_bulk_check(run, dev, &dev->bulk, "freed");
 	tp_bo_put(owner);
-out_dev:
-	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
-	tp_dev_free(run, dev);
 }
 #else
 #define case_walk_once	NULL
@@ -478,9 +428,9 @@ static void tp_swapped(struct tp_run *run, struct tp_bo *bo, const char *when)
 
 static void case_swapout(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[8] = { };
-	struct tp_wit *w;
+	struct tp_witness *w;
 	struct ttm_operation_ctx ctx = { };
 	int i, ret, n = 0;
 
@@ -522,24 +472,21 @@ static void case_swapout(struct tp_run *run)
 
 		bos[i] = tp_filled(run, dev, &args);
 		if (!bos[i])
-			goto out;
-		if (i == 7) {
-			tp_bo_lock(bos[i]);
-			ttm_bo_pin(&bos[i]->base);
-			tp_bo_unlock(bos[i]);
-		}
+			return;
+		if (i == 7)
+			tp_bo_pin(bos[i]);
 	}
 	/* SYSTEM first, then TT; one object at a time; 6 is not TTM's, 7 is pinned. */
 	for (i = 0; i < 6; i++) {
 		struct tp_bo *bo = bos[(i + 4) % 6];
 
-		w = tp_witness(run, bo);
+		w = tp_witness_of(run, bo);
 		ret = ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL);
 		tp_eq(run, ret, bo->nr, "pages swapped out by call %d", i);
 		tp_swapped(run, bo, "swapped out");
-		tp_wit_given(run, w, bo->args.caching, "swapped out");
-		tp_wit_drop(w);
-		bo->wit = NULL;
+		tp_witness_given(run, w, bo->args.caching, "swapped out");
+		tp_witness_drop(w);
+		bo->witness = NULL;
 		tp_balance(run, "swapped out");
 		tp_lru_check(run, dev, "swapped out");
 		n++;
@@ -564,16 +511,12 @@ static void case_swapout(struct tp_run *run)
 	for (i = 0; i < 3; i++)
 		tp_check(run, ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL) > 0,
 			 "nothing was swapped out");
-out:
-	tp_put_many(bos, ARRAY_SIZE(bos));
-	tp_dev_free(run, dev);
 }
 
 /* Everything out at once, as before hibernation. */
 static void case_hibernation(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct ttm_lru_bulk_move bulk;
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[12] = { }, *owner, *busy;
 	struct tp_bo_args plain = { .caching = ttm_cached, .watermark = true };
 	struct tp_later later;
@@ -581,15 +524,14 @@ static void case_hibernation(struct tp_run *run)
 
 	if (!dev)
 		return;
-	ttm_lru_bulk_move_init(&bulk);
 	owner = tp_filled(run, dev, &plain);
 	if (!owner)
-		goto out_dev;
+		return;
 	tp_bo_lock(owner);
 	for (i = 0; i < ARRAY_SIZE(bos); i++) {
 		struct tp_bo_args args = {
 			.caching = i % 3, .watermark = true,
-			.resv = owner->base.base.resv, .bulk = &bulk,
+			.resv = owner->base.base.resv, .bulk = &dev->bulk,
 		};
 
 		bos[i] = tp_filled(run, dev, &args);
@@ -630,7 +572,7 @@ static void case_hibernation(struct tp_run *run)
 	tp_balance(run, "for hibernation");
 	tp_lru_check(run, dev, "for hibernation");
 	if (TP_HAVE_BACKUP)
-		tp_bulk_check(run, dev, &bulk, "for hibernation");
+		tp_bulk_check(run, dev, &dev->bulk, "for hibernation");
 	/* Some are freed while out, more are made, the rest comes back. */
 	for (i = 0; i < ARRAY_SIZE(bos); i += 3) {
 		if (!bos[i])
@@ -640,11 +582,11 @@ static void case_hibernation(struct tp_run *run)
 		bos[i] = NULL;
 	}
 	if (TP_HAVE_BACKUP)
-		tp_bulk_check(run, dev, &bulk, "some were freed");
+		tp_bulk_check(run, dev, &dev->bulk, "some were freed");
 	for (i = 0; i < ARRAY_SIZE(bos); i += 3) {
 		struct tp_bo_args args = {
 			.caching = i % 3, .watermark = true,
-			.resv = owner->base.base.resv, .bulk = &bulk,
+			.resv = owner->base.base.resv, .bulk = &dev->bulk,
 		};
 
 		bos[i] = tp_filled(run, dev, &args);
@@ -659,9 +601,9 @@ static void case_hibernation(struct tp_run *run)
 		tp_bo_verify(run, bos[i], "after hibernation");
 	}
 	if (TP_HAVE_BACKUP)
-		tp_bulk_check(run, dev, &bulk, "all back");
+		tp_bulk_check(run, dev, &dev->bulk, "all back");
 	spin_lock(&dev->bdev.lru_lock);
-	ttm_lru_bulk_move_tail(&bulk);
+	ttm_lru_bulk_move_tail(&dev->bulk);
 	spin_unlock(&dev->bdev.lru_lock);
 	tp_lru_check(run, dev, "moved in bulk");
 	for (i = 0; i < ARRAY_SIZE(bos); i++)
@@ -670,16 +612,12 @@ static void case_hibernation(struct tp_run *run)
 	tp_bo_unlock(owner);
 	tp_put_many(bos, ARRAY_SIZE(bos));
 	tp_bo_put(owner);
-out_dev:
-	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
-	tp_dev_free(run, dev);
 }
 
 /* A swapout that finds no memory: the walk ends, all stay where they are. */
 static void case_oom_swapout(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct ttm_lru_bulk_move bulk;
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[5] = { }, *owner;
 	struct tp_bo_args plain = { .caching = ttm_cached, .watermark = true, .in_system = true };
 	struct ttm_operation_ctx ctx = { };
@@ -688,15 +626,14 @@ static void case_oom_swapout(struct tp_run *run)
 
 	if (!dev)
 		return;
-	ttm_lru_bulk_move_init(&bulk);
 	owner = tp_filled(run, dev, &plain);
 	if (!owner)
-		goto out_dev;
+		return;
 	tp_bo_lock(owner);
 	for (i = 0; i < ARRAY_SIZE(bos); i++) {
 		struct tp_bo_args args = {
 			.caching = i % 3, .watermark = true, .in_system = true,
-			.resv = owner->base.base.resv, .bulk = &bulk,
+			.resv = owner->base.base.resv, .bulk = &dev->bulk,
 		};
 
 		bos[i] = tp_filled(run, dev, &args);
@@ -720,7 +657,7 @@ static void case_oom_swapout(struct tp_run *run)
 				 "failed swapouts moved an object");
 	}
 	tp_bo_lock(owner);
-	tp_bulk_check(run, dev, &bulk, "after failed swapouts");
+	tp_bulk_check(run, dev, &dev->bulk, "after failed swapouts");
 	tp_lru_check(run, dev, "after failed swapouts");
 	for (i = 0; i < ARRAY_SIZE(bos) && ret <= 0; i++) {
 		if (!bos[i])
@@ -734,9 +671,6 @@ static void case_oom_swapout(struct tp_run *run)
 	tp_bo_unlock(owner);
 	tp_put_many(bos, ARRAY_SIZE(bos));
 	tp_bo_put(owner);
-out_dev:
-	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
-	tp_dev_free(run, dev);
 }
 
 #define NS (TP_NEED_BACKUP | TP_NEED_SWAP)

@@ -44,7 +44,7 @@ enum { TP_BY_BACKUP, TP_BY_PURGE, TP_BY_SWAPOUT, TP_BY_MOVE, TP_BY_NR };
 static void case_cpu_mapping(struct tp_run *run)
 {
 	static const struct tp_dev_args dargs = { .vram = SZ_1M };
-	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, &dargs);
 	bool swap = TP_HAVE_BACKUP && get_nr_swap_pages() > 4096;
 	struct ttm_operation_ctx ctx = { };
 	int by, done = 0;
@@ -58,7 +58,7 @@ static void case_cpu_mapping(struct tp_run *run)
 			.watermark = by == TP_BY_SWAPOUT || !TP_HAVE_BACKUP,
 		};
 		u64 words[6], mine = 0x7474206d61707065ULL;
-		struct tp_wit *w = NULL;
+		struct tp_witness *w = NULL;
 		unsigned long at;
 		struct tp_bo *bo;
 		int i;
@@ -86,8 +86,8 @@ static void case_cpu_mapping(struct tp_run *run)
 			 "a write through the mapping failed");
 		words[0] = mine;
 		tp_bo_lock(bo);
-		w = tp_witness(run, bo);
-		bo->wit = NULL;
+		w = tp_witness_of(run, bo);
+		bo->witness = NULL;
 		switch (by) {
 		case TP_BY_BACKUP:
 			tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, true), 6, "pages");
@@ -108,12 +108,12 @@ static void case_cpu_mapping(struct tp_run *run)
 			break;
 		}
 		/* Whoever has the old pages now writes what he likes. */
-		for (i = 0; w && i < tp_wit_nr(w); i++) {
+		for (i = 0; w && i < tp_witness_nr(w); i++) {
 			void *p;
 
-			if (!tp_wit_mine(w, i))
+			if (!tp_witness_mine(w, i))
 				continue;
-			p = kmap_local_page(tp_wit_page(w, i));
+			p = kmap_local_page(tp_witness_page(w, i));
 			memset(p, 0xee, 64);
 			kunmap_local(p);
 		}
@@ -133,14 +133,13 @@ static void case_cpu_mapping(struct tp_run *run)
 		if (by != TP_BY_MOVE)
 			tp_lru_expect(run, bo, "after faults");
 		tp_bo_unlock(bo);
-		tp_wit_drop(w);
+		tp_witness_drop(w);
 		vm_munmap(at, bo->base.base.size);
 		tp_balance(run, "unmapped");
 		tp_bo_put(bo);
 		done++;
 	}
 	tp_metric(run, "ways", done);
-	tp_dev_free(run, dev);
 }
 
 #define TP_MAPPED 6
@@ -179,7 +178,7 @@ static void tp_mapped_free(struct tp_run *run, struct tp_bo *bo, unsigned long a
 /* A fault whose restore is interrupted is taken again; it never ends in SIGBUS. */
 static void case_map_interrupted(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	long before = atomic64_read(&tp_stats.eintr);
 	u64 words[TP_MAPPED];
 	unsigned long at;
@@ -207,7 +206,6 @@ static void case_map_interrupted(struct tp_run *run)
 		 "%lld restores were interrupted", atomic64_read(&tp_stats.eintr) - before);
 	if (bo)
 		tp_mapped_free(run, bo, at);
-	tp_dev_free(run, dev);
 }
 
 struct tp_holder {
@@ -237,7 +235,7 @@ static int tp_refs(struct tp_bo *bo)
 /* Faults that wait for the lock of an object, with a signal pending, keep nothing of it. */
 static void case_map_contended(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct task_struct *task;
 	u64 words[TP_MAPPED];
 	struct tp_holder h;
@@ -277,7 +275,6 @@ static void case_map_contended(struct tp_run *run)
 		tp_eq(run, tp_refs(h.bo), refs, "references of a mapped object");
 		tp_mapped_free(run, h.bo, at);
 	}
-	tp_dev_free(run, dev);
 }
 
 #if TP_HAVE_ACCESS

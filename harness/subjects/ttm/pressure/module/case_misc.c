@@ -10,25 +10,15 @@
 
 static struct tp_bo *tp_filled(struct tp_run *run, struct tp_dev *dev, struct tp_bo_args *args)
 {
-	struct tp_bo *bo;
-
 	args->size = args->size ?: 11 * SZ_4K;
-	bo = tp_bo_new(dev, args, NULL);
-	if (!tp_check(run, bo, "no object"))
-		return NULL;
-	tp_bo_lock(bo);
-	if (!ttm_tt_is_populated(bo->base.ttm))
-		tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
-	tp_bo_fill(bo, run->k.seed + bo->id);
-	tp_bo_unlock(bo);
-	return bo;
+	return tp_bo_filled(run, dev, args, 0);
 }
 
 /* Backed up, then wanted in memory of its own: the content goes along. */
 static void case_move_vram(struct tp_run *run)
 {
 	static const struct tp_dev_args dargs = { .vram = SZ_1M };
-	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, &dargs);
 	int k;
 
 	if (!dev)
@@ -69,14 +59,13 @@ static void case_move_vram(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* More wanted in VRAM than there is: others are evicted, then backed up. */
 static void case_evict_vram(struct tp_run *run)
 {
 	static const struct tp_dev_args dargs = { .vram = SZ_256K };
-	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, &dargs);
 	struct tp_bo *bos[10] = { };
 	int i, round;
 
@@ -88,7 +77,7 @@ static void case_evict_vram(struct tp_run *run)
 
 		bos[i] = tp_filled(run, dev, &args);
 		if (!bos[i])
-			goto out;
+			return;
 	}
 	for (round = 0; round < 3 && !run->failed; round++) {
 		for (i = 0; i < ARRAY_SIZE(bos); i++) {
@@ -111,11 +100,8 @@ static void case_evict_vram(struct tp_run *run)
 	tp_eq(run, ttm_resource_manager_usage(ttm_manager_type(&dev->bdev, TTM_PL_VRAM)),
 	      SZ_256K, "bytes in use of VRAM");
 	/* Full of pinned objects: refused, and the object stays as it was. */
-	for (i = 0; i < 4; i++) {
-		tp_bo_lock(bos[6 + i]);
-		ttm_bo_pin(&bos[6 + i]->base);
-		tp_bo_unlock(bos[6 + i]);
-	}
+	for (i = 0; i < 4; i++)
+		tp_bo_pin(bos[6 + i]);
 	tp_bo_lock(bos[0]);
 	tp_eq(run, tp_bo_populate(bos[0], NULL), 0, "populate");
 	tp_eq(run, tp_bo_validate(bos[0], TTM_PL_VRAM, NULL), -ENOMEM,
@@ -143,17 +129,13 @@ static void case_evict_vram(struct tp_run *run)
 		tp_bo_verify(run, bos[i], "at last");
 		tp_bo_unlock(bos[i]);
 	}
-out:
-	for (i = 0; i < ARRAY_SIZE(bos); i++)
-		tp_bo_put(bos[i]);
-	tp_dev_free(run, dev);
 }
 
 /* A pipelined move leaves a ghost with the pages until its fence signals. */
 static void case_ghost(struct tp_run *run)
 {
 	static const struct tp_dev_args dargs = { .vram = SZ_1M };
-	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, &dargs);
 	int k;
 
 	if (!dev)
@@ -164,14 +146,14 @@ static void case_ghost(struct tp_run *run)
 		struct tp_scan s = { .gfp = GFP_KERNEL, .nr = 1000 };
 		struct tp_bo *bo = tp_filled(run, dev, &args);
 		struct dma_fence *f = tp_fence_new();
-		struct tp_wit *w;
+		struct tp_witness *w;
 
 		if (!tp_check(run, bo && f, "no object, or no fence")) {
 			dma_fence_put(f);
 			break;
 		}
-		w = tp_witness(run, bo);
-		bo->wit = NULL;
+		w = tp_witness_of(run, bo);
+		bo->witness = NULL;
 		tp_bo_lock(bo);
 		dev->move_fence = f;
 		tp_eq(run, tp_bo_validate(bo, TTM_PL_VRAM, NULL), 0, "to VRAM, in a pipeline");
@@ -188,8 +170,8 @@ static void case_ghost(struct tp_run *run)
 		tp_balance(run, "ghost, scanned");
 		dma_fence_signal(f);
 		flush_workqueue(dev->bdev.wq);
-		tp_wit_given(run, w, args.caching, "ghost gone");
-		tp_wit_drop(w);
+		tp_witness_given(run, w, args.caching, "ghost gone");
+		tp_witness_drop(w);
 		tp_balance(run, "ghost gone");
 		tp_lru_check(run, dev, "ghost gone");
 		tp_bo_lock(bo);
@@ -200,13 +182,12 @@ static void case_ghost(struct tp_run *run)
 		tp_bo_put(bo);
 		dma_fence_put(f);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* Imported: somebody else's pages, never counted, shrunk or swapped out. */
 static void case_imported(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo_args args = { .sg = true, .size = 8 * SZ_4K, .caching = ttm_cached };
 	struct tp_scan s = { .gfp = GFP_KERNEL, .nr = 1000 };
 	struct iosys_map __maybe_unused map;
@@ -218,7 +199,7 @@ static void case_imported(struct tp_run *run)
 		return;
 	bo = tp_bo_new(dev, &args, NULL);
 	if (!tp_check(run, bo, "no imported object"))
-		goto out;
+		return;
 	tp_bo_lock(bo);
 	tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
 	tp_check(run, ttm_tt_is_populated(bo->base.ttm), "an imported object is not populated");
@@ -238,15 +219,13 @@ static void case_imported(struct tp_run *run)
 	tp_bo_put(bo);
 	flush_workqueue(dev->bdev.wq);
 	tp_lru_check(run, dev, "imported object freed");
-out:
-	tp_dev_free(run, dev);
 }
 
 /* No placement: the pages go and come back as zeroes. */
 static void case_gutting(struct tp_run *run)
 {
 	static const struct tp_dev_args dargs = { .vram = SZ_1M };
-	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, &dargs);
 	struct ttm_placement none = { };
 	struct ttm_operation_ctx ctx = { };
 	int k;
@@ -260,7 +239,7 @@ static void case_gutting(struct tp_run *run)
 			.watermark = k & 4,
 		};
 		struct tp_bo *bo = tp_filled(run, dev, &args);
-		struct tp_wit *w;
+		struct tp_witness *w;
 
 		if (!bo)
 			break;
@@ -271,12 +250,12 @@ static void case_gutting(struct tp_run *run)
 			tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "back to TT");
 			tp_bo_verify(run, bo, "back from VRAM");
 		}
-		w = tp_witness(run, bo);
-		bo->wit = NULL;
+		w = tp_witness_of(run, bo);
+		bo->witness = NULL;
 		tp_eq(run, ttm_bo_validate(&bo->base, &none, &ctx), 0, "gutting");
 		tp_check(run, !ttm_tt_is_populated(bo->base.ttm), "gutted but populated");
-		tp_wit_given(run, w, args.caching, "gutted");
-		tp_wit_drop(w);
+		tp_witness_given(run, w, args.caching, "gutted");
+		tp_witness_drop(w);
 		tp_balance(run, "gutted");
 		tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "back to TT");
 		bo->key = 0;
@@ -285,7 +264,6 @@ static void case_gutting(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 /*
@@ -295,7 +273,7 @@ static void case_gutting(struct tp_run *run)
 static void case_memcg_backup(struct tp_run *run)
 {
 	struct tp_bo_args args = { .caching = ttm_cached, .size = SZ_1M };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[8] = { };
 	int i;
 
@@ -318,14 +296,13 @@ static void case_memcg_backup(struct tp_run *run)
 	}
 	for (i = 0; i < ARRAY_SIZE(bos); i++)
 		tp_bo_put(bos[i]);
-	tp_dev_free(run, dev);
 }
 
 /* Backups share pages of 2 MiB: each allocation, of whatever order, has its place in them. */
 static void case_huge_backup(struct tp_run *run)
 {
 	static const u64 sizes[] = { SZ_4K, 17 * SZ_4K, 7 * SZ_64K, SZ_1M + 3 * SZ_4K, 5 * SZ_1M };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	int i, k;
 
 	if (!dev)
@@ -351,7 +328,6 @@ static void case_huge_backup(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* By TTM's own copy, there and back; `out`: backed up when it is to go there. */
@@ -379,7 +355,7 @@ static void tp_memcpy_moves(struct tp_run *run, struct tp_dev *dev, enum ttm_cac
 static void tp_move_memcpy(struct tp_run *run, bool out)
 {
 	static const struct tp_dev_args dargs = { .vram = SZ_1M };
-	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, &dargs);
 	int k;
 
 	if (!dev)
@@ -388,7 +364,6 @@ static void tp_move_memcpy(struct tp_run *run, bool out)
 	dev->by_memcpy = true;
 	for (k = 0; k < 3 && !run->failed; k++)
 		tp_memcpy_moves(run, dev, k, out);
-	tp_dev_free(run, dev);
 }
 
 static void case_move_memcpy(struct tp_run *run)
@@ -404,7 +379,7 @@ static void case_suspect_h_memcpy(struct tp_run *run)
 /* Pages that are given up while they are backed up come back as zeroes, too. */
 static void case_suspect_i_gutting(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct ttm_operation_ctx ctx = { };
 	struct ttm_placement none = { };
 	struct tp_bo_args args = { .caching = ttm_cached };
@@ -424,7 +399,6 @@ static void case_suspect_i_gutting(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 /*
@@ -434,10 +408,10 @@ static void case_suspect_i_gutting(struct tp_run *run)
 static void case_suspect_k_purge(struct tp_run *run)
 {
 	static const struct tp_dev_args dargs = { .vram = SZ_1M };
-	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, &dargs);
 	struct tp_bo_args args = { .caching = ttm_cached };
 	struct tp_bo *bo, *other;
-	struct tp_wit *w;
+	struct tp_witness *w;
 
 	if (!dev)
 		return;
@@ -449,13 +423,13 @@ static void case_suspect_k_purge(struct tp_run *run)
 		tp_eq(run, tp_bo_validate(bo, TTM_PL_VRAM, NULL), 0, "to VRAM");
 		tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "back to TT");
 		tp_bo_verify(run, bo, "back from VRAM");
-		w = tp_witness(run, bo);
-		bo->wit = NULL;
+		w = tp_witness_of(run, bo);
+		bo->witness = NULL;
 		tp_bo_set_purgeable(bo, true);
 		tp_eq(run, tp_bo_backup(&bo->base, NULL, true, false, false), bo->nr,
 		      "pages purged");
 		/* Its former pages are the next ones to be had. */
-		tp_wit_drop(w);
+		tp_witness_drop(w);
 		tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
 		bo->key = 0;
 		tp_bo_verify(run, bo, "purged after it came from VRAM, to be zeroed");
@@ -463,7 +437,6 @@ static void case_suspect_k_purge(struct tp_run *run)
 	}
 	tp_bo_put(bo);
 	tp_bo_put(other);
-	tp_dev_free(run, dev);
 }
 
 /*
@@ -472,7 +445,7 @@ static void case_suspect_k_purge(struct tp_run *run)
  */
 static void case_suspect_l_unmoved(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct ttm_lru_bulk_move bulk;
 	struct tp_bo_args args = { .caching = ttm_cached };
 	struct tp_bo *bo;
@@ -497,13 +470,12 @@ static void case_suspect_l_unmoved(struct tp_run *run)
 		tp_bo_put(bo);
 	}
 	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
-	tp_dev_free(run, dev);
 }
 
 /* A ghost that cannot be made, at each allocation in turn, is not counted. */
 static void case_suspect_j_ghost(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo_args args = { .caching = ttm_cached };
 	struct ttm_operation_ctx ctx = { };
 	struct ttm_placement none = { };
@@ -537,7 +509,6 @@ static void case_suspect_j_ghost(struct tp_run *run)
 		tp_bo_put(bo);
 		flush_workqueue(dev->bdev.wq);
 	}
-	tp_dev_free(run, dev);
 	if (!run->failed && !failed)
 		tp_skip(run, "needs failslab armed (ignore-gfp-wait N)");
 }
@@ -545,7 +516,7 @@ static void case_suspect_j_ghost(struct tp_run *run)
 /* Objects of the kernel are not zeroed; all else holds for them as well. */
 static void case_kernel_objects(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	int k;
 
 	if (!dev)
@@ -571,14 +542,13 @@ static void case_kernel_objects(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 #if TP_HAVE_BACKUP
 /* A second backup file takes the place of the first, which is let go. */
 static void case_setup_backup(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo_args args = { .caching = ttm_cached };
 	struct tp_bo *bo;
 	struct file *f;
@@ -609,7 +579,6 @@ static void case_setup_backup(struct tp_run *run)
 		tp_eq(run, file_count(f), 1, "references to the backup file of a freed object");
 		fput(f);
 	}
-	tp_dev_free(run, dev);
 }
 
 /*
@@ -618,7 +587,7 @@ static void case_setup_backup(struct tp_run *run)
  */
 static void tp_suspect_a(struct tp_run *run, enum ttm_caching caching, bool dma)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo_args args = { .caching = caching, .dma = dma, .size = SZ_64K };
 	struct tp_bo *bo;
 	long ret;
@@ -642,7 +611,6 @@ static void tp_suspect_a(struct tp_run *run, enum ttm_caching caching, bool dma)
 		tp_bo_put(bo);
 		tp_balance(run, "freed");
 	}
-	tp_dev_free(run, dev);
 }
 
 static void case_suspect_a_wc(struct tp_run *run)
@@ -662,7 +630,7 @@ static void case_suspect_a_dma(struct tp_run *run)
 static void case_suspect_f_dma_alloc(struct tp_run *run)
 {
 	static const struct tp_dev_args dargs = { .dma_alloc = true };
-	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, &dargs);
 	struct tp_bo_args args = {
 		.caching = ttm_cached, .dma = true, .watermark = true, .size = SZ_64K,
 	};
@@ -677,7 +645,6 @@ static void case_suspect_f_dma_alloc(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 /*
@@ -724,7 +691,7 @@ static void case_dma_alloc(struct tp_run *run)
 /* Suspect (b): the file made for a ttm_tt that may not have one is lost. */
 static void case_suspect_b_setup(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo_args args = { .caching = ttm_cached, .watermark = true, .size = SZ_1M };
 	long c0, c1;
 	struct tp_bo *bo;
@@ -742,7 +709,6 @@ static void case_suspect_b_setup(struct tp_run *run)
 		tp_check(run, c1 - c0 < 100, "%ld open files more after 200 refusals", c1 - c0);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 #else
 #define case_setup_backup	NULL

@@ -10,20 +10,8 @@
 
 static struct tp_bo *tp_filled(struct tp_run *run, struct tp_dev *dev, struct tp_bo_args *args)
 {
-	struct tp_bo *bo;
-
 	args->size = args->size ?: SZ_64K;
-	bo = tp_bo_new(dev, args, NULL);
-	if (!bo)
-		return NULL;
-	if (!args->resv)
-		tp_bo_lock(bo);
-	if (!ttm_tt_is_populated(bo->base.ttm))
-		tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
-	tp_bo_fill(bo, run->k.seed + bo->id);
-	if (!args->resv)
-		tp_bo_unlock(bo);
-	return bo;
+	return tp_bo_filled(run, dev, args, 0);
 }
 
 /* Back in pages, with its content. */
@@ -169,7 +157,7 @@ static void case_move_failed(struct tp_run *run)
 	};
 	/* Room for one: the other has to push it out. */
 	static const struct tp_dev_args dargs = { .vram = SZ_64K };
-	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, &dargs);
 	int way, nth, e, k = 0;
 
 	if (!dev)
@@ -209,7 +197,6 @@ static void case_move_failed(struct tp_run *run)
 		tp_balance(run, "one that could not be made");
 	}
 	tp_metric(run, "failures", k);
-	tp_dev_free(run, dev);
 }
 
 /* ---- fences of moves in a pipeline ---- */
@@ -250,7 +237,7 @@ static void tp_fences_round(struct tp_run *run, struct tp_dev *dev, int k)
 	struct tp_bo *a, *b, *c;
 	struct tp_signal later;
 	struct tp_snap was;
-	struct tp_wit *w;
+	struct tp_witness *w;
 
 	a = tp_filled(run, dev, &args);
 	b = tp_filled(run, dev, &args);
@@ -261,8 +248,8 @@ static void tp_fences_round(struct tp_run *run, struct tp_dev *dev, int k)
 	tp_eq(run, tp_bo_validate(b, TTM_PL_VRAM, NULL), 0, "to VRAM");
 	tp_bo_unlock(b);
 	tp_eq(run, kref_read(&f->refcount), 1, "references to a fence nobody has seen");
-	w = tp_witness(run, a);
-	a->wit = NULL;
+	w = tp_witness_of(run, a);
+	a->witness = NULL;
 	tp_bo_lock(a);
 	dev->move_fence = f;
 	tp_eq(run, tp_bo_validate(a, TTM_PL_VRAM, NULL), 0, "to VRAM, which pushes another out");
@@ -305,8 +292,8 @@ static void tp_fences_round(struct tp_run *run, struct tp_dev *dev, int k)
 	tp_wait_for(kref_read(&a->base.kref) == 1);
 	tp_eq(run, kref_read(&a->base.kref), 1, "references to an object whose ghost has gone");
 	tp_eq(run, tp_lru_ghosts(run, dev, "the fence has come"), 0, "ghosts left");
-	tp_wit_given(run, w, args.caching, "the fence has come");
-	tp_wit_drop(w);
+	tp_witness_given(run, w, args.caching, "the fence has come");
+	tp_witness_drop(w);
 	tp_lru_check(run, dev, "the fence has come");
 	tp_bo_lock(c);
 	tp_eq(run, tp_bo_validate(c, TTM_PL_VRAM, &nowait), 0, "to VRAM that is free now");
@@ -413,13 +400,13 @@ static void tp_gut_busy(struct tp_run *run, struct tp_dev *dev, int k)
 	struct ttm_lru_bulk_move bulk;
 	struct tp_bo *bo = tp_filled(run, dev, &args);
 	struct ttm_tt *before;
-	struct tp_wit *w;
+	struct tp_witness *w;
 
 	if (!bo)
 		return;
 	ttm_lru_bulk_move_init(&bulk);
-	w = tp_witness(run, bo);
-	bo->wit = NULL;
+	w = tp_witness_of(run, bo);
+	bo->witness = NULL;
 	tp_bo_lock(bo);
 	if (k & 1)
 		ttm_bo_set_bulk_move(&bo->base, &bulk);
@@ -451,8 +438,8 @@ static void tp_gut_busy(struct tp_run *run, struct tp_dev *dev, int k)
 	tp_wait_for(kref_read(&bo->base.kref) == 1);
 	tp_eq(run, kref_read(&bo->base.kref), 1, "references to an object whose ghost has gone");
 	tp_eq(run, tp_lru_ghosts(run, dev, "gutted, and idle"), 0, "ghosts left");
-	tp_wit_given(run, w, args.caching, "the ghost has gone");
-	tp_wit_drop(w);
+	tp_witness_given(run, w, args.caching, "the ghost has gone");
+	tp_witness_drop(w);
 	tp_bo_fill(bo, 5);
 	tp_whole(run, bo, "gutted, and used again");
 	ttm_bo_set_bulk_move(&bo->base, NULL);
@@ -464,7 +451,7 @@ static void tp_gut_busy(struct tp_run *run, struct tp_dev *dev, int k)
 
 static void case_gutting_busy(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	int k;
 
 	if (!dev)
@@ -472,7 +459,6 @@ static void case_gutting_busy(struct tp_run *run)
 	dev->shrink_off = true;
 	for (k = 0; k < 12 && !run->failed; k++)
 		tp_gut_busy(run, dev, k);
-	tp_dev_free(run, dev);
 }
 
 /* ---- who is evicted ---- */
@@ -511,7 +497,7 @@ static void case_evict_order(struct tp_run *run)
 {
 	static const struct tp_dev_args dargs = { .vram = TP_SLOTS * SZ_64K };
 	const u32 slot = SZ_64K >> PAGE_SHIFT;
-	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, &dargs);
 	struct tp_bo *bos[TP_SLOTS] = { }, *extra = NULL;
 	struct tp_bo_args args = { .caching = ttm_cached, .dma = true };
 	int i, round;
@@ -528,7 +514,7 @@ static void case_evict_order(struct tp_run *run)
 	extra = tp_filled(run, dev, &args);
 	for (i = 0; i < TP_SLOTS; i++)
 		if (!bos[i] || !extra)
-			goto out;
+			return;
 	for (round = 0; round < 6 && !run->failed; round++) {
 		/* Each in its slot, in order; 0 has the higher priority. */
 		tp_bo_lock(extra);
@@ -553,17 +539,13 @@ static void case_evict_order(struct tp_run *run)
 			tp_only_out(run, bos, TP_SLOTS, 3, "the one that is in the way");
 			break;
 		case 2:
-			tp_bo_lock(bos[1]);
-			ttm_bo_pin(&bos[1]->base);
-			tp_bo_unlock(bos[1]);
+			tp_bo_pin(bos[1]);
 			tp_eq(run, tp_at(extra, 0, 0), 0, "anywhere, one is pinned");
 			tp_only_out(run, bos, TP_SLOTS, 2, "the oldest that is not pinned");
 			tp_eq(run, tp_at(bos[2], slot, 2 * slot), -ENOMEM,
 			      "into the slot of the pinned one");
 			tp_only_out(run, bos, TP_SLOTS, 2, "refused, as one is pinned");
-			tp_bo_lock(bos[1]);
-			ttm_bo_unpin(&bos[1]->base);
-			tp_bo_unlock(bos[1]);
+			tp_bo_unpin(bos[1]);
 			break;
 		case 3:
 			/* Used lately: the next one goes. */
@@ -597,11 +579,6 @@ static void case_evict_order(struct tp_run *run)
 	tp_bo_lock(extra);
 	tp_whole(run, extra, "at last");
 	tp_bo_unlock(extra);
-out:
-	for (i = 0; i < TP_SLOTS; i++)
-		tp_bo_put(bos[i]);
-	tp_bo_put(extra);
-	tp_dev_free(run, dev);
 }
 
 /* Where it would like to be, and where it may be: nobody has to go for the former. */
@@ -613,7 +590,7 @@ static void case_evict_fallback(struct tp_run *run)
 	};
 	static const struct ttm_placement either = { .num_placement = 2, .placement = places };
 	static const struct tp_dev_args dargs = { .vram = SZ_64K };
-	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, &dargs);
 	struct ttm_placement placement = either;
 	struct tp_bo_args args = { .caching = ttm_cached, .dma = true };
 	struct ttm_operation_ctx ctx = { };
@@ -627,7 +604,7 @@ static void case_evict_fallback(struct tp_run *run)
 	a = tp_filled(run, dev, &args);
 	b = tp_filled(run, dev, &args);
 	if (!a || !b)
-		goto out;
+		return;
 	tp_bo_lock(a);
 	tp_eq(run, ttm_bo_validate(&a->base, &placement, &ctx), 0, "where it likes, with room");
 	tp_eq(run, a->base.resource->mem_type, TTM_PL_VRAM, "where it is, with room");
@@ -650,10 +627,6 @@ static void case_evict_fallback(struct tp_run *run)
 	tp_whole(run, a, "first");
 	tp_bo_unlock(a);
 	tp_lru_check(run, dev, "at last");
-out:
-	tp_bo_put(a);
-	tp_bo_put(b);
-	tp_dev_free(run, dev);
 }
 
 #define NP TP_NEED_PAT

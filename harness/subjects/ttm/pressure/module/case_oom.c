@@ -70,7 +70,7 @@ static void case_oom_backup(struct tp_run *run)
 {
 	/* The smallest has so few points that none of them is stepped over. */
 	static const u32 pages[] = { 70, 37, 5 };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	u32 n, left, partial = 0, failed = 0, full = 0;
 	char how[80];
 	int k;
@@ -118,7 +118,6 @@ static void case_oom_backup(struct tp_run *run)
 			tp_bo_put(bo);
 		}
 	}
-	tp_dev_free(run, dev);
 	tp_metric(run, "full", full);
 	tp_metric(run, "partial", partial);
 	tp_metric(run, "failed", failed);
@@ -129,7 +128,7 @@ static void case_oom_backup(struct tp_run *run)
 /* The move before the backup runs out of memory: busy, and nothing is lost. */
 static void case_oom_shrink_move(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	u32 n, failed = 0, before_backup = 0;
 
 	if (!dev)
@@ -164,7 +163,6 @@ static void case_oom_shrink_move(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 	tp_metric(run, "failed", failed);
 	tp_metric(run, "failed_in_the_move", before_backup);
 	if (!run->failed && !before_backup)
@@ -237,7 +235,7 @@ static void case_oom_pool_mix(struct tp_run *run)
 {
 	struct tp_bo_args small = { .size = 4 * SZ_4K };
 	struct tp_bo_args large = { .size = 24 * SZ_4K, .in_system = true };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[8] = { }, *bo;
 	int i, k, mixed = 0;
 	long pooled;
@@ -269,7 +267,6 @@ static void case_oom_pool_mix(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 	tp_metric(run, "from_pool", mixed);
 	if (!run->failed && mixed != 16)
 		tp_skip(run, TP_ARMED);
@@ -308,7 +305,7 @@ static void case_oom_swapin(struct tp_run *run)
 	struct tp_bo_args args = {
 		.size = SZ_1M, .caching = ttm_write_combined, .watermark = true,
 	};
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct ttm_operation_ctx ctx = { };
 	struct tp_bo *bos[8] = { };
 	int i, failed = 0;
@@ -319,7 +316,7 @@ static void case_oom_swapin(struct tp_run *run)
 	for (i = 0; i < ARRAY_SIZE(bos) && !run->failed; i++) {
 		bos[i] = tp_fault_new(run, dev, &args);
 		if (!bos[i])
-			goto out;
+			return;
 		tp_eq(run, ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL), bos[i]->nr,
 		      "pages swapped out");
 	}
@@ -329,10 +326,6 @@ static void case_oom_swapin(struct tp_run *run)
 		tp_eq(run, ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL), bos[0]->nr,
 		      "pages swapped out again");
 	}
-out:
-	for (i = 0; i < ARRAY_SIZE(bos); i++)
-		tp_bo_put(bos[i]);
-	tp_dev_free(run, dev);
 	tp_metric(run, "failures", failed);
 	if (!run->failed && !failed)
 		tp_skip(run, "needs fail_page_alloc armed for the task (min-order 0)");
@@ -342,7 +335,7 @@ out:
 static void case_oom_move(struct tp_run *run)
 {
 	static const struct tp_dev_args dargs = { .vram = SZ_1M };
-	struct tp_dev *dev = tp_dev_new(run, &dargs);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, &dargs);
 	bool swap = TP_HAVE_BACKUP && get_nr_swap_pages() > 4096;
 	u32 n, failed = 0;
 	int k;
@@ -394,7 +387,6 @@ static void case_oom_move(struct tp_run *run)
 			tp_bo_put(bo);
 		}
 	}
-	tp_dev_free(run, dev);
 	tp_metric(run, "failures", failed);
 	if (!run->failed && failed < 8)
 		tp_skip(run, TP_ARMED);
@@ -407,7 +399,7 @@ static void case_oom_total(struct tp_run *run)
 		.size = 40 * SZ_4K, .in_system = true, .caching = ttm_cached,
 	};
 	struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = true };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[6] = { };
 	u64 before;
 	long ret;
@@ -419,7 +411,7 @@ static void case_oom_total(struct tp_run *run)
 	for (i = 0; i < ARRAY_SIZE(bos); i++) {
 		bos[i] = tp_bo_new(dev, &args, NULL);
 		if (!tp_check(run, bos[i], "object %d", i))
-			goto out;
+			return;
 		tp_bo_lock(bos[i]);
 		tp_eq(run, tp_bo_populate(bos[i], NULL), 0, "populate");
 		tp_bo_fill(bos[i], i + 5);
@@ -433,7 +425,7 @@ static void case_oom_total(struct tp_run *run)
 	tp_bo_unlock(bos[0]);
 	if (ret > 0) {
 		tp_skip(run, "needs fail_page_alloc armed for the task (min-order 0)");
-		goto out;
+		return;
 	}
 	tp_eq(run, ret, -EBUSY, "backup without any memory");
 	tp_check(run, tp_lru_hash(dev) == before, "a failed backup moved an object");
@@ -472,16 +464,12 @@ static void case_oom_total(struct tp_run *run)
 		tp_fault_in(run, bos[i], "restore after none was to be had");
 		tp_bo_unlock(bos[i]);
 	}
-out:
-	for (i = 0; i < ARRAY_SIZE(bos); i++)
-		tp_bo_put(bos[i]);
-	tp_dev_free(run, dev);
 }
 
 /* The DMA API refuses a mapping: no page, no mapping, no content is lost. */
 static void case_dma_refused(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	int k, n;
 
 	if (!dev)
@@ -516,7 +504,6 @@ static void case_dma_refused(struct tp_run *run)
 			tp_bo_put(bo);
 		}
 	}
-	tp_dev_free(run, dev);
 }
 
 /*
@@ -529,9 +516,9 @@ static void case_suspect_e_staged(struct tp_run *run)
 	struct ttm_operation_ctx ctx = { .interruptible = true };
 	struct tp_bo_args args = { .size = 6 * SZ_4K, .caching = ttm_write_combined };
 	struct tp_bo_args one = { .size = SZ_4K, .caching = ttm_write_combined };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo *bo, *small[4] = { };
-	struct tp_wit *w;
+	struct tp_witness *w;
 	int i;
 
 	if (!dev)
@@ -539,10 +526,10 @@ static void case_suspect_e_staged(struct tp_run *run)
 	dev->shrink_off = true;
 	bo = tp_fault_new(run, dev, &args);
 	if (!bo)
-		goto out;
+		return;
 	if (!tp_fault_out(run, bo)) {
 		tp_bo_unlock(bo);
-		goto out;
+		return;
 	}
 	for (i = 0; i < 4; i++)
 		small[i] = tp_bo_new(dev, &one, NULL);
@@ -554,18 +541,16 @@ static void case_suspect_e_staged(struct tp_run *run)
 	i = tp_bo_populate(bo, &ctx);
 	tp_fail_nth(0);
 	tp_make_fail(false);
-	w = tp_witness(run, bo);
-	bo->wit = NULL;
+	w = tp_witness_of(run, bo);
+	bo->witness = NULL;
 	tp_bo_unlock(bo);
-	if (i != -EINTR || !w || tp_wit_nr(w) != 4)
+	if (i != -EINTR || !w || tp_witness_nr(w) != 4)
 		tp_skip(run, "needs the attributes armed (ret %d, %lu pages back)", i,
-			w ? tp_wit_nr(w) : 0);
+			w ? tp_witness_nr(w) : 0);
 	tp_bo_put(bo);
-	tp_wit_given(run, w, ttm_write_combined, "freed with pages staged");
-	tp_wit_mend(w);
-	tp_wit_drop(w);
-out:
-	tp_dev_free(run, dev);
+	tp_witness_given(run, w, ttm_write_combined, "freed with pages staged");
+	tp_witness_mend(w);
+	tp_witness_drop(w);
 }
 
 #define NF (TP_NEED_BACKUP | TP_NEED_SWAP | TP_NEED_FAULT)

@@ -41,7 +41,7 @@ static void tp_pools_are(struct tp_run *run, long wc_want, long uc_want, const c
 static void case_pool_totals(struct tp_run *run)
 {
 	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct tp_wit *w = NULL;
+	struct tp_witness *w = NULL;
 	struct tp_bo *a, *b;
 	pgoff_t i;
 
@@ -55,12 +55,12 @@ static void case_pool_totals(struct tp_run *run)
 	tp_bo_fill(a, 1);
 	tp_bo_fill(b, 2);
 	tp_pools_are(run, 0, 0, "in use");
-	w = tp_witness(run, a);
-	a->wit = NULL;
+	w = tp_witness_of(run, a);
+	a->witness = NULL;
 	tp_bo_put(a);
 	a = NULL;
 	tp_pools_are(run, 100, 0, "one freed");
-	tp_wit_pooled(run, w, TP_ATTR_WC, "freed");
+	tp_witness_pooled(run, w, TP_ATTR_WC, "freed");
 	tp_bo_put(b);
 	b = NULL;
 	tp_pools_are(run, 100, 60, "both freed");
@@ -70,13 +70,13 @@ static void case_pool_totals(struct tp_run *run)
 		pgoff_t same = 0;
 
 		for (i = 0; i < 100; i++)
-			same += a->base.ttm->pages[i] == tp_wit_page(w, i);
+			same += a->base.ttm->pages[i] == tp_witness_page(w, i);
 		tp_eq(run, same, 100, "pages taken from the pool");
 		a->key = 0;
-		a->wit = w;
+		a->witness = w;
 		tp_bo_verify(run, a, "from the pool, to be cleared");
 		tp_populated(run, a, "from the pool");
-		a->wit = NULL;
+		a->witness = NULL;
 		tp_pools_are(run, 0, 60, "taken from the pool");
 	}
 	/* A write-combined object takes nothing uncached. */
@@ -92,8 +92,8 @@ out:
 	tp_bo_put(b);
 	tp_dev_free(run, dev);
 	/* With the last device the pools go. */
-	tp_wit_freed(run, w, "the last device is gone");
-	tp_wit_drop(w);
+	tp_witness_freed(run, w, "the last device is gone");
+	tp_witness_drop(w);
 }
 
 /* TTM's own trigger gives pages back, cached, and tells how many. */
@@ -102,7 +102,7 @@ static void case_pool_shrink(struct tp_run *run)
 	struct tp_dev *dev = tp_dev_new(run, NULL);
 	char *text = kzalloc(512, GFP_KERNEL);
 	unsigned long before, after, count, freed;
-	struct tp_wit *w[6] = { };
+	struct tp_witness *w[6] = { };
 	struct tp_bo *bo;
 	int i, rounds = 0;
 
@@ -112,8 +112,8 @@ static void case_pool_shrink(struct tp_run *run)
 		bo = tp_pages(run, dev, 40 + i, i & 1 ? ttm_uncached : ttm_write_combined);
 		if (!bo)
 			break;
-		w[i] = tp_witness(run, bo);
-		bo->wit = NULL;
+		w[i] = tp_witness_of(run, bo);
+		bo->witness = NULL;
 	}
 	{
 		struct tp_bo *next;
@@ -144,7 +144,7 @@ static void case_pool_shrink(struct tp_run *run)
 	} while (after && ++rounds < 5000);
 	tp_check(run, rounds < 5000, "the trigger never empties the pools");
 	for (i = 0; i < 6 && !run->skip[0]; i++)
-		tp_wit_freed(run, w[i], "shrunk out of the pools");
+		tp_witness_freed(run, w[i], "shrunk out of the pools");
 	/* And with nothing there: none counted, none freed. */
 	if (!run->skip[0] && !run->failed &&
 	    !tp_debugfs_show("/sys/kernel/debug/ttm/page_pool_shrink", text, 512)) {
@@ -160,7 +160,7 @@ static void case_pool_shrink(struct tp_run *run)
 	}
 out:
 	for (i = 0; i < 6; i++)
-		tp_wit_drop(w[i]);
+		tp_witness_drop(w[i]);
 	kfree(text);
 	tp_dev_free(run, dev);
 }
@@ -168,15 +168,15 @@ out:
 /* Suspect (d): older kernels may print the count as it is after the scan. */
 static void case_suspect_d_trigger(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	char *text = kzalloc(512, GFP_KERNEL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
+	char *text __free(kfree) = kzalloc(512, GFP_KERNEL);
 	unsigned long count = 0, freed = 0;
 	struct tp_bo *bo;
 	char *at;
 	int i;
 
 	if (!dev || !tp_check(run, text, "no memory for the text"))
-		goto out;
+		return;
 	bo = tp_pages(run, dev, 1, ttm_write_combined);
 	tp_bo_put(bo);
 	tp_eq(run, tp_pool_total(), 1, "pages in pools");
@@ -191,9 +191,6 @@ static void case_suspect_d_trigger(struct tp_run *run)
 			break;
 		tp_eq(run, count, 1, "pages counted before the scan");
 	}
-out:
-	kfree(text);
-	tp_dev_free(run, dev);
 }
 
 /* Pages below 4 GiB have pools of their own. */
@@ -230,7 +227,7 @@ static void case_pool_dma32(struct tp_run *run)
 static void case_pool_limit(struct tp_run *run)
 {
 	static const char path[] = "/sys/module/ttm/parameters/page_pool_size";
-	struct tp_wit *w[8] = { };
+	struct tp_witness *w[8] = { };
 	struct tp_bo *bos[8] = { };
 	struct tp_dev *dev;
 	long pooled = 0;
@@ -250,22 +247,22 @@ static void case_pool_limit(struct tp_run *run)
 	for (i = 0; i < 8; i++) {
 		bos[i] = tp_pages(run, dev, 24, i & 1 ? ttm_uncached : ttm_write_combined);
 		if (bos[i])
-			w[i] = tp_witness(run, bos[i]);
+			w[i] = tp_witness_of(run, bos[i]);
 	}
 	for (i = 0; i < 8; i++) {
 		if (bos[i])
-			bos[i]->wit = NULL;
+			bos[i]->witness = NULL;
 		tp_bo_put(bos[i]);
 		tp_check(run, tp_pool_total() <= 64, "%ld pages in pools, the limit is 64",
 			 tp_pool_total());
 		tp_balance(run, "limited");
 	}
 	for (i = 0; i < 8; i++)
-		tp_wit_given(run, w[i], i & 1 ? ttm_uncached : ttm_write_combined, "limited");
+		tp_witness_given(run, w[i], i & 1 ? ttm_uncached : ttm_write_combined, "limited");
 	pooled = tp_pool_total();
 	tp_check(run, run->skip[0] || pooled > 0, "nothing stayed in the pools");
 	for (i = 0; i < 8; i++)
-		tp_wit_drop(w[i]);
+		tp_witness_drop(w[i]);
 	tp_dev_free(run, dev);
 out:
 	tp_sysfs_write(path, "0");
@@ -383,9 +380,7 @@ static void case_pages_limit_full(struct tp_run *run)
 		bos[i] = tp_pages(run, dev, 10, ttm_cached);
 		if (!bos[i])
 			goto out_limit;
-		tp_bo_lock(bos[i]);
-		ttm_bo_pin(&bos[i]->base);
-		tp_bo_unlock(bos[i]);
+		tp_bo_pin(bos[i]);
 	}
 	more = tp_pages(run, dev, 10, ttm_cached);
 	if (more) {
@@ -412,7 +407,7 @@ out:
 /* The pools' own shrinker, as the kernel calls it. */
 static void case_pool_many_orders(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[12] = { };
 	long pages = 0;
 	int i, round;
@@ -438,7 +433,6 @@ static void case_pool_many_orders(struct tp_run *run)
 		tp_pools_are(run, -1, -1, "of many orders");
 	}
 	tp_metric(run, "pages", pages);
-	tp_dev_free(run, dev);
 }
 
 #define NP TP_NEED_PAT

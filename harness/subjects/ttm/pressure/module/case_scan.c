@@ -166,7 +166,7 @@ static void tp_pools_fini(struct tp_run *run, struct tp_pools *p)
 }
 
 /* Pages for each kind of pool; the witnesses are the caller's. */
-static void tp_pools_fill(struct tp_run *run, struct tp_pools *p, struct tp_wit **w)
+static void tp_pools_fill(struct tp_run *run, struct tp_pools *p, struct tp_witness **w)
 {
 	static const u64 pages[TP_POOL_KINDS] = { 43, 22, 13, 7 };
 	struct tp_bo *bos[TP_POOL_KINDS];
@@ -180,8 +180,8 @@ static void tp_pools_fill(struct tp_run *run, struct tp_pools *p, struct tp_wit 
 		tp_bo_lock(bos[kind]);
 		tp_bo_fill(bos[kind], run->k.seed + kind);
 		tp_bo_unlock(bos[kind]);
-		w[kind] = tp_witness(run, bos[kind]);
-		bos[kind]->wit = NULL;
+		w[kind] = tp_witness_of(run, bos[kind]);
+		bos[kind]->witness = NULL;
 	}
 	for (kind = 0; kind < TP_POOL_KINDS; kind++)
 		tp_bo_put(bos[kind]);
@@ -191,19 +191,19 @@ static void tp_pools_fill(struct tp_run *run, struct tp_pools *p, struct tp_wit 
 
 		tp_eq(run, tp_pool_kind(&rows, kind), pages[kind], "pages in the pools of kind %d",
 		      kind);
-		tp_wit_pooled(run, w[kind], wc ? TP_ATTR_WC : TP_ATTR_UC, "freed into a pool");
+		tp_witness_pooled(run, w[kind], wc ? TP_ATTR_WC : TP_ATTR_UC, "freed into a pool");
 	}
 	tp_eq(run, tp_pool_total(), rows.pages, "the total below the table of pools");
 	tp_balance(run, "pools filled");
 }
 
-static void tp_pools_gone(struct tp_run *run, struct tp_wit **w)
+static void tp_pools_gone(struct tp_run *run, struct tp_witness **w)
 {
 	int kind;
 
 	for (kind = 0; kind < TP_POOL_KINDS; kind++) {
-		tp_wit_freed(run, w[kind], "shrunk out of the pools");
-		tp_wit_drop(w[kind]);
+		tp_witness_freed(run, w[kind], "shrunk out of the pools");
+		tp_witness_drop(w[kind]);
 		w[kind] = NULL;
 	}
 }
@@ -256,7 +256,7 @@ static void tp_pools_empty(struct tp_run *run, struct tp_pools *p, const char *w
 static void case_pool_contract(struct tp_run *run)
 {
 	static const gfp_t gfps[] = { GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT };
-	struct tp_wit *w[TP_POOL_KINDS] = { };
+	struct tp_witness *w[TP_POOL_KINDS] = { };
 	struct tp_pool_rows was, is;
 	u64 seen = 0, pools = 0;
 	struct tp_pools p = { };
@@ -325,7 +325,7 @@ static void case_pool_contract(struct tp_run *run)
 	}
 out:
 	for (i = 0; i < TP_POOL_KINDS; i++)
-		tp_wit_drop(w[i]);
+		tp_witness_drop(w[i]);
 	tp_pools_fini(run, &p);
 }
 

@@ -11,22 +11,13 @@
 static struct tp_bo *tp_filled(struct tp_run *run, struct tp_dev *dev,
 			       const struct tp_bo_args *args)
 {
-	struct tp_bo *bo = tp_bo_new(dev, args, NULL);
-
-	if (!tp_check(run, bo, "no object of %llu bytes", args->size))
-		return NULL;
-	tp_bo_lock(bo);
-	if (!ttm_tt_is_populated(bo->base.ttm))
-		tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
-	tp_bo_fill(bo, run->k.seed + tp_rand(run, 1 << 30));
-	tp_bo_unlock(bo);
-	return bo;
+	return tp_bo_filled(run, dev, args, run->k.seed + tp_rand(run, 1 << 30));
 }
 
 /* purge x writeback x allow_move x where it is x caching */
 static void case_shrink_matrix(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	bool swap = get_nr_swap_pages() > 4096;
 	int m;
 
@@ -40,7 +31,7 @@ static void case_shrink_matrix(struct tp_run *run)
 			.caching = m & 16 ? ttm_write_combined : ttm_cached,
 		};
 		struct tp_bo *bo;
-		struct tp_wit *w;
+		struct tp_witness *w;
 		long swapped;
 		u32 at;
 
@@ -49,7 +40,7 @@ static void case_shrink_matrix(struct tp_run *run)
 		bo = tp_filled(run, dev, &args);
 		if (!bo)
 			break;
-		w = tp_witness(run, bo);
+		w = tp_witness_of(run, bo);
 		tp_bo_lock(bo);
 		if (purge)
 			tp_bo_set_purgeable(bo, true);
@@ -72,10 +63,10 @@ static void case_shrink_matrix(struct tp_run *run)
 			else
 				tp_eq(run, swapped, 0, "writeback=0: pages in swap");
 		}
-		tp_wit_freed(run, w, purge ? "purged" : "backed up");
+		tp_witness_freed(run, w, purge ? "purged" : "backed up");
 		tp_balance(run, "shrunk");
-		tp_wit_drop(w);
-		bo->wit = NULL;
+		tp_witness_drop(w);
+		bo->witness = NULL;
 		tp_wait_writeback();
 		tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "back to TT");
 		tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
@@ -85,13 +76,12 @@ static void case_shrink_matrix(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* Purged, populated again: zeroes, never what was there or anywhere else. */
 static void case_purge_zeroes(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	int k, round;
 
 	if (!dev)
@@ -106,19 +96,19 @@ static void case_purge_zeroes(struct tp_run *run)
 		if (!bo)
 			break;
 		for (round = 0; round < 3 && !run->failed; round++) {
-			struct tp_wit *w;
+			struct tp_witness *w;
 
 			tp_bo_lock(bo);
 			tp_bo_fill(bo, run->k.seed + round);
-			w = tp_witness(run, bo);
+			w = tp_witness_of(run, bo);
 			tp_bo_set_purgeable(bo, true);
 			tp_eq(run, tp_bo_backup(&bo->base, NULL, true, false, round & 1),
 			      bo->nr, "pages purged");
 			tp_purged(run, bo, "purged");
-			tp_wit_freed(run, w, "purged");
+			tp_witness_freed(run, w, "purged");
 			tp_balance(run, "purged");
-			tp_wit_drop(w);
-			bo->wit = NULL;
+			tp_witness_drop(w);
+			bo->witness = NULL;
 			tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate after a purge");
 			bo->key = 0;
 			tp_populated(run, bo, "populated after a purge");
@@ -127,7 +117,6 @@ static void case_purge_zeroes(struct tp_run *run)
 		}
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 #if TP_HAVE_BACKUP
@@ -135,7 +124,7 @@ static void case_purge_zeroes(struct tp_run *run)
 static void case_busy_nowait(struct tp_run *run)
 {
 	struct ttm_operation_ctx nowait = { .no_wait_gpu = true }, wait = { };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	int k;
 
 	if (!dev)
@@ -176,14 +165,13 @@ static void case_busy_nowait(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* One who waits gets it, and not before the fence is signalled. */
 static void case_busy_wait(struct tp_run *run)
 {
 	struct tp_bo_args args = { .size = 9 * SZ_4K, .caching = ttm_cached, .dma = true };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct ttm_operation_ctx wait = { };
 	struct tp_later later;
 	int k;
@@ -218,7 +206,6 @@ static void case_busy_wait(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 struct tp_waiter {
@@ -253,7 +240,7 @@ static void case_busy_signal(struct tp_run *run)
 	struct tp_bo_args args = {
 		.size = 9 * SZ_4K, .caching = ttm_write_combined, .in_system = true, .dma = true,
 	};
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	int k;
 
 	if (!dev)
@@ -305,14 +292,13 @@ static void case_busy_signal(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* Nobody waits for ever: TTM gives up after 15 s, and says so. */
 static void case_busy_timeout(struct tp_run *run)
 {
 	struct tp_bo_args args = { .size = 9 * SZ_4K, .caching = ttm_cached };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct ttm_operation_ctx ctx = { };
 	struct tp_later later;
 	struct tp_bo *bo;
@@ -331,13 +317,12 @@ static void case_busy_timeout(struct tp_run *run)
 		tp_bo_unlock(bo);
 		tp_bo_put(bo);
 	}
-	tp_dev_free(run, dev);
 }
 
 static void case_pinned(struct tp_run *run)
 {
 	struct tp_bo_args args = { .size = 9 * SZ_4K, .caching = ttm_cached };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_scan s = { .gfp = GFP_KERNEL, .nr = 1000 };
 	struct tp_bo *a, *b;
 	struct ttm_operation_ctx ctx = { };
@@ -348,7 +333,7 @@ static void case_pinned(struct tp_run *run)
 	a = tp_filled(run, dev, &args);
 	b = tp_filled(run, dev, &args);
 	if (!a || !b)
-		goto out;
+		return;
 	tp_bo_lock(a);
 	ttm_bo_pin(&a->base);
 	ttm_bo_pin(&a->base);
@@ -384,16 +369,12 @@ static void case_pinned(struct tp_run *run)
 	tp_lru_expect(run, a, "restored and unpinned");
 	tp_populated(run, a, "restored and unpinned");
 	tp_bo_unlock(a);
-out:
-	tp_bo_put(a);
-	tp_bo_put(b);
-	tp_dev_free(run, dev);
 }
 
 /* No swap space: a backup is refused before anything is touched. */
 static void case_noswap_backup(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_counters c0, c1;
 	int k;
 
@@ -441,7 +422,6 @@ static void case_noswap_backup(struct tp_run *run)
 		tp_bo_put(bo);
 		tp_bo_put(other);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* Scans without swap space free what is purgeable, and nothing else. */
@@ -451,7 +431,7 @@ static void case_noswap_scan(struct tp_run *run)
 		.size = 16 * SZ_4K, .caching = ttm_write_combined, .in_system = true,
 	};
 	static const gfp_t gfps[] = { GFP_KERNEL, GFP_NOFS, GFP_NOIO };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[9] = { };
 	int i, g, kswapd;
 	u64 before;
@@ -461,7 +441,7 @@ static void case_noswap_scan(struct tp_run *run)
 	for (i = 0; i < 9; i++) {
 		bos[i] = tp_filled(run, dev, &args);
 		if (!bos[i])
-			goto out;
+			return;
 	}
 	before = tp_lru_hash(dev);
 	for (g = 0; g < 3; g++) {
@@ -502,10 +482,6 @@ static void case_noswap_scan(struct tp_run *run)
 		}
 		tp_bo_unlock(bos[i]);
 	}
-out:
-	for (i = 0; i < 9; i++)
-		tp_bo_put(bos[i]);
-	tp_dev_free(run, dev);
 }
 
 /*
@@ -514,7 +490,7 @@ out:
  */
 static void case_swap_fills(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[48] = { };
 	long before = get_nr_swap_pages(), ret;
 	int i, refused = -1, out = 0, partial = 0;
@@ -524,7 +500,7 @@ static void case_swap_fills(struct tp_run *run)
 	dev->shrink_off = true;
 	if (before <= 0 || before > 8192) {
 		tp_skip(run, "needs a small swap device (up to 32 MiB; the script makes one of zram)");
-		goto out;
+		return;
 	}
 	for (i = 0; i < ARRAY_SIZE(bos) && refused < 0 && !run->failed; i++) {
 		struct tp_bo_args args = {
@@ -573,10 +549,6 @@ static void case_swap_fills(struct tp_run *run)
 	}
 	tp_metric(run, "out", out);
 	tp_metric(run, "partial", partial);
-out:
-	for (i = 0; i < ARRAY_SIZE(bos); i++)
-		tp_bo_put(bos[i]);
-	tp_dev_free(run, dev);
 }
 
 /*
@@ -585,7 +557,7 @@ out:
  */
 static void case_suspect_c_shmem(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[48] = { };
 	struct tp_counters c0, c1;
 	long before = get_nr_swap_pages(), pages = 0, ret;
@@ -596,14 +568,14 @@ static void case_suspect_c_shmem(struct tp_run *run)
 	dev->shrink_off = true;
 	if (before <= 0 || before > 8192) {
 		tp_skip(run, "needs a small swap device (up to 32 MiB; the script makes one of zram)");
-		goto out;
+		return;
 	}
 	for (i = 0; i < ARRAY_SIZE(bos); i++) {
 		struct tp_bo_args args = { .size = SZ_1M, .caching = ttm_cached };
 
 		bos[i] = tp_filled(run, dev, &args);
 		if (!bos[i])
-			goto out;
+			return;
 	}
 	tp_counters_read(&c0);
 	for (i = 0; i < ARRAY_SIZE(bos); i++) {
@@ -619,10 +591,6 @@ static void case_suspect_c_shmem(struct tp_run *run)
 	tp_metric(run, "shmem_more", c1.shmem - c0.shmem);
 	tp_check(run, pages <= before, "%ld pages were called backed up, swap has room for %ld",
 		 pages, before);
-out:
-	for (i = 0; i < ARRAY_SIZE(bos); i++)
-		tp_bo_put(bos[i]);
-	tp_dev_free(run, dev);
 }
 #else
 #define case_swap_fills	NULL

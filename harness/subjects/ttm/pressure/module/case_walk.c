@@ -9,18 +9,8 @@
 
 static struct tp_bo *tp_filled(struct tp_run *run, struct tp_dev *dev, struct tp_bo_args *args)
 {
-	struct tp_bo *bo;
-
 	args->size = args->size ?: 8 * SZ_4K;
-	bo = tp_bo_new(dev, args, NULL);
-	if (!tp_check(run, bo, "no object"))
-		return NULL;
-	if (!args->resv)
-		tp_bo_lock(bo);
-	tp_bo_fill(bo, run->k.seed + bo->id);
-	if (!args->resv)
-		tp_bo_unlock(bo);
-	return bo;
+	return tp_bo_filled(run, dev, args, 0);
 }
 
 #if TP_HAVE_BACKUP
@@ -106,7 +96,7 @@ static int tp_hold(void *data)
 /* With a ticket a walk waits for a lock, once; without waiting it goes on. */
 static void case_walk_ticket(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[3] = { };
 	struct ttm_bo_lru_cursor curs;
 	struct ttm_buffer_object *tbo;
@@ -122,7 +112,7 @@ static void case_walk_ticket(struct tp_run *run)
 
 		bos[i] = tp_filled(run, dev, &args);
 		if (!bos[i])
-			goto out;
+			return;
 	}
 	for (k = 0; k < 3; k++) {
 		struct ttm_operation_ctx ctx = { .no_wait_gpu = k == 1 };
@@ -159,17 +149,12 @@ static void case_walk_ticket(struct tp_run *run)
 		}
 	}
 	tp_lru_check(run, dev, "after walks with tickets");
-out:
-	for (i = 0; i < 3; i++)
-		tp_bo_put(bos[i]);
-	tp_dev_free(run, dev);
 }
 
 /* The whole bulk goes to the tail while a walk is inside it. */
 static void case_walk_bulk(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct ttm_lru_bulk_move bulk;
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[7] = { }, *owner;
 	struct tp_bo_args plain = { .caching = ttm_cached };
 	struct ttm_operation_ctx ctx = { };
@@ -180,14 +165,13 @@ static void case_walk_bulk(struct tp_run *run)
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	ttm_lru_bulk_move_init(&bulk);
 	owner = tp_filled(run, dev, &plain);
 	if (!owner)
-		goto out_dev;
+		return;
 	tp_bo_lock(owner);
 	for (i = 0; i < 7; i++) {
 		struct tp_bo_args args = {
-			.caching = ttm_cached, .resv = owner->base.base.resv, .bulk = &bulk,
+			.caching = ttm_cached, .resv = owner->base.base.resv, .bulk = &dev->bulk,
 		};
 
 		bos[i] = tp_filled(run, dev, &args);
@@ -203,12 +187,12 @@ static void case_walk_bulk(struct tp_run *run)
 						     &arg, tbo) {
 			if (++n == 4) {
 				spin_lock(&dev->bdev.lru_lock);
-				ttm_lru_bulk_move_tail(&bulk);
+				ttm_lru_bulk_move_tail(&dev->bulk);
 				spin_unlock(&dev->bdev.lru_lock);
 			}
 			if (k == 2 && n == 5 && bos[5]) {
 				ttm_bo_set_bulk_move(&bos[5]->base, NULL);
-				ttm_bo_set_bulk_move(&bos[5]->base, &bulk);
+				ttm_bo_set_bulk_move(&bos[5]->base, &dev->bulk);
 			}
 			if (n > 40)
 				break;
@@ -220,7 +204,7 @@ static void case_walk_bulk(struct tp_run *run)
 			tp_eq(run, n, 11, "objects of a walk that its bulk moved under");
 		tp_check(run, k || !n, "a walk came by %d locked objects", n);
 		tp_lru_check(run, dev, "after a walk along a bulk move");
-		tp_bulk_check(run, dev, &bulk, "after a walk along a bulk move");
+		tp_bulk_check(run, dev, &dev->bulk, "after a walk along a bulk move");
 	}
 	for (i = 0; i < 7; i++)
 		if (bos[i])
@@ -229,9 +213,6 @@ static void case_walk_bulk(struct tp_run *run)
 	for (i = 0; i < 7; i++)
 		tp_bo_put(bos[i]);
 	tp_bo_put(owner);
-out_dev:
-	ttm_lru_bulk_move_fini(&dev->bdev, &bulk);
-	tp_dev_free(run, dev);
 }
 
 /* ttm_lru_walk_for_evict(): what its callback returns decides, and it ends. */
@@ -267,7 +248,7 @@ static void case_walk_evict(struct tp_run *run)
 		{ { 1, 1, 1, 1 }, 1, 1, 1 },
 		{ { -EBUSY, -EBUSY, -EBUSY, -EBUSY }, 1, 0, 4 },
 	};
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[4] = { };
 	struct ttm_operation_ctx ctx = { };
 	int i, j;
@@ -280,7 +261,7 @@ static void case_walk_evict(struct tp_run *run)
 
 		bos[i] = tp_filled(run, dev, &args);
 		if (!bos[i])
-			goto out;
+			return;
 	}
 	for (i = 0; i < ARRAY_SIZE(table); i++) {
 		struct ttm_lru_walk walk = {
@@ -302,10 +283,6 @@ static void case_walk_evict(struct tp_run *run)
 			tp_check(run, !dma_resv_is_locked(bos[j]->base.base.resv),
 				 "walk %d left object %d locked", i, j);
 	}
-out:
-	for (i = 0; i < 4; i++)
-		tp_bo_put(bos[i]);
-	tp_dev_free(run, dev);
 }
 
 #else
@@ -320,7 +297,7 @@ static void case_clear_mappings(struct tp_run *run)
 {
 	struct tp_dev *dev = tp_dev_new(run, NULL);
 	struct tp_bo *bos[6] = { };
-	struct tp_wit *w[6] = { };
+	struct tp_witness *w[6] = { };
 	int i;
 
 	if (!dev)
@@ -335,27 +312,23 @@ static void case_clear_mappings(struct tp_run *run)
 		if (!bos[i])
 			goto out;
 	}
-	tp_bo_lock(bos[3]);
-	ttm_bo_pin(&bos[3]->base);
-	tp_bo_unlock(bos[3]);
+	tp_bo_pin(bos[3]);
 	for (i = 0; i < 6; i++) {
-		w[i] = tp_witness(run, bos[i]);
-		bos[i]->wit = NULL;
+		w[i] = tp_witness_of(run, bos[i]);
+		bos[i]->witness = NULL;
 	}
 	ttm_device_clear_dma_mappings(&dev->bdev);
 	for (i = 0; i < 6; i++) {
 		tp_check(run, !ttm_tt_is_populated(bos[i]->base.ttm),
 			 "object %d has pages still", i);
 		tp_eq(run, kref_read(&bos[i]->base.kref), 1, "references to object %d", i);
-		tp_wit_given(run, w[i], bos[i]->args.caching, "mappings cleared");
+		tp_witness_given(run, w[i], bos[i]->args.caching, "mappings cleared");
 	}
 	tp_balance(run, "mappings cleared");
-	tp_bo_lock(bos[3]);
-	ttm_bo_unpin(&bos[3]->base);
-	tp_bo_unlock(bos[3]);
+	tp_bo_unpin(bos[3]);
 out:
 	for (i = 0; i < 6; i++) {
-		tp_wit_drop(w[i]);
+		tp_witness_drop(w[i]);
 		tp_bo_put(bos[i]);
 	}
 	tp_dev_free(run, dev);

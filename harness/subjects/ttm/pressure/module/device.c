@@ -264,6 +264,7 @@ struct tp_dev *tp_dev_new(struct tp_run *run, const struct tp_dev_args *args)
 	INIT_LIST_HEAD(&dev->bos);
 	INIT_LIST_HEAD(&dev->tts);
 	spin_lock_init(&dev->lock);
+	ttm_lru_bulk_move_init(&dev->bulk);
 	dev->writeback = max(run->k.writeback, 0);
 	ret = tp_ttm_device_init(&dev->bdev, &tp_funcs, tp_parent(),
 				 drm->anon_inode->i_mapping, drm->vma_offset_manager,
@@ -284,11 +285,14 @@ struct tp_dev *tp_dev_new(struct tp_run *run, const struct tp_dev_args *args)
 	if (!dev->args.no_shrinker) {
 		ret = tp_shrinker_add(dev);
 		if (ret)
-			goto err_tt;
+			goto err_vram;
 	}
 	run->dev = dev;
 	return dev;
 
+err_vram:
+	if (dev->args.vram)
+		ttm_range_man_fini_nocheck(&dev->bdev, TTM_PL_VRAM);
 err_tt:
 	vfree(dev->vram);
 	ttm_range_man_fini_nocheck(&dev->bdev, TTM_PL_TT);
@@ -299,6 +303,14 @@ err_free:
 err:
 	tp_bug(run, "no device could be made");
 	return NULL;
+}
+
+void tp_put_many(struct tp_bo **bos, int n)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		tp_bo_put(bos[i]);
 }
 
 void tp_dev_free(struct tp_run *run, struct tp_dev *dev)
@@ -324,6 +336,7 @@ void tp_dev_free(struct tp_run *run, struct tp_dev *dev)
 			tp_note(run, "left behind: object %u", bo->id);
 		tp_bo_put(bo);
 	}
+	ttm_lru_bulk_move_fini(&dev->bdev, &dev->bulk);
 	/* Deleted objects that were busy go through the work queue. */
 	flush_workqueue(dev->bdev.wq);
 	for (i = TTM_PL_SYSTEM; i <= TTM_PL_VRAM && run; i++) {
@@ -357,6 +370,18 @@ void tp_dev_free(struct tp_run *run, struct tp_dev *dev)
 	kfree(dev);
 	if (run)
 		run->tidying = tidying;
+}
+
+/* With all objects that are the case's still, the last first: it may be under another's lock. */
+void tp_dev_end(struct tp_dev *dev)
+{
+	struct tp_bo *bo, *next;
+
+	if (!dev)
+		return;
+	list_for_each_entry_safe_reverse(bo, next, &dev->bos, link)
+		tp_bo_put(bo);
+	tp_dev_free(dev->run, dev);
 }
 
 /*
@@ -438,6 +463,40 @@ out:
 	return bo;
 }
 
+/*
+ * An object with pages and content of its own, by the key, or its number where that is 0. Its
+ * lock is taken, but for one that lies under another's, which is held. NULL: that was told.
+ */
+struct tp_bo *tp_bo_filled(struct tp_run *run, struct tp_dev *dev,
+			   const struct tp_bo_args *args, u64 key)
+{
+	struct tp_bo *bo = tp_bo_new(dev, args, NULL);
+
+	if (!tp_check(run, bo, "no object of %llu bytes", args->size))
+		return NULL;
+	if (!args->resv)
+		tp_bo_lock(bo);
+	tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
+	tp_bo_fill(bo, key ?: run->k.seed + bo->id);
+	if (!args->resv)
+		tp_bo_unlock(bo);
+	return bo;
+}
+
+void tp_bo_pin(struct tp_bo *bo)
+{
+	tp_bo_lock(bo);
+	ttm_bo_pin(&bo->base);
+	tp_bo_unlock(bo);
+}
+
+void tp_bo_unpin(struct tp_bo *bo)
+{
+	tp_bo_lock(bo);
+	ttm_bo_unpin(&bo->base);
+	tp_bo_unlock(bo);
+}
+
 void tp_bo_put(struct tp_bo *bo)
 {
 	if (!bo)
@@ -445,8 +504,8 @@ void tp_bo_put(struct tp_bo *bo)
 	spin_lock(&bo->dev->lock);
 	list_del_init(&bo->link);
 	spin_unlock(&bo->dev->lock);
-	tp_wit_drop(bo->wit);
-	bo->wit = NULL;
+	tp_witness_drop(bo->witness);
+	bo->witness = NULL;
 	/* A member is put by one who does not hold the lock; a walk may do so. */
 	if (bo->base.bulk_move) {
 		tp_bo_lock(bo);

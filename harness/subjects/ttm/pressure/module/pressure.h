@@ -2,6 +2,7 @@
 #ifndef TTM_PRESSURE_H
 #define TTM_PRESSURE_H
 
+#include <linux/cleanup.h>
 #include <linux/workqueue.h>
 #include "module.h"
 #include "compat.h"
@@ -46,6 +47,7 @@ struct tp_dev {
 	struct tp_dev_args args;
 	struct list_head bos;
 	struct list_head tts;
+	struct ttm_lru_bulk_move bulk;	/* for a case's own use */
 	spinlock_t lock;	/* of bos and tts */
 	struct shrinker *shrink;
 	atomic_long_t shrinkable;
@@ -96,7 +98,7 @@ struct tp_bo {
 	bool purgeable;
 	unsigned int visits, visit_serial;
 	struct dma_fence *fence;
-	struct tp_wit *wit;
+	struct tp_witness *witness;
 	pgoff_t nr;
 };
 
@@ -136,7 +138,13 @@ extern struct tp_stats tp_stats;
 /* device.c */
 struct tp_dev *tp_dev_new(struct tp_run *run, const struct tp_dev_args *args);
 struct tp_dev *tp_dev_again(struct tp_run *run, struct tp_dev *dev, enum ttm_caching caching);
+void tp_put_many(struct tp_bo **bos, int n);
+void tp_dev_end(struct tp_dev *dev);
 struct tp_bo *tp_bo_new(struct tp_dev *dev, const struct tp_bo_args *args, int *err);
+struct tp_bo *tp_bo_filled(struct tp_run *run, struct tp_dev *dev,
+			   const struct tp_bo_args *args, u64 key);
+void tp_bo_pin(struct tp_bo *bo);
+void tp_bo_unpin(struct tp_bo *bo);
 void tp_bo_put(struct tp_bo *bo);
 void tp_bo_lock(struct tp_bo *bo);
 void tp_bo_unlock(struct tp_bo *bo);
@@ -156,7 +164,14 @@ bool tp_page_verify(struct tp_run *run, struct tp_bo *bo, pgoff_t i,
 void tp_tt_account(struct tp_tt *tt, bool add);
 struct dma_fence *tp_fence_new(void);
 
-/* look.c */
+/*
+ * What a case is made of goes with its scope, the last first: a device; with tp_dev_bos, the
+ * objects that are on it still, before it.
+ */
+DEFINE_FREE(tp_dev, struct tp_dev *, tp_dev_free(_T ? _T->run : NULL, _T))
+DEFINE_FREE(tp_dev_bos, struct tp_dev *, tp_dev_end(_T))
+
+/* inspect.c */
 long tp_pool_total(void);
 long tp_pool_limit(void);
 bool tp_pool_footer(unsigned long *total, unsigned long *limit);
@@ -194,11 +209,11 @@ void tp_file_empty(struct tp_run *run, struct file *f, const char *when);
 pgoff_t tp_tt_real(struct ttm_tt *tt);
 bool tp_copy_check(struct tp_run *run, struct tp_bo *bo, struct file *file, pgoff_t idx,
 		   pgoff_t i, const char *when);
-struct tp_wit *tp_witness(struct tp_run *run, struct tp_bo *bo);
+struct tp_witness *tp_witness_of(struct tp_run *run, struct tp_bo *bo);
 /* Every page lies in a pool, zeroed, with the attribute of the pool. */
-void tp_wit_pooled(struct tp_run *run, struct tp_wit *w, int attr, const char *when);
-void tp_wit_given(struct tp_run *run, struct tp_wit *w, enum ttm_caching caching,
-		  const char *when);
+void tp_witness_pooled(struct tp_run *run, struct tp_witness *w, int attr, const char *when);
+void tp_witness_given(struct tp_run *run, struct tp_witness *w, enum ttm_caching caching,
+		      const char *when);
 
 /* What must be as it was after something that was refused. */
 struct tp_snap {

@@ -94,7 +94,7 @@ void tp_populated(struct tp_run *run, struct tp_bo *bo, const char *when)
 			      "%s: object %u, entry %lu: order %u cannot be", when, bo->id, i,
 			      order))
 			return;
-		if (!bo->wit)
+		if (!bo->witness)
 			tp_eq(run, page_count(p), 1, "%s: object %u, references to page %lu",
 			      when, bo->id, i);
 		for (j = 0; j < nr; j++) {
@@ -375,10 +375,10 @@ void tp_snap_same(struct tp_run *run, struct tp_bo *bo, const struct tp_snap *wa
 
 /* ---- witnesses ---- */
 
-struct tp_wit *tp_witness(struct tp_run *run, struct tp_bo *bo)
+struct tp_witness *tp_witness_of(struct tp_run *run, struct tp_bo *bo)
 {
 	struct ttm_tt *tt = bo->base.ttm;
-	struct tp_wit *w = tp_wit_new(run, bo->id, tt->num_pages);
+	struct tp_witness *w = tp_witness_new(run, bo->id, tt->num_pages);
 	pgoff_t i, next = 0;
 
 	if (!w)
@@ -392,22 +392,22 @@ struct tp_wit *tp_witness(struct tp_run *run, struct tp_bo *bo)
 		/* In an interrupted restore only the beginning has pages. */
 		if (!p || tp_is_handle(p))
 			break;
-		tp_wit_add(w, p, head);
+		tp_witness_add(w, p, head);
 		if (head)
 			next += 1UL << tp_order(bo->dev, p);
 	}
-	bo->wit = w;
+	bo->witness = w;
 	return w;
 }
 
-void tp_wit_pooled(struct tp_run *run, struct tp_wit *w, int attr, const char *when)
+void tp_witness_pooled(struct tp_run *run, struct tp_witness *w, int attr, const char *when)
 {
-	tp_wit_look(run, w, attr, 2, true, when);
+	tp_witness_check(run, w, attr, 2, true, when);
 }
 
 /* Each page is free and cached, or lies in a pool, cleared, as the pool wants it. */
-void tp_wit_given(struct tp_run *run, struct tp_wit *w, enum ttm_caching caching,
-		  const char *when)
+void tp_witness_given(struct tp_run *run, struct tp_witness *w, enum ttm_caching caching,
+		      const char *when)
 {
 	pgoff_t i;
 	bool pooled = false;
