@@ -80,6 +80,23 @@ long tp_read_number(const char *path)
 	return n;
 }
 
+/* False where it cannot be set. */
+bool tp_param_set(struct tp_param *p, const char *value)
+{
+	long old = tp_read_number(p->path);
+
+	if (old < 0 || tp_sysfs_write(p->path, value))
+		return false;
+	snprintf(p->old, sizeof(p->old), "%ld", old);
+	return true;
+}
+
+void tp_param_restore(struct tp_param *p)
+{
+	if (p->old[0])
+		tp_sysfs_write(p->path, p->old);
+}
+
 int tp_warn_count(void)
 {
 	return tp_read_number("/sys/kernel/warn_count");

@@ -4,6 +4,7 @@
 #define TTM_HARNESS_MODULE_H
 
 #include <linux/atomic.h>
+#include <linux/cleanup.h>
 #include <linux/completion.h>
 #include <linux/delay.h>
 #include <linux/jiffies.h>
@@ -236,6 +237,15 @@ long tp_node_stat(enum node_stat_item item);
 int tp_debugfs_show(const char *path, char *buf, size_t len);
 int tp_sysfs_write(const char *path, const char *text);
 long tp_read_number(const char *path);
+
+/* A number in sysfs that is set for the scope, declared with __cleanup(tp_param_restore). */
+struct tp_param {
+	const char *path;
+	char old[24];
+};
+
+bool tp_param_set(struct tp_param *p, const char *value);
+void tp_param_restore(struct tp_param *p);
 void tp_leak_check(struct tp_run *run);
 int tp_warn_count(void);
 long tp_open_files(void);

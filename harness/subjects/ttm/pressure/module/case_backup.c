@@ -271,7 +271,7 @@ static void case_native_order(struct tp_run *run)
 static void case_content_many(struct tp_run *run)
 {
 	struct tp_bo *bos[48] = { };
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	int i, j, round;
 
 	if (!dev)
@@ -285,13 +285,9 @@ static void case_content_many(struct tp_run *run)
 			.priority = tp_rand(run, TTM_MAX_BO_PRIORITY),
 		};
 
-		bos[i] = tp_bo_new(dev, &args, NULL);
-		if (!tp_check(run, bos[i], "object %d", i))
-			goto out;
-		tp_bo_lock(bos[i]);
-		tp_eq(run, tp_bo_populate(bos[i], NULL), 0, "populate");
-		tp_bo_fill(bos[i], run->k.seed + i);
-		tp_bo_unlock(bos[i]);
+		bos[i] = tp_bo_filled(run, dev, &args, run->k.seed + i);
+		if (!bos[i])
+			return;
 	}
 	for (round = 0; round < 6 && !run->failed; round++) {
 		for (i = 0; i < ARRAY_SIZE(bos); i++) {
@@ -312,11 +308,7 @@ static void case_content_many(struct tp_run *run)
 		tp_balance(run, "in disorder");
 		tp_lru_check(run, dev, "in disorder");
 	}
-out:
 	tp_wait_writeback();
-	for (i = 0; i < ARRAY_SIZE(bos); i++)
-		tp_bo_put(bos[i]);
-	tp_dev_free(run, dev);
 }
 
 #define NB (TP_NEED_BACKUP | TP_NEED_SWAP)

@@ -30,6 +30,20 @@ static void tp_order_is(struct tp_run *run, struct tp_dev *dev, int mem_type,
 			return;
 }
 
+/* A walk let go of all that it came by. */
+static void tp_walk_let_go(struct tp_run *run, struct tp_dev *dev, struct tp_bo **bos, int n,
+			   const char *when)
+{
+	int i;
+
+	for (i = 0; i < n; i++) {
+		tp_check(run, !dma_resv_is_locked(bos[i]->base.base.resv),
+			 "%s: object %d was left locked", when, i);
+		tp_eq(run, kref_read(&bos[i]->base.kref), 1, "%s: references", when);
+	}
+	tp_lru_check(run, dev, when);
+}
+
 /* A cursor sees what is on the list, in order, once, and lets go of it. */
 static void case_walk_once(struct tp_run *run)
 {
@@ -78,22 +92,12 @@ static void case_walk_once(struct tp_run *run)
 	tp_eq(run, n, m, "objects a walk came by");
 	for (i = 0; i < m && i < n; i++)
 		tp_eq(run, seen[i], want[i], "object %d of the walk", i);
-	for (i = 0; i < ARRAY_SIZE(bos); i++) {
-		tp_check(run, !dma_resv_is_locked(bos[i]->base.base.resv),
-			 "object %d was left locked", i);
-		tp_eq(run, kref_read(&bos[i]->base.kref), 1, "references after the walk");
-	}
-	tp_lru_check(run, dev, "after a walk");
+	tp_walk_let_go(run, dev, bos, ARRAY_SIZE(bos), "after a walk");
 	/* Left early: unlocked, unreferenced, no mark left behind. */
 	ttm_bo_lru_for_each_reserved_guarded(&curs, ttm_manager_type(&dev->bdev, TTM_PL_TT),
 					     &arg, tbo)
 		break;
-	for (i = 0; i < ARRAY_SIZE(bos); i++) {
-		tp_check(run, !dma_resv_is_locked(bos[i]->base.base.resv),
-			 "object %d was left locked by a walk left early", i);
-		tp_eq(run, kref_read(&bos[i]->base.kref), 1, "references after a walk left early");
-	}
-	tp_lru_check(run, dev, "after a walk left early");
+	tp_walk_let_go(run, dev, bos, ARRAY_SIZE(bos), "after a walk left early");
 	tp_bo_unpin(bos[4]);
 }
 
@@ -139,118 +143,149 @@ static void case_walk_tail(struct tp_run *run)
 	}
 }
 
+/* Seven members of a bulk move under the lock of the first object; the second is no member. */
+struct tp_members {
+	struct tp_dev *dev;
+	struct tp_bo *bos[7];
+	struct tp_bo *first, *second;
+};
+
+static bool tp_members_make(struct tp_run *run, struct tp_members *m)
+{
+	struct tp_bo_args plain = { .caching = ttm_cached };
+	int i;
+
+	m->first = tp_filled(run, m->dev, &plain);
+	if (!m->first)
+		return false;
+	tp_bo_lock(m->first);
+	for (i = 0; i < ARRAY_SIZE(m->bos); i++) {
+		struct tp_bo_args args = {
+			.caching = i & 1 ? ttm_write_combined : ttm_cached,
+			.resv = m->first->base.base.resv, .bulk = &m->dev->bulk,
+		};
+
+		m->bos[i] = tp_filled(run, m->dev, &args);
+	}
+	tp_bo_unlock(m->first);
+	m->second = tp_filled(run, m->dev, &plain);
+	for (i = 0; i < ARRAY_SIZE(m->bos); i++)
+		if (!m->bos[i])
+			return false;
+	return m->second;
+}
+
+static void tp_members_are(struct tp_run *run, struct tp_members *m, const char *when)
+{
+	tp_bulk_check(run, m->dev, &m->dev->bulk, when);
+}
+
+/* The member goes out, or comes back every other time; how many are in then. */
+static int tp_member_out_or_back(struct tp_run *run, struct tp_members *m, struct tp_bo *bo,
+				 bool back, int in)
+{
+	/* See suspect_bulk_empty for the last one. */
+	if (ttm_tt_is_populated(bo->base.ttm) && in > 1) {
+		tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, false), TP_NR,
+		      "pages of a member backed up");
+		tp_backed(run, bo, 0, "member backed up");
+		in--;
+	} else if (back && !ttm_tt_is_populated(bo->base.ttm)) {
+		tp_eq(run, tp_bo_populate(bo, NULL), 0, "restore of a member");
+		in++;
+		tp_populated(run, bo, "member restored");
+		tp_bo_verify(run, bo, "member restored");
+	}
+	tp_members_are(run, m, "a member went or came");
+	tp_lru_check(run, m->dev, "a member went or came");
+	return in;
+}
+
+/* All but one out, all back: the order of a bulk move. */
+static void tp_members_in_order(struct tp_run *run, struct tp_members *m)
+{
+	u32 want[9] = { m->first->id, m->second->id, m->bos[6]->id };
+	int i;
+
+	if (!ttm_tt_is_populated(m->bos[6]->base.ttm))
+		tp_eq(run, tp_bo_populate(m->bos[6], NULL), 0, "restore");
+	for (i = 0; i < 6; i++)
+		if (ttm_tt_is_populated(m->bos[i]->base.ttm))
+			tp_eq(run, tp_bo_backup(&m->bos[i]->base, NULL, false, false, false),
+			      TP_NR, "pages");
+	tp_members_are(run, m, "one left");
+	tp_order_is(run, m->dev, TTM_PL_TT, 0, want, 3, "one member left");
+	for (i = 0; i < 6; i++)
+		tp_eq(run, tp_bo_populate(m->bos[i], NULL), 0, "restore");
+	for (i = 0; i < 6; i++)
+		want[3 + i] = m->bos[i]->id;
+	tp_order_is(run, m->dev, TTM_PL_TT, 0, want, 9, "all members back");
+	tp_members_are(run, m, "all back");
+}
+
+static void tp_members_to_tail(struct tp_run *run, struct tp_members *m, bool first)
+{
+	spin_lock(&m->dev->bdev.lru_lock);
+	if (first)
+		ttm_bo_move_to_lru_tail(&m->first->base);
+	ttm_lru_bulk_move_tail(&m->dev->bulk);
+	spin_unlock(&m->dev->bdev.lru_lock);
+	tp_members_are(run, m, "moved in bulk");
+}
+
+/* Pinned members are no members; set and unset while out. */
+static void tp_members_come_and_go(struct tp_run *run, struct tp_members *m)
+{
+	struct tp_bo **bos = m->bos;
+
+	ttm_bo_pin(&bos[2]->base);
+	tp_members_are(run, m, "a member pinned");
+	tp_eq(run, tp_bo_backup(&bos[1]->base, NULL, false, false, false), TP_NR, "pages");
+	ttm_bo_set_bulk_move(&bos[1]->base, NULL);
+	tp_members_are(run, m, "taken out while backed up");
+	tp_eq(run, tp_bo_populate(bos[1], NULL), 0, "restore");
+	tp_members_are(run, m, "restored, no longer a member");
+	ttm_bo_set_bulk_move(&bos[1]->base, &m->dev->bulk);
+	tp_members_are(run, m, "a member again");
+	ttm_bo_unpin(&bos[2]->base);
+	tp_members_are(run, m, "unpinned");
+}
+
 /* Members of a bulk move leave it when they go out and join it when they are back. */
 static void case_bulk_backup(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct tp_bo *bos[7] = { }, *a, *b = NULL;
-	struct tp_bo_args plain = { .caching = ttm_cached };
-	u32 want[16];
+	static const int first[] = { 3, 0, 6 };
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
+	struct tp_members m = { .dev = dev };
 	int i, k, in = 7;
 
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	a = tp_filled(run, dev, &plain);
-	if (!a)
-		goto out_dev;
-	tp_bo_lock(a);
-	for (i = 0; i < ARRAY_SIZE(bos); i++) {
-		struct tp_bo_args args = {
-			.caching = i & 1 ? ttm_write_combined : ttm_cached,
-			.resv = a->base.base.resv, .bulk = &dev->bulk,
-		};
-
-		bos[i] = tp_filled(run, dev, &args);
-		if (!bos[i])
-			goto out;
-	}
-	tp_bo_unlock(a);
-	b = tp_filled(run, dev, &plain);
-	tp_bo_lock(a);
-	if (!b)
-		goto out;
-	tp_bulk_check(run, dev, &dev->bulk, "set up");
+	if (!tp_members_make(run, &m))
+		return;
+	tp_bo_lock(m.first);
+	tp_members_are(run, &m, "set up");
 	/* In the middle, at the front, at the end, then at random. */
 	for (k = 0; k < 24 && !run->failed; k++) {
-		static const int first[] = { 3, 0, 6 };
-		struct tp_bo *bo = bos[k < 3 ? first[k] : tp_rand(run, 7)];
-		bool same = k & 1;
+		struct tp_bo *bo = m.bos[k < 3 ? first[k] : tp_rand(run, 7)];
 
-		if (k > 12 && k % 4 == 0) {
-			spin_lock(&dev->bdev.lru_lock);
-			ttm_lru_bulk_move_tail(&dev->bulk);
-			spin_unlock(&dev->bdev.lru_lock);
-			tp_bulk_check(run, dev, &dev->bulk, "moved in bulk");
-		}
-		/* See suspect_bulk_empty for the last one. */
-		if (ttm_tt_is_populated(bo->base.ttm) && in > 1) {
-			tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, false), TP_NR,
-			      "pages of a member backed up");
-			tp_backed(run, bo, 0, "member backed up");
-			in--;
-		} else if (same && !ttm_tt_is_populated(bo->base.ttm)) {
-			tp_eq(run, tp_bo_populate(bo, NULL), 0, "restore of a member");
-			in++;
-			tp_populated(run, bo, "member restored");
-			tp_bo_verify(run, bo, "member restored");
-		}
-		tp_bulk_check(run, dev, &dev->bulk, "a member went or came");
-		tp_lru_check(run, dev, "a member went or came");
+		if (k > 12 && k % 4 == 0)
+			tp_members_to_tail(run, &m, false);
+		in = tp_member_out_or_back(run, &m, bo, k & 1, in);
 	}
-	/* All but one out, all back: the order of a bulk move. */
-	if (!ttm_tt_is_populated(bos[6]->base.ttm))
-		tp_eq(run, tp_bo_populate(bos[6], NULL), 0, "restore");
-	for (i = 0; i < 6; i++)
-		if (ttm_tt_is_populated(bos[i]->base.ttm))
-			tp_eq(run, tp_bo_backup(&bos[i]->base, NULL, false, false, false), TP_NR,
-			      "pages");
-	tp_bulk_check(run, dev, &dev->bulk, "one left");
-	want[0] = a->id;
-	want[1] = b->id;
-	want[2] = bos[6]->id;
-	tp_order_is(run, dev, TTM_PL_TT, 0, want, 3, "one member left");
-	for (i = 0; i < 6; i++)
-		tp_eq(run, tp_bo_populate(bos[i], NULL), 0, "restore");
-	for (i = 0; i < 6; i++)
-		want[3 + i] = bos[i]->id;
-	tp_order_is(run, dev, TTM_PL_TT, 0, want, 9, "all members back");
-	tp_bulk_check(run, dev, &dev->bulk, "all back");
-	spin_lock(&dev->bdev.lru_lock);
-	ttm_bo_move_to_lru_tail(&a->base);
-	ttm_lru_bulk_move_tail(&dev->bulk);
-	spin_unlock(&dev->bdev.lru_lock);
-	tp_bulk_check(run, dev, &dev->bulk, "moved in bulk");
-	/* Pinned members are no members; set and unset while out. */
-	ttm_bo_pin(&bos[2]->base);
-	tp_bulk_check(run, dev, &dev->bulk, "a member pinned");
-	tp_eq(run, tp_bo_backup(&bos[1]->base, NULL, false, false, false), TP_NR, "pages");
-	ttm_bo_set_bulk_move(&bos[1]->base, NULL);
-	tp_bulk_check(run, dev, &dev->bulk, "taken out while backed up");
-	tp_eq(run, tp_bo_populate(bos[1], NULL), 0, "restore");
-	tp_bulk_check(run, dev, &dev->bulk, "restored, no longer a member");
-	ttm_bo_set_bulk_move(&bos[1]->base, &dev->bulk);
-	tp_bulk_check(run, dev, &dev->bulk, "a member again");
-	ttm_bo_unpin(&bos[2]->base);
-	tp_bulk_check(run, dev, &dev->bulk, "unpinned");
-out:
-	/* Freed in all states, then more objects: the lists hold. */
-	for (i = 0; i < ARRAY_SIZE(bos); i += 2) {
-		if (bos[i])
-			tp_bo_backup(&bos[i]->base, NULL, false, false, false);
-	}
-	for (i = 0; i < ARRAY_SIZE(bos); i++) {
-		if (bos[i])
-			ttm_bo_set_bulk_move(&bos[i]->base, NULL);
-	}
-	tp_bo_unlock(a);
-	tp_put_many(bos, ARRAY_SIZE(bos));
-	tp_bulk_check(run, dev, &dev->bulk, "members freed");
+	tp_members_in_order(run, &m);
+	tp_members_to_tail(run, &m, true);
+	tp_members_come_and_go(run, &m);
+	/* Freed in all states: the lists hold. */
+	for (i = 0; i < ARRAY_SIZE(m.bos); i += 2)
+		tp_bo_backup(&m.bos[i]->base, NULL, false, false, false);
+	for (i = 0; i < ARRAY_SIZE(m.bos); i++)
+		ttm_bo_set_bulk_move(&m.bos[i]->base, NULL);
+	tp_bo_unlock(m.first);
+	tp_put_many(m.bos, ARRAY_SIZE(m.bos));
+	tp_members_are(run, &m, "members freed");
 	tp_lru_check(run, dev, "members freed");
-	tp_bo_put(a);
-	tp_bo_put(b);
-out_dev:
-	tp_dev_free(run, dev);
 }
 
 /*
@@ -426,44 +461,45 @@ static void tp_swapped(struct tp_run *run, struct tp_bo *bo, const char *when)
 	tp_lru_expect(run, bo, when);
 }
 
+/* Busy, and nobody may wait, or locked: left alone. How many were swapped out at last. */
+static int tp_swapout_in_use(struct tp_run *run, struct tp_dev *dev)
+{
+	struct tp_bo_args args = { .caching = ttm_cached, .watermark = true, .in_system = true };
+	struct ttm_operation_ctx nowait = { .no_wait_gpu = true }, ctx = { };
+	struct tp_bo *bo = tp_filled(run, dev, &args);
+
+	if (!bo)
+		return 0;
+	tp_bo_lock(bo);
+	tp_bo_busy(bo);
+	tp_bo_unlock(bo);
+	tp_eq(run, ttm_device_swapout(&dev->bdev, &nowait, GFP_KERNEL), 0,
+	      "swapout of a busy object without waiting");
+	tp_populated(run, bo, "busy");
+	tp_bo_verify(run, bo, "busy");
+	tp_bo_idle(bo);
+	tp_bo_lock(bo);
+	tp_eq(run, ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL), 0,
+	      "swapout of a locked object");
+	tp_bo_unlock(bo);
+	tp_eq(run, ttm_device_swapout(&dev->bdev, &nowait, GFP_KERNEL), bo->nr,
+	      "swapout of an object that is idle again");
+	tp_bo_put(bo);
+	return 1;
+}
+
 static void case_swapout(struct tp_run *run)
 {
 	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[8] = { };
 	struct tp_witness *w;
 	struct ttm_operation_ctx ctx = { };
-	int i, ret, n = 0;
+	int i, ret, n;
 
 	if (!dev)
 		return;
 	tp_eq(run, ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL), 0, "swapout of nothing");
-	/* Busy, and nobody may wait: left alone. */
-	{
-		struct tp_bo_args args = { .caching = ttm_cached, .watermark = true,
-					   .in_system = true };
-		struct ttm_operation_ctx nowait = { .no_wait_gpu = true };
-		struct tp_bo *bo = tp_filled(run, dev, &args);
-
-		if (bo) {
-			tp_bo_lock(bo);
-			tp_bo_busy(bo);
-			tp_bo_unlock(bo);
-			tp_eq(run, ttm_device_swapout(&dev->bdev, &nowait, GFP_KERNEL), 0,
-			      "swapout of a busy object without waiting");
-			tp_populated(run, bo, "busy");
-			tp_bo_verify(run, bo, "busy");
-			tp_bo_idle(bo);
-			/* Locked by somebody: gone past as well. */
-			tp_bo_lock(bo);
-			tp_eq(run, ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL), 0,
-			      "swapout of a locked object");
-			tp_bo_unlock(bo);
-			tp_eq(run, ttm_device_swapout(&dev->bdev, &nowait, GFP_KERNEL), bo->nr,
-			      "swapout of an object that is idle again");
-			n = 1;
-			tp_bo_put(bo);
-		}
-	}
+	n = tp_swapout_in_use(run, dev);
 	for (i = 0; i < ARRAY_SIZE(bos); i++) {
 		struct tp_bo_args args = {
 			.caching = i % 3, .dma = i & 1, .watermark = i != 6,
@@ -513,6 +549,62 @@ static void case_swapout(struct tp_run *run)
 			 "nothing was swapped out");
 }
 
+static struct tp_bo *tp_hibernating(struct tp_run *run, struct tp_dev *dev,
+				    struct tp_bo *owner, int i)
+{
+	struct tp_bo_args args = {
+		.caching = i % 3, .watermark = true,
+		.resv = owner->base.base.resv, .bulk = &dev->bulk,
+	};
+
+	return tp_filled(run, dev, &args);
+}
+
+static void tp_hibernate(struct tp_run *run, struct tp_dev *dev)
+{
+#if TP_HAVE_BACKUP
+	tp_eq(run, ttm_device_prepare_hibernation(&dev->bdev), 0, "prepare for hibernation");
+#else
+	struct ttm_operation_ctx ctx = { };
+	int i;
+
+	for (i = 0; i < 100; i++)
+		if (ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL) <= 0)
+			break;
+	tp_check(run, i < 100, "swapout does not end");
+#endif
+}
+
+/* Some are freed while out, more are made. */
+static void tp_hibernating_new(struct tp_run *run, struct tp_dev *dev, struct tp_bo *owner,
+			       struct tp_bo **bos, int n)
+{
+	int i;
+
+	for (i = 0; i < n; i += 3) {
+		if (!bos[i])
+			continue;
+		ttm_bo_set_bulk_move(&bos[i]->base, NULL);
+		tp_bo_put(bos[i]);
+		bos[i] = NULL;
+	}
+	if (TP_HAVE_BACKUP)
+		tp_bulk_check(run, dev, &dev->bulk, "some were freed");
+	for (i = 0; i < n; i += 3)
+		bos[i] = tp_hibernating(run, dev, owner, i);
+	tp_lru_check(run, dev, "more were made");
+}
+
+/* To TT, with a new resource; see suspect_bulk_empty. */
+static void tp_hibernated(struct tp_run *run, struct tp_bo *bo)
+{
+	if (!bo)
+		return;
+	tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "swapin");
+	tp_populated(run, bo, "after hibernation");
+	tp_bo_verify(run, bo, "after hibernation");
+}
+
 /* Everything out at once, as before hibernation. */
 static void case_hibernation(struct tp_run *run)
 {
@@ -528,14 +620,8 @@ static void case_hibernation(struct tp_run *run)
 	if (!owner)
 		return;
 	tp_bo_lock(owner);
-	for (i = 0; i < ARRAY_SIZE(bos); i++) {
-		struct tp_bo_args args = {
-			.caching = i % 3, .watermark = true,
-			.resv = owner->base.base.resv, .bulk = &dev->bulk,
-		};
-
-		bos[i] = tp_filled(run, dev, &args);
-	}
+	for (i = 0; i < ARRAY_SIZE(bos); i++)
+		bos[i] = tp_hibernating(run, dev, owner, i);
 	tp_bo_unlock(owner);
 	/* Busy for a moment: that is waited for. */
 	busy = tp_filled(run, dev, &plain);
@@ -545,18 +631,7 @@ static void case_hibernation(struct tp_run *run)
 		tp_bo_unlock(busy);
 		tp_later_idle(&later, busy, HZ / 5);
 	}
-#if TP_HAVE_BACKUP
-	tp_eq(run, ttm_device_prepare_hibernation(&dev->bdev), 0, "prepare for hibernation");
-#else
-	{
-		struct ttm_operation_ctx ctx = { };
-
-		for (i = 0; i < 100; i++)
-			if (ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL) <= 0)
-				break;
-		tp_check(run, i < 100, "swapout does not end");
-	}
-#endif
+	tp_hibernate(run, dev);
 	if (busy) {
 		tp_later_end(&later);
 		tp_bo_lock(busy);
@@ -573,33 +648,10 @@ static void case_hibernation(struct tp_run *run)
 	tp_lru_check(run, dev, "for hibernation");
 	if (TP_HAVE_BACKUP)
 		tp_bulk_check(run, dev, &dev->bulk, "for hibernation");
-	/* Some are freed while out, more are made, the rest comes back. */
-	for (i = 0; i < ARRAY_SIZE(bos); i += 3) {
-		if (!bos[i])
-			continue;
-		ttm_bo_set_bulk_move(&bos[i]->base, NULL);
-		tp_bo_put(bos[i]);
-		bos[i] = NULL;
-	}
-	if (TP_HAVE_BACKUP)
-		tp_bulk_check(run, dev, &dev->bulk, "some were freed");
-	for (i = 0; i < ARRAY_SIZE(bos); i += 3) {
-		struct tp_bo_args args = {
-			.caching = i % 3, .watermark = true,
-			.resv = owner->base.base.resv, .bulk = &dev->bulk,
-		};
-
-		bos[i] = tp_filled(run, dev, &args);
-	}
-	tp_lru_check(run, dev, "more were made");
-	for (i = 0; i < ARRAY_SIZE(bos); i++) {
-		if (!bos[i])
-			continue;
-		/* To TT, with a new resource; see suspect_bulk_empty. */
-		tp_eq(run, tp_bo_validate(bos[i], TTM_PL_TT, NULL), 0, "swapin");
-		tp_populated(run, bos[i], "after hibernation");
-		tp_bo_verify(run, bos[i], "after hibernation");
-	}
+	tp_hibernating_new(run, dev, owner, bos, ARRAY_SIZE(bos));
+	/* The rest comes back. */
+	for (i = 0; i < ARRAY_SIZE(bos); i++)
+		tp_hibernated(run, bos[i]);
 	if (TP_HAVE_BACKUP)
 		tp_bulk_check(run, dev, &dev->bulk, "all back");
 	spin_lock(&dev->bdev.lru_lock);

@@ -41,102 +41,132 @@ static unsigned long tp_map(struct tp_run *run, struct tp_bo *bo)
 
 enum { TP_BY_BACKUP, TP_BY_PURGE, TP_BY_SWAPOUT, TP_BY_MOVE, TP_BY_NR };
 
+#define TP_CPU_MAPPED 6
+
+/* The object, locked, loses its pages; of its content the words say what is left. */
+static void tp_map_lose(struct tp_run *run, struct tp_bo *bo, int by, u64 *words)
+{
+	struct ttm_operation_ctx ctx = { };
+
+	switch (by) {
+	case TP_BY_BACKUP:
+		tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, true), TP_CPU_MAPPED,
+		      "pages");
+		break;
+	case TP_BY_PURGE:
+		tp_bo_set_purgeable(bo, true);
+		tp_eq(run, tp_bo_backup(&bo->base, NULL, true, false, false), TP_CPU_MAPPED,
+		      "pages");
+		memset(words, 0, TP_CPU_MAPPED * sizeof(*words));
+		break;
+	case TP_BY_SWAPOUT:
+		tp_bo_unlock(bo);
+		tp_eq(run, ttm_device_swapout(bo->base.bdev, &ctx, GFP_KERNEL), TP_CPU_MAPPED,
+		      "pages");
+		tp_bo_lock(bo);
+		break;
+	case TP_BY_MOVE:
+		tp_eq(run, tp_bo_validate(bo, TTM_PL_VRAM, NULL), 0, "to VRAM");
+		tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "back to TT");
+		break;
+	}
+}
+
+/* Whoever has the old pages now writes what he likes. */
+static void tp_map_scribble(struct tp_witness *w)
+{
+	pgoff_t i;
+
+	for (i = 0; w && i < tp_witness_nr(w); i++) {
+		void *p;
+
+		if (!tp_witness_mine(w, i))
+			continue;
+		p = kmap_local_page(tp_witness_page(w, i));
+		memset(p, 0xee, 64);
+		kunmap_local(p);
+	}
+}
+
+/* Faults bring it back, and into the right pages. */
+static void tp_map_back(struct tp_run *run, struct tp_bo *bo, int by, unsigned long at,
+			const u64 *words)
+{
+	int i;
+
+	for (i = TP_CPU_MAPPED - 1; i >= 0; i--)
+		tp_user_is(run, at, i, words[i], "mapped, after it was away");
+	tp_bo_lock(bo);
+	if (tp_check(run, ttm_tt_is_populated(bo->base.ttm),
+		     "a fault did not populate it (way %d)", by))
+		for (i = 0; i < TP_CPU_MAPPED; i++)
+			tp_check(run, tp_first_word(bo->base.ttm->pages[i]) == words[i],
+				 "page %d of the object is not what the mapping shows", i);
+	if (by != TP_BY_MOVE)
+		tp_lru_expect(run, bo, "after faults");
+	tp_bo_unlock(bo);
+}
+
+/* An object is mapped, written to, and loses its pages that way. */
+static bool tp_mapped_away(struct tp_run *run, struct tp_dev *dev, int by)
+{
+	struct tp_bo_args args = {
+		.size = TP_CPU_MAPPED * SZ_4K, .caching = ttm_cached,
+		.in_system = by == TP_BY_SWAPOUT,
+		.watermark = by == TP_BY_SWAPOUT || !TP_HAVE_BACKUP,
+	};
+	struct tp_bo *bo = tp_bo_filled(run, dev, &args, run->k.seed + by);
+	u64 words[TP_CPU_MAPPED], mine = 0x7474206d61707065ULL;
+	struct tp_witness *w;
+	unsigned long at;
+	int i;
+
+	if (!bo)
+		return false;
+	tp_bo_lock(bo);
+	for (i = 0; i < TP_CPU_MAPPED; i++)
+		words[i] = tp_first_word(bo->base.ttm->pages[i]);
+	tp_bo_unlock(bo);
+	at = tp_map(run, bo);
+	if (!at) {
+		tp_bo_put(bo);
+		return false;
+	}
+	for (i = 0; i < TP_CPU_MAPPED; i++)
+		tp_user_is(run, at, i, words[i], "mapped");
+	/* The process writes; that is content as well. */
+	tp_check(run, !copy_to_user((void __user *)at, &mine, sizeof(mine)),
+		 "a write through the mapping failed");
+	words[0] = mine;
+	tp_bo_lock(bo);
+	w = tp_witness_of(run, bo);
+	bo->witness = NULL;
+	tp_map_lose(run, bo, by, words);
+	tp_map_scribble(w);
+	tp_bo_unlock(bo);
+	tp_map_back(run, bo, by, at, words);
+	tp_witness_drop(w);
+	vm_munmap(at, bo->base.base.size);
+	tp_balance(run, "unmapped");
+	tp_bo_put(bo);
+	return true;
+}
+
 static void case_cpu_mapping(struct tp_run *run)
 {
 	static const struct tp_dev_args dargs = { .vram = SZ_1M };
 	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, &dargs);
 	bool swap = TP_HAVE_BACKUP && get_nr_swap_pages() > 4096;
-	struct ttm_operation_ctx ctx = { };
 	int by, done = 0;
 
 	if (!dev)
 		return;
 	dev->shrink_off = true;
 	for (by = 0; by < TP_BY_NR && !run->failed; by++) {
-		struct tp_bo_args args = {
-			.size = 6 * SZ_4K, .caching = ttm_cached, .in_system = by == TP_BY_SWAPOUT,
-			.watermark = by == TP_BY_SWAPOUT || !TP_HAVE_BACKUP,
-		};
-		u64 words[6], mine = 0x7474206d61707065ULL;
-		struct tp_witness *w = NULL;
-		unsigned long at;
-		struct tp_bo *bo;
-		int i;
-
 		if ((by == TP_BY_BACKUP && !swap) || (by == TP_BY_PURGE && !TP_HAVE_BACKUP))
 			continue;
-		bo = tp_bo_new(dev, &args, NULL);
-		if (!bo)
+		if (!tp_mapped_away(run, dev, by))
 			break;
-		tp_bo_lock(bo);
-		tp_eq(run, tp_bo_populate(bo, NULL), 0, "populate");
-		tp_bo_fill(bo, run->k.seed + by);
-		for (i = 0; i < 6; i++)
-			words[i] = tp_first_word(bo->base.ttm->pages[i]);
-		tp_bo_unlock(bo);
-		at = tp_map(run, bo);
-		if (!at) {
-			tp_bo_put(bo);
-			break;
-		}
-		for (i = 0; i < 6; i++)
-			tp_user_is(run, at, i, words[i], "mapped");
-		/* The process writes; that is content as well. */
-		tp_check(run, !copy_to_user((void __user *)at, &mine, sizeof(mine)),
-			 "a write through the mapping failed");
-		words[0] = mine;
-		tp_bo_lock(bo);
-		w = tp_witness_of(run, bo);
-		bo->witness = NULL;
-		switch (by) {
-		case TP_BY_BACKUP:
-			tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, true), 6, "pages");
-			break;
-		case TP_BY_PURGE:
-			tp_bo_set_purgeable(bo, true);
-			tp_eq(run, tp_bo_backup(&bo->base, NULL, true, false, false), 6, "pages");
-			memset(words, 0, sizeof(words));
-			break;
-		case TP_BY_SWAPOUT:
-			tp_bo_unlock(bo);
-			tp_eq(run, ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL), 6, "pages");
-			tp_bo_lock(bo);
-			break;
-		case TP_BY_MOVE:
-			tp_eq(run, tp_bo_validate(bo, TTM_PL_VRAM, NULL), 0, "to VRAM");
-			tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "back to TT");
-			break;
-		}
-		/* Whoever has the old pages now writes what he likes. */
-		for (i = 0; w && i < tp_witness_nr(w); i++) {
-			void *p;
-
-			if (!tp_witness_mine(w, i))
-				continue;
-			p = kmap_local_page(tp_witness_page(w, i));
-			memset(p, 0xee, 64);
-			kunmap_local(p);
-		}
-		tp_bo_unlock(bo);
-		/* Faults bring it back, and into the right pages. */
-		for (i = 5; i >= 0; i--)
-			tp_user_is(run, at, i, words[i], "mapped, after it was away");
-		tp_bo_lock(bo);
-		if (!tp_check(run, ttm_tt_is_populated(bo->base.ttm),
-			      "a fault did not populate it (way %d)", by))
-			i = 6;
-		else
-			i = 0;
-		for (; i < 6; i++)
-			tp_check(run, tp_first_word(bo->base.ttm->pages[i]) == words[i],
-				 "page %d of the object is not what the mapping shows", i);
-		if (by != TP_BY_MOVE)
-			tp_lru_expect(run, bo, "after faults");
-		tp_bo_unlock(bo);
-		tp_witness_drop(w);
-		vm_munmap(at, bo->base.base.size);
-		tp_balance(run, "unmapped");
-		tp_bo_put(bo);
 		done++;
 	}
 	tp_metric(run, "ways", done);

@@ -61,6 +61,28 @@ static void case_move_vram(struct tp_run *run)
 	}
 }
 
+/* Full of pinned objects, four after the sixth: refused, and the first stays as it was. */
+static void tp_vram_pinned(struct tp_run *run, struct tp_bo **bos)
+{
+	int i;
+
+	for (i = 6; i < 10; i++)
+		tp_bo_pin(bos[i]);
+	tp_bo_lock(bos[0]);
+	tp_eq(run, tp_bo_populate(bos[0], NULL), 0, "populate");
+	tp_eq(run, tp_bo_validate(bos[0], TTM_PL_VRAM, NULL), -ENOMEM,
+	      "to VRAM that is full of pinned objects");
+	tp_populated(run, bos[0], "refused");
+	tp_bo_verify(run, bos[0], "refused");
+	tp_bo_unlock(bos[0]);
+	for (i = 6; i < 10; i++) {
+		tp_bo_lock(bos[i]);
+		tp_eq(run, bos[i]->base.resource->mem_type, TTM_PL_VRAM, "pinned in VRAM");
+		ttm_bo_unpin(&bos[i]->base);
+		tp_bo_unlock(bos[i]);
+	}
+}
+
 /* More wanted in VRAM than there is: others are evicted, then backed up. */
 static void case_evict_vram(struct tp_run *run)
 {
@@ -99,22 +121,7 @@ static void case_evict_vram(struct tp_run *run)
 	}
 	tp_eq(run, ttm_resource_manager_usage(ttm_manager_type(&dev->bdev, TTM_PL_VRAM)),
 	      SZ_256K, "bytes in use of VRAM");
-	/* Full of pinned objects: refused, and the object stays as it was. */
-	for (i = 0; i < 4; i++)
-		tp_bo_pin(bos[6 + i]);
-	tp_bo_lock(bos[0]);
-	tp_eq(run, tp_bo_populate(bos[0], NULL), 0, "populate");
-	tp_eq(run, tp_bo_validate(bos[0], TTM_PL_VRAM, NULL), -ENOMEM,
-	      "to VRAM that is full of pinned objects");
-	tp_populated(run, bos[0], "refused");
-	tp_bo_verify(run, bos[0], "refused");
-	tp_bo_unlock(bos[0]);
-	for (i = 0; i < 4; i++) {
-		tp_bo_lock(bos[6 + i]);
-		tp_eq(run, bos[6 + i]->base.resource->mem_type, TTM_PL_VRAM, "pinned in VRAM");
-		ttm_bo_unpin(&bos[6 + i]->base);
-		tp_bo_unlock(bos[6 + i]);
-	}
+	tp_vram_pinned(run, bos);
 	tp_lru_check(run, dev, "refused");
 	tp_eq(run, ttm_resource_manager_evict_all(&dev->bdev,
 						  ttm_manager_type(&dev->bdev, TTM_PL_VRAM)),

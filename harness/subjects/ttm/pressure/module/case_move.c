@@ -24,6 +24,26 @@ static void tp_whole(struct tp_run *run, struct tp_bo *bo, const char *when)
 	tp_balance(run, when);
 }
 
+static void tp_whole_again(struct tp_run *run, struct tp_bo *bo, const char *when)
+{
+	tp_bo_lock(bo);
+	tp_whole(run, bo, when);
+	tp_bo_unlock(bo);
+}
+
+/* Locked for that, with a fence that the copy leaves behind. */
+static int tp_move_behind(struct tp_bo *bo, u32 mem_type, struct dma_fence *f)
+{
+	int ret;
+
+	tp_bo_lock(bo);
+	bo->dev->move_fence = f;
+	ret = tp_bo_validate(bo, mem_type, NULL);
+	bo->dev->move_fence = NULL;
+	tp_bo_unlock(bo);
+	return ret;
+}
+
 /* ---- the driver's move fails ---- */
 
 enum tp_way {
@@ -141,9 +161,7 @@ static void tp_way_fails(struct tp_run *run, struct tp_dev *dev, enum tp_way way
 	tp_whole(run, bo, when);
 	tp_bo_unlock(bo);
 	if (other) {
-		tp_bo_lock(other);
-		tp_whole(run, other, when);
-		tp_bo_unlock(other);
+		tp_whole_again(run, other, when);
 	}
 out:
 	tp_bo_put(bo);
@@ -226,97 +244,110 @@ static void tp_signal_fn(struct work_struct *work)
  * A pushes B out of memory of its own, and a GPU does the copies: both, and who
  * comes there next, wait for its fence; who may not wait is refused.
  */
+struct tp_pushed {
+	struct tp_dev *dev;
+	struct tp_bo *a, *b, *c;
+	struct dma_fence *f;
+	struct tp_witness *w;	/* of what A had before */
+};
+
+static void tp_push(struct tp_run *run, struct tp_pushed *p)
+{
+	tp_bo_lock(p->b);
+	tp_eq(run, tp_bo_validate(p->b, TTM_PL_VRAM, NULL), 0, "to VRAM");
+	tp_bo_unlock(p->b);
+	tp_eq(run, kref_read(&p->f->refcount), 1, "references to a fence nobody has seen");
+	p->w = tp_witness_of(run, p->a);
+	p->a->witness = NULL;
+	tp_eq(run, tp_move_behind(p->a, TTM_PL_VRAM, p->f), 0,
+	      "to VRAM, which pushes another out");
+	tp_bo_lock(p->a);
+	tp_check(run, tp_has_fence(p->a, p->f), "the object that comes does not wait for its copy");
+	tp_eq(run, kref_read(&p->a->base.kref), 2, "references to an object with a ghost");
+	tp_bo_unlock(p->a);
+	tp_bo_lock(p->b);
+	tp_eq(run, p->b->base.resource->mem_type, TTM_PL_TT,
+	      "where the one goes that was pushed out");
+	tp_check(run, tp_has_fence(p->b, p->f), "the object that went does not wait for its copy");
+	tp_populated(run, p->b, "pushed out in a pipeline");
+	tp_bo_unlock(p->b);
+	tp_eq(run, tp_lru_ghosts(run, p->dev, "in a pipeline"), 1, "ghosts");
+	tp_lru_check(run, p->dev, "in a pipeline");
+	tp_balance(run, "in a pipeline");
+}
+
+/* Room there is, once it has gone, but not yet for who may not wait. */
+static void tp_push_refused(struct tp_run *run, struct tp_pushed *p)
+{
+	struct ttm_operation_ctx nowait = { .no_wait_gpu = true };
+	struct tp_snap was;
+
+	tp_eq(run, tp_move_behind(p->a, TTM_PL_TT, p->f), 0, "back to TT, in a pipeline");
+	tp_bo_lock(p->c);
+	tp_snap_take(p->c, &was);
+	tp_eq(run, tp_bo_validate(p->c, TTM_PL_VRAM, &nowait), -ENOMEM,
+	      "to VRAM that is not free yet, without waiting");
+	tp_snap_same(run, p->c, &was, "to VRAM, without waiting");
+	tp_bo_unlock(p->c);
+	tp_lru_check(run, p->dev, "refused without waiting");
+}
+
+/* Evicting all is over when the fences are. */
+static void tp_push_evict_all(struct tp_run *run, struct tp_pushed *p)
+{
+	struct ttm_resource_manager *vram = ttm_manager_type(&p->dev->bdev, TTM_PL_VRAM);
+	struct tp_signal later = { .fence = p->f };
+
+	INIT_DELAYED_WORK_ONSTACK(&later.work, tp_signal_fn);
+	schedule_delayed_work(&later.work, HZ / 5);
+	tp_eq(run, ttm_resource_manager_evict_all(&p->dev->bdev, vram), 0, "evicting all");
+	tp_check(run, dma_fence_is_signaled(p->f), "evicting all did not wait for a fence");
+	flush_delayed_work(&later.work);
+	destroy_delayed_work_on_stack(&later.work);
+	flush_workqueue(p->dev->bdev.wq);
+	tp_wait_for(kref_read(&p->a->base.kref) == 1);
+	tp_eq(run, kref_read(&p->a->base.kref), 1,
+	      "references to an object whose ghost has gone");
+	tp_eq(run, tp_lru_ghosts(run, p->dev, "the fence has come"), 0, "ghosts left");
+	tp_witness_given(run, p->w, p->a->args.caching, "the fence has come");
+	tp_witness_drop(p->w);
+	tp_lru_check(run, p->dev, "the fence has come");
+}
+
 static void tp_fences_round(struct tp_run *run, struct tp_dev *dev, int k)
 {
-	struct ttm_resource_manager *vram = ttm_manager_type(&dev->bdev, TTM_PL_VRAM);
-	struct ttm_operation_ctx nowait = { .no_wait_gpu = true };
 	struct tp_bo_args args = {
 		.caching = k % 3, .dma = k & 1, .watermark = !TP_HAVE_BACKUP,
 	};
-	struct dma_fence *f = tp_fence_new();
-	struct tp_bo *a, *b, *c;
-	struct tp_signal later;
-	struct tp_snap was;
-	struct tp_witness *w;
+	struct ttm_operation_ctx nowait = { .no_wait_gpu = true };
+	struct tp_pushed p = { .dev = dev, .f = tp_fence_new() };
 
-	a = tp_filled(run, dev, &args);
-	b = tp_filled(run, dev, &args);
-	c = tp_filled(run, dev, &args);
-	if (!a || !b || !c || !tp_check(run, f, "no fence"))
-		goto out;
-	tp_bo_lock(b);
-	tp_eq(run, tp_bo_validate(b, TTM_PL_VRAM, NULL), 0, "to VRAM");
-	tp_bo_unlock(b);
-	tp_eq(run, kref_read(&f->refcount), 1, "references to a fence nobody has seen");
-	w = tp_witness_of(run, a);
-	a->witness = NULL;
-	tp_bo_lock(a);
-	dev->move_fence = f;
-	tp_eq(run, tp_bo_validate(a, TTM_PL_VRAM, NULL), 0, "to VRAM, which pushes another out");
-	dev->move_fence = NULL;
-	tp_check(run, tp_has_fence(a, f), "the object that comes does not wait for its copy");
-	tp_eq(run, kref_read(&a->base.kref), 2, "references to an object with a ghost");
-	tp_bo_unlock(a);
-	tp_bo_lock(b);
-	tp_eq(run, b->base.resource->mem_type, TTM_PL_TT, "where the one goes that was pushed out");
-	tp_check(run, tp_has_fence(b, f), "the object that went does not wait for its copy");
-	tp_populated(run, b, "pushed out in a pipeline");
-	tp_bo_unlock(b);
-	tp_eq(run, tp_lru_ghosts(run, dev, "in a pipeline"), 1, "ghosts");
-	tp_lru_check(run, dev, "in a pipeline");
-	tp_balance(run, "in a pipeline");
-
-	/* Room there is, once it has gone, but not yet for who may not wait. */
-	tp_bo_lock(a);
-	dev->move_fence = f;
-	tp_eq(run, tp_bo_validate(a, TTM_PL_TT, NULL), 0, "back to TT, in a pipeline");
-	dev->move_fence = NULL;
-	tp_bo_unlock(a);
-	tp_bo_lock(c);
-	tp_snap_take(c, &was);
-	tp_eq(run, tp_bo_validate(c, TTM_PL_VRAM, &nowait), -ENOMEM,
-	      "to VRAM that is not free yet, without waiting");
-	tp_snap_same(run, c, &was, "to VRAM, without waiting");
-	tp_bo_unlock(c);
-	tp_lru_check(run, dev, "refused without waiting");
-
-	/* Evicting all is over when the fences are. */
-	later.fence = f;
-	INIT_DELAYED_WORK_ONSTACK(&later.work, tp_signal_fn);
-	schedule_delayed_work(&later.work, HZ / 5);
-	tp_eq(run, ttm_resource_manager_evict_all(&dev->bdev, vram), 0, "evicting all");
-	tp_check(run, dma_fence_is_signaled(f), "evicting all did not wait for a fence");
-	flush_delayed_work(&later.work);
-	destroy_delayed_work_on_stack(&later.work);
+	p.a = tp_filled(run, dev, &args);
+	p.b = tp_filled(run, dev, &args);
+	p.c = tp_filled(run, dev, &args);
+	if (tp_check(run, p.f, "no fence") && p.a && p.b && p.c) {
+		tp_push(run, &p);
+		tp_push_refused(run, &p);
+		tp_push_evict_all(run, &p);
+		tp_bo_lock(p.c);
+		tp_eq(run, tp_bo_validate(p.c, TTM_PL_VRAM, &nowait), 0,
+		      "to VRAM that is free now");
+		tp_whole(run, p.c, "third");
+		tp_bo_unlock(p.c);
+		tp_whole_again(run, p.a, "the one that came");
+		tp_whole_again(run, p.b, "the one that went");
+	}
+	tp_bo_put(p.a);
+	tp_bo_put(p.b);
+	tp_bo_put(p.c);
 	flush_workqueue(dev->bdev.wq);
-	tp_wait_for(kref_read(&a->base.kref) == 1);
-	tp_eq(run, kref_read(&a->base.kref), 1, "references to an object whose ghost has gone");
-	tp_eq(run, tp_lru_ghosts(run, dev, "the fence has come"), 0, "ghosts left");
-	tp_witness_given(run, w, args.caching, "the fence has come");
-	tp_witness_drop(w);
-	tp_lru_check(run, dev, "the fence has come");
-	tp_bo_lock(c);
-	tp_eq(run, tp_bo_validate(c, TTM_PL_VRAM, &nowait), 0, "to VRAM that is free now");
-	tp_whole(run, c, "third");
-	tp_bo_unlock(c);
-	tp_bo_lock(a);
-	tp_whole(run, a, "the one that came");
-	tp_bo_unlock(a);
-	tp_bo_lock(b);
-	tp_whole(run, b, "the one that went");
-	tp_bo_unlock(b);
-out:
-	tp_bo_put(a);
-	tp_bo_put(b);
-	tp_bo_put(c);
-	flush_workqueue(dev->bdev.wq);
-	if (!f)
+	if (!p.f)
 		return;
-	dma_fence_signal(f);
+	dma_fence_signal(p.f);
 	/* The manager may keep the last one. */
-	tp_check(run, kref_read(&f->refcount) <= 2, "%u references to a fence are left",
-		 kref_read(&f->refcount));
-	dev->fences[k] = f;
+	tp_check(run, kref_read(&p.f->refcount) <= 2, "%u references to a fence are left",
+		 kref_read(&p.f->refcount));
+	dev->fences[k] = p.f;
 }
 
 /*
@@ -351,9 +382,7 @@ static void tp_fences_newcomer(struct tp_run *run, struct tp_dev *dev)
 	flush_delayed_work(&later.work);
 	destroy_delayed_work_on_stack(&later.work);
 	tp_lru_check(run, dev, "evicted in a pipeline");
-	tp_bo_lock(old);
-	tp_whole(run, old, "pushed out by one with nothing to copy");
-	tp_bo_unlock(old);
+	tp_whole_again(run, old, "pushed out by one with nothing to copy");
 out:
 	tp_bo_put(old);
 	tp_bo_put(new);
@@ -492,11 +521,77 @@ static void tp_only_out(struct tp_run *run, struct tp_bo **bos, int n, int out, 
 	tp_balance(run, when);
 }
 
+/* Each in its slot, in order, and the one that is to come out of the way. */
+static void tp_slots_fill(struct tp_run *run, struct tp_bo **bos, struct tp_bo *extra)
+{
+	const u32 slot = SZ_64K >> PAGE_SHIFT;
+	int i;
+
+	tp_bo_lock(extra);
+	tp_eq(run, tp_bo_validate(extra, TTM_PL_TT, NULL), 0, "out of the way");
+	tp_bo_unlock(extra);
+	for (i = 0; i < TP_SLOTS; i++) {
+		tp_bo_lock(bos[i]);
+		tp_eq(run, tp_bo_validate(bos[i], TTM_PL_TT, NULL), 0, "out of the way");
+		tp_bo_unlock(bos[i]);
+	}
+	for (i = 0; i < TP_SLOTS; i++)
+		tp_eq(run, tp_at(bos[i], i * slot, (i + 1) * slot), 0, "into slot %d", i);
+}
+
+static void tp_evict_round(struct tp_run *run, struct tp_dev *dev, struct tp_bo **bos,
+			   struct tp_bo *extra, int round)
+{
+	const u32 slot = SZ_64K >> PAGE_SHIFT;
+
+	switch (round) {
+	case 0:
+		tp_eq(run, tp_at(extra, 0, 0), 0, "anywhere");
+		tp_only_out(run, bos, TP_SLOTS, 1, "the oldest of the lowest priority");
+		break;
+	case 1:
+		tp_eq(run, tp_at(extra, 3 * slot, 4 * slot), 0, "into slot 3");
+		tp_eq(run, extra->base.resource->start, 3 * slot, "where it is");
+		tp_only_out(run, bos, TP_SLOTS, 3, "the one that is in the way");
+		break;
+	case 2:
+		tp_bo_pin(bos[1]);
+		tp_eq(run, tp_at(extra, 0, 0), 0, "anywhere, one is pinned");
+		tp_only_out(run, bos, TP_SLOTS, 2, "the oldest that is not pinned");
+		tp_eq(run, tp_at(bos[2], slot, 2 * slot), -ENOMEM,
+		      "into the slot of the pinned one");
+		tp_only_out(run, bos, TP_SLOTS, 2, "refused, as one is pinned");
+		tp_bo_unpin(bos[1]);
+		break;
+	case 3:
+		/* Used lately: the next one goes. */
+		tp_bo_lock(bos[1]);
+		ttm_bo_move_to_lru_tail_unlocked(&bos[1]->base);
+		tp_bo_unlock(bos[1]);
+		tp_eq(run, tp_at(extra, 0, 0), 0, "anywhere, one is young");
+		tp_only_out(run, bos, TP_SLOTS, 2, "the oldest, as the other was used");
+		break;
+	case 4:
+		/* One that finds no room elsewhere stays, and the next one goes. */
+		dev->move_fail_nth = 1;
+		dev->move_fail_ret = -ENOSPC;
+		tp_eq(run, tp_at(extra, 0, 0), 0, "anywhere, one cannot go");
+		tp_only_out(run, bos, TP_SLOTS, 2, "the next, as the oldest cannot go");
+		break;
+	case 5:
+		dev->move_fail_nth = 1;
+		dev->move_fail_ret = -EIO;
+		tp_eq(run, tp_at(extra, 0, 0), -EIO, "anywhere, a move fails");
+		tp_only_out(run, bos, TP_SLOTS, -1, "nobody, as a move failed");
+		tp_eq(run, extra->base.resource->mem_type, TTM_PL_TT, "where it is still");
+		break;
+	}
+}
+
 /* The oldest, of the lowest priority, that is not pinned and in the way; nobody else. */
 static void case_evict_order(struct tp_run *run)
 {
 	static const struct tp_dev_args dargs = { .vram = TP_SLOTS * SZ_64K };
-	const u32 slot = SZ_64K >> PAGE_SHIFT;
 	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, &dargs);
 	struct tp_bo *bos[TP_SLOTS] = { }, *extra = NULL;
 	struct tp_bo_args args = { .caching = ttm_cached, .dma = true };
@@ -516,69 +611,14 @@ static void case_evict_order(struct tp_run *run)
 		if (!bos[i] || !extra)
 			return;
 	for (round = 0; round < 6 && !run->failed; round++) {
-		/* Each in its slot, in order; 0 has the higher priority. */
-		tp_bo_lock(extra);
-		tp_eq(run, tp_bo_validate(extra, TTM_PL_TT, NULL), 0, "out of the way");
-		tp_bo_unlock(extra);
-		for (i = 0; i < TP_SLOTS; i++) {
-			tp_bo_lock(bos[i]);
-			tp_eq(run, tp_bo_validate(bos[i], TTM_PL_TT, NULL), 0, "out of the way");
-			tp_bo_unlock(bos[i]);
-		}
-		for (i = 0; i < TP_SLOTS; i++)
-			tp_eq(run, tp_at(bos[i], i * slot, (i + 1) * slot), 0,
-			      "into slot %d", i);
-		switch (round) {
-		case 0:
-			tp_eq(run, tp_at(extra, 0, 0), 0, "anywhere");
-			tp_only_out(run, bos, TP_SLOTS, 1, "the oldest of the lowest priority");
-			break;
-		case 1:
-			tp_eq(run, tp_at(extra, 3 * slot, 4 * slot), 0, "into slot 3");
-			tp_eq(run, extra->base.resource->start, 3 * slot, "where it is");
-			tp_only_out(run, bos, TP_SLOTS, 3, "the one that is in the way");
-			break;
-		case 2:
-			tp_bo_pin(bos[1]);
-			tp_eq(run, tp_at(extra, 0, 0), 0, "anywhere, one is pinned");
-			tp_only_out(run, bos, TP_SLOTS, 2, "the oldest that is not pinned");
-			tp_eq(run, tp_at(bos[2], slot, 2 * slot), -ENOMEM,
-			      "into the slot of the pinned one");
-			tp_only_out(run, bos, TP_SLOTS, 2, "refused, as one is pinned");
-			tp_bo_unpin(bos[1]);
-			break;
-		case 3:
-			/* Used lately: the next one goes. */
-			tp_bo_lock(bos[1]);
-			ttm_bo_move_to_lru_tail_unlocked(&bos[1]->base);
-			tp_bo_unlock(bos[1]);
-			tp_eq(run, tp_at(extra, 0, 0), 0, "anywhere, one is young");
-			tp_only_out(run, bos, TP_SLOTS, 2, "the oldest, as the other was used");
-			break;
-		case 4:
-			/* One that finds no room elsewhere stays, and the next one goes. */
-			dev->move_fail_nth = 1;
-			dev->move_fail_ret = -ENOSPC;
-			tp_eq(run, tp_at(extra, 0, 0), 0, "anywhere, one cannot go");
-			tp_only_out(run, bos, TP_SLOTS, 2, "the next, as the oldest cannot go");
-			break;
-		case 5:
-			dev->move_fail_nth = 1;
-			dev->move_fail_ret = -EIO;
-			tp_eq(run, tp_at(extra, 0, 0), -EIO, "anywhere, a move fails");
-			tp_only_out(run, bos, TP_SLOTS, -1, "nobody, as a move failed");
-			tp_eq(run, extra->base.resource->mem_type, TTM_PL_TT, "where it is still");
-			break;
-		}
+		/* 0 has the higher priority. */
+		tp_slots_fill(run, bos, extra);
+		tp_evict_round(run, dev, bos, extra, round);
 	}
 	for (i = 0; i < TP_SLOTS; i++) {
-		tp_bo_lock(bos[i]);
-		tp_whole(run, bos[i], "at last");
-		tp_bo_unlock(bos[i]);
+		tp_whole_again(run, bos[i], "at last");
 	}
-	tp_bo_lock(extra);
-	tp_whole(run, extra, "at last");
-	tp_bo_unlock(extra);
+	tp_whole_again(run, extra, "at last");
 }
 
 /* Where it would like to be, and where it may be: nobody has to go for the former. */
@@ -623,9 +663,7 @@ static void case_evict_fallback(struct tp_run *run)
 	tp_eq(run, b->base.resource->mem_type, TTM_PL_VRAM, "where it is, with room again");
 	tp_whole(run, b, "second");
 	tp_bo_unlock(b);
-	tp_bo_lock(a);
-	tp_whole(run, a, "first");
-	tp_bo_unlock(a);
+	tp_whole_again(run, a, "first");
 	tp_lru_check(run, dev, "at last");
 }
 

@@ -169,10 +169,34 @@ static void case_oom_shrink_move(struct tp_run *run)
 		tp_skip(run, TP_ARMED);
 }
 
+/* Failures in several places, until it is back. */
+static void tp_oom_restore(struct tp_run *run, struct tp_bo *bo, struct ttm_operation_ctx *ctx,
+			   u32 at, const char *how, u32 *failures)
+{
+	int ret, rounds = 0;
+
+	do {
+		tp_fail_nth(at);
+		ret = tp_bo_populate(bo, ctx);
+		tp_fail_nth(0);
+		if (!ret)
+			break;
+		failures[0] += tp_no_memory(ret, bo->args.caching);
+		failures[1] += ret == -EINTR;
+		tp_check(run, tp_no_memory(ret, bo->args.caching) ||
+			 (ret == -EINTR && ctx->interruptible), "%s: restore: got %d", how, ret);
+		tp_midrestore(run, bo, how);
+		tp_balance(run, how);
+		at = 1 + tp_rand(run, 60);
+	} while (!run->failed && rounds++ < 20);
+	if (!run->failed)
+		tp_fault_in(run, bo, how);
+}
+
 static void case_oom_restore(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	u32 n, enomem = 0, eintr = 0;
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, NULL);
+	u32 n, failures[2] = { };	/* for want of memory, interrupted */
 	char how[80];
 	int k;
 
@@ -189,41 +213,20 @@ static void case_oom_restore(struct tp_run *run)
 				.interruptible = n & 1, .gfp_retry_mayfail = n & 2,
 			};
 			struct tp_bo *bo = tp_fault_new(run, dev, &args);
-			int ret, rounds = 0;
-			u32 at = n;
 
 			if (!bo)
 				break;
 			tp_fault_how(how, sizeof(how), &args, n);
-			if (!tp_fault_out(run, bo))
-				goto next;
-			do {
-				tp_fail_nth(at);
-				ret = tp_bo_populate(bo, &ctx);
-				tp_fail_nth(0);
-				if (!ret)
-					break;
-				enomem += tp_no_memory(ret, args.caching);
-				eintr += ret == -EINTR;
-				tp_check(run, tp_no_memory(ret, args.caching) ||
-					 (ret == -EINTR && ctx.interruptible),
-					 "%s: restore: got %d", how, ret);
-				tp_midrestore(run, bo, how);
-				tp_balance(run, how);
-				at = 1 + tp_rand(run, 60);
-			} while (!run->failed && rounds++ < 20);
-			if (!run->failed)
-				tp_fault_in(run, bo, how);
-next:
+			if (tp_fault_out(run, bo))
+				tp_oom_restore(run, bo, &ctx, n, how, failures);
 			tp_bo_unlock(bo);
 			tp_bo_put(bo);
 			dev = tp_dev_again(run, dev, args.caching);
 		}
 	}
-	tp_dev_free(run, dev);
-	tp_metric(run, "enomem", enomem);
-	tp_metric(run, "eintr", eintr);
-	if (!run->failed && !enomem)
+	tp_metric(run, "enomem", failures[0]);
+	tp_metric(run, "eintr", failures[1]);
+	if (!run->failed && !failures[0])
 		tp_skip(run, TP_ARMED);
 }
 
@@ -392,13 +395,50 @@ static void case_oom_move(struct tp_run *run)
 		tp_skip(run, TP_ARMED);
 }
 
+/* A walk of failures sees each of so many objects of 40 pages once and ends. */
+static void tp_oom_scan(struct tp_run *run, struct tp_dev *dev, int objects)
+{
+#if TP_HAVE_BACKUP
+	struct tp_scan s = { .gfp = GFP_KERNEL, .nr = 100000 };
+	u32 serial = dev->scan_serial;
+
+	dev->shrink_off = false;
+	dev->max_visits = 0;
+	tp_make_fail(true);
+	tp_trigger_scan(dev, &s);
+	tp_make_fail(false);
+	dev->shrink_off = true;
+	tp_check(run, dev->scan_serial > serial, "no walk was made");
+	tp_eq(run, dev->max_visits, 1, "visits of one object in one walk");
+	tp_eq(run, s.ret, 0, "pages freed by a scan of failures");
+	tp_eq(run, s.scanned, 2 * 40 * objects / 2, "pages scanned");
+#endif
+}
+
+/* Backed up, no memory to come back with, back at last. */
+static void tp_oom_out_and_back(struct tp_run *run, struct tp_bo *bo)
+{
+	struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = true };
+	int ret;
+
+	tp_bo_lock(bo);
+	tp_eq(run, tp_bo_backup(&bo->base, NULL, false, false, true), 40, "pages backed up");
+	tp_make_fail(true);
+	ret = tp_bo_populate(bo, &ctx);
+	tp_make_fail(false);
+	tp_eq(run, ret, -ENOMEM, "restore without any memory");
+	tp_midrestore(run, bo, "restore without any memory");
+	tp_balance(run, "restore without any memory");
+	tp_fault_in(run, bo, "restore after none was to be had");
+	tp_bo_unlock(bo);
+}
+
 /* Nothing at all to be had: errors, no OOM kill, and later all is well. */
 static void case_oom_total(struct tp_run *run)
 {
 	struct tp_bo_args args = {
 		.size = 40 * SZ_4K, .in_system = true, .caching = ttm_cached,
 	};
-	struct ttm_operation_ctx ctx = { .gfp_retry_mayfail = true };
 	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[6] = { };
 	u64 before;
@@ -409,13 +449,9 @@ static void case_oom_total(struct tp_run *run)
 		return;
 	dev->shrink_off = true;
 	for (i = 0; i < ARRAY_SIZE(bos); i++) {
-		bos[i] = tp_bo_new(dev, &args, NULL);
-		if (!tp_check(run, bos[i], "object %d", i))
+		bos[i] = tp_bo_filled(run, dev, &args, i + 5);
+		if (!bos[i])
 			return;
-		tp_bo_lock(bos[i]);
-		tp_eq(run, tp_bo_populate(bos[i], NULL), 0, "populate");
-		tp_bo_fill(bos[i], i + 5);
-		tp_bo_unlock(bos[i]);
 	}
 	before = tp_lru_hash(dev);
 	tp_bo_lock(bos[0]);
@@ -431,39 +467,10 @@ static void case_oom_total(struct tp_run *run)
 	tp_check(run, tp_lru_hash(dev) == before, "a failed backup moved an object");
 	tp_populated(run, bos[0], "after a failed backup");
 	tp_bo_verify(run, bos[0], "after a failed backup");
-#if TP_HAVE_BACKUP
-	/* A walk of failures sees each object once and ends. */
-	{
-		struct tp_scan s = { .gfp = GFP_KERNEL, .nr = 100000 };
-		u32 serial;
-
-		dev->shrink_off = false;
-		serial = dev->scan_serial;
-		dev->max_visits = 0;
-		tp_make_fail(true);
-		tp_trigger_scan(dev, &s);
-		tp_make_fail(false);
-		dev->shrink_off = true;
-		tp_check(run, dev->scan_serial > serial, "no walk was made");
-		tp_eq(run, dev->max_visits, 1, "visits of one object in one walk");
-		tp_eq(run, s.ret, 0, "pages freed by a scan of failures");
-		tp_eq(run, s.scanned, 2 * 40 * ARRAY_SIZE(bos) / 2, "pages scanned");
-	}
-#endif
+	tp_oom_scan(run, dev, ARRAY_SIZE(bos));
 	tp_check(run, tp_lru_hash(dev) == before, "failed backups moved objects");
-	for (i = 0; i < ARRAY_SIZE(bos) && !run->failed; i++) {
-		tp_bo_lock(bos[i]);
-		tp_eq(run, tp_bo_backup(&bos[i]->base, NULL, false, false, true), 40,
-		      "pages backed up");
-		tp_make_fail(true);
-		ret = tp_bo_populate(bos[i], &ctx);
-		tp_make_fail(false);
-		tp_eq(run, ret, -ENOMEM, "restore without any memory");
-		tp_midrestore(run, bos[i], "restore without any memory");
-		tp_balance(run, "restore without any memory");
-		tp_fault_in(run, bos[i], "restore after none was to be had");
-		tp_bo_unlock(bos[i]);
-	}
+	for (i = 0; i < ARRAY_SIZE(bos) && !run->failed; i++)
+		tp_oom_out_and_back(run, bos[i]);
 }
 
 /* The DMA API refuses a mapping: no page, no mapping, no content is lost. */

@@ -5,6 +5,8 @@
 
 #include "pressure.h"
 
+#define TP_PAGES_LIMIT	"/sys/module/ttm/parameters/pages_limit"
+
 static struct tp_bo *tp_pages(struct tp_run *run, struct tp_dev *dev, pgoff_t n,
 			      enum ttm_caching caching)
 {
@@ -96,73 +98,82 @@ out:
 	tp_witness_drop(w);
 }
 
+/* What TTM's own trigger counted and freed; false where there is none, or it makes no sense. */
+struct tp_triggered {
+	char text[512];
+	bool labelled;	/* older kernels print the shrinker's own words, for none as well */
+	unsigned long count, freed;
+};
+
+static bool tp_pool_trigger(struct tp_run *run, struct tp_triggered *t)
+{
+	char *at;
+
+	if (tp_debugfs_show("/sys/kernel/debug/ttm/page_pool_shrink", t->text, sizeof(t->text))) {
+		tp_skip(run, "needs ttm/page_pool_shrink in debugfs");
+		return false;
+	}
+	at = strchr(t->text, ':');
+	t->labelled = at;
+	return tp_check(run, sscanf(at ? at + 1 : t->text, "%lu/%lu", &t->count, &t->freed) == 2,
+			"the trigger of the pools said: %s", t->text);
+}
+
+/* As often as there is something left; true when nothing is. */
+static bool tp_pool_trigger_all(struct tp_run *run, struct tp_triggered *t)
+{
+	unsigned long before, after;
+	int rounds = 0;
+
+	do {
+		before = tp_pool_total();
+		if (!tp_pool_trigger(run, t))
+			return false;
+		after = tp_pool_total();
+		if (t->freed == SHRINK_STOP)
+			t->freed = 0;
+		if (t->labelled)
+			tp_eq(run, t->count, before, "pages counted by the trigger");
+		tp_eq(run, before - after, t->freed, "pages freed by the trigger");
+		tp_balance(run, "triggered");
+	} while (after && ++rounds < 5000);
+	return tp_check(run, rounds < 5000, "the trigger never empties the pools");
+}
+
 /* TTM's own trigger gives pages back, cached, and tells how many. */
 static void case_pool_shrink(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	char *text = kzalloc(512, GFP_KERNEL);
-	unsigned long before, after, count, freed;
+	struct tp_triggered *t __free(kfree) = kzalloc(sizeof(*t), GFP_KERNEL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_witness *w[6] = { };
-	struct tp_bo *bo;
-	int i, rounds = 0;
+	struct tp_bo *bos[6] = { };
+	int i;
 
-	if (!dev || !tp_check(run, text, "no memory for the text"))
-		goto out;
+	if (!dev || !tp_check(run, t, "no memory for the text"))
+		return;
 	for (i = 0; i < 6; i++) {
-		bo = tp_pages(run, dev, 40 + i, i & 1 ? ttm_uncached : ttm_write_combined);
-		if (!bo)
-			break;
-		w[i] = tp_witness_of(run, bo);
-		bo->witness = NULL;
+		bos[i] = tp_pages(run, dev, 40 + i, i & 1 ? ttm_uncached : ttm_write_combined);
+		if (!bos[i])
+			return;
 	}
-	{
-		struct tp_bo *next;
-
-		list_for_each_entry_safe(bo, next, &dev->bos, link)
-			tp_bo_put(bo);
+	for (i = 0; i < 6; i++) {
+		w[i] = tp_witness_of(run, bos[i]);
+		bos[i]->witness = NULL;
 	}
-	do {
-		char *at;
-
-		before = tp_pool_total();
-		if (tp_debugfs_show("/sys/kernel/debug/ttm/page_pool_shrink", text, 512)) {
-			tp_skip(run, "needs ttm/page_pool_shrink in debugfs");
-			break;
-		}
-		after = tp_pool_total();
-		at = strchr(text, ':');
-		if (!tp_check(run, sscanf(at ? at + 1 : text, "%lu/%lu", &count, &freed) == 2,
-			      "the trigger of the pools said: %s", text))
-			break;
-		/* Older kernels print the shrinker's own words for none. */
-		if (freed == SHRINK_STOP)
-			freed = 0;
-		if (at)
-			tp_eq(run, count, before, "pages counted by the trigger");
-		tp_eq(run, before - after, freed, "pages freed by the trigger");
-		tp_balance(run, "triggered");
-	} while (after && ++rounds < 5000);
-	tp_check(run, rounds < 5000, "the trigger never empties the pools");
-	for (i = 0; i < 6 && !run->skip[0]; i++)
-		tp_witness_freed(run, w[i], "shrunk out of the pools");
-	/* And with nothing there: none counted, none freed. */
-	if (!run->skip[0] && !run->failed &&
-	    !tp_debugfs_show("/sys/kernel/debug/ttm/page_pool_shrink", text, 512)) {
-		char *at = strchr(text, ':');
-
-		if (tp_check(run, sscanf(at ? at + 1 : text, "%lu/%lu", &count, &freed) == 2,
-			     "the trigger of the pools said: %s", text)) {
-			tp_check(run, !freed || (!at && freed == SHRINK_STOP),
-				 "the trigger freed %lu of nothing", freed);
-			tp_check(run, !count || (!at && count == SHRINK_EMPTY),
-				 "the trigger counted %lu of nothing", count);
+	tp_put_many(bos, 6);
+	if (tp_pool_trigger_all(run, t)) {
+		for (i = 0; i < 6; i++)
+			tp_witness_freed(run, w[i], "shrunk out of the pools");
+		/* And with nothing there: none counted, none freed. */
+		if (!run->failed && tp_pool_trigger(run, t)) {
+			tp_check(run, !t->freed || (!t->labelled && t->freed == SHRINK_STOP),
+				 "the trigger freed %lu of nothing", t->freed);
+			tp_check(run, !t->count || (!t->labelled && t->count == SHRINK_EMPTY),
+				 "the trigger counted %lu of nothing", t->count);
 		}
 	}
-out:
 	for (i = 0; i < 6; i++)
 		tp_witness_drop(w[i]);
-	kfree(text);
-	tp_dev_free(run, dev);
 }
 
 /* Suspect (d): older kernels may print the count as it is after the scan. */
@@ -268,120 +279,123 @@ out:
 	tp_sysfs_write(path, "0");
 }
 
+static int tp_swapouts(struct tp_dev *dev)
+{
+	return atomic_read(&dev->swap_notifies);
+}
+
+/* Ten objects at the limit of 100 pages, one page more, all of them back. */
+static void tp_limit_reached(struct tp_run *run, struct tp_dev *dev)
+{
+	struct tp_bo_args one = { .size = SZ_4K, .caching = ttm_cached, .watermark = true };
+	struct tp_bo_args free = { .size = SZ_64K, .caching = ttm_cached };
+	struct tp_bo *bos[10] = { }, *ext = NULL, *extra;
+	int i, n = tp_swapouts(dev);
+
+	for (i = 0; i < 10; i++) {
+		bos[i] = tp_pages(run, dev, 10, i % 3);
+		if (!bos[i])
+			return;
+		tp_bo_fill(bos[i], i + 1);
+	}
+	/* Pages that are the driver's business do not count. */
+	if (TP_HAVE_BACKUP)
+		ext = tp_bo_new(dev, &free, NULL);
+	tp_eq(run, tp_swapouts(dev) - n, 0, "swapouts at the limit");
+	extra = tp_bo_new(dev, &one, NULL);
+	tp_check(run, extra, "no object beyond the limit");
+	tp_eq(run, tp_swapouts(dev) - n, 1, "swapouts one page beyond it");
+	tp_bo_put(extra);
+	for (i = 0; i < 10; i++) {
+		tp_bo_lock(bos[i]);
+		tp_eq(run, tp_bo_populate(bos[i], NULL), 0, "populate");
+		tp_bo_verify(run, bos[i], "at the limit");
+		tp_bo_unlock(bos[i]);
+	}
+	/* The one that was out is back and there was room for it. */
+	tp_eq(run, tp_swapouts(dev) - n, 1, "swapouts with room enough");
+	if (ext && get_nr_swap_pages() > 4096) {
+		tp_bo_lock(ext);
+		tp_bo_backup(&ext->base, NULL, false, false, true);
+		tp_eq(run, tp_bo_populate(ext, NULL), 0, "restore");
+		tp_bo_unlock(ext);
+	}
+	tp_bo_put(ext);
+}
+
+/* Objects that fail to be populated; how many did. */
+static int tp_limit_failures(struct tp_dev *dev)
+{
+	struct tp_bo_args sys = {
+		.size = SZ_4K, .caching = ttm_cached, .watermark = true, .in_system = true,
+	};
+	int i, failures = 0;
+
+	for (i = 1; i < 4 && IS_ENABLED(CONFIG_FAULT_INJECTION); i++) {
+		struct tp_bo *bo = tp_bo_new(dev, &sys, NULL);
+
+		if (!bo)
+			break;
+		tp_bo_lock(bo);
+		tp_fail_nth(i);
+		failures += !!tp_bo_populate(bo, NULL);
+		tp_fail_nth(0);
+		tp_bo_unlock(bo);
+		tp_bo_put(bo);
+	}
+	return failures;
+}
+
 /*
  * The limit on pages is exact: as many as it says without any swapout, one
  * more and there is one. A count that drifts, in any path, shows here.
  */
 static void case_pages_limit(struct tp_run *run)
 {
-	static const char path[] = "/sys/module/ttm/parameters/pages_limit";
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct tp_bo *bos[10] = { }, *extra = NULL, *ext = NULL;
-	struct tp_bo_args one = { .size = SZ_4K, .caching = ttm_cached, .watermark = true };
-	struct tp_bo_args free = { .size = SZ_64K, .caching = ttm_cached };
-	char old[24];
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
+	struct tp_param limit __cleanup(tp_param_restore) = { .path = TP_PAGES_LIMIT };
 	struct ttm_operation_ctx ctx = { };
-	int i, round, n, failures = 0;
+	int round, failures = 0;
 
 	if (!dev)
 		return;
-	snprintf(old, sizeof(old), "%lu", ttm_tt_pages_limit());
-	if (tp_sysfs_write(path, "100")) {
+	if (!tp_param_set(&limit, "100")) {
 		tp_skip(run, "needs the parameter pages_limit of ttm");
-		goto out_dev;
+		return;
 	}
 	tp_eq(run, ttm_tt_pages_limit(), 100, "the limit that was set");
 	for (round = 0; round < 3 && !run->failed; round++) {
-		n = atomic_read(&dev->swap_notifies);
-		for (i = 0; i < 10; i++) {
-			bos[i] = tp_pages(run, dev, 10, i % 3);
-			if (!bos[i])
-				goto out;
-			tp_bo_fill(bos[i], i + 1);
-		}
-		/* Pages that are the driver's business do not count. */
-		if (TP_HAVE_BACKUP)
-			ext = tp_bo_new(dev, &free, NULL);
-		tp_eq(run, atomic_read(&dev->swap_notifies) - n, 0, "swapouts at the limit");
-		extra = tp_bo_new(dev, &one, NULL);
-		tp_check(run, extra, "no object beyond the limit");
-		tp_eq(run, atomic_read(&dev->swap_notifies) - n, 1, "swapouts one page beyond it");
-		tp_bo_put(extra);
-		extra = NULL;
-		for (i = 0; i < 10; i++) {
-			tp_bo_lock(bos[i]);
-			tp_eq(run, tp_bo_populate(bos[i], NULL), 0, "populate");
-			tp_bo_verify(run, bos[i], "at the limit");
-			tp_bo_unlock(bos[i]);
-		}
-		/* The one that was out is back and there was room for it. */
-		tp_eq(run, atomic_read(&dev->swap_notifies) - n, 1, "swapouts with room enough");
-		if (TP_HAVE_BACKUP && ext && get_nr_swap_pages() > 4096) {
-			tp_bo_lock(ext);
-			tp_bo_backup(&ext->base, NULL, false, false, true);
-			tp_eq(run, tp_bo_populate(ext, NULL), 0, "restore");
-			tp_bo_unlock(ext);
-		}
-		tp_bo_put(ext);
-		ext = NULL;
+		tp_limit_reached(run, dev);
 		/* Swapped out, then freed; failed, then freed: no page is lost. */
 		tp_check(run, ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL) > 0, "no swapout");
-		if (IS_ENABLED(CONFIG_FAULT_INJECTION)) {
-			struct tp_bo_args sys = one;
-
-			sys.in_system = true;
-			for (i = 1; i < 4; i++) {
-				struct tp_bo *bo = tp_bo_new(dev, &sys, NULL);
-
-				if (!bo)
-					break;
-				tp_bo_lock(bo);
-				tp_fail_nth(i);
-				failures += !!tp_bo_populate(bo, NULL);
-				tp_fail_nth(0);
-				tp_bo_unlock(bo);
-				tp_bo_put(bo);
-			}
-		}
-		for (i = 0; i < 10; i++) {
-			tp_bo_put(bos[i]);
-			bos[i] = NULL;
-		}
+		failures += tp_limit_failures(dev);
+		tp_dev_put_bos(dev);
 		tp_balance(run, "limited");
 	}
 	tp_metric(run, "failures", failures);
-out:
-	for (i = 0; i < 10; i++)
-		tp_bo_put(bos[i]);
-	tp_bo_put(ext);
-	tp_sysfs_write(path, old);
-out_dev:
-	tp_dev_free(run, dev);
 }
 
 /* Over the limit with nothing that can be swapped: an end, not a loop. */
 static void case_pages_limit_full(struct tp_run *run)
 {
-	static const char path[] = "/sys/module/ttm/parameters/pages_limit";
-	struct tp_dev *dev = tp_dev_new(run, NULL);
-	struct tp_bo *bos[4] = { };
-	struct tp_bo *more;
-	char old[24];
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
+	struct tp_param limit __cleanup(tp_param_restore) = { .path = TP_PAGES_LIMIT };
+	struct tp_bo *bos[3] = { }, *more;
 	int i;
 
 	if (!dev)
 		return;
-	snprintf(old, sizeof(old), "%lu", ttm_tt_pages_limit());
-	if (tp_sysfs_write(path, "30")) {
+	if (!tp_param_set(&limit, "30")) {
 		tp_skip(run, "needs the parameter pages_limit of ttm");
-		goto out;
+		return;
 	}
 	for (i = 0; i < 3; i++) {
 		bos[i] = tp_pages(run, dev, 10, ttm_cached);
 		if (!bos[i])
-			goto out_limit;
-		tp_bo_pin(bos[i]);
+			return;
 	}
+	for (i = 0; i < 3; i++)
+		tp_bo_pin(bos[i]);
 	more = tp_pages(run, dev, 10, ttm_cached);
 	if (more) {
 		tp_bo_lock(more);
@@ -389,19 +403,12 @@ static void case_pages_limit_full(struct tp_run *run)
 		tp_bo_unlock(more);
 	}
 	tp_bo_put(more);
-out_limit:
 	for (i = 0; i < 3; i++) {
-		if (!bos[i])
-			continue;
 		tp_bo_lock(bos[i]);
 		tp_populated(run, bos[i], "pinned at the limit");
 		ttm_bo_unpin(&bos[i]->base);
 		tp_bo_unlock(bos[i]);
-		tp_bo_put(bos[i]);
 	}
-	tp_sysfs_write(path, old);
-out:
-	tp_dev_free(run, dev);
 }
 
 /* The pools' own shrinker, as the kernel calls it. */
@@ -440,39 +447,30 @@ static void case_pool_many_orders(struct tp_run *run)
 /* Pages below 4 GiB have a limit, and a count, of their own; here every page is one. */
 static void case_dma32_limit(struct tp_run *run)
 {
-	static const char path[] = "/sys/module/ttm/parameters/dma32_pages_limit";
 	static const struct tp_dev_args dargs = { .dma32 = true };
-	struct tp_bo *keep[2] = { }, *bo;
-	long limit = tp_read_number(path);
-	struct tp_dev *dev;
-	char old[24];
+	struct tp_param limit __cleanup(tp_param_restore) = {
+		.path = "/sys/module/ttm/parameters/dma32_pages_limit",
+	};
+	struct tp_dev *dev __free(tp_dev_bos) = NULL;
 	int i, n;
 
-	snprintf(old, sizeof(old), "%ld", limit);
-	if (limit < 0 || tp_sysfs_write(path, "64")) {
+	if (!tp_param_set(&limit, "64")) {
 		tp_skip(run, "needs the parameter dma32_pages_limit of ttm");
 		return;
 	}
 	dev = tp_dev_new(run, &dargs);
 	if (!dev)
-		goto out;
-	for (i = 0; i < ARRAY_SIZE(keep); i++)
-		keep[i] = tp_pages(run, dev, 16, ttm_cached);
-	n = atomic_read(&dev->swap_notifies);
+		return;
+	for (i = 0; i < 2; i++)
+		tp_pages(run, dev, 16, ttm_cached);
+	n = tp_swapouts(dev);
 	for (i = 0; i < 10 && !run->failed; i++) {
-		bo = tp_pages(run, dev, 32, i & 1 ? ttm_write_combined : ttm_cached);
-		tp_bo_put(bo);
-		tp_eq(run, atomic_read(&dev->swap_notifies) - n, 0,
+		tp_bo_put(tp_pages(run, dev, 32, i & 1 ? ttm_write_combined : ttm_cached));
+		tp_eq(run, tp_swapouts(dev) - n, 0,
 		      "swapouts at the limit of DMA32, round %d", i);
 	}
-	bo = tp_pages(run, dev, 33, ttm_cached);
-	tp_eq(run, atomic_read(&dev->swap_notifies) - n, 1, "swapouts beyond the limit of DMA32");
-	tp_bo_put(bo);
-	for (i = 0; i < ARRAY_SIZE(keep); i++)
-		tp_bo_put(keep[i]);
-	tp_dev_free(run, dev);
-out:
-	tp_sysfs_write(path, old);
+	tp_bo_put(tp_pages(run, dev, 33, ttm_cached));
+	tp_eq(run, tp_swapouts(dev) - n, 1, "swapouts beyond the limit of DMA32");
 }
 
 const struct tp_case tp_cases_pool[] = {

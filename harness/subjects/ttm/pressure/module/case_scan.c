@@ -252,35 +252,24 @@ static void tp_pools_empty(struct tp_run *run, struct tp_pools *p, const char *w
 	tp_eq(run, s.scanned, 0, "%s: pages scanned of nothing", when);
 }
 
-/* One entry a call, of each pool in turn; count falls with it, for any mask. */
-static void case_pool_contract(struct tp_run *run)
+static const gfp_t tp_pool_gfps[] = { GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT };
+
+/* One entry a call, of each pool in turn; count falls with it. */
+static void tp_pools_one_each(struct tp_run *run, struct tp_pools *p)
 {
-	static const gfp_t gfps[] = { GFP_KERNEL, GFP_NOFS, GFP_NOIO, GFP_NOWAIT };
-	struct tp_witness *w[TP_POOL_KINDS] = { };
 	struct tp_pool_rows was, is;
 	u64 seen = 0, pools = 0;
-	struct tp_pools p = { };
 	int i, kinds, pool;
 	long entries, less;
 
 	BUILD_BUG_ON(TP_POOL_KINDS * (MAX_PAGE_ORDER + 1) > 64);
-	if (!tp_pools_init(run, &p))
-		goto out;
-	tp_eq(run, p.shrinker->seeks, 1, "cost of an entry, as the shrinker says it");
-	/* Where the pools are kept by node, a batch is more than an entry of a middle order. */
-	tp_check(run, !TP_HAVE_POOL_NODES || p.shrinker->batch >= 1L << (MAX_PAGE_ORDER / 2),
-		 "a batch is %ld pages, less than an entry of a middle order", p.shrinker->batch);
-	tp_eq(run, p.shrinker->flags & (SHRINKER_NUMA_AWARE | SHRINKER_MEMCG_AWARE),
-	      TP_HAVE_POOL_NODES ? SHRINKER_NUMA_AWARE : 0, "what the shrinker is aware of");
-	tp_pools_empty(run, &p, "empty");
-	tp_pools_fill(run, &p, w);
 	tp_check(run, tp_pool_entries(&was), "no table of pools");
 	kinds = tp_pools_kinds(&was);
 	for (i = 0; i < kinds && !run->failed; i++) {
-		struct tp_scan s = { .gfp = gfps[i % ARRAY_SIZE(gfps)], .nr = 1 };
+		struct tp_scan s = { .gfp = tp_pool_gfps[i % ARRAY_SIZE(tp_pool_gfps)], .nr = 1 };
 
-		tp_eq(run, tp_pools_count(&p, s.gfp), was.pages, "count, mask %d", i);
-		if (!tp_pools_scan(run, &p, &s))
+		tp_eq(run, tp_pools_count(p, s.gfp), was.pages, "count, mask %d", i);
+		if (!tp_pools_scan(run, p, &s))
 			break;
 		tp_check(run, tp_pool_entries(&is), "no table of pools");
 		less = tp_pools_less(&was, &is, &entries, &pool);
@@ -295,11 +284,19 @@ static void case_pool_contract(struct tp_run *run)
 		tp_balance(run, "an entry shrunk");
 	}
 	tp_eq(run, pools, kinds, "pools that had their turn");
+}
+
+/* More than an entry a call, until they are empty. */
+static void tp_pools_twenty(struct tp_run *run, struct tp_pools *p)
+{
+	long less;
+	int i;
+
 	for (i = 0; i < 64 && tp_pool_total() > 0 && !run->failed; i++) {
-		struct tp_scan s = { .gfp = gfps[i % ARRAY_SIZE(gfps)], .nr = 20 };
+		struct tp_scan s = { .gfp = tp_pool_gfps[i % ARRAY_SIZE(tp_pool_gfps)], .nr = 20 };
 		long before = tp_pool_total();
 
-		if (!tp_pools_scan(run, &p, &s))
+		if (!tp_pools_scan(run, p, &s))
 			break;
 		less = before - tp_pool_total();
 		tp_eq(run, s.ret, less, "pages freed, as a scan for 20 says");
@@ -307,22 +304,51 @@ static void case_pool_contract(struct tp_run *run)
 			 "a scan for 20 of %ld freed %ld", before, less);
 	}
 	tp_eq(run, tp_pool_total(), 0, "pages left in pools after scans");
-	tp_pools_gone(run, w);
-	tp_pools_empty(run, &p, "emptied");
-	for (i = 0; i < ARRAY_SIZE(gfps) && !run->failed; i++) {
-		struct tp_scan s = { .gfp = gfps[i], .nr = 100000 };
+}
+
+/* All at once, for any mask. */
+static void tp_pools_at_once(struct tp_run *run, struct tp_pools *p, struct tp_witness **w)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(tp_pool_gfps) && !run->failed; i++) {
+		struct tp_scan s = { .gfp = tp_pool_gfps[i], .nr = 100000 };
 		long before;
 
-		tp_pools_fill(run, &p, w);
+		tp_pools_fill(run, p, w);
 		before = tp_pool_total();
-		if (!tp_pools_scan(run, &p, &s))
+		if (!tp_pools_scan(run, p, &s))
 			break;
 		tp_eq(run, s.ret, before,
 		      "mask %d: pages freed by a scan for more than there are", i);
 		tp_eq(run, s.scanned, before, "mask %d: pages scanned", i);
 		tp_pools_gone(run, w);
-		tp_pools_empty(run, &p, "emptied at once");
+		tp_pools_empty(run, p, "emptied at once");
 	}
+}
+
+/* One entry a call, of each pool in turn; count falls with it, for any mask. */
+static void case_pool_contract(struct tp_run *run)
+{
+	struct tp_witness *w[TP_POOL_KINDS] = { };
+	struct tp_pools p = { };
+	int i;
+
+	if (!tp_pools_init(run, &p))
+		goto out;
+	tp_eq(run, p.shrinker->seeks, 1, "cost of an entry, as the shrinker says it");
+	/* Where the pools are kept by node, a batch is more than an entry of a middle order. */
+	tp_check(run, !TP_HAVE_POOL_NODES || p.shrinker->batch >= 1L << (MAX_PAGE_ORDER / 2),
+		 "a batch is %ld pages, less than an entry of a middle order", p.shrinker->batch);
+	tp_eq(run, p.shrinker->flags & (SHRINKER_NUMA_AWARE | SHRINKER_MEMCG_AWARE),
+	      TP_HAVE_POOL_NODES ? SHRINKER_NUMA_AWARE : 0, "what the shrinker is aware of");
+	tp_pools_empty(run, &p, "empty");
+	tp_pools_fill(run, &p, w);
+	tp_pools_one_each(run, &p);
+	tp_pools_twenty(run, &p);
+	tp_pools_gone(run, w);
+	tp_pools_empty(run, &p, "emptied");
+	tp_pools_at_once(run, &p, w);
 out:
 	for (i = 0; i < TP_POOL_KINDS; i++)
 		tp_witness_drop(w[i]);

@@ -17,7 +17,7 @@ static struct tp_bo *tp_filled(struct tp_run *run, struct tp_dev *dev, struct tp
 /* Objects under a lock the walker has: only when it says so, and still his after. */
 static void case_walk_resv(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[4] = { };
 	struct tp_bo_args plain = { .caching = ttm_cached };
 	struct ttm_bo_lru_cursor curs;
@@ -31,7 +31,7 @@ static void case_walk_resv(struct tp_run *run)
 	/* Filled under its own lock, which may not be taken under another's. */
 	bos[3] = tp_filled(run, dev, &plain);
 	if (!bos[0] || !bos[3])
-		goto out;
+		return;
 	tp_bo_lock(bos[0]);
 	for (i = 1; i < 3; i++) {
 		struct tp_bo_args args = { .caching = ttm_cached, .resv = bos[0]->base.base.resv };
@@ -57,10 +57,6 @@ static void case_walk_resv(struct tp_run *run)
 	for (i = 0; i < 4; i++)
 		if (bos[i])
 			tp_eq(run, kref_read(&bos[i]->base.kref), 1, "references after walks");
-out:
-	for (i = 3; i >= 0; i--)
-		tp_bo_put(bos[i]);
-	tp_dev_free(run, dev);
 }
 
 struct tp_holder {
@@ -295,7 +291,7 @@ static void case_walk_evict(struct tp_run *run)
 /* What a driver does when its device has gone: no page stays mapped. */
 static void case_clear_mappings(struct tp_run *run)
 {
-	struct tp_dev *dev = tp_dev_new(run, NULL);
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[6] = { };
 	struct tp_witness *w[6] = { };
 	int i;
@@ -310,7 +306,7 @@ static void case_clear_mappings(struct tp_run *run)
 
 		bos[i] = tp_filled(run, dev, &args);
 		if (!bos[i])
-			goto out;
+			return;
 	}
 	tp_bo_pin(bos[3]);
 	for (i = 0; i < 6; i++) {
@@ -326,12 +322,8 @@ static void case_clear_mappings(struct tp_run *run)
 	}
 	tp_balance(run, "mappings cleared");
 	tp_bo_unpin(bos[3]);
-out:
-	for (i = 0; i < 6; i++) {
-		tp_witness_drop(w[i]);
-		tp_bo_put(bos[i]);
-	}
-	tp_dev_free(run, dev);
+	for (i = 0; i < 6; i++)
+		bos[i]->witness = w[i];
 }
 
 const struct tp_case tp_cases_walk[] = {

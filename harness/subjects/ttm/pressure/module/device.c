@@ -372,15 +372,20 @@ void tp_dev_free(struct tp_run *run, struct tp_dev *dev)
 		run->tidying = tidying;
 }
 
-/* With all objects that are the case's still, the last first: it may be under another's lock. */
-void tp_dev_end(struct tp_dev *dev)
+/* All objects that are the case's still, the last first: it may be under another's lock. */
+void tp_dev_put_bos(struct tp_dev *dev)
 {
 	struct tp_bo *bo, *next;
 
-	if (!dev)
-		return;
 	list_for_each_entry_safe_reverse(bo, next, &dev->bos, link)
 		tp_bo_put(bo);
+}
+
+void tp_dev_end(struct tp_dev *dev)
+{
+	if (!dev)
+		return;
+	tp_dev_put_bos(dev);
 	tp_dev_free(dev->run, dev);
 }
 

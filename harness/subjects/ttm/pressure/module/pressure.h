@@ -139,6 +139,7 @@ extern struct tp_stats tp_stats;
 struct tp_dev *tp_dev_new(struct tp_run *run, const struct tp_dev_args *args);
 struct tp_dev *tp_dev_again(struct tp_run *run, struct tp_dev *dev, enum ttm_caching caching);
 void tp_put_many(struct tp_bo **bos, int n);
+void tp_dev_put_bos(struct tp_dev *dev);
 void tp_dev_end(struct tp_dev *dev);
 struct tp_bo *tp_bo_new(struct tp_dev *dev, const struct tp_bo_args *args, int *err);
 struct tp_bo *tp_bo_filled(struct tp_run *run, struct tp_dev *dev,
