@@ -91,28 +91,26 @@ static void sh_fail_each(struct tp_run *run, enum sh_ask ask, bool in_use, bool 
 
 static void case_fail_get(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	int ask;
 
 	for (ask = 0; dev && ask < SH_ASKS; ask++)
 		sh_fail_each(run, ask, false, false);
-	tp_dev_free(run, dev);
 }
 
 static void case_fail_in_use(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	int ask;
 
 	for (ask = 0; dev && ask < SH_ASKS; ask++)
 		sh_fail_each(run, ask, true, false);
-	tp_dev_free(run, dev);
 }
 
 /* An object is made whole, or not at all. */
 static void case_fail_create(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	int n, err, failed = 0;
 
 	if (!dev)
@@ -140,13 +138,12 @@ static void case_fail_create(struct tp_run *run)
 	}
 	tp_check(run, failed, "nothing failed");
 	tp_metric(run, "failures", failed);
-	tp_dev_free(run, dev);
 }
 
 /* Content that is in the file survives whatever fails on the way to it. */
 static void case_fail_content(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	struct iosys_map map;
 	struct sh_obj *obj;
 	int ask, n, ret;
@@ -155,7 +152,7 @@ static void case_fail_content(struct tp_run *run)
 		return;
 	obj = sh_new(dev, 7 * SZ_4K, false, NULL);
 	if (!obj)
-		goto out;
+		return;
 	tp_eq(run, sh_pin(obj), 0, "pin");
 	sh_fill(obj, run->k.seed);
 	sh_unpin(obj);
@@ -176,21 +173,19 @@ static void case_fail_content(struct tp_run *run)
 		}
 	}
 	sh_put(obj);
-out:
-	tp_dev_free(run, dev);
 }
 
 /* The device cannot map a page: no table, no mapping, and the pages as they were. */
 static void case_dma_refused(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	int n, in_use;
 
 	if (!dev)
 		return;
 	for (in_use = 0; in_use < 2; in_use++) {
 		for (n = 1; n <= 9 && !run->failed; n++) {
-			struct sh_obj *obj = sh_new(dev, 9 * SZ_4K, n & 1, NULL);
+			struct sh_obj *obj __free(sh_obj) = sh_new(dev, 9 * SZ_4K, n & 1, NULL);
 
 			if (!obj)
 				break;
@@ -215,10 +210,8 @@ static void case_dma_refused(struct tp_run *run)
 				sh_verify(run, obj, "not refused");
 				sh_unpin(obj);
 			}
-			sh_put(obj);
 		}
 	}
-	tp_dev_free(run, dev);
 }
 
 struct sh_keeper {
@@ -241,7 +234,7 @@ static int sh_keep(void *data)
 /* Who waits for the lock of an object and is to end, ends; nothing is held for it. */
 static void case_lock_interrupted(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	struct task_struct *task;
 	struct sh_keeper k;
 	struct sh_obj *obj;
@@ -290,7 +283,6 @@ static void case_lock_interrupted(struct tp_run *run)
 		sh_absent(run, obj, "after the interruption");
 		sh_put(obj);
 	}
-	tp_dev_free(run, dev);
 }
 
 const struct tp_case sh_cases_fault[] = {

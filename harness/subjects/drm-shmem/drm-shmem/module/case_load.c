@@ -206,10 +206,10 @@ static void sh_load_run(struct tp_run *run, const struct sh_plan *plan)
 	int threads = run->k.threads > 0 ? run->k.threads : plan->threads;
 	u64 size = run->k.bo ?: plan->size, total = tp_total(run, plan->pct);
 	DECLARE_COMPLETION_ONSTACK(done);
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	unsigned long oom[2], in[2], out[2];
 	long purged = 0, kept = 0, refused = 0, nr = 0;
-	struct sh_load *loads;
+	struct sh_load *loads __free(kvfree) = NULL;
 	s64 pages, ebusy;
 	atomic_t left;
 	int i;
@@ -220,7 +220,7 @@ static void sh_load_run(struct tp_run *run, const struct sh_plan *plan)
 	ebusy = atomic64_read(&sh_stats.ebusy);
 	loads = kvcalloc(threads, sizeof(*loads), GFP_KERNEL);
 	if (!tp_check(run, loads, "no memory for the load itself"))
-		goto out;
+		return;
 	tp_events(&oom[0], &in[0], &out[0]);
 	atomic_set(&left, threads);
 	for (i = 0; i < threads; i++) {
@@ -262,9 +262,6 @@ static void sh_load_run(struct tp_run *run, const struct sh_plan *plan)
 	tp_metric(run, "ebusy", atomic64_read(&sh_stats.ebusy) - ebusy);
 	tp_metric(run, "pswpin", in[1] - in[0]);
 	tp_metric(run, "pswpout", out[1] - out[0]);
-out:
-	kvfree(loads);
-	tp_dev_free(run, dev);
 }
 
 /* Twice the memory, all of it marked: everybody gets pages, as the oldest go. */

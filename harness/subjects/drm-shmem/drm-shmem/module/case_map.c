@@ -49,7 +49,7 @@ static void sh_sigbus(struct tp_run *run, unsigned long at, pgoff_t page, const 
 /* Faults find the right page, whoever wrote it; a mapping is a user of the pages. */
 static void case_map_content(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	u64 mine = 0x7368206d61707065ULL;
 	struct tp_witness *w = NULL;
 	unsigned long at;
@@ -83,13 +83,12 @@ static void case_map_content(struct tp_run *run)
 		tp_witness_drop(w);
 		sh_put(obj);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* Each part of a mapping is a user; the object lives as long as its last one. */
 static void case_map_counts(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	unsigned long at, two;
 	struct sh_obj *obj;
 	int refs;
@@ -98,7 +97,7 @@ static void case_map_counts(struct tp_run *run)
 		return;
 	obj = sh_ready(run, SH_MAPPED, false);
 	if (!obj)
-		goto out;
+		return;
 	refs = kref_read(&obj->base.base.refcount);
 	at = sh_map(run, obj, NULL);
 	two = sh_map(run, obj, NULL);
@@ -131,31 +130,27 @@ static void case_map_counts(struct tp_run *run)
 		tp_check(run, list_empty(&dev->objs), "it is there when it is not mapped any more");
 		__fput_sync(file);
 	}
-out:
-	tp_dev_free(run, dev);
 }
 
 /* A purge takes mappings away; later faults fail, and never find what was there. */
 static void case_map_purged(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	int i, how;
 
 	if (!dev)
 		return;
 	/* All of it was touched, or a part, or nothing; purged by hand, or by a scan. */
 	for (how = 0; how < 6 && !run->failed; how++) {
-		struct sh_obj *obj = sh_ready(run, SH_MAPPED, how == 5);
+		struct sh_obj *obj __free(sh_obj) = sh_ready(run, SH_MAPPED, how == 5);
 		const int touched = how % 3 * (SH_MAPPED / 2);
 		struct tp_scan s = { .gfp = GFP_KERNEL, .nr = 1 };
 		struct tp_witness *w;
 		unsigned long at;
 
 		at = obj ? sh_map(run, obj, NULL) : 0;
-		if (!at) {
-			sh_put(obj);
+		if (!at)
 			break;
-		}
 		for (i = 0; i < touched; i++)
 			tp_user_is(run, at, i, sh_word(obj, i), "before a purge");
 		w = sh_witness(run, obj);
@@ -174,15 +169,13 @@ static void case_map_purged(struct tp_run *run)
 		sh_counts(run, obj, 0, 0, 0, "purged, then unmapped");
 		sh_witness_freed(run, w, "purged, then unmapped");
 		sh_balance(run, "purged, then unmapped");
-		sh_put(obj);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* Who maps what was purged gets no page of it either, old or new. */
 static void case_map_late(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	struct sh_obj *obj;
 	unsigned long at;
 	int i;
@@ -191,7 +184,7 @@ static void case_map_late(struct tp_run *run)
 		return;
 	obj = sh_ready(run, SH_MAPPED, false);
 	if (!obj)
-		goto out;
+		return;
 	sh_madvise(obj, SH_DONTNEED);
 	sh_purge(obj);
 	tp_eq(run, drm_gem_create_mmap_offset(&obj->base.base), 0, "an offset for what was purged");
@@ -202,14 +195,12 @@ static void case_map_late(struct tp_run *run)
 		vm_munmap(at, obj->base.base.size);
 	sh_counts(run, obj, 0, 0, 0, "mapped after a purge, unmapped");
 	sh_put(obj);
-out:
-	tp_dev_free(run, dev);
 }
 
 /* What cannot be: more than there is, or a private copy; nothing is held for it. */
 static void case_map_refused(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	struct sh_obj *obj;
 	unsigned long at;
 	int err, refs;
@@ -218,7 +209,7 @@ static void case_map_refused(struct tp_run *run)
 		return;
 	obj = sh_new(dev, SH_MAPPED * SZ_4K, false, NULL);
 	if (!obj)
-		goto out;
+		return;
 	refs = kref_read(&obj->base.base.refcount);
 	at = tp_map_file(run, &sh_map_fops, obj, obj->base.base.size + SZ_4K, MAP_SHARED,
 			 drm_vma_node_offset_addr(&obj->base.base.vma_node), &err);
@@ -231,14 +222,12 @@ static void case_map_refused(struct tp_run *run)
 	sh_absent(run, obj, "refused");
 	tp_eq(run, kref_read(&obj->base.base.refcount), refs, "references, refused");
 	sh_put(obj);
-out:
-	tp_dev_free(run, dev);
 }
 
 /* What a process wrote is kept in the file when the pages are let go. */
 static void case_map_dirties(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev_objs) = sh_dev_new(run);
 	struct sh_obj *obj;
 	unsigned long at;
 	u64 word;
@@ -249,7 +238,7 @@ static void case_map_dirties(struct tp_run *run)
 	obj = sh_new(dev, SH_MAPPED * SZ_4K, false, NULL);
 	at = obj ? sh_map(run, obj, NULL) : 0;
 	if (!at)
-		goto out;
+		return;
 	/* Read first, so that the write finds the page mapped; or written at once. */
 	for (i = 0; i < SH_MAPPED; i++) {
 		word = 0x6469727479ULL + i;
@@ -268,15 +257,12 @@ static void case_map_dirties(struct tp_run *run)
 				 "page %d lost what a process wrote", i);
 		sh_unpin(obj);
 	}
-out:
-	sh_put(obj);
-	tp_dev_free(run, dev);
 }
 
 /* A mapping of the kernel: the pages of the object, and nothing is purged under it. */
 static void case_vmap_blocks(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	struct iosys_map map, two;
 	struct tp_scan s;
 	struct sh_obj *obj;
@@ -315,13 +301,12 @@ static void case_vmap_blocks(struct tp_run *run)
 		sh_purged(run, obj, "the vmap is gone");
 		sh_put(obj);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* The same for a pin, which is what a scanout or an importer has. */
 static void case_pin_blocks(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	struct tp_scan s;
 	struct sh_obj *obj;
 	int i;
@@ -330,7 +315,7 @@ static void case_pin_blocks(struct tp_run *run)
 		return;
 	obj = sh_ready(run, 10, false);
 	if (!obj)
-		goto out;
+		return;
 	tp_eq(run, sh_pin(obj), 0, "pin");
 	tp_eq(run, sh_pin(obj), 0, "pin again");
 	sh_madvise(obj, SH_DONTNEED);
@@ -349,8 +334,6 @@ static void case_pin_blocks(struct tp_run *run)
 	tp_eq(run, s.ret, 10, "pages purged when the pin is gone");
 	sh_purged(run, obj, "the pin is gone");
 	sh_put(obj);
-out:
-	tp_dev_free(run, dev);
 }
 
 const struct tp_case sh_cases_map[] = {

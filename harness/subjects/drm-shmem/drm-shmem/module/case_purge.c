@@ -10,20 +10,18 @@
 static void sh_purge_frees(struct tp_run *run, bool wc, bool marked_dirty)
 {
 	static const pgoff_t sizes[] = { 1, 2, 16, 37, 300 };
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	int i;
 
 	if (!dev)
 		return;
 	for (i = 0; i < ARRAY_SIZE(sizes) && !run->failed; i++) {
-		struct sh_obj *other = sh_ready(run, 3, wc), *obj = sh_ready(run, sizes[i], wc);
+		struct sh_obj *other __free(sh_obj) = sh_ready(run, 3, wc);
+		struct sh_obj *obj __free(sh_obj) = sh_ready(run, sizes[i], wc);
 		struct tp_witness *w;
 
-		if (!obj || !other) {
-			sh_put(obj);
-			sh_put(other);
+		if (!obj || !other)
 			break;
-		}
 		sh_resident(run, obj, "with content");
 		sh_counts(run, obj, 1, 0, 0, "with content");
 		sh_balance(run, "with content");
@@ -38,10 +36,7 @@ static void sh_purge_frees(struct tp_run *run, bool wc, bool marked_dirty)
 		sh_balance(run, "purged");
 		sh_resident(run, other, "beside it");
 		sh_verify(run, other, "beside it");
-		sh_put(obj);
-		sh_put(other);
 	}
-	tp_dev_free(run, dev);
 }
 
 static void case_purge_frees(struct tp_run *run)
@@ -63,7 +58,7 @@ static void case_purge_wc(struct tp_run *run)
 /* Write-combined pages are cached again when they are let go, for whatever reason. */
 static void case_wc_attributes(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	struct iosys_map map;
 	struct tp_witness *w;
 	struct sh_obj *obj;
@@ -88,13 +83,12 @@ static void case_wc_attributes(struct tp_run *run)
 		tp_witness_drop(w);
 	}
 	sh_put(obj);
-	tp_dev_free(run, dev);
 }
 
 /* Whoever uses it again gets zeroes, and no second life: it is never purged again. */
 static void case_purge_content(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	struct iosys_map map;
 	struct tp_scan s;
 	int how, wc;
@@ -103,7 +97,7 @@ static void case_purge_content(struct tp_run *run)
 		return;
 	for (wc = 0; wc < 2; wc++) {
 		for (how = 0; how < 3 && !run->failed; how++) {
-			struct sh_obj *obj = sh_ready(run, 24, wc);
+			struct sh_obj *obj __free(sh_obj) = sh_ready(run, 24, wc);
 
 			if (!obj)
 				break;
@@ -137,16 +131,14 @@ static void case_purge_content(struct tp_run *run)
 			else if (how == 2)
 				sh_vunmap(obj, &map);
 			sh_balance(run, "used again");
-			sh_put(obj);
 		}
 	}
-	tp_dev_free(run, dev);
 }
 
 /* What is marked and needed again is as it was, unless it was purged meanwhile. */
 static void case_needed_again(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev_objs) = sh_dev_new(run);
 	struct sh_obj *objs[6] = { };
 	struct tp_scan s;
 	int i;
@@ -156,7 +148,7 @@ static void case_needed_again(struct tp_run *run)
 	for (i = 0; i < 6; i++) {
 		objs[i] = sh_ready(run, 8, false);
 		if (!objs[i])
-			goto out;
+			return;
 		sh_madvise(objs[i], SH_DONTNEED);
 	}
 	for (i = 0; i < 6; i += 2)
@@ -175,16 +167,12 @@ static void case_needed_again(struct tp_run *run)
 		sh_verify(run, objs[i], "needed again");
 	}
 	sh_balance(run, "half of them purged");
-out:
-	for (i = 0; i < 6; i++)
-		sh_put(objs[i]);
-	tp_dev_free(run, dev);
 }
 
 /* The least recently marked goes first; what was marked again is the youngest. */
 static void case_purge_order(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev_objs) = sh_dev_new(run);
 	struct sh_obj *objs[8] = { };
 	static const int want[] = { 1, 2, 4, 5, 7, 0, 3 };
 	struct tp_scan s;
@@ -195,7 +183,7 @@ static void case_purge_order(struct tp_run *run)
 	for (i = 0; i < 8; i++) {
 		objs[i] = sh_ready(run, 4, false);
 		if (!objs[i])
-			goto out;
+			return;
 	}
 	for (i = 0; i < 8; i++)
 		sh_madvise(objs[i], SH_DONTNEED);
@@ -213,10 +201,6 @@ static void case_purge_order(struct tp_run *run)
 	}
 	sh_verify(run, objs[6], "needed");
 	sh_resident(run, objs[6], "needed");
-out:
-	for (i = 0; i < 8; i++)
-		sh_put(objs[i]);
-	tp_dev_free(run, dev);
 }
 
 /*
@@ -234,7 +218,7 @@ static void sh_dropped(struct tp_run *run, struct sh_obj *obj, const char *when)
 
 static void case_vmap_dirties(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	struct iosys_map map;
 	struct sh_obj *obj;
 	pgoff_t i;
@@ -256,13 +240,12 @@ static void case_vmap_dirties(struct tp_run *run)
 		sh_dropped(run, obj, "written through a vmap");
 		sh_put(obj);
 	}
-	tp_dev_free(run, dev);
 }
 
 /* A driver whose device writes says so once; the pages are dirty when they are let go. */
 static void case_driver_dirties(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	struct sh_obj *obj;
 	pgoff_t i;
 
@@ -280,7 +263,6 @@ static void case_driver_dirties(struct tp_run *run)
 		sh_dropped(run, obj, "written by the device");
 	}
 	sh_put(obj);
-	tp_dev_free(run, dev);
 }
 
 const struct tp_case sh_cases_purge[] = {

@@ -176,7 +176,7 @@ static void case_race(struct tp_run *run)
 		sh_race_owner, sh_race_vmapper, sh_race_scanner, sh_race_scanner,
 	};
 	struct task_struct *tasks[ARRAY_SIZE(fns)] = { };
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev_objs) = sh_dev_new(run);
 	struct sh_race r = { .run = run };
 	int i;
 
@@ -186,7 +186,7 @@ static void case_race(struct tp_run *run)
 	for (i = 0; i < SH_SLOTS; i++) {
 		r.slots[i] = sh_ready(run, SH_RACE_PAGES, i & 1);
 		if (!r.slots[i])
-			goto out;
+			return;
 	}
 	for (i = 0; i < ARRAY_SIZE(fns); i++) {
 		tasks[i] = kthread_run(fns[i], &r, "drm_shmem_race");
@@ -216,10 +216,6 @@ static void case_race(struct tp_run *run)
 	tp_metric(run, "vmaps", atomic_read(&r.vmaps));
 	tp_metric(run, "scans", atomic_read(&r.scans));
 	tp_metric(run, "faults_refused", atomic_read(&r.faults));
-out:
-	for (i = 0; i < SH_SLOTS; i++)
-		sh_put(r.slots[i]);
-	tp_dev_free(run, dev);
 }
 
 const struct tp_case sh_cases_race[] = {

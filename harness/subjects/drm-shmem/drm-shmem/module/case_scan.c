@@ -17,17 +17,11 @@ static bool sh_many(struct tp_run *run, struct sh_obj **objs, int n, pgoff_t nr)
 	return true;
 }
 
-static void sh_put_many(struct sh_obj **objs, int n)
-{
-	while (n--)
-		sh_put(objs[n]);
-}
-
 /* What can be purged, exactly; it takes no swap, so the mask does not matter. */
 static void case_count_contract(struct tp_run *run)
 {
 	static const gfp_t gfps[] = { GFP_KERNEL, GFP_USER, GFP_NOFS, GFP_NOIO, GFP_NOWAIT };
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev_objs) = sh_dev_new(run);
 	struct sh_obj *objs[5] = { };
 	int i, g;
 
@@ -35,7 +29,7 @@ static void case_count_contract(struct tp_run *run)
 		return;
 	tp_eq(run, tp_trigger_count(dev, GFP_KERNEL), SHRINK_EMPTY, "count of nothing");
 	if (!sh_many(run, objs, 5, 6))
-		goto out;
+		return;
 	tp_eq(run, tp_trigger_count(dev, GFP_KERNEL), SHRINK_EMPTY, "count of what is needed");
 	for (i = 0; i < 5; i++) {
 		sh_madvise(objs[i], SH_DONTNEED);
@@ -50,9 +44,6 @@ static void case_count_contract(struct tp_run *run)
 	sh_put(objs[4]);
 	objs[4] = NULL;
 	tp_eq(run, tp_trigger_count(dev, GFP_KERNEL), 12, "count, one freed");
-out:
-	sh_put_many(objs, 5);
-	tp_dev_free(run, dev);
 }
 
 /* As many as asked for, rounded up to objects; SHRINK_STOP where there is nothing. */
@@ -61,7 +52,7 @@ static void case_scan_contract(struct tp_run *run)
 	static const struct { unsigned long nr, freed; } steps[] = {
 		{ 1, 8 }, { 8, 8 }, { 9, 16 }, { 1000, 32 },
 	};
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev_objs) = sh_dev_new(run);
 	struct sh_obj *objs[8] = { };
 	struct tp_scan s;
 	int i;
@@ -73,7 +64,7 @@ static void case_scan_contract(struct tp_run *run)
 	tp_eq(run, s.ret, SHRINK_STOP, "scan of nothing");
 	tp_eq(run, s.scanned, 0, "pages scanned of nothing");
 	if (!sh_many(run, objs, 8, 8))
-		goto out;
+		return;
 	for (i = 0; i < 8; i++)
 		sh_madvise(objs[i], SH_DONTNEED);
 	for (i = 0; i < ARRAY_SIZE(steps); i++) {
@@ -90,9 +81,6 @@ static void case_scan_contract(struct tp_run *run)
 	tp_eq(run, s.ret, SHRINK_STOP, "scan when all is purged");
 	for (i = 0; i < 8; i++)
 		sh_purged(run, objs[i], "scanned");
-out:
-	sh_put_many(objs, 8);
-	tp_dev_free(run, dev);
 }
 
 struct sh_holder {
@@ -122,7 +110,7 @@ static int sh_hold(void *data)
 /* Reclaim never waits for who may wait for memory: what is locked is left. */
 static void case_scan_locked(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev_objs) = sh_dev_new(run);
 	struct sh_obj *objs[3] = { };
 	struct task_struct *task;
 	struct sh_holder h;
@@ -131,7 +119,7 @@ static void case_scan_locked(struct tp_run *run)
 	if (!dev)
 		return;
 	if (!sh_many(run, objs, 3, 4))
-		goto out;
+		return;
 	sh_madvise(objs[0], SH_DONTNEED);
 	sh_madvise(objs[1], SH_DONTNEED);
 	sh_madvise(objs[2], SH_DONTNEED);
@@ -140,7 +128,7 @@ static void case_scan_locked(struct tp_run *run)
 	init_completion(&h.enough);
 	task = kthread_run(sh_hold, &h, "drm_shmem_hold");
 	if (!tp_check(run, !IS_ERR(task), "no thread"))
-		goto out;
+		return;
 	tp_wait_done(&h.held);
 	s = (struct tp_scan){ .gfp = GFP_KERNEL, .nr = 1000 };
 	tp_trigger_scan(dev, &s);
@@ -156,7 +144,7 @@ static void case_scan_locked(struct tp_run *run)
 	init_completion(&h.enough);
 	task = kthread_run(sh_hold, &h, "drm_shmem_hold");
 	if (!tp_check(run, !IS_ERR(task), "no thread"))
-		goto out;
+		return;
 	tp_wait_done(&h.held);
 	tp_eq(run, tp_trigger_count(dev, GFP_KERNEL), 0, "count while the list is locked");
 	tp_trigger_scan(dev, &s);
@@ -165,9 +153,6 @@ static void case_scan_locked(struct tp_run *run)
 	tp_wait_for(!mutex_is_locked(&dev->shrinker_lock));
 	tp_trigger_scan(dev, &s);
 	tp_eq(run, s.ret, 4, "pages purged when nothing is locked");
-out:
-	sh_put_many(objs, 3);
-	tp_dev_free(run, dev);
 }
 
 const struct tp_case sh_cases_scan[] = {

@@ -38,7 +38,7 @@ static void sh_unexport(struct sh_obj *obj)
 /* What was exported may be used by anybody at any time: it is not purgeable. */
 static void case_export_blocks(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	struct tp_scan s = { .gfp = GFP_KERNEL, .nr = 1000 };
 	struct sh_obj *obj;
 
@@ -46,7 +46,7 @@ static void case_export_blocks(struct tp_run *run)
 		return;
 	obj = sh_ready(run, 8, false);
 	if (!obj)
-		goto out;
+		return;
 	sh_madvise(obj, SH_DONTNEED);
 	if (sh_export(run, obj)) {
 		tp_check(run, !sh_purgeable(obj), "what was exported is purgeable");
@@ -59,8 +59,6 @@ static void case_export_blocks(struct tp_run *run)
 		sh_unexport(obj);
 	}
 	sh_put(obj);
-out:
-	tp_dev_free(run, dev);
 }
 
 /* An importer pins, and has the same pages; its own object is nothing to purge. */

@@ -10,7 +10,7 @@
 static void case_madvise_states(struct tp_run *run)
 {
 	static const int advice[] = { 1, 0, 2, 1, 1, 0, 0, 7, 1 };
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	struct sh_obj *obj;
 	int i;
 
@@ -18,7 +18,7 @@ static void case_madvise_states(struct tp_run *run)
 		return;
 	obj = sh_ready(run, 4, false);
 	if (!obj)
-		goto out;
+		return;
 	tp_eq(run, obj->base.madv, 0, "madv of a new object");
 	tp_check(run, !sh_purgeable(obj), "a new object is purgeable");
 	for (i = 0; i < ARRAY_SIZE(advice); i++) {
@@ -35,15 +35,13 @@ static void case_madvise_states(struct tp_run *run)
 		tp_check(run, !sh_purgeable(obj), "what was purged is purgeable");
 	}
 	sh_put(obj);
-out:
-	tp_dev_free(run, dev);
 }
 
 /* drm_gem_shmem_is_purgeable() for each combination of what it goes by. */
 static void case_purgeable_conditions(struct tp_run *run)
 {
 	static const int advice[] = { 0, 1, 3 };
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	struct iosys_map map;
 	struct sh_obj *obj;
 	int i, bits;
@@ -80,13 +78,12 @@ static void case_purgeable_conditions(struct tp_run *run)
 			sh_put(obj);
 		}
 	}
-	tp_dev_free(run, dev);
 }
 
 /* Each user counts once; with the last the pages go, and the content stays in the file. */
 static void case_counts(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	const bool pins = SH_HAVE_PIN_COUNT;
 	struct iosys_map map, again;
 	struct sg_table *sgt;
@@ -96,7 +93,7 @@ static void case_counts(struct tp_run *run)
 		return;
 	obj = sh_new(dev, 6 * SZ_4K, false, NULL);
 	if (!obj)
-		goto out;
+		return;
 	sh_absent(run, obj, "new");
 	tp_eq(run, sh_file_pages(obj), 0, "pages of a new object");
 	tp_eq(run, sh_pin(obj), 0, "pin");
@@ -129,14 +126,12 @@ static void case_counts(struct tp_run *run)
 	sh_verify(run, obj, "with a table alone");
 	sh_balance(run, "with a table alone");
 	sh_put(obj);
-out:
-	tp_dev_free(run, dev);
 }
 
 /* Pages go with the last user, their content does not; how many times does not matter. */
 static void case_last_put(struct tp_run *run)
 {
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	struct iosys_map map;
 	struct sh_obj *obj;
 	int i;
@@ -145,7 +140,7 @@ static void case_last_put(struct tp_run *run)
 		return;
 	obj = sh_new(dev, 9 * SZ_4K, false, NULL);
 	if (!obj)
-		goto out;
+		return;
 	for (i = 0; i < 6 && !run->failed; i++) {
 		if (i & 1)
 			tp_eq(run, sh_vmap(obj, &map), 0, "vmap");
@@ -168,8 +163,6 @@ static void case_last_put(struct tp_run *run)
 		sh_balance(run, "let go");
 	}
 	sh_put(obj);
-out:
-	tp_dev_free(run, dev);
 }
 
 enum { SH_NEW, SH_TABLE, SH_IN_FILE, SH_MARKED, SH_PURGED, SH_SECOND, SH_STATES };
@@ -179,7 +172,7 @@ static void case_free_states(struct tp_run *run)
 {
 	static const char * const names[] = { "new", "with a table", "in its file alone",
 					      "marked", "purged", "purged and used again" };
-	struct tp_dev *dev = sh_dev_new(run);
+	struct tp_dev *dev __free(sh_dev) = sh_dev_new(run);
 	int state, wc;
 
 	if (!dev)
@@ -221,7 +214,6 @@ static void case_free_states(struct tp_run *run)
 			sh_witness_freed(run, w, names[state]);
 		}
 	}
-	tp_dev_free(run, dev);
 }
 
 const struct tp_case sh_cases_state[] = {

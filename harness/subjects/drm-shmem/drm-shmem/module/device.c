@@ -115,6 +115,17 @@ void tp_dev_free(struct tp_run *run, struct tp_dev *dev)
 	kfree(dev);
 }
 
+void sh_dev_end(struct tp_dev *dev)
+{
+	struct sh_obj *obj, *next;
+
+	if (!dev)
+		return;
+	list_for_each_entry_safe_reverse(obj, next, &dev->objs, link)
+		sh_put(obj);
+	tp_dev_free(dev->run, dev);
+}
+
 /* ---- objects ---- */
 
 /* The error where `err` is given; else that it can be made is a check. */

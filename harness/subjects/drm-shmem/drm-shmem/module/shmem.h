@@ -93,6 +93,15 @@ int sh_madvise(struct sh_obj *obj, int madv);
 void sh_purge(struct sh_obj *obj);
 struct drm_device *sh_importer_new(struct device **parent);
 void sh_importer_free(struct drm_device *drm, struct device *parent);
+void sh_dev_end(struct tp_dev *dev);
+
+/*
+ * What a case is made of goes with its scope, the last first: an object; the device; with
+ * sh_dev_objs, the objects that are on it still, before it.
+ */
+DEFINE_FREE(sh_obj, struct sh_obj *, sh_put(_T))
+DEFINE_FREE(sh_dev, struct tp_dev *, tp_dev_free(_T ? _T->run : NULL, _T))
+DEFINE_FREE(sh_dev_objs, struct tp_dev *, sh_dev_end(_T))
 
 /* shrinker.c */
 int sh_shrinker_add(struct tp_dev *dev);

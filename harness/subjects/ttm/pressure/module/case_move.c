@@ -160,9 +160,8 @@ static void tp_way_fails(struct tp_run *run, struct tp_dev *dev, enum tp_way way
 	}
 	tp_whole(run, bo, when);
 	tp_bo_unlock(bo);
-	if (other) {
+	if (other)
 		tp_whole_again(run, other, when);
-	}
 out:
 	tp_bo_put(bo);
 	tp_bo_put(other);
@@ -615,9 +614,8 @@ static void case_evict_order(struct tp_run *run)
 		tp_slots_fill(run, bos, extra);
 		tp_evict_round(run, dev, bos, extra, round);
 	}
-	for (i = 0; i < TP_SLOTS; i++) {
+	for (i = 0; i < TP_SLOTS; i++)
 		tp_whole_again(run, bos[i], "at last");
-	}
 	tp_whole_again(run, extra, "at last");
 }
 
