@@ -42,7 +42,7 @@ _LEAST_ADDRESSES = 8 * GIB  # what a process may ask for, most of which it never
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class SandboxLimits:
     """`file_size` of one file, `reserve` what must stay free on the disk, `scratch` for /tmp, all in bytes; `memory`
     and `processes` of all together, 0 for what suits this host.
     """
@@ -65,7 +65,7 @@ class Confines:
     reads: tuple[Path, ...] = ()
     empty: tuple[Path, ...] = ()
     devices: tuple[Path, ...] = ()
-    limits: Bounds = Bounds()
+    limits: SandboxLimits = SandboxLimits()
     jobs: int = 1
 
 

@@ -169,10 +169,10 @@ def prune(older_than: str, keep: int | None, max_size: str, unused: str, yes: bo
     What a running ttm-harness works in is kept, and what is no run directory is never touched.
     """
     from harness.reports.results import print_pruning
-    from harness.store.prune import Limits, survey
+    from harness.store.prune import PruneLimits, survey
     from harness.store.prune import prune as remove
 
-    limits = Limits(
+    limits = PruneLimits(
         age=_age(older_than, "--older-than"),
         keep=keep,
         size=parse_size(max_size, "--max-size") if max_size else None,

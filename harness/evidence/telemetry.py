@@ -52,7 +52,7 @@ _DIVISORS = {"KiB": 1 / 1024, "us": 1e6, "ns": 1e9, "0.01%": 100.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class TimeSeries:
     """One column: `times` in seconds of the guest's CLOCK_MONOTONIC, and a value for each.
 
     Samples in which the column had no value are left out. `unit` is the table's: KiB, pages, us, ns, count, ...
@@ -72,7 +72,7 @@ class Telemetry:
     guest went away before the sampler was told to end. `figures` are those of the suites that ran.
     """
 
-    series: tuple[Series, ...] = ()
+    series: tuple[TimeSeries, ...] = ()
     times: tuple[float, ...] = ()
     problems: tuple[str, ...] = ()
     interval: float = 0.1
@@ -80,18 +80,18 @@ class Telemetry:
     ended: bool = False
     figures: Figures = NO_FIGURES
 
-    def get(self, name: str) -> Series | None:
+    def get(self, name: str) -> TimeSeries | None:
         """The series of that name, recorded or estimated, if there is a value of it."""
         column = self._column(name)
         figure = next((one for one in self.figures.own if one.name == name and one.is_estimate), None)
         return self._estimate(figure) if column is None and figure is not None else column
 
-    def _column(self, name: str) -> Series | None:
+    def _column(self, name: str) -> TimeSeries | None:
         if name == _SWAP_USED:
             return self.swap_used
         return next((series for series in self.series if series.name == name), None)
 
-    def counts(self, series: Series) -> bool:
+    def counts(self, series: TimeSeries) -> bool:
         """It only grows, so that differences mean something; otherwise levels do."""
         if series.name.startswith(STAT):
             return not self.figures.of(series.name).level
@@ -112,7 +112,7 @@ class Telemetry:
         series = self.get(name)
         return None if series is None else min(series.values)
 
-    def rate(self, name: str) -> Series | None:
+    def rate(self, name: str) -> TimeSeries | None:
         """A counter's growth per second, each value at the end of its step; None without the column."""
         series = self.get(name)
         if series is None:
@@ -124,7 +124,7 @@ class Telemetry:
             for start, end, grown in zip(starts, series.times, growth, strict=True)
             if end > start
         ]
-        return Series(name, f"{series.unit}/s", tuple(t for t, _ in points), tuple(rate for _, rate in points))
+        return TimeSeries(name, f"{series.unit}/s", tuple(t for t, _ in points), tuple(rate for _, rate in points))
 
     def growth(self, name: str) -> tuple[tuple[float, float], ...]:
         """(time, growth since the value before) of a counter; empty without the column."""
@@ -132,15 +132,15 @@ class Telemetry:
         return () if series is None else tuple(zip(series.times, self._growth(series), strict=True))
 
     @property
-    def swap_used(self) -> Series | None:
+    def swap_used(self) -> TimeSeries | None:
         """SwapTotal - SwapFree, in KiB; None without swap."""
         total, free = self.get("SwapTotal"), self.get("SwapFree")
         if total is None or free is None or not any(total.values) or total.times != free.times:
             return None
         values = tuple(whole - left for whole, left in zip(total.values, free.values, strict=True))
-        return Series(_SWAP_USED, "KiB", total.times, values)
+        return TimeSeries(_SWAP_USED, "KiB", total.times, values)
 
-    def _estimate(self, figure: Figure) -> Series | None:
+    def _estimate(self, figure: Figure) -> TimeSeries | None:
         """What is there at each time, in KiB; None without the counter, or a column that bounds it. (A guest without
         swap has none used.)
         """
@@ -158,7 +158,7 @@ class Telemetry:
             level += more * kib - sum(less.get(time, 0) * each for each, less in gone)
             level = max(0.0, min(level, room.get(time, level)))
             values.append(level)
-        return Series(figure.name, "KiB", tuple(time for time, _ in grown), tuple(values))
+        return TimeSeries(figure.name, "KiB", tuple(time for time, _ in grown), tuple(values))
 
     def _kib(self, name: str) -> float:
         return self.figures.of(name).unit.in_bytes(self.page_size) / 1024
@@ -168,11 +168,11 @@ class Telemetry:
         """The longest time between two samples, in seconds; 0 with fewer than two."""
         return max((later - earlier for earlier, later in pairwise(self.times)), default=0.0)
 
-    def _before(self, series: Series) -> float:
+    def _before(self, series: TimeSeries) -> float:
         """The time of the sample before the first one that has a value."""
         return self.times[max(0, bisect_left(self.times, series.times[0]) - 1)]
 
-    def _growth(self, series: Series) -> tuple[float, ...]:
+    def _growth(self, series: TimeSeries) -> tuple[float, ...]:
         """For each value what it grew since the one before. A module that is loaded counts from zero: a counter of
         its own that appears later than the recording grew by its first value, one that fell began anew."""
         born = series.name.startswith(STAT) and self._before(series) < series.times[0]
@@ -333,7 +333,7 @@ class _Reader:
             figures=self._figures,
         )
 
-    def _series(self, all_times: tuple[float, ...]) -> Iterator[Series]:
+    def _series(self, all_times: tuple[float, ...]) -> Iterator[TimeSeries]:
         found: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in self._units}
         for block in self._blocks:
             for (name, _), column in zip(block.columns, zip(*block.rows, strict=True), strict=False):
@@ -348,7 +348,7 @@ class _Reader:
         for name, (times, values) in found.items():
             if times:
                 shared = all_times if len(times) == len(all_times) else tuple(times)
-                yield Series(name, self._units[name], shared, tuple(values))
+                yield TimeSeries(name, self._units[name], shared, tuple(values))
 
     def _problems(self, rest: str) -> Iterator[str]:
         if not self._times:

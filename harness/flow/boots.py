@@ -16,11 +16,11 @@ from harness.flow import deadlines
 from harness.flow.collect import CellResult, read_out
 from harness.flow.continuation import MOST_CONTINUATIONS, held_case, left_to_run, to_confirm
 from harness.flow.deadlines import limits_of
-from harness.flow.observe import FIRST, Part, Seen, observe
+from harness.flow.observe import FIRST, BootPart, Seen, observe
 from harness.flow.sources import objects_of
 from harness.guest.argv import Launch, Share, vng_argv
 from harness.guest.boot import as_started, boot
-from harness.guest.control import Frame
+from harness.guest.control import ControlFrame
 from harness.guest.job import machine_job
 from harness.guest.swap import make_swap_image, swap_disks
 from harness.kernel.decode import Objects
@@ -94,7 +94,7 @@ def _go_on(cell: Cell, suite: Suite, environment: BootEnvironment, place: Path, 
         short = held.rpartition(".")[2]
         if to_confirm(boots[-1]) and short != held:
             environment.progress.step(f"  the case {short} did not end; once more, alone")
-            part = Part(f"alone-{turn}", f"{held} did not end: alone", 1, alone=True)
+            part = BootPart(f"alone-{turn}", f"{held} did not end: alone", 1, alone=True)
             boots.append(_boot(replace(cell, cases=(short,)), (suite,), environment, place, part))
         parts = [seen for seen in boots if not seen.alone]
         left = left_to_run(suite, parts)
@@ -103,12 +103,14 @@ def _go_on(cell: Cell, suite: Suite, environment: BootEnvironment, place: Path, 
         if turn > MOST_CONTINUATIONS:
             return [f"{suite.name}: {len(left)} cases were left out, as {turn} had ended a boot"]
         environment.progress.step(f"  the boot ended in the case {short}; {len(left)} more in a fresh one")
-        part = Part(f"rest-{turn}", f"what was to come after {held}", len(left))
+        part = BootPart(f"rest-{turn}", f"what was to come after {held}", len(left))
         boots.append(_boot(replace(cell, cases=left), (suite,), environment, place, part))
     return []
 
 
-def _boot(cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, cells_place: Path, part: Part) -> Seen:
+def _boot(
+    cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, cells_place: Path, part: BootPart
+) -> Seen:
     """One boot, in the cell's own place or in a folder below it, and what it left."""
     sealed = environment.sealed(suites)
     before = _looked_at(sealed)
@@ -290,8 +292,8 @@ def reproduce_text(cell: Cell, launch: Launch) -> str:
     )
 
 
-def _shown(progress: Progress) -> Callable[[Frame], None]:
-    def on_frame(frame: Frame) -> None:
+def _shown(progress: Progress) -> Callable[[ControlFrame], None]:
+    def on_frame(frame: ControlFrame) -> None:
         if frame.kind == "start":
             progress.step(f"  suite {frame.text}")
 

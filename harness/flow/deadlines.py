@@ -6,7 +6,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterator, Sequence
 
-from harness.guest.liveness import CaseLimit, Limits
+from harness.guest.liveness import BootLimits, CaseLimit
 from harness.model.cell import Cell
 from harness.model.machine import Machine
 from harness.model.suite import Suite
@@ -25,9 +25,9 @@ NEW_CASE_SECONDS = 240.0
 _REFERENCE_RAM = 256 << 20
 
 
-def limits_of(cell: Cell, suites: Sequence[Suite]) -> Limits:
+def limits_of(cell: Cell, suites: Sequence[Suite]) -> BootLimits:
     """The limits of a boot on the machine that they are for."""
-    return Limits(
+    return BootLimits(
         boot=BOOT_SECONDS,
         run=AROUND_SUITES_SECONDS + sum(suite.deadline + AROUND_SUITES_SECONDS for suite in suites),
         silence=SILENCE_SECONDS,

@@ -45,7 +45,7 @@ class Known(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MatrixRow:
     """A request with its suites, those that share a boot together, and the words that tell it from the others."""
 
     request: Request
@@ -59,7 +59,7 @@ class Matrix:
     run, and of each whether every request that wants it does without it where it cannot be had.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[MatrixRow, ...]
     kernels: Mapping[KernelSpec, Mapping[Suite, bool]]
 
     @property
@@ -85,7 +85,7 @@ def matrix_of(requests: Sequence[Request]) -> Matrix:
     rows, kernels = [], dict[KernelSpec, dict[Suite, bool]]()
     for request, label in zip(requests, group_labels(requests), strict=True):
         suites = _chosen_suites(request)
-        rows.append(Row(request, share_boots(suites), label))
+        rows.append(MatrixRow(request, share_boots(suites), label))
         for kernel in request.sides.values():
             wanted = kernels.setdefault(kernel, {})
             for suite in suites:

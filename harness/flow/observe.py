@@ -80,7 +80,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BootPart:
     """What a further boot of a cell is for."""
 
     folder: str = ""
@@ -89,7 +89,7 @@ class Part:
     alone: bool = False
 
 
-FIRST = Part()
+FIRST = BootPart()
 
 
 def observe(
@@ -99,7 +99,7 @@ def observe(
     result: Boot,
     place: Path,
     objects: Objects,
-    part: Part = FIRST,
+    part: BootPart = FIRST,
     troubles: Sequence[str] = (),
 ) -> Seen:
     """Reads what the boot left in `place`. `objects` are those that the guest ran, `troubles` sentences of the host

@@ -13,7 +13,7 @@ from harness.flow.boots import job_text, shares_of
 from harness.guest import accel
 from harness.guest.argv import Launch
 from harness.guest.boot import boot
-from harness.guest.liveness import Limits
+from harness.guest.liveness import BootLimits
 from harness.guest.root import Part, guest_root
 from harness.inputs.resolve import resolve
 from harness.inputs.series.apply import ApplyPolicy, apply_series
@@ -231,7 +231,7 @@ def _probe_kvm(build: Build, root: Path, layout: Layout, progress: Progress) -> 
             control=place / "control",
             qmp=place / "home" / "qmp",
         )
-        limits = Limits(boot=accel.PROBE_SECONDS, run=accel.PROBE_SECONDS, silence=accel.PROBE_SECONDS)
+        limits = BootLimits(boot=accel.PROBE_SECONDS, run=accel.PROBE_SECONDS, silence=accel.PROBE_SECONDS)
         result = boot(launch, place / "console", limits)
         works = result.ready_after is not None and result.accel == "kvm"
     progress.step("KVM works here" if works else "KVM opens but no guest gets ready under it: using TCG")

@@ -17,16 +17,16 @@ from typing import TypeVar
 from harness.guest.accel import KVM_DEVICE
 from harness.guest.argv import Launch, vng_argv
 from harness.guest.bounded import bounded
-from harness.guest.control import ControlReader, Frame
+from harness.guest.control import ControlFrame, ControlReader
 from harness.guest.facts import guest_facts
-from harness.guest.liveness import Limits, Liveness
+from harness.guest.liveness import BootLimits, Liveness
 from harness.guest.qmp import monitor
 from harness.guest.stall import Stall, interrogate
 from harness.model.errors import InfraError
 from harness.model.machine import Accel, GuestFacts
 from harness.model.outcome import Ending
 from harness.proc import PIPE, Deadline, Process, spawn
-from harness.sandbox import Bounds, Confines, within
+from harness.sandbox import Confines, SandboxLimits, within
 from harness.store.scratch import short_name
 
 _POLL_SECONDS = 0.03
@@ -88,7 +88,7 @@ class _Progress:
     suite_began: float = 0.0
     announced: dict[str, int] = field(default_factory=dict)
 
-    def take(self, frame: Frame) -> None:
+    def take(self, frame: ControlFrame) -> None:
         now = time.monotonic()
         if frame.kind == "ready":
             self.phase = "boot"
@@ -144,8 +144,8 @@ class _Tail:
 def boot(
     launch: Launch,
     console: Path,
-    limits: Limits,
-    on_frame: Callable[[Frame], None] | None = None,
+    limits: BootLimits,
+    on_frame: Callable[[ControlFrame], None] | None = None,
     reference_ready: float | None = None,
     stop: threading.Event | None = None,
 ) -> Boot:
@@ -195,7 +195,9 @@ def confines_of(launch: Launch) -> Confines:
         writes=(launch.control.parent, launch.qmp.parent, *(share.path for share in shares if share.writable)),
         reads=(launch.image, launch.root, *(share.path for share in shares if not share.writable)),
         devices=(KVM_DEVICE,) if launch.accel is Accel.KVM else (),
-        limits=Bounds(file_size=_NO_LIMIT, memory=_NO_LIMIT, reserve=0),  # a guest's RAM and disks are its limits
+        limits=SandboxLimits(
+            file_size=_NO_LIMIT, memory=_NO_LIMIT, reserve=0
+        ),  # a guest's RAM and disks are its limits
     )
 
 
@@ -204,8 +206,8 @@ class _Follower:
         self,
         launch: Launch,
         console: Path,
-        limits: Limits,
-        on_frame: Callable[[Frame], None] | None,
+        limits: BootLimits,
+        on_frame: Callable[[ControlFrame], None] | None,
         reference_ready: float | None,
         process: Process,
         stop: threading.Event | None,

@@ -35,7 +35,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass
-class Bounds:
+class OutputBounds:
     """`why` says what the guest was ended for; `left_out` are the bytes of the console that were not kept."""
 
     console: Path
@@ -100,9 +100,9 @@ class Bounds:
 
 
 @contextmanager
-def bounded(console: Path, control: Path, shares: tuple[Path, ...], process: Process) -> Iterator[Bounds]:
+def bounded(console: Path, control: Path, shares: tuple[Path, ...], process: Process) -> Iterator[OutputBounds]:
     """Watches what the guest writes while the block runs."""
-    bounds = Bounds(console, control, shares, process, _given_back=HEAD)
+    bounds = OutputBounds(console, control, shares, process, _given_back=HEAD)
     thread = threading.Thread(target=bounds.watch, daemon=True)
     thread.start()
     try:

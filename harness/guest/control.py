@@ -16,7 +16,7 @@ _LONGEST = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class ControlFrame:
     kind: str
     text: str
 
@@ -29,7 +29,7 @@ class ControlReader:
         self.garbage: list[str] = []
         self.garbage_count = 0
 
-    def feed(self, data: bytes) -> list[Frame]:
+    def feed(self, data: bytes) -> list[ControlFrame]:
         *lines, self._rest = (self._rest + data).split(b"\n")
         frames = []
         for line in lines:
@@ -47,12 +47,12 @@ class ControlReader:
             self._bad(self._rest[:80])
             self._rest = b""
 
-    def _frame(self, line: bytes) -> Frame | None:
+    def _frame(self, line: bytes) -> ControlFrame | None:
         match = _FRAME.fullmatch(line)
         if match is None or int(match[2]) != len(match[3]):
             self._bad(line)
             return None
-        return Frame(match[1].decode("ascii"), match[3].decode("utf-8", "replace"))
+        return ControlFrame(match[1].decode("ascii"), match[3].decode("utf-8", "replace"))
 
     def _bad(self, line: bytes) -> None:
         self.garbage_count += 1

@@ -24,7 +24,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.guest.control import Frame
+from harness.guest.control import ControlFrame
 from harness.model.outcome import Ending
 
 _PANIC = b"Kernel panic - not syncing"
@@ -48,7 +48,7 @@ class CaseLimit:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BootLimits:
     """Seconds: until `ready`; for all suites together from then on; of silence; for each suite by itself; and for
     each case, by suite and name, of runners that say which case they begin (None: it may take as long as the suite).
     `new_case` is for the cases of such a suite that are not listed. `scale` is what all were multiplied with.
@@ -62,12 +62,12 @@ class Limits:
     new_case: float | None = None
     scale: float = 1.0
 
-    def scaled(self, factor: float) -> Limits:
+    def scaled(self, factor: float) -> BootLimits:
         """The same limits for a guest that runs `factor` times slower; those of cases are kept as they are."""
         suites = tuple((name, seconds * factor) for name, seconds in self.suites)
         scale = self.scale * factor
         boot, run, silence = (seconds * factor for seconds in (self.boot, self.run, self.silence))
-        return Limits(boot, run, silence, suites, self.cases, self.new_case, scale)
+        return BootLimits(boot, run, silence, suites, self.cases, self.new_case, scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class _Signs:
 class Liveness:
     """Fed with what the guest sends; `look` says when to give it up."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(self, limits: BootLimits, clock: Callable[[], float]) -> None:
         self._limits = limits
         self._clock = clock
         now = clock()
@@ -147,7 +147,7 @@ class Liveness:
         self._ready = True
         self._began = self._clock()
 
-    def frame(self, frame: Frame) -> None:
+    def frame(self, frame: ControlFrame) -> None:
         now = self._clock()
         self._signs.beat = now
         if frame.kind == "beat":

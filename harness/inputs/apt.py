@@ -34,7 +34,7 @@ _NO_SUCH_VERSION = ("Unable to locate package", "was not found", "Can't find a s
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class PackageOffer:
     """A package in some suite."""
 
     package: str
@@ -49,7 +49,7 @@ class Catalogue:
 
     sources: str
     when: float
-    offers: tuple[Offer, ...]
+    offers: tuple[PackageOffer, ...]
     complaint: str = ""
 
 
@@ -93,7 +93,7 @@ class PrivateApt:
             write_atomically(self._file, to_json(catalogue))
             return catalogue
 
-    def download(self, offer: Offer, into: Path) -> Path:
+    def download(self, offer: PackageOffer, into: Path) -> Path:
         """The package's file, its hash checked; Gone when the lists are behind the mirror."""
         self._require()
         self._work.reach_out(f"{offer.package} {offer.version} ({about_size(offer.size)})")
@@ -189,7 +189,7 @@ class PrivateApt:
             )
         return complaints[0] if complaints else ""
 
-    def _offers(self) -> list[Offer]:
+    def _offers(self) -> list[PackageOffer]:
         names = sorted(
             set(filter(_PACKAGE.fullmatch, self._run("apt-cache", "pkgnames", "linux-", merge=False).split()))
         )
@@ -198,20 +198,20 @@ class PrivateApt:
         return parse_offers(self._run("apt-cache", "show", "--all-versions", *names, merge=False))
 
 
-def parse_offers(text: str) -> list[Offer]:
+def parse_offers(text: str) -> list[PackageOffer]:
     """The stanzas of `apt-cache show`; what has no hash is of no use here."""
-    offers: dict[tuple[str, str], Offer] = {}
+    offers: dict[tuple[str, str], PackageOffer] = {}
     for stanza in text.split("\n\n"):
         pairs = (line.partition(": ") for line in stanza.splitlines() if line[:1].strip())
         fields = {name: value.strip() for name, _, value in pairs}
         words = [fields.get(name, "") for name in ("Package", "Version", "SHA256", "Size")]
         if all(words) and whole_number(words[3]):
             package, version, sha256, size = words
-            offers.setdefault((package, version), Offer(package, version, sha256, whole_number(size)))
+            offers.setdefault((package, version), PackageOffer(package, version, sha256, whole_number(size)))
     return list(offers.values())
 
 
-def _explain(offer: Offer, said: str) -> InfraError:
+def _explain(offer: PackageOffer, said: str) -> InfraError:
     """What apt-get download meant."""
     lines = [line for line in said.splitlines() if line.startswith(("E: ", "W: ", "Err:"))]
     last = lines[-1].removeprefix("E: ") if lines else "apt-get download failed"

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from harness.inputs.apt import APT_DIRECTORY, FRESH_SECONDS, Gone, Offer, PrivateApt
+from harness.inputs.apt import APT_DIRECTORY, FRESH_SECONDS, Gone, PackageOffer, PrivateApt
 from harness.inputs.debian_version import compare_versions, upstream_version
 from harness.inputs.source_cache import (
-    Place,
     SourceEntry,
+    SourcePlace,
     Work,
     find,
     install,
@@ -108,7 +108,7 @@ def best(versioned: Iterable[tuple[str, T]]) -> T | None:
     return None if newest is None else newest[1]
 
 
-def _choose(apt: PrivateApt, spec: SourceSpec, younger_than: float) -> Offer:
+def _choose(apt: PrivateApt, spec: SourceSpec, younger_than: float) -> PackageOffer:
     """The newest package that fits; the mirror is asked when the lists are old or have none."""
     for age in (younger_than, min(younger_than, _LOOK_AGAIN_SECONDS)):
         catalogue = apt.catalogue(age) or apt.refreshed(age)
@@ -129,8 +129,8 @@ def _choose(apt: PrivateApt, spec: SourceSpec, younger_than: float) -> Offer:
     raise UserError(f"no suite within reach has a linux-source {wanted}", hint=hint)
 
 
-def _land(apt: PrivateApt, offer: Offer, spec: SourceSpec, work: Work) -> Tree:
-    place = Place(f"{_LABEL}{offer.version}", offer.sha256)
+def _land(apt: PrivateApt, offer: PackageOffer, spec: SourceSpec, work: Work) -> Tree:
+    place = SourcePlace(f"{_LABEL}{offer.version}", offer.sha256)
     if tree := find(work, place, str(spec)):
         return tree
     folder = work.layout.downloads / f"deb-{offer.sha256[:16]}"

@@ -18,14 +18,23 @@ from harness.inputs.git import git, require_git
 from harness.inputs.manifest import (
     LINK,
     PROGRAM,
-    Manifest,
-    Row,
+    ManifestRow,
+    SourceManifest,
     find_files,
     parse_manifest,
     read_bytes,
     take_manifest,
 )
-from harness.inputs.source_cache import LINUX, Place, SourceEntry, Work, find, install, read_version, require_space
+from harness.inputs.source_cache import (
+    LINUX,
+    SourceEntry,
+    SourcePlace,
+    Work,
+    find,
+    install,
+    read_version,
+    require_space,
+)
 from harness.model.errors import CommandFailed, InfraError, UserError
 from harness.model.tree import SourceSpec, Tree
 from harness.store.files import write_atomically
@@ -66,11 +75,11 @@ def _snapshot(root: Path, spec: SourceSpec, work: Work) -> Tree:
     if not known.rows:
         work.progress.step(f"reading {root}")
     now = take_manifest(root, paths, known, lambda done, total: work.progress.advance(done, total, "files"))
-    place = Place("dir", now.id)
+    place = SourcePlace("dir", now.id)
     origin = f"{root}{what}, content {now.id}"
     tree = find(work, place, str(spec))
     if tree is None:
-        before = Place("dir", known.id).below(work.layout) / LINUX if known.rows else None
+        before = SourcePlace("dir", known.id).below(work.layout) / LINUX if known.rows else None
         copier = _Copier(root, now, known, before, work)
         tree = install(work, SourceEntry(place, str(spec), origin, before), copier.fill)
     if now != known:
@@ -113,13 +122,13 @@ class _Memory:
         key = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
         self._path = work.layout.sources / ".manifests" / key
 
-    def load(self) -> Manifest:
+    def load(self) -> SourceManifest:
         try:
             return parse_manifest(self._path.read_text(encoding="utf-8", errors="surrogateescape"))
         except OSError:
-            return Manifest(())
+            return SourceManifest(())
 
-    def save(self, manifest: Manifest) -> None:
+    def save(self, manifest: SourceManifest) -> None:
         self._path.parent.mkdir(exist_ok=True)
         write_atomically(self._path, manifest.to_text())
 
@@ -127,7 +136,9 @@ class _Memory:
 class _Copier:
     """Fills a snapshot from the directory and from the snapshot before it."""
 
-    def __init__(self, root: Path, now: Manifest, known: Manifest, before: Path | None, work: Work) -> None:
+    def __init__(
+        self, root: Path, now: SourceManifest, known: SourceManifest, before: Path | None, work: Work
+    ) -> None:
         self._root = os.fspath(root)
         self._now = now
         self._work = work
@@ -151,7 +162,7 @@ class _Copier:
         for parent in sorted({row.path.rpartition("/")[0] for row in self._now.rows}):
             (linux / parent).mkdir(parents=True, exist_ok=True)
 
-    def _put(self, row: Row, target: str) -> None:
+    def _put(self, row: ManifestRow, target: str) -> None:
         if self._had.get(row.path) == row.content and self._linked(row, target):
             return
         source = f"{self._root}/{row.path}"
@@ -163,7 +174,7 @@ class _Copier:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _Moved(row.path) from error
 
-    def _linked(self, row: Row, target: str) -> bool:
+    def _linked(self, row: ManifestRow, target: str) -> bool:
         try:
             os.link(f"{self._before}/{row.path}", target, follow_symlinks=False)
         except OSError as error:
@@ -173,13 +184,13 @@ class _Copier:
             raise
         return True
 
-    def _copy_link(self, row: Row, source: str, target: str) -> None:
+    def _copy_link(self, row: ManifestRow, source: str, target: str) -> None:
         destination = Path(source).readlink()
         if hashlib.sha256(os.fsencode(destination)).hexdigest() != row.digest:
             raise _Moved(row.path)
         Path(target).symlink_to(destination)
 
-    def _copy_file(self, row: Row, source: str, target: str) -> None:
+    def _copy_file(self, row: ManifestRow, source: str, target: str) -> None:
         # Read and hashed again rather than reflinked: the user may be saving files at this very moment, and a
         # snapshot that is not what its id says would be believed for ever.
         data = read_bytes(source)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.inputs.download import NotThere, fetch_file, fetch_text
-from harness.inputs.source_cache import Place, SourceEntry, Work, find, install, is_sound, stored_trees
+from harness.inputs.source_cache import SourceEntry, SourcePlace, Work, find, install, is_sound, stored_trees
 from harness.inputs.unpack import hash_file, unpack_kernel
 from harness.model.errors import InfraError, UserError
 from harness.model.tree import SourceSpec, Tree, version_tuple
@@ -44,7 +44,7 @@ def resolve_kernel_org(spec: SourceSpec, work: Work) -> Tree:
     base = os.environ.get(BASE_VARIABLE, _DEFAULT_BASE).rstrip("/")
     directory = f"{base}/v{version.split('.')[0]}.x"
     work.progress.step(f"looking up linux-{version} on kernel.org")
-    place = Place(label, _published_sum(directory, version, work))
+    place = SourcePlace(label, _published_sum(directory, version, work))
     if tree_here := find(work, place, str(spec)):
         return tree_here
 

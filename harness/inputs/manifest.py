@@ -40,7 +40,7 @@ _MADE_DIRECTORIES = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ManifestRow:
     """One file: kind FILE, PROGRAM or LINK; sha256 of its bytes, or of a link's target; when it was so."""
 
     path: str
@@ -54,10 +54,10 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class SourceManifest:
     """The rows of a directory in the order of their paths."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ManifestRow, ...]
 
     @property
     def id(self) -> str:
@@ -70,20 +70,20 @@ class Manifest:
         return "\0".join([_FORM, *rows])
 
 
-def parse_manifest(text: str) -> Manifest:
+def parse_manifest(text: str) -> SourceManifest:
     """What `to_text` wrote; an empty one for anything else, as it only saves work."""
     head, *lines = text.split("\0")
     if head != _FORM:
-        return Manifest(())
+        return SourceManifest(())
     try:
-        return Manifest(tuple([_row(line) for line in lines]))
+        return SourceManifest(tuple([_row(line) for line in lines]))
     except (ValueError, TypeError):
-        return Manifest(())
+        return SourceManifest(())
 
 
-def _row(line: str) -> Row:
+def _row(line: str) -> ManifestRow:
     kind, digest, stamp, path = line.split("\t", 3)
-    return Row(path, kind, digest, stamp)
+    return ManifestRow(path, kind, digest, stamp)
 
 
 def find_files(root: Path) -> list[str]:
@@ -113,10 +113,10 @@ class _Reader:
     """Reads files of a directory, or believes what is known of them."""
 
     root: str
-    known: dict[str, Row]
+    known: dict[str, ManifestRow]
     now: int
 
-    def row(self, path: str) -> Row | None:
+    def row(self, path: str) -> ManifestRow | None:
         """The file's row; None when it is not there (deleted, but still in git's index)."""
         full = f"{self.root}/{path}"
         try:
@@ -134,7 +134,7 @@ class _Reader:
         if row is not None and row.stamp == stamp and row.kind == kind:
             return row
         fresh = max(facts.st_mtime_ns, facts.st_ctime_ns) > self.now - _TOO_FRESH_NS
-        return Row(path, kind, self._digest(full, kind), "" if fresh else stamp)
+        return ManifestRow(path, kind, self._digest(full, kind), "" if fresh else stamp)
 
     def _digest(self, full: str, kind: str) -> str:
         if kind == LINK:
@@ -162,14 +162,14 @@ def read_bytes(full: str) -> bytes:
 
 
 def take_manifest(
-    root: Path, paths: Iterable[str], known: Manifest, on_file: Callable[[int, int], None] | None = None
-) -> Manifest:
+    root: Path, paths: Iterable[str], known: SourceManifest, on_file: Callable[[int, int], None] | None = None
+) -> SourceManifest:
     """The manifest of those files as they are now; what `known` still tells truly is not read again.
 
     `on_file` is told now and then how many of how many files were looked at.
     """
     reader = _Reader(os.fspath(root), {row.path: row for row in known.rows}, time.time_ns())
-    rows: list[Row] = []
+    rows: list[ManifestRow] = []
     try:
         ordered = sorted(set(paths))
         for count, path in enumerate(ordered):
@@ -179,4 +179,4 @@ def take_manifest(
                 rows.append(row)
     except OSError as error:
         raise explain_os_error(error, f"cannot read {error.filename or root}") from error
-    return Manifest(tuple(rows))
+    return SourceManifest(tuple(rows))

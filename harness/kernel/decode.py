@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.kernel.elf import ElfObject, Place, read_object
+from harness.kernel.elf import CodePlace, ElfObject, read_object
 from harness.model.arch import guest_arch
 from harness.model.errors import HarnessError, UserError
 from harness.model.frame import Decoded, Frame, SourcePlace
@@ -97,7 +97,7 @@ def _lookup(
         yield frame, told.pop() if len(told) == 1 else ()
 
 
-def _address(frame: Frame, place: Place) -> Place:
+def _address(frame: Frame, place: CodePlace) -> CodePlace:
     """A call is before the address to which it returns."""
     return place._replace(address=place.address + frame.offset - (frame.returns and frame.offset > 0))
 
@@ -113,12 +113,14 @@ def _tree_prefix(kernel: ElfObject, deadline: Deadline) -> str:
     return ""
 
 
-def _ask(found: ElfObject, addresses: Iterable[Place], root: str, deadline: Deadline) -> Mapping[Place, _Places]:
+def _ask(
+    found: ElfObject, addresses: Iterable[CodePlace], root: str, deadline: Deadline
+) -> Mapping[CodePlace, _Places]:
     by_section: dict[str, list[int]] = {}
     for place in sorted(addresses):
         by_section.setdefault(place.section if found.relocatable else "", []).append(place.address)
     sections = {(place.section if found.relocatable else "", place.address): place for place in addresses}
-    answers: dict[Place, _Places] = {}
+    answers: dict[CodePlace, _Places] = {}
     for section, numbers in by_section.items():
         for start in range(0, len(numbers), _MOST_ADDRESSES):
             part = numbers[start : start + _MOST_ADDRESSES]

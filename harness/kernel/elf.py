@@ -27,7 +27,7 @@ _UNLISTED = (b".L", b"$", b"__pfx_", b"__kcfi_typeid_", b"__crc_")  # not in kal
 _RESERVED = 0xFF00  # section indices from here on are no sections
 
 
-class Place(NamedTuple):
+class CodePlace(NamedTuple):
     """Where a function begins: an address, in a .ko one within `section`."""
 
     section: str
@@ -60,19 +60,19 @@ class ElfObject:
     _symbols: dict[str, tuple[_Symbol, ...]]
     _addresses: dict[int, list[int]]
 
-    def places(self, function: str, size: int) -> tuple[Place, ...]:
+    def places(self, function: str, size: int) -> tuple[CodePlace, ...]:
         """The places of the functions of that name whose size is the one printed; several where they cannot be told
         apart, none where there is no such function.
         """
         found = self._symbols.get(function, ())
         exact = [one for one in found if self._distance(one) == size]
         fitting = exact or [one for one in found if self._may_be(one, size)]
-        return tuple(dict.fromkeys(Place(self._names[one.section], one.address) for one in fitting))
+        return tuple(dict.fromkeys(CodePlace(self._names[one.section], one.address) for one in fitting))
 
-    def landmark(self, function: str) -> Place | None:
+    def landmark(self, function: str) -> CodePlace | None:
         """Where the only function of that name begins."""
         found = self._symbols.get(function, ())
-        return Place(self._names[found[0].section], found[0].address) if len(found) == 1 else None
+        return CodePlace(self._names[found[0].section], found[0].address) if len(found) == 1 else None
 
     def _distance(self, symbol: _Symbol) -> int | None:
         """To the next symbol of its section; None behind the last one."""

@@ -68,7 +68,7 @@ class Seed:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class TreeDifference:
     """Between two trees: files that are in one alone, or differ; `headers` are the names of all headers of both."""
 
     changed: frozenset[str]
@@ -143,7 +143,7 @@ def _used(path: Path) -> float:
         return 0.0
 
 
-def compare_trees(old: Path, new: Path) -> Difference | None:
+def compare_trees(old: Path, new: Path) -> TreeDifference | None:
     """What differs; None for trees that share few files, or differ in more than a few hundred.
 
     Trees that were made of each other share the files that are equal: the same inode is the same content.
@@ -180,7 +180,7 @@ def compare_trees(old: Path, new: Path) -> Difference | None:
                 return None
     makefiles = [path for path in changed if path.rpartition("/")[2] in ("Makefile", "Kbuild")]
     recipes = any(_recipes(old / path) != _recipes(new / path) for path in makefiles)
-    return Difference(frozenset(changed), frozenset(alone), frozenset(headers), recipes)
+    return TreeDifference(frozenset(changed), frozenset(alone), frozenset(headers), recipes)
 
 
 def _recipes(makefile: Path) -> list[str]:

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from harness.kernel.fragments import all_asks, for_version
-from harness.kernel.kconfig_explain import Outcome, explain, refuse_unknown, unmet_text
+from harness.kernel.kconfig_explain import ConfigOutcome, explain, refuse_unknown, unmet_text
 from harness.kernel.make import Make, prepare_place
 from harness.kernel.symbols import scan
 from harness.model.build import Config, ConfigOption, Profile
@@ -45,7 +45,7 @@ def resolve_config(
     text = _make_config(make, asks, tree, log, deadline)
     values = parse_config(text)
     if missed := [ask for ask in asks if values.get(ask.symbol, "n") != ask.value]:
-        unmet, note = explain(missed, Outcome(tree, make, asks, values, definitions), deadline)
+        unmet, note = explain(missed, ConfigOutcome(tree, make, asks, values, definitions), deadline)
         lines = [f"{len(unmet)} of the symbols asked for did not come out of {tree.origin}:", *map(unmet_text, unmet)]
         raise ConfigUnmet("\n  ".join([*lines, *note]), hint="ask for what is missing, or drop the line", log=log)
     return Config(config_id(text), profile.name, text, dropped)

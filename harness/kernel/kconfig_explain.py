@@ -47,7 +47,7 @@ _KCONFIG_VARIABLES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ConfigOutcome:
     """What was asked of a tree, and the values (without CONFIG_) that came out."""
 
     tree: Tree
@@ -122,7 +122,7 @@ def _unknown_text(ask: ConfigOption, names: tuple[str, ...]) -> str:
 
 
 def explain(
-    missed: list[ConfigOption], outcome: Outcome, deadline: Deadline
+    missed: list[ConfigOption], outcome: ConfigOutcome, deadline: Deadline
 ) -> tuple[tuple[Unmet, ...], tuple[str, ...]]:
     """Each missed option with what came out and why; and a note (none or one) on how far that can be trusted."""
     note: tuple[str, ...] = ()
@@ -144,7 +144,7 @@ def unmet_text(unmet: Unmet) -> str:
     return f"CONFIG_{ask.symbol}={ask.value} ({place(ask)}) came out as {unmet.got}: {unmet.why}"
 
 
-def account_text(account: Account, ask: ConfigOption, outcome: Outcome) -> str:
+def account_text(account: Account, ask: ConfigOption, outcome: ConfigOutcome) -> str:
     """Why the ask's symbol came out as it did, in words."""
     if not account.known:
         return "only other architectures have it"
@@ -163,7 +163,7 @@ def account_text(account: Account, ask: ConfigOption, outcome: Outcome) -> str:
     return "its dependencies are met, so another rule of Kconfig sets it"
 
 
-def _unprompted_text(account: Account, outcome: Outcome) -> str:
+def _unprompted_text(account: Account, outcome: ConfigOutcome) -> str:
     if account.held_by:
         return f"it cannot be set by hand, and is selected by {_some(account.held_by)}"
     if account.could_be_selected_by:
@@ -172,7 +172,7 @@ def _unprompted_text(account: Account, outcome: Outcome) -> str:
     return "it cannot be set by hand, and nothing selects it"
 
 
-def _broken_text(broken: Broken, outcome: Outcome) -> str:
+def _broken_text(broken: Broken, outcome: ConfigOutcome) -> str:
     term = broken.term if len(broken.term) <= 200 else f"{broken.term[:200]}..."
     parts = tuple(outcome.says(item.symbol) for item in broken.symbols)
     return f"{term} ({_some(parts)})" if parts else term
@@ -183,7 +183,7 @@ def _some(names: tuple[str, ...]) -> str:
     return "; ".join(names[:_SHOWN]) + more
 
 
-def _ask_oracle(symbols: tuple[str, ...], outcome: Outcome, deadline: Deadline) -> tuple[Account, ...]:
+def _ask_oracle(symbols: tuple[str, ...], outcome: ConfigOutcome, deadline: Deadline) -> tuple[Account, ...]:
     tree, make = outcome.tree, outcome.make
     arch = guest_arch()
     env = {**make.environment, **_KCONFIG_VARIABLES, "ARCH": arch.name, "SRCARCH": arch.folder}
@@ -212,7 +212,7 @@ def _ask_oracle(symbols: tuple[str, ...], outcome: Outcome, deadline: Deadline) 
     return answer.accounts
 
 
-def _plain_text(ask: ConfigOption, outcome: Outcome) -> str:
+def _plain_text(ask: ConfigOption, outcome: ConfigOutcome) -> str:
     for definition in outcome.definitions[ask.symbol]:
         for expression in read_depends(outcome.tree.path, definition):
             names = names_in(expression)

@@ -25,7 +25,7 @@ from harness.model.arch import guest_arch, require_guest_arch
 from harness.model.errors import UserError
 from harness.model.tree import Tree
 from harness.proc import Completed, Deadline, find_tool, run
-from harness.sandbox import Bounds, Confines, containment, within
+from harness.sandbox import Confines, SandboxLimits, containment, within
 from harness.store.files import write_atomically
 from harness.store.source_seal import Watch
 
@@ -41,7 +41,7 @@ _VARIABLES = (
 _TOOLS = ("make", "flex", "bison", "bc", "depmod")
 _SYSTEM_PATHS = (Path("/usr/sbin"), Path("/sbin"))  # not in every user's PATH, but kbuild looks there for depmod
 _NICENESS = "10"
-LIMITS = Bounds()  # of a build
+LIMITS = SandboxLimits()  # of a build
 OBJECTS = "objects"
 HEADERS = "headers"  # a hash, beside the objects
 HOME = "home"

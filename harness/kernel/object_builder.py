@@ -18,7 +18,7 @@ from pathlib import Path
 
 from harness.kernel.buildlog import Paths, host_trouble, parse_checked, parse_failures, parse_warnings
 from harness.kernel.fragments import all_asks, for_version
-from harness.kernel.incremental import Difference, compare_trees, remove_dependents
+from harness.kernel.incremental import TreeDifference, compare_trees, remove_dependents
 from harness.kernel.kconfig import parse_config, resolve_config
 from harness.kernel.make import Make, cache_of, hash_words, prepare_place, variables
 from harness.model.build import CompilerWarning, ConfigOption, Profile
@@ -78,7 +78,7 @@ class ObjectBuilder:
         self._key = key
         self._jobs = jobs
         self._config = ""
-        self._differences: dict[frozenset[str], Difference | None] = {}
+        self._differences: dict[frozenset[str], TreeDifference | None] = {}
         self._checker = ("C=2",) if find_tool("sparse") is not None else ()
         self.lock = layout.locks / f"gate-{key}"
 

@@ -45,7 +45,7 @@ _LABEL_ROWS = 2
 _CHARACTER = 0.62
 
 
-class Line(Protocol):
+class PlotLine(Protocol):
     """What is drawn of a series: a value for each time, in seconds."""
 
     @property
@@ -64,10 +64,10 @@ class Recording(Protocol):
     @property
     def page_size(self) -> int: ...
     @property
-    def swap_used(self) -> Line | None: ...
+    def swap_used(self) -> PlotLine | None: ...
     @property
     def figures(self) -> Figures: ...
-    def get(self, name: str) -> Line | None: ...
+    def get(self, name: str) -> PlotLine | None: ...
     def growth(self, name: str) -> tuple[tuple[float, float], ...]: ...
 
 
@@ -202,7 +202,7 @@ def _own(telemetry: Recording, plot: Plot) -> Iterator[tuple[str, float, _Look]]
         )
 
 
-def _level(telemetry: Recording, series: Line, look: _Look, mib: float = 1 / 1024) -> _Curve:
+def _level(telemetry: Recording, series: PlotLine, look: _Look, mib: float = 1 / 1024) -> _Curve:
     """A series as a curve in MiB, one of its unit being `mib` of them (KiB), open where there were no samples."""
     times: list[float] = []
     values: list[float] = []
@@ -217,7 +217,7 @@ def _level(telemetry: Recording, series: Line, look: _Look, mib: float = 1 / 102
     return _Curve(look, tuple(times), tuple(values))
 
 
-def _thinned(series: Line) -> Iterator[tuple[float, float]]:
+def _thinned(series: PlotLine) -> Iterator[tuple[float, float]]:
     """The points of a series; of a long one the least and the largest value of each stretch."""
     points = list(zip(series.times, series.values, strict=True))
     stretch = -(-len(points) // _MOST_MARKS)

@@ -50,7 +50,7 @@ class BrokenIndex(InfraError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DatabasePlace:
     """Where the index is; `file` is None for a server. `own`: the store's own file, and so ours to set aside."""
 
     url: URL
@@ -61,11 +61,11 @@ class Place:
         return str(self.file) if self.file is not None else self.url.render_as_string(hide_password=True)
 
 
-def place_of(layout: Layout, url: str | None) -> Place:
+def place_of(layout: Layout, url: str | None) -> DatabasePlace:
     """The database that `url` names, else TTM_HARNESS_DB, else index.sqlite in the store."""
     given = url or os.environ.get(URL_VARIABLE, "")
     if not given:
-        return Place(_sqlite_url(layout.index_file), layout.index_file.absolute(), own=True)
+        return DatabasePlace(_sqlite_url(layout.index_file), layout.index_file.absolute(), own=True)
     try:
         parsed = make_url(given)
         backend = parsed.get_backend_name()
@@ -75,18 +75,18 @@ def place_of(layout: Layout, url: str | None) -> Place:
         ) from error
     if backend == "sqlite" and parsed.database and parsed.database != ":memory:":
         file = Path(parsed.database).absolute()
-        return Place(_sqlite_url(file), file)
+        return DatabasePlace(_sqlite_url(file), file)
     if backend in ("postgresql", "postgres"):
-        return Place(parsed.set(drivername="postgresql+psycopg"), None)
+        return DatabasePlace(parsed.set(drivername="postgresql+psycopg"), None)
     raise UserError(
         f"the index cannot be in a database of the kind {parsed.render_as_string(hide_password=True)!r}",
         hint="postgresql://USER@HOST/NAME or sqlite:////FILE",
     )
 
 
-def temporary_place() -> Place:
+def temporary_place() -> DatabasePlace:
     """In the memory of this process alone: for a store that nobody may write to."""
-    return Place(URL.create("sqlite", database=":memory:"), None)
+    return DatabasePlace(URL.create("sqlite", database=":memory:"), None)
 
 
 def _sqlite_url(path: Path) -> URL:
@@ -106,7 +106,7 @@ def store_id(layout: Layout) -> str:
     return found
 
 
-def open_engine(place: Place) -> Engine:
+def open_engine(place: DatabasePlace) -> Engine:
     """Connections to the database, none of which waits for ever. Nothing is opened yet."""
     if place.url.get_backend_name() == "sqlite":
         # What is in memory is gone with its last connection.
@@ -139,7 +139,7 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN")
 
 
-def look_before(place: Place) -> None:
+def look_before(place: DatabasePlace) -> None:
     """Before anything opens the file, and with that may write to it: UserError where a URL names a file that is no
     database of ours, BrokenIndex where the store's own is not even a file.
     """
@@ -174,14 +174,14 @@ def _tables(path: Path) -> tuple[str, ...]:
         return ()
 
 
-def _foreign(place: Place, tables: Sequence[str]) -> UserError:
+def _foreign(place: DatabasePlace, tables: Sequence[str]) -> UserError:
     return UserError(
         f"{place} is a database of something else (it has a table {tables[0]!r}): it is left as it is",
         hint=f"name a database of its own with --db or {URL_VARIABLE}",
     )
 
 
-def bring_up_to_date(engine: Engine, place: Place) -> None:
+def bring_up_to_date(engine: Engine, place: DatabasePlace) -> None:
     """Makes the tables, or brings older ones up to date; UserError for those of a newer harness."""
     look_before(place)
     with explained(place), engine.begin() as connection:
@@ -197,7 +197,7 @@ def bring_up_to_date(engine: Engine, place: Place) -> None:
         _migrate(connection)
 
 
-def _revision(connection: Connection, place: Place) -> str | None:
+def _revision(connection: Connection, place: DatabasePlace) -> str | None:
     """The schema of the database, None where it has no table yet."""
     tables = inspect(connection).get_table_names()
     if VERSION_TABLE in tables:
@@ -221,7 +221,7 @@ def _migrate(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def set_aside(place: Place) -> Path:
+def set_aside(place: DatabasePlace) -> Path:
     """Gives a broken SQLite file another name, and returns it. Callers hold the index's lock."""
     assert place.file is not None
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
@@ -234,7 +234,7 @@ def set_aside(place: Place) -> Path:
 
 
 @contextmanager
-def explained(place: Place) -> Iterator[None]:
+def explained(place: DatabasePlace) -> Iterator[None]:
     """Turns what the database raises into BrokenIndex or InfraError, with a sentence."""
     try:
         yield
@@ -244,7 +244,7 @@ def explained(place: Place) -> Iterator[None]:
         raise InfraError(f"the index {place} cannot be used: {error}") from error
 
 
-def _explain(error: DBAPIError, place: Place) -> InfraError:
+def _explain(error: DBAPIError, place: DatabasePlace) -> InfraError:
     said = str(error.orig).strip().split("\n")[0]
     if isinstance(error.orig, sqlite3.Error):
         code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF

@@ -48,7 +48,7 @@ _BEFORE_A_RUN = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PruneLimits:
     """What is to be kept of the runs, and of the builds by the time since their last use; None: no limit.
 
     A run goes when one of its limits says so: it is older, or not among the newest `keep`, or the newest ones take
@@ -80,13 +80,13 @@ class _Doomed:
     before: float = 0.0
 
 
-def survey(layout: Layout, limits: Limits, now: datetime) -> Pruning:
+def survey(layout: Layout, limits: PruneLimits, now: datetime) -> Pruning:
     """What would go, nothing touched."""
     doomed, kept = _find(layout, limits, now)
     return _told(doomed, kept, done=False)
 
 
-def prune(layout: Layout, limits: Limits, now: datetime) -> Pruning:
+def prune(layout: Layout, limits: PruneLimits, now: datetime) -> Pruning:
     """Removes what `survey` names, but for what somebody began to use meanwhile. InfraError where a file resists."""
     with locked(layout.locks / "prune", Deadline(_LOCK_SECONDS)), open_trash(layout) as trash:
         doomed, kept = _find(layout, limits, now)
@@ -112,7 +112,7 @@ def _told(doomed: Sequence[_Doomed], kept: Sequence[Skipped], *, done: bool) -> 
     return Pruning(RESULTS_SCHEMA, done, sum(one.bytes for one in removals), removals, tuple(kept))
 
 
-def _find(layout: Layout, limits: Limits, now: datetime) -> tuple[list[_Doomed], list[Skipped]]:
+def _find(layout: Layout, limits: PruneLimits, now: datetime) -> tuple[list[_Doomed], list[Skipped]]:
     runs = _runs(layout)
     doomed: list[_Doomed] = []
     kept: list[Skipped] = []
@@ -141,7 +141,7 @@ def _began(run: Path) -> datetime | None:
         return None
 
 
-def _old_runs(runs: Sequence[Path], limits: Limits, now: datetime) -> tuple[list[_Doomed], list[Skipped]]:
+def _old_runs(runs: Sequence[Path], limits: PruneLimits, now: datetime) -> tuple[list[_Doomed], list[Skipped]]:
     """Oldest first, so that what each frees is right when one is removed after the other."""
     doomed, kept = [], []
     room = _Room(limits.size)
@@ -171,7 +171,7 @@ class _Room:
         return "no room after the newer ones" if self._left < 0 else ""
 
 
-def _why(place: int, age: timedelta, limits: Limits) -> str:
+def _why(place: int, age: timedelta, limits: PruneLimits) -> str:
     if limits.keep is not None and place >= limits.keep:
         return f"not among the newest {limits.keep}"
     return f"{_days(age)} old" if limits.age is not None and age > limits.age else ""

@@ -43,7 +43,7 @@ _LARGEST = 64 << 20  # bytes of a seal
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SealRow:
     """One file: what it is, the sha256 of its bytes (of a link's target), its bytes, and how it looked when it was
     read; no look when it was too fresh to be told from a later one.
     """
@@ -61,7 +61,7 @@ class Seal:
     since 1970.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[SealRow, ...]
     whole: bool
     checked: float
 
@@ -74,7 +74,7 @@ class Seal:
         return {row.path: row.digest for row in self.rows}
 
 
-def _id_of(rows: Iterable[Row]) -> str:
+def _id_of(rows: Iterable[SealRow]) -> str:
     lines = "".join(f"{row.kind} {row.digest} {_quoted(row.path)}\n" for row in rows)
     return hashlib.sha256(lines.encode()).hexdigest()
 
@@ -209,7 +209,7 @@ def take_out(path: Path, layout: Layout, tell: Callable[[str], None], *, thoroug
     return True
 
 
-def _compared(root: Path, row: Row, now: float, thorough: bool) -> tuple[Row, str]:
+def _compared(root: Path, row: SealRow, now: float, thorough: bool) -> tuple[SealRow, str]:
     """The row as it is to be remembered, and what is wrong with its file."""
     try:
         seen = (root / row.path).lstat()
@@ -233,7 +233,7 @@ def _compared(root: Path, row: Row, now: float, thorough: bool) -> tuple[Row, st
     return fresh, ""
 
 
-def _looks_alike(root: Path, row: Row) -> bool:
+def _looks_alike(root: Path, row: SealRow) -> bool:
     try:
         seen = (root / row.path).lstat()
     except OSError:
@@ -241,7 +241,7 @@ def _looks_alike(root: Path, row: Row) -> bool:
     return (_kind(seen), seen.st_size) == (row.kind, row.size)
 
 
-def _row(root: Path, name: str, now: float) -> Row:
+def _row(root: Path, name: str, now: float) -> SealRow:
     """The file as it is; what is being written while it is read has no look."""
     path = root / name
     seen = path.lstat()
@@ -253,10 +253,10 @@ def _row(root: Path, name: str, now: float) -> Row:
         with os.fdopen(handle, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     else:
-        return Row(name, kind, _NOTHING, 0, "")
+        return SealRow(name, kind, _NOTHING, 0, "")
     after = path.lstat()
     settled = after.st_ctime_ns + _TOO_FRESH_NS < now * 1e9 and _look(after) == _look(seen)
-    return Row(name, kind, digest, after.st_size, _look(after) if settled else "")
+    return SealRow(name, kind, digest, after.st_size, _look(after) if settled else "")
 
 
 def _kind(seen: os.stat_result) -> str:
@@ -312,6 +312,6 @@ def _parsed(text: str) -> Seal:
     return found
 
 
-def _parsed_row(line: str) -> Row:
+def _parsed_row(line: str) -> SealRow:
     kind, digest, size, look, path = line.split("\t")
-    return Row(unquote(path, errors="surrogateescape"), kind, digest, int(size), look)
+    return SealRow(unquote(path, errors="surrogateescape"), kind, digest, int(size), look)

@@ -17,8 +17,8 @@ from harness import proc
 from harness.guest import boot as boot_module
 from harness.guest import bounded
 from harness.guest.boot import Boot, boot
-from harness.guest.control import Frame
-from harness.guest.liveness import CaseLimit, Limits
+from harness.guest.control import ControlFrame
+from harness.guest.liveness import BootLimits, CaseLimit
 from harness.guest.stall import Stall
 from harness.model.outcome import Ending
 from tests.unit.stand_in import (
@@ -64,8 +64,8 @@ class Ground:
     def boot(
         self,
         *steps: Step,
-        limits: Limits = LIMITS,
-        on_frame: Callable[[Frame], None] | None = None,
+        limits: BootLimits = LIMITS,
+        on_frame: Callable[[ControlFrame], None] | None = None,
         reference: float | None = None,
         stop: threading.Event | None = None,
         monitor: dict[str, object] | str | None = None,
@@ -80,7 +80,7 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
 
 
 def test_suites_that_end_well(ground: Ground) -> None:
-    taken: list[Frame] = []
+    taken: list[ControlFrame] = []
     steps = whole(("mine", "other"), frame("announced", "other 2"), frame("announced", "odd many"), time_passes(7.0))
     found = ground.boot(*steps, on_frame=taken.append)
     assert (found.ending, found.phase, found.case) == (Ending.FINISHED, "shutdown", "")
@@ -169,7 +169,7 @@ def test_a_panic_before_it_is_ready(ground: Ground) -> None:
 
 
 def test_a_panic_while_it_powers_off(ground: Ground) -> None:
-    def on_frame(frame: Frame) -> None:
+    def on_frame(frame: ControlFrame) -> None:
         if frame.kind == "exit":  # until QEMU is gone nobody looks at the console
             ground.stand_in.let("exit")
             ground.stand_in.wait_for("the end")
@@ -310,7 +310,7 @@ def test_a_case_that_was_not_said_to_end_is_none_when_the_guest_ended_well(groun
 
 
 def test_a_guest_that_ended_well_before_anybody_looked(ground: Ground) -> None:
-    def on_frame(frame: Frame) -> None:
+    def on_frame(frame: ControlFrame) -> None:
         if frame.kind == "ready":
             ground.stand_in.let("ready")
             ground.stand_in.wait_for("the end")
@@ -358,7 +358,7 @@ def test_garbage_on_the_control_port_is_kept_and_the_rest_is_read(ground: Ground
 def test_half_a_frame_waits_for_its_other_half(ground: Ground) -> None:
     halves = (("control", "@announced 6 mi"), ("until", "half"), ("control", "ne 4\n"))
 
-    def on_frame(frame: Frame) -> None:
+    def on_frame(frame: ControlFrame) -> None:
         if frame.kind == "start":
             threading.Timer(0.05, ground.stand_in.let, ("half",)).start()  # some looks at the port later
 
@@ -372,7 +372,7 @@ def test_half_a_frame_at_the_end_is_garbage(ground: Ground) -> None:
 
 
 def test_a_control_port_that_is_closed_early_is_silence(ground: Ground) -> None:
-    def on_frame(frame: Frame) -> None:
+    def on_frame(frame: ControlFrame) -> None:
         if frame.kind == "seen":
             ground.stand_in.wait_for("closed")
             ground.clock.move(99.0)
@@ -431,7 +431,7 @@ def test_too_many_results_end_the_guest(ground: Ground) -> None:
 
 @pytest.mark.usefixtures("narrow")
 def test_a_flood_that_ends_well_is_one(ground: Ground) -> None:
-    def on_frame(frame: Frame) -> None:
+    def on_frame(frame: ControlFrame) -> None:
         if frame.kind == "exit":
             time.sleep(0.2)  # the flood has been seen by then
 
@@ -462,7 +462,7 @@ class Waiting:
         self._size = size
         threading.Thread(target=self._wait, daemon=True).start()
 
-    def __call__(self, frame: Frame) -> None: ...
+    def __call__(self, frame: ControlFrame) -> None: ...
 
     def _wait(self) -> None:
         limit = threading.Event()
@@ -484,7 +484,7 @@ def test_a_stop_before_the_guest_has_begun(ground: Ground) -> None:
 def test_a_stop_while_a_case_runs(ground: Ground) -> None:
     stop = threading.Event()
 
-    def on_frame(frame: Frame) -> None:
+    def on_frame(frame: ControlFrame) -> None:
         if frame.kind == "case":
             stop.set()
 
@@ -495,7 +495,7 @@ def test_a_stop_while_a_case_runs(ground: Ground) -> None:
 def test_what_was_said_before_the_end_is_read(ground: Ground) -> None:
     stop = threading.Event()
 
-    def on_frame(frame: Frame) -> None:
+    def on_frame(frame: ControlFrame) -> None:
         if frame.kind == "case":
             ground.stand_in.let("go on")
             ground.stand_in.wait_for("more")
@@ -509,7 +509,7 @@ def test_what_was_said_before_the_end_is_read(ground: Ground) -> None:
 def test_a_stop_at_the_very_end_comes_before_any_other_ending(ground: Ground) -> None:
     stop = threading.Event()
 
-    def on_frame(frame: Frame) -> None:
+    def on_frame(frame: ControlFrame) -> None:
         if frame.kind == "exit":
             stop.set()
 
@@ -519,7 +519,7 @@ def test_a_stop_at_the_very_end_comes_before_any_other_ending(ground: Ground) ->
 def test_a_stop_while_it_powers_off_is_not_waited_with(ground: Ground) -> None:
     stop = threading.Event()
 
-    def on_frame(frame: Frame) -> None:
+    def on_frame(frame: ControlFrame) -> None:
         if frame.kind == "exit":
             threading.Timer(0.1, stop.set).start()
 
@@ -532,7 +532,7 @@ def test_a_stop_while_it_powers_off_is_not_waited_with(ground: Ground) -> None:
 def test_a_stop_is_no_flood(ground: Ground) -> None:
     stop = threading.Event()
 
-    def on_frame(frame: Frame) -> None:
+    def on_frame(frame: ControlFrame) -> None:
         if frame.kind == "case":
             time.sleep(0.2)  # the flood has been seen by then
             stop.set()
@@ -543,7 +543,7 @@ def test_a_stop_is_no_flood(ground: Ground) -> None:
 
 
 def test_a_second_ctrl_c_kills_the_guest(ground: Ground) -> None:
-    def on_frame(frame: Frame) -> None:
+    def on_frame(frame: ControlFrame) -> None:
         if frame.kind == "start":
             proc.hurry()
 
@@ -552,7 +552,7 @@ def test_a_second_ctrl_c_kills_the_guest(ground: Ground) -> None:
 
 
 def test_a_ctrl_c_that_raises_while_the_guest_is_followed_ends_it(ground: Ground) -> None:
-    def on_frame(frame: Frame) -> None:
+    def on_frame(frame: ControlFrame) -> None:
         if frame.kind == "start":
             raise KeyboardInterrupt
 

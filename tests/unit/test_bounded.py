@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.guest import bounded
-from harness.guest.bounded import Bounds
+from harness.guest.bounded import OutputBounds
 from harness.proc import Deadline, spawn
 from tests.attack.forked import Call, Ended, call, ready
 from tests.attack.standin import RUN, write_guest, write_source
@@ -33,7 +33,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_of_a_long_console_the_beginning_and_the_end_are_kept(tmp_path: Path) -> None:
     console, control = tmp_path / "console.log", tmp_path / "control.log"
     with console.open("wb") as file, spawn(("seq", "1", "1000000"), stdout=file) as process:
-        bounds = Bounds(console, control, (), process, _given_back=bounded.HEAD)
+        bounds = OutputBounds(console, control, (), process, _given_back=bounded.HEAD)
         most = 0
         while process.status is None:
             bounds.look()
@@ -67,7 +67,7 @@ def test_a_share_is_counted_by_what_it_takes_and_not_by_its_length(tmp_path: Pat
     share = tmp_path / "results"
     (share / "deep").mkdir(parents=True)
     with spawn(("sleep", "60")) as process:
-        bounds = Bounds(tmp_path / "console.log", tmp_path / "control.log", (share,), process)
+        bounds = OutputBounds(tmp_path / "console.log", tmp_path / "control.log", (share,), process)
         (share / "sparse").touch()
         os.truncate(share / "sparse", 1 << 40)
         bounds.look()

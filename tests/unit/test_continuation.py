@@ -13,7 +13,7 @@ from harness.flow import boots as boots_module
 from harness.flow.boots import BootEnvironment, boot_cell
 from harness.flow.continuation import held_case, joined, left_to_run, to_confirm
 from harness.flow.deadlines import limits_of
-from harness.flow.observe import FIRST, Part, Seen
+from harness.flow.observe import FIRST, BootPart, Seen
 from harness.guest.boot import Boot, SuiteResult
 from harness.guest.liveness import CaseLimit
 from harness.guest.stall import Stall
@@ -54,7 +54,11 @@ def case(name: str, outcome: Outcome = Outcome.PASS, folder: str = "", raw: str 
 
 
 def seen(
-    ending: Ending, cases: Sequence[Case], running: str = "", names: Sequence[str] | None = NAMES, part: Part = FIRST
+    ending: Ending,
+    cases: Sequence[Case],
+    running: str = "",
+    names: Sequence[str] | None = NAMES,
+    part: BootPart = FIRST,
 ) -> Seen:
     stall = STALL if ending in (Ending.HUNG, Ending.TIMEOUT) else None
     ended = (SuiteResult("p", 0, 3.0),) if ending is Ending.FINISHED else ()
@@ -94,9 +98,9 @@ def seen(
 
 
 HELD = seen(Ending.TIMEOUT, [case("p.a"), case("p.?2-4", Outcome.INCOMPLETE, raw="")], "b")
-ALONE = Part("alone-1", "", 1, alone=True)
+ALONE = BootPart("alone-1", "", 1, alone=True)
 CONFIRMED = seen(Ending.TIMEOUT, [], "b", ["p.b"], ALONE)
-REST = seen(Ending.FINISHED, [case("p.c"), case("p.d", Outcome.FAIL)], "", ["p.c", "p.d"], Part("rest-1", "", 2))
+REST = seen(Ending.FINISHED, [case("p.c"), case("p.d", Outcome.FAIL)], "", ["p.c", "p.d"], BootPart("rest-1", "", 2))
 
 
 def outcomes(cases: Sequence[Case]) -> dict[str, Outcome]:
@@ -121,7 +125,7 @@ def test_only_a_deadline_needs_a_second_witness_and_only_a_fair_one() -> None:
 def test_what_is_left_is_what_comes_after() -> None:
     assert left_to_run(SUITE, [HELD]) == ("c", "d")
     assert left_to_run(SUITE, [HELD, CONFIRMED]) == ("c", "d")
-    assert left_to_run(SUITE, [HELD, seen(Ending.HUNG, [], "c", ["p.c", "p.d"], Part("rest-1"))]) == ("d",)
+    assert left_to_run(SUITE, [HELD, seen(Ending.HUNG, [], "c", ["p.c", "p.d"], BootPart("rest-1"))]) == ("d",)
     assert left_to_run(SUITE, [HELD, REST]) == ()
 
 
@@ -219,7 +223,7 @@ class Boots:
         monkeypatch.setattr(boots_module, "_boot", self._boot)
 
     def _boot(
-        self, cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, place: Path, part: Part
+        self, cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, place: Path, part: BootPart
     ) -> Seen:
         self.asked.append((part.folder, cell.cases))
         one = self._script.pop(0)

@@ -9,12 +9,12 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.guest.control import ControlReader, Frame
+from harness.guest.control import ControlFrame, ControlReader
 
 NOTE = Path(__file__).parents[2] / "guest-scripts" / "note"
 
 
-def frames_of(data: bytes, step: int = 1 << 20) -> tuple[list[Frame], int]:
+def frames_of(data: bytes, step: int = 1 << 20) -> tuple[list[ControlFrame], int]:
     reader = ControlReader()
     frames = [frame for at in range(0, len(data), step) for frame in reader.feed(data[at : at + step])]
     reader.end()
@@ -22,7 +22,10 @@ def frames_of(data: bytes, step: int = 1 << 20) -> tuple[list[Frame], int]:
 
 
 def test_frames_in_order() -> None:
-    assert frames_of(b"@ready 4 0.92\n@fact 6 cpus=2\n") == ([Frame("ready", "0.92"), Frame("fact", "cpus=2")], 0)
+    assert frames_of(b"@ready 4 0.92\n@fact 6 cpus=2\n") == (
+        [ControlFrame("ready", "0.92"), ControlFrame("fact", "cpus=2")],
+        0,
+    )
 
 
 def test_any_cutting_gives_the_same_frames() -> None:
@@ -31,7 +34,7 @@ def test_any_cutting_gives_the_same_frames() -> None:
 
 
 def test_a_frame_cut_short_is_garbage() -> None:
-    assert frames_of(b"@exit 1 2\n@result 11 ttm-ku") == ([Frame("exit", "2")], 1)
+    assert frames_of(b"@exit 1 2\n@result 11 ttm-ku") == ([ControlFrame("exit", "2")], 1)
 
 
 def test_a_wrong_length_is_garbage() -> None:
@@ -40,7 +43,7 @@ def test_a_wrong_length_is_garbage() -> None:
 
 def test_console_text_is_garbage() -> None:
     frames, garbage = frames_of(b"[    1.0] Kernel panic - not syncing\n@exit 1 2\n")
-    assert (frames, garbage) == ([Frame("exit", "2")], 1)
+    assert (frames, garbage) == ([ControlFrame("exit", "2")], 1)
 
 
 def test_an_endless_line_does_not_eat_memory() -> None:
@@ -66,4 +69,4 @@ def test_a_prefix_never_has_other_frames(data: bytes) -> None:
 def test_what_the_guests_script_writes_is_read() -> None:
     argv = ["sh", "-c", f'sh "{NOTE}" fact "cmdline=a b  c" 3>&1']
     written = subprocess.run(argv, capture_output=True, timeout=10, check=True)
-    assert frames_of(written.stdout) == ([Frame("fact", "cmdline=a b  c")], 0)
+    assert frames_of(written.stdout) == ([ControlFrame("fact", "cmdline=a b  c")], 0)

@@ -13,7 +13,7 @@ import pytest
 from harness.flow.boots import reproduce_text
 from harness.guest.argv import Launch, Share, SwapDisk
 from harness.guest.boot import boot
-from harness.guest.liveness import Limits
+from harness.guest.liveness import BootLimits
 from harness.model.cell import Cell
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.outcome import Ending
@@ -59,7 +59,7 @@ def test_a_guest_writes_to_its_own_directory_and_nowhere_else(
     fake_vng(tmp_path, monkeypatch, f"cat {launch.image}\n{tries}\nls -d {tmp_path}/other ~/.config\n")
     if not containment().backend:
         pytest.fail("no containment") if os.environ.get("CI") else pytest.skip(containment().why)
-    limits = Limits(boot=20, run=20, silence=20)
+    limits = BootLimits(boot=20, run=20, silence=20)
     result = boot(launch, tmp_path / "boot" / "console.log", limits)
     assert result.ending is Ending.LOST
     console = (tmp_path / "boot" / "console.log").read_text()

@@ -15,8 +15,8 @@ import pytest
 from harness.kernel.artefacts import objects_to_seal
 from harness.kernel.incremental import (
     SEED_LOG,
-    Difference,
     Seed,
+    TreeDifference,
     compare_trees,
     find_seed,
     names_any,
@@ -73,7 +73,7 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def difference(old: Path, new: Path) -> Difference:
+def difference(old: Path, new: Path) -> TreeDifference:
     found = compare_trees(old, new)
     assert found is not None
     return found
@@ -145,17 +145,17 @@ def test_trees_that_share_nothing_are_not_read_to_the_end(tmp_path: Path) -> Non
     ],
 )
 def test_only_changes_whose_reach_is_known_are_fit(path: str, fit: bool) -> None:
-    assert Difference(frozenset({path, "mm/b.c"}), frozenset(), frozenset()).fit is fit
+    assert TreeDifference(frozenset({path, "mm/b.c"}), frozenset(), frozenset()).fit is fit
 
 
 def test_a_header_that_hides_another_one_is_not_fit() -> None:
     path = "drivers/gpu/drm/ttm/ttm_backup.h"
     lone = frozenset({path})
-    assert Difference(lone, lone, frozenset({"other.h"})).fit
+    assert TreeDifference(lone, lone, frozenset({"other.h"})).fit
     # `#include <linux/ttm_backup.h>` or "ttm_backup.h" may now be another file than the records say.
-    assert not Difference(lone, lone, frozenset({"ttm_backup.h"})).fit
+    assert not TreeDifference(lone, lone, frozenset({"ttm_backup.h"})).fit
     moved = frozenset({path, "include/drm/ttm/ttm_backup.h"})
-    assert not Difference(moved, moved, frozenset()).fit
+    assert not TreeDifference(moved, moved, frozenset()).fit
 
 
 def make_build(layout: Layout, tree: Path, name: str = "a" * 64) -> Build:

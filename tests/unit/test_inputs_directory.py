@@ -13,7 +13,7 @@ import pytest
 from harness.inputs import directory
 from harness.inputs.directory import resolve_directory
 from harness.inputs.git import resolve_git
-from harness.inputs.manifest import Manifest, Row, find_files, parse_manifest, read_bytes, take_manifest
+from harness.inputs.manifest import ManifestRow, SourceManifest, find_files, parse_manifest, read_bytes, take_manifest
 from harness.model.errors import InfraError, UserError
 from harness.model.tree import SourceSpec
 from tests.unit.inputs_support import listing, make_kernel, make_work
@@ -330,15 +330,15 @@ def test_no_space_for_the_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_manifest_round_trip_and_garbage(tmp_path: Path) -> None:
-    manifest = Manifest((Row("a\tb\nc", "f", "0" * 64, "1.2.3.4"), Row("d", "l", "1" * 64, "")))
+    manifest = SourceManifest((ManifestRow("a\tb\nc", "f", "0" * 64, "1.2.3.4"), ManifestRow("d", "l", "1" * 64, "")))
     assert parse_manifest(manifest.to_text()) == manifest
     for text in ("", "x", manifest.to_text()[:40], "ttm-harness manifest 1\0a\tb"):
-        assert parse_manifest(text) == Manifest(())
+        assert parse_manifest(text) == SourceManifest(())
 
 
 def test_a_fresh_file_is_not_believed_next_time(tmp_path: Path) -> None:
     kernel = make_kernel(tmp_path / "k")
-    rows = take_manifest(kernel, find_files(kernel), Manifest(())).rows
+    rows = take_manifest(kernel, find_files(kernel), SourceManifest(())).rows
     assert {row.stamp for row in rows} == {""}
 
 

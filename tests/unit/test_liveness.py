@@ -7,27 +7,27 @@ from dataclasses import replace
 
 import pytest
 
-from harness.guest.control import Frame
-from harness.guest.liveness import CaseLimit, Limits, Liveness
+from harness.guest.control import ControlFrame
+from harness.guest.liveness import BootLimits, CaseLimit, Liveness
 from harness.model.outcome import Ending
 
-LIMITS = Limits(boot=90.0, run=1000.0, silence=60.0, suites=(("mine", 300.0), ("other", 400.0)))
-BEAT = Frame("beat", "1.00")
+LIMITS = BootLimits(boot=90.0, run=1000.0, silence=60.0, suites=(("mine", 300.0), ("other", 400.0)))
+BEAT = ControlFrame("beat", "1.00")
 BLOCKED = b"[   70.1] INFO: task sh:97 blocked for more than 60 seconds.\n"
 
 
 class Guest:
     """A guest on a clock of its own."""
 
-    def __init__(self, limits: Limits = LIMITS, factor: float | None = 1.0) -> None:
+    def __init__(self, limits: BootLimits = LIMITS, factor: float | None = 1.0) -> None:
         self.now = 1000.0
         self.alive = Liveness(limits, lambda: self.now)
         if factor is not None:
-            self.alive.frame(Frame("ready", "0.92"))
+            self.alive.frame(ControlFrame("ready", "0.92"))
             self.alive.ready(factor)
 
     def suite(self, name: str = "mine") -> Guest:
-        self.alive.frame(Frame("start", name))
+        self.alive.frame(ControlFrame("start", name))
         return self
 
     def live(self, seconds: float, beats: bool = True, prints: bytes = b"") -> Ending | None:
@@ -92,7 +92,7 @@ def test_the_end_of_a_line_may_come_later() -> None:
 def test_a_suite_has_a_deadline_of_its_own() -> None:
     guest = Guest().suite("mine")
     assert guest.live(250.0) is None
-    guest.alive.frame(Frame("result", "mine 0"))
+    guest.alive.frame(ControlFrame("result", "mine 0"))
     guest.suite("other")
     assert guest.live(400.0) is None
     assert guest.live(2.0) is Ending.TIMEOUT
@@ -119,7 +119,7 @@ def test_a_blocked_task_beside_progress_is_none() -> None:
     for _ in range(5):
         guest.alive.console(BLOCKED)
         assert guest.live(50.0) is None
-        guest.alive.frame(Frame("case", "mine second"))
+        guest.alive.frame(ControlFrame("case", "mine second"))
     assert guest.live(51.0) is Ending.TIMEOUT  # the suite's deadline, and what was blocked went on
 
 
@@ -183,7 +183,7 @@ RCU = b"[  100.0] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\n"
 
 def begun(case: str, factor: float = 1.0) -> Guest:
     guest = Guest(CASES, factor).suite()
-    guest.alive.frame(Frame("case", f"mine {case}"))
+    guest.alive.frame(ControlFrame("case", f"mine {case}"))
     return guest
 
 
@@ -208,7 +208,7 @@ def test_the_deadline_is_the_cases(case: str, seconds: float) -> None:
 
 def test_a_suite_that_does_not_say_which_case_begins_has_none() -> None:
     guest = Guest(CASES).suite("other")
-    guest.alive.frame(Frame("case", "other new"))
+    guest.alive.frame(ControlFrame("case", "other new"))
     assert guest.live(400.0) is None
 
 
@@ -216,8 +216,8 @@ def test_the_next_case_begins_anew_and_after_the_last_none_runs() -> None:
     guest = begun("short")
     for _ in range(5):
         assert guest.live(25.0) is None
-        guest.alive.frame(Frame("case", "mine short"))
-    guest.alive.frame(Frame("cases-end", "mine"))
+        guest.alive.frame(ControlFrame("case", "mine short"))
+    guest.alive.frame(ControlFrame("cases-end", "mine"))
     assert guest.alive.case == ""
     assert guest.live(150.0) is None
 
@@ -225,7 +225,7 @@ def test_the_next_case_begins_anew_and_after_the_last_none_runs() -> None:
 def test_a_guest_that_was_slow_so_far_gets_more() -> None:
     guest = begun("long")
     assert guest.live(100.0) is None  # five times as long as usual
-    guest.alive.frame(Frame("case", "mine short"))
+    guest.alive.frame(ControlFrame("case", "mine short"))
     assert guest.live(150.0) is None
     assert guest.live(2.0) is Ending.TIMEOUT
     assert "this guest takes 5.0 x" in guest.why
@@ -268,7 +268,7 @@ def test_a_stall_beside_progress_is_none() -> None:
     for _ in range(3):
         guest.alive.console(RCU)
         assert guest.live(50.0) is None
-        guest.alive.frame(Frame("case", "mine long"))
+        guest.alive.frame(ControlFrame("case", "mine long"))
 
 
 def test_a_cpu_that_the_host_forgot_hangs_nobody() -> None:
@@ -283,7 +283,7 @@ def test_a_cpu_that_the_host_forgot_hangs_nobody() -> None:
 def test_a_boot_that_had_a_bad_moment_is_not_believed_for_long() -> None:
     guest = begun("long", factor=20.0)
     assert guest.live(20.0) is None  # as long as usual
-    guest.alive.frame(Frame("case", "mine short"))
+    guest.alive.frame(ControlFrame("case", "mine short"))
     assert guest.live(60.0) is None
     assert guest.live(2.0) is Ending.TIMEOUT
     assert "this guest takes 2.0 x" in guest.why

@@ -18,7 +18,7 @@ from harness.model.units import MIB, about_size, parse_age
 from harness.proc import Deadline
 from harness.store.files import locked
 from harness.store.layout import Layout
-from harness.store.prune import Limits, prune, survey
+from harness.store.prune import PruneLimits, prune, survey
 from harness.store.runs import held_again
 from tests.unit.results_support import NOON, Quiet, keep, plain_report, run_name
 
@@ -45,19 +45,19 @@ def four(scratch_layout: Layout) -> Layout:
 @pytest.mark.parametrize(
     ("limits", "days"),
     [
-        (Limits(age=15 * DAY), [30, 20]),
-        (Limits(age=timedelta(hours=30)), [30, 20, 10]),
-        (Limits(age=31 * DAY), []),
-        (Limits(keep=3), [30]),
-        (Limits(keep=0), [30, 20, 10, 1]),
-        (Limits(size=2 * MIB + MIB // 2), [30, 20]),
-        (Limits(size=0), [30, 20, 10, 1]),
-        (Limits(size=10 * MIB), []),
-        (Limits(age=15 * DAY, keep=1), [30, 20, 10]),
-        (Limits(), []),
+        (PruneLimits(age=15 * DAY), [30, 20]),
+        (PruneLimits(age=timedelta(hours=30)), [30, 20, 10]),
+        (PruneLimits(age=31 * DAY), []),
+        (PruneLimits(keep=3), [30]),
+        (PruneLimits(keep=0), [30, 20, 10, 1]),
+        (PruneLimits(size=2 * MIB + MIB // 2), [30, 20]),
+        (PruneLimits(size=0), [30, 20, 10, 1]),
+        (PruneLimits(size=10 * MIB), []),
+        (PruneLimits(age=15 * DAY, keep=1), [30, 20, 10]),
+        (PruneLimits(), []),
     ],
 )
-def test_the_old_ones_go_and_a_survey_touches_nothing(four: Layout, limits: Limits, days: list[int]) -> None:
+def test_the_old_ones_go_and_a_survey_touches_nothing(four: Layout, limits: PruneLimits, days: list[int]) -> None:
     before = kept(four)
     seen = survey(four, limits, NOON)
     assert (names(seen), seen.done) == ([run_name(ago) for ago in days], False)
@@ -72,13 +72,13 @@ def test_the_old_ones_go_and_a_survey_touches_nothing(four: Layout, limits: Limi
 def test_the_index_forgets_what_went(four: Layout) -> None:
     results = Results(four, Quiet())
     assert results.list(Wanted(), 9).total == 3
-    prune(four, Limits(keep=2), NOON)
+    prune(four, PruneLimits(keep=2), NOON)
     assert results.list(Wanted(), 9).total == 2
 
 
 def test_what_somebody_works_in_stays(four: Layout) -> None:
     with held_again(four.runs / run_name(20)):
-        found = prune(four, Limits(keep=0), NOON)
+        found = prune(four, PruneLimits(keep=0), NOON)
     assert names(found) == [run_name(30), run_name(10), run_name(1)]
     assert [one.name for one in found.kept] == [run_name(20)]
     assert kept(four) == [run_name(20)]
@@ -93,7 +93,7 @@ def test_what_is_no_run_is_never_touched(four: Layout, tmp_path: Path) -> None:
     (four.runs / run_name(50)).write_text("a file")
     # A link inside of a run goes, what it leads to stays.
     (four.runs / run_name(30) / "link").symlink_to(elsewhere)
-    prune(four, Limits(keep=0), NOON)
+    prune(four, PruneLimits(keep=0), NOON)
     assert kept(four) == sorted(["notes", run_name(40), run_name(50)], reverse=True)
     assert (elsewhere / "thesis").read_text() == "years of work"
 
@@ -101,19 +101,19 @@ def test_what_is_no_run_is_never_touched(four: Layout, tmp_path: Path) -> None:
 def test_shared_files_are_free_with_their_last_name(four: Layout) -> None:
     old, new = four.runs / run_name(30), four.runs / run_name(1)
     (new / "kept.log").hardlink_to(old / "001-boot" / "console.log")
-    one = survey(four, Limits(keep=3), NOON)
+    one = survey(four, PruneLimits(keep=3), NOON)
     assert one.bytes < MIB // 8
-    both = survey(four, Limits(keep=0), NOON)
+    both = survey(four, PruneLimits(keep=0), NOON)
     assert 4 * MIB <= both.bytes <= 4 * MIB + MIB // 2
     # For a limit on the size they count once.
-    assert names(survey(four, Limits(size=4 * MIB + MIB // 2), NOON)) == []
+    assert names(survey(four, PruneLimits(size=4 * MIB + MIB // 2), NOON)) == []
 
 
 def test_what_a_killed_prune_left_goes_the_next_time(four: Layout) -> None:
     left = four.root / "trash" / "runs-x"
     left.mkdir(parents=True)
     (left / "console.log").write_text("x")
-    prune(four, Limits(keep=9), NOON)
+    prune(four, PruneLimits(keep=9), NOON)
     assert not left.exists()
 
 
@@ -139,7 +139,7 @@ def make(path: Path, days_ago: float) -> None:
 
 
 def test_builds_and_objects_that_nobody_used(built: Layout) -> None:
-    found = prune(built, Limits(unused=30 * DAY), NOON)
+    found = prune(built, PruneLimits(unused=30 * DAY), NOON)
     assert [(one.what, one.name) for one in found.removals] == [
         (Remains.BUILD, "0" * 16),
         (Remains.OBJECTS, "2" * 16),
@@ -153,7 +153,7 @@ def test_builds_and_objects_that_nobody_used(built: Layout) -> None:
 
 def test_a_build_that_somebody_makes_stays(built: Layout) -> None:
     with locked(built.locks / f"build-{'2' * 16}", Deadline(5)):
-        found = prune(built, Limits(unused=30 * DAY), NOON)
+        found = prune(built, PruneLimits(unused=30 * DAY), NOON)
     assert [one.name for one in found.kept] == ["2" * 16]
     assert (built.objects / ("2" * 16)).is_dir()
 
@@ -164,15 +164,15 @@ def test_the_places_of_a_gate_at_work_stay_with_all_its_compilers(scratch_layout
     for name in places:
         make(scratch_layout.objects / name, 90)
     with locked(scratch_layout.locks / gate, Deadline(5)):
-        found = prune(scratch_layout, Limits(unused=30 * DAY), NOON)
+        found = prune(scratch_layout, PruneLimits(unused=30 * DAY), NOON)
     assert (found.removals, [one.name for one in found.kept]) == ((), places)
-    assert names(prune(scratch_layout, Limits(unused=30 * DAY), NOON)) == places
+    assert names(prune(scratch_layout, PruneLimits(unused=30 * DAY), NOON)) == places
 
 
 def test_a_run_of_weeks_keeps_what_it_began_with(built: Layout) -> None:
     with held_again(keep(built, 100)):
-        assert survey(built, Limits(unused=30 * DAY), NOON).removals == ()
-    assert len(survey(built, Limits(unused=30 * DAY), NOON).removals) == 3
+        assert survey(built, PruneLimits(unused=30 * DAY), NOON).removals == ()
+    assert len(survey(built, PruneLimits(unused=30 * DAY), NOON).removals) == 3
 
 
 def test_sizes_and_ages_for_people() -> None:
@@ -194,7 +194,7 @@ def test_a_survey_of_many_runs_is_quick(scratch_layout: Layout) -> None:
     for number in range(300):
         keep(scratch_layout, 1, plain_report(), number)
     began = time.process_time()
-    assert len(survey(scratch_layout, Limits(size=0), NOON).removals) == 300
+    assert len(survey(scratch_layout, PruneLimits(size=0), NOON).removals) == 300
     assert time.process_time() - began < 5
 
 
@@ -210,7 +210,7 @@ def canary(tmp_path: Path) -> Path:
 def test_a_link_in_the_place_of_the_trash_is_refused(four: Layout, canary: Path) -> None:
     (four.root / "trash").symlink_to(canary)
     with pytest.raises(UserError, match="not the store's own directory"):
-        prune(four, Limits(keep=0), NOON)
+        prune(four, PruneLimits(keep=0), NOON)
     assert len(kept(four)) == 4
     assert (canary / "runs-x" / "thesis").read_text() == "years of work"
 
@@ -221,7 +221,7 @@ def test_the_trash_is_emptied_of_what_was_put_there_by_a_prune(four: Layout, can
     (trash / "file").write_text("x")
     (trash / "runs-link").symlink_to(canary)
     (trash / "objects-file").write_text("x")
-    assert len(names(prune(four, Limits(keep=0), NOON))) == 4
+    assert len(names(prune(four, PruneLimits(keep=0), NOON))) == 4
     assert sorted(path.name for path in trash.iterdir()) == ["file", "mine"]
     assert (canary / "runs-x" / "thesis").read_text() == "years of work"
 
@@ -241,7 +241,7 @@ def test_what_a_guest_wrote_is_removed_however_deep_and_whatever_its_modes(four:
     (place / "closed").chmod(0)
     os.mkfifo(place / "pipe")
     try:
-        prune(four, Limits(keep=3), NOON)
+        prune(four, PruneLimits(keep=3), NOON)
         assert run_name(30) not in kept(four)
         assert not list((four.root / "trash").iterdir())
     finally:
@@ -253,7 +253,7 @@ def test_foreign_directories_stay_wherever_they_are(built: Layout) -> None:
     for path in foreign:
         make(path, 900)
     make(built.sources / f"mine-{'a' * 16}", 900)  # it has the name of a source, but never was one
-    prune(built, Limits(unused=30 * DAY), NOON)
+    prune(built, PruneLimits(unused=30 * DAY), NOON)
     assert all((path / "vmlinux").is_file() for path in foreign)
     assert (built.sources / f"mine-{'a' * 16}").is_dir()
 
@@ -274,7 +274,7 @@ def test_sources_roots_downloads_and_damaged_things_go_when_nobody_used_them(scr
         (path / "tree.json").write_text("{}")
         used = NOON.timestamp() - (90 if path in old else 1) * 86400
         os.utime(path, (used, used))
-    found = prune(layout, Limits(unused=30 * DAY), NOON)
+    found = prune(layout, PruneLimits(unused=30 * DAY), NOON)
     expected = [Remains.SOURCE, Remains.ROOT, Remains.DOWNLOAD, Remains.DAMAGED]
     assert [one.what for one in found.removals] == expected
     assert [path for path in old if path.exists()] == []
@@ -287,7 +287,7 @@ def test_a_source_that_somebody_unpacks_stays(scratch_layout: Layout) -> None:
     (place / "tree.json").write_text("{}")
     os.utime(place, (0, 0))
     with locked(scratch_layout.locks / f"source-{place.name}.lock", Deadline(5)):
-        found = prune(scratch_layout, Limits(unused=30 * DAY), NOON)
+        found = prune(scratch_layout, PruneLimits(unused=30 * DAY), NOON)
     assert ([one.name for one in found.kept], place.is_dir()) == ([place.name], True)
 
 
@@ -301,7 +301,7 @@ def test_of_the_compilers_cache_goes_what_was_not_asked_for(scratch_layout: Layo
     (folder.parent / "stats").write_text("0\n" * 80)
     os.utime(folder.parent / "stats", (0, 0))
     (folder.parent / "b").symlink_to(canary)
-    (found,) = prune(scratch_layout, Limits(unused=30 * DAY), NOON).removals
+    (found,) = prune(scratch_layout, PruneLimits(unused=30 * DAY), NOON).removals
     assert (found.what, found.name, found.why) == (Remains.CACHE, "ccache-2", "1 files not used for 30 days")
     assert found.bytes == MIB
     assert [path.name for path in folder.iterdir()] == ["28s3bofv51l57hect63v58epnmnphkmR"]

@@ -22,7 +22,7 @@ from harness.kernel.make import Make, prepare_place
 from harness.model.errors import CommandFailed, DeadlineExceeded, InfraError, UserError
 from harness.model.tree import Tree
 from harness.proc import Deadline, clean_environment, run, spawn
-from harness.sandbox import BACKENDS, CHOICE, Bounds, Confines, containment, require_containment, within
+from harness.sandbox import BACKENDS, CHOICE, Confines, SandboxLimits, containment, require_containment, within
 from tests.conftest import require_tool
 
 SECONDS = 60
@@ -48,13 +48,13 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def sh(place: Path, script: str, limits: Bounds | None = None, seconds: float = SECONDS) -> str:
+def sh(place: Path, script: str, limits: SandboxLimits | None = None, seconds: float = SECONDS) -> str:
     """What the script says, contained as a build is; its failures do not matter."""
     confines = Confines(
         writes=(place / "objects",),
         reads=(place / "source",),
         empty=(place / "home",),
-        limits=limits or Bounds(),
+        limits=limits or SandboxLimits(),
     )
     (place / "home").mkdir(exist_ok=True)
     words = within(confines)
@@ -182,7 +182,7 @@ def test_the_environment_of_a_build_has_no_proxy_and_no_place_of_the_users(monke
     assert set(build) == {"PATH", "LC_ALL", "LANG", "TMPDIR"} and build["TMPDIR"] == "/tmp"
 
 
-def refused(place: Path, script: str, limits: Bounds, seconds: float = SECONDS) -> str:
+def refused(place: Path, script: str, limits: SandboxLimits, seconds: float = SECONDS) -> str:
     with pytest.raises(CommandFailed) as caught:
         run(
             ("sh", "-c", script),
@@ -207,7 +207,9 @@ def leftovers(word: str) -> list[int]:
 
 def test_a_build_that_forks_without_end_is_ended(backend: str, place: Path) -> None:
     script = "while :; do setsid sleep 4747 & done"
-    assert "more than 60 processes at once" in refused(place, script, Bounds(processes=60)) or not leftovers("4747")
+    assert "more than 60 processes at once" in refused(place, script, SandboxLimits(processes=60)) or not leftovers(
+        "4747"
+    )
     assert leftovers("4747") == []
 
 
@@ -226,7 +228,7 @@ def test_a_build_has_a_deadline_and_its_end_is_the_end_of_all_of_it(backend: str
 
 
 def test_a_file_has_a_largest_size(backend: str, place: Path) -> None:
-    sh(place, "head -c 50000000 /dev/zero > big", Bounds(file_size=MIB))
+    sh(place, "head -c 50000000 /dev/zero > big", SandboxLimits(file_size=MIB))
     assert (place / "objects" / "big").stat().st_size == MIB
 
 
@@ -235,21 +237,21 @@ def test_a_build_that_fills_the_disk_is_ended(backend: str, place: Path) -> None
     facts = os.statvfs(place)
     free = facts.f_bavail * facts.f_frsize
     script = "i=0; while [ $i -lt 300 ]; do i=$((i + 1)); head -c 10000000 /dev/zero > $i; sleep 0.05; done"
-    said = refused(place, script, Bounds(reserve=free - 100 * MIB))
+    said = refused(place, script, SandboxLimits(reserve=free - 100 * MIB))
     assert "MiB free on the disk" in said
     for path in (place / "objects").iterdir():
         path.unlink()
 
 
 def test_tmp_is_no_way_to_fill_memory(backend: str, place: Path) -> None:
-    said = sh(place, "head -c 50000000 /dev/zero > /tmp/big; stat -c %s /tmp/big", Bounds(scratch=MIB))
+    said = sh(place, "head -c 50000000 /dev/zero > /tmp/big; stat -c %s /tmp/big", SandboxLimits(scratch=MIB))
     assert int(said.split()[-1]) <= MIB
 
 
 def test_a_build_that_takes_too_much_memory_is_ended(backend: str, place: Path) -> None:
     """Each process keeps the limit of one; all together do not."""
     script = "for i in 1 2 3 4 5 6; do python3 -c 'import time; x = bytearray(60 << 20); time.sleep(20)' & done; wait"
-    assert "MiB of memory" in refused(place, script, Bounds(memory=300 * MIB))
+    assert "MiB of memory" in refused(place, script, SandboxLimits(memory=300 * MIB))
 
 
 @contextmanager
@@ -320,7 +322,7 @@ def test_a_log_is_never_written_through_a_link_that_a_build_left(backend: str, p
 def test_a_build_that_breaks_a_limit_is_no_word_about_the_sources(
     backend: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.kernel.make.LIMITS", Bounds(memory=200 * MIB))
+    monkeypatch.setattr("harness.kernel.make.LIMITS", SandboxLimits(memory=200 * MIB))
     attack = "python3 -c 'import time; x = bytearray(90 << 20); time.sleep(20)' &"
     with kbuild(place, f"$(shell {attack * 4} wait)") as build:
         with pytest.raises(CommandFailed) as caught:

@@ -129,7 +129,7 @@ def test_once_a_day_everything_is_read(made: Path, monkeypatch: pytest.MonkeyPat
     settled(made, monkeypatch)
     text = (made / SEAL_FILE).read_text()
     row = next(row for row in read_seal(made).rows if row.path == "image")
-    rotten = seals.Row(row.path, row.kind, "0" * 64, row.size, row.look)
+    rotten = seals.SealRow(row.path, row.kind, "0" * 64, row.size, row.look)
     found = read_seal(made)
     (made / SEAL_FILE).write_text(
         seals._text(seals.Seal(tuple(rotten if one == row else one for one in found.rows), True, found.checked))

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.evidence.telemetry import Series, Telemetry, metrics, parse
+from harness.evidence.telemetry import Telemetry, TimeSeries, metrics, parse
 from harness.flow.observe import observe
 from harness.guest.boot import Boot
 from harness.kernel.decode import Objects
@@ -123,7 +123,7 @@ def test_what_is_not_there_is_none() -> None:
 
 def test_absent_values_are_left_out() -> None:
     telemetry = parse(table("1000 - 7", "1100 - 8", "1200 5 -") + END)
-    assert telemetry.get("MemFree") == Series("MemFree", "KiB", (1.2,), (5,))
+    assert telemetry.get("MemFree") == TimeSeries("MemFree", "KiB", (1.2,), (5,))
     assert telemetry.delta("pswpin") == 1
     assert parse(table("1000 - 7")).get("MemFree") is None
 
@@ -131,8 +131,8 @@ def test_absent_values_are_left_out() -> None:
 def test_a_new_header_adds_a_column() -> None:
     text = table("1000 50 7") + table("1100 51 8 3", header="time_ms MemFree:KiB pswpin:pages stat.purged")
     telemetry = parse(text.replace(FIRST, "") + END, PRESSURE)
-    assert telemetry.get("MemFree") == Series("MemFree", "KiB", (1.0, 1.1), (50, 51))
-    assert telemetry.get("stat.purged") == Series("stat.purged", "pages", (1.1,), (3,))
+    assert telemetry.get("MemFree") == TimeSeries("MemFree", "KiB", (1.0, 1.1), (50, 51))
+    assert telemetry.get("stat.purged") == TimeSeries("stat.purged", "pages", (1.1,), (3,))
 
 
 def test_a_module_counts_from_zero_and_again_when_it_is_loaded_again() -> None:
@@ -147,7 +147,7 @@ def test_a_module_counts_from_zero_and_again_when_it_is_loaded_again() -> None:
     assert parse(table("1000 5", "1100 9", header="time_ms stat.purged")).delta("stat.purged") == 4
 
 
-def backed_up(text: str) -> Series | None:
+def backed_up(text: str) -> TimeSeries | None:
     return parse(text + END, PRESSURE).get("backed_up")
 
 
@@ -155,11 +155,11 @@ def test_backed_up_is_never_more_than_shmem_and_swap_hold() -> None:
     header = "time_ms Shmem:KiB stat.backed_up stat.restored"
     text = table("1000 0 0 0", "1100 400 100 0", "1200 200 100 50", "1300 40 100 50", "1400 80 110 50", header=header)
     times = (1.0, 1.1, 1.2, 1.3, 1.4)
-    assert backed_up(text) == Series("backed_up", "KiB", times, (0, 400, 200, 40, 80))
+    assert backed_up(text) == TimeSeries("backed_up", "KiB", times, (0, 400, 200, 40, 80))
     assert backed_up(text.replace("Shmem", "Slab")) is None  # nothing bounds it
     header = "time_ms Shmem:KiB SwapTotal:KiB SwapFree:KiB stat.backed_up"
     swapped = table("1000 0 80 80 0", "1100 8 80 60 30", header=header)
-    assert backed_up(swapped) == Series("backed_up", "KiB", (1.0, 1.1), (0, 28))
+    assert backed_up(swapped) == TimeSeries("backed_up", "KiB", (1.0, 1.1), (0, 28))
 
 
 def test_what_is_made_of_counters_is_made_of_any_suites() -> None:
@@ -431,7 +431,7 @@ def test_what_is_missing_is_left_out() -> None:
     assert "OOM kill" not in texts
     some = parse(table("1000 5 2", "1100 6 3", "1200 6 4") + END)
     assert "anonymous" not in words(plot_svg(some, "x"))
-    single = replace(some, times=(1.0,), series=(Series("MemFree", "KiB", (1.0,), (5,)),))
+    single = replace(some, times=(1.0,), series=(TimeSeries("MemFree", "KiB", (1.0,), (5,)),))
     assert "free" in words(plot_svg(single, "x", ((0.0, "a"),)))
 
 

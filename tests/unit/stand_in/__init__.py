@@ -14,9 +14,9 @@ import pytest
 
 from harness.guest import boot as boot_module
 from harness.guest.argv import Launch, Share
-from harness.guest.control import Frame
+from harness.guest.control import ControlFrame
 from harness.guest.job import machine_job
-from harness.guest.liveness import Limits, Liveness
+from harness.guest.liveness import BootLimits, Liveness
 from harness.model.machine import Accel, Machine, Swap
 from harness.sandbox import CHOICE
 
@@ -57,7 +57,7 @@ class Clock:
         clock = self
 
         class Moved(Liveness):
-            def frame(self, frame: Frame) -> None:
+            def frame(self, frame: ControlFrame) -> None:
                 if frame.kind == "passes":
                     clock.move(float(frame.text))
                 elif frame.kind == "seen":
@@ -143,7 +143,7 @@ class StandIn:
         (self._turns / name).touch()
 
 
-LIMITS = Limits(boot=90.0, run=1000.0, silence=60.0, suites=(("mine", 300.0),))
+LIMITS = BootLimits(boot=90.0, run=1000.0, silence=60.0, suites=(("mine", 300.0),))
 
 
 def seen(name: str) -> Step:
