@@ -118,6 +118,12 @@ struct tp_case {
 #define TP_KEEP		BIT(5)	/* leaves objects behind on purpose */
 #define TP_HIDDEN	BIT(6)	/* shows a suspected bug; not in the default set */
 #define TP_LOUD		BIT(7)	/* real pressure: counters of others move too */
+#define TP_HELPER	BIT(8)	/* no case: a script's case runs it */
+/* What the script arms for it; module-cases says what that is. */
+#define TP_ARM_POINTS	BIT(9)	/* every allocation, counted down by the case */
+#define TP_ARM_TASK	BIT(10)	/* all allocations of the case's task */
+#define TP_ARM_LARGE	BIT(11)	/* those of more than one page */
+#define TP_ARM_OWN	BIT(12)	/* by a function of the suite's script */
 
 /* ---- run.c ---- */
 

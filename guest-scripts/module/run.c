@@ -515,15 +515,34 @@ static const struct file_operations tp_text_fops = {
 	.llseek = default_llseek,
 };
 
+/* What a script has to know of a case. */
+static const struct {
+	unsigned int flag;
+	const char *word;
+} tp_words[] = {
+	{ TP_HIDDEN, "suspect" },
+	{ TP_HELPER, "helper" },
+	{ TP_NEED_NOSWAP, "noswap" },
+	{ TP_ARM_POINTS, "points" },
+	{ TP_ARM_TASK, "task" },
+	{ TP_ARM_LARGE, "large" },
+	{ TP_ARM_OWN, "own" },
+};
+
 static int tp_list_show(struct seq_file *m, void *data)
 {
 	const struct tp_case *c;
-	size_t i;
+	size_t i, k;
 
-	for (i = 0; i < tp_module.nr_tables; i++)
-		for (c = tp_module.tables[i]; c->name; c++)
-			seq_printf(m, "%s\t%s%s\t%s\n", c->name, c->invariants,
-				   c->needs & TP_HIDDEN ? ",suspect" : "", c->what);
+	for (i = 0; i < tp_module.nr_tables; i++) {
+		for (c = tp_module.tables[i]; c->name; c++) {
+			seq_printf(m, "%s\t%s\t", c->name, c->invariants);
+			for (k = 0; k < ARRAY_SIZE(tp_words); k++)
+				if (c->needs & tp_words[k].flag)
+					seq_printf(m, "%s,", tp_words[k].word);
+			seq_printf(m, "\t%s\n", c->what);
+		}
+	}
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(tp_list);

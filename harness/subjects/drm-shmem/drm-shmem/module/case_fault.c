@@ -287,12 +287,13 @@ static void case_lock_interrupted(struct tp_run *run)
 
 const struct tp_case sh_cases_fault[] = {
 	{ "fail_get", "S6,S10", "each allocation of pages, table and vmap fails once",
-	  case_fail_get, TP_NEED_FAULT },
+	  case_fail_get, TP_NEED_FAULT | TP_ARM_POINTS },
 	{ "fail_in_use", "S1,S10", "the same where somebody uses the object",
-	  case_fail_in_use, TP_NEED_FAULT },
+	  case_fail_in_use, TP_NEED_FAULT | TP_ARM_POINTS },
 	{ "fail_create", "S10", "each allocation of a new object fails once",
-	  case_fail_create, TP_NEED_FAULT },
-	{ "fail_content", "S1,S10", "content outlives failures", case_fail_content, TP_NEED_FAULT },
+	  case_fail_create, TP_NEED_FAULT | TP_ARM_POINTS },
+	{ "fail_content", "S1,S10", "content outlives failures", case_fail_content,
+	  TP_NEED_FAULT | TP_ARM_POINTS },
 	{ "dma_refused", "S8,S10", "a page that cannot be mapped for DMA leaves nothing",
 	  case_dma_refused, TP_NEED_DMAOPS },
 	{ "lock_interrupted", "S11", "a wait for a lock that is interrupted holds nothing",

@@ -314,7 +314,9 @@ const struct tp_case sh_cases_load[] = {
 	  case_pressure_keep, TP_LOUD | TP_NEED_SWAP },
 	{ "noswap_purge", "S1,S12", "without swap, what is marked makes room for the rest",
 	  case_noswap_purge, TP_LOUD | TP_NEED_NOSWAP },
-	{ "hold", "S1", "objects to be held beside a load", case_hold, TP_KEEP | TP_LOUD },
-	{ "release", "S1", "what was held is as it was, or gone", case_release, TP_LOUD },
+	{ "hold", "S1", "objects to be held beside a load", case_hold,
+	  TP_KEEP | TP_LOUD | TP_HELPER },
+	{ "release", "S1", "what was held is as it was, or gone", case_release,
+	  TP_LOUD | TP_HELPER },
 	{ }
 };

@@ -331,7 +331,7 @@ const struct tp_case tp_cases_backup[] = {
 	{ "content_writeback", "I1,I8", "backup with writeback, read back from the swap device",
 	  case_content_writeback, NB },
 	{ "content_order0", "I1,I12,I17", "nothing but single pages to be had", case_content_order0,
-	  NB | TP_NEED_FAULT },
+	  NB | TP_NEED_FAULT | TP_ARM_LARGE },
 	{ "content_pool_mix", "I1,I12,I13", "restore from pools of other orders",
 	  case_content_pool_mix, NB | TP_NEED_PAT },
 	{ "content_many", "I1,I12,I15", "many objects out and back in disorder", case_content_many,

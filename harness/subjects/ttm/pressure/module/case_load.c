@@ -772,8 +772,8 @@ const struct tp_case tp_cases_load[] = {
 	{ "noswap_purge", "I2,I3,I18", "no swap: purgeable objects make room", case_noswap_purge,
 	  TP_NEED_BACKUP | TP_NEED_NOSWAP | TP_LOUD },
 	{ "hold", "I1", "(control) populates objects and keeps them", case_hold,
-	  TP_KEEP | TP_HIDDEN | TP_LOUD },
+	  TP_KEEP | TP_HIDDEN | TP_LOUD | TP_HELPER },
 	{ "release", "I1", "(control) verifies and frees what is held", case_release,
-	  TP_KEEP | TP_HIDDEN | TP_LOUD },
+	  TP_KEEP | TP_HIDDEN | TP_LOUD | TP_HELPER },
 	{ }
 };

@@ -742,6 +742,6 @@ const struct tp_case tp_cases_lru[] = {
 	  TP_NEED_PAT },
 	{ "hibernation", "I1,I15", "all out at once, some freed, all back", case_hibernation, 0 },
 	{ "oom_swapout", "I7,I15", "swapout without any memory: walks end, nothing moves",
-	  case_oom_swapout, TP_NEED_FAULT },
+	  case_oom_swapout, TP_NEED_FAULT | TP_ARM_TASK },
 	{ }
 };

@@ -484,7 +484,7 @@ const struct tp_case tp_cases_pool[] = {
 	  case_suspect_d_trigger, NP | TP_HIDDEN },
 	{ "pool_limit", "I12,I13", "page_pool_size is kept to", case_pool_limit, NP },
 	{ "pages_limit", "I14", "pages_limit is exact, whatever happened before", case_pages_limit,
-	  0 },
+	  TP_ARM_POINTS },
 	{ "dma32_limit", "I14", "dma32_pages_limit is exact, too", case_dma32_limit, 0 },
 	{ "pages_limit_full", "I14", "over pages_limit with all pinned: it ends",
 	  case_pages_limit_full, 0 },
