@@ -201,9 +201,21 @@ def test_every_axis_makes_another_cell(axis: str) -> None:
 
 def test_a_machine_in_words() -> None:
     assert str(Machine(accel=Accel.TCG)) == "256M RAM, swap disk:1G, 2 vCPUs, tcg"
-    assert str(AXES) == (
+    asked = Machine(
+        ram=512 * MIB,
+        swap=Swap.parse("zram:64M"),
+        cpus=4,
+        accel=Accel.TCG,
+        memory_max=64 * MIB,
+        memory_high=32 * MIB,
+        swappiness=10,
+        min_free=2 * MIB,
+        page_cluster=0,
+        free=100 * MIB,
+    )
+    assert str(asked) == (
         "512M RAM, swap zram:64M, 4 vCPUs, tcg, memory.max 64M, memory.high 32M, min_free 2M, swappiness 10, "
-        "watermark_scale 20, page_cluster 0, 100M free at start"
+        "page_cluster 0, 100M free at start"
     )
 
 
