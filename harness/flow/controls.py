@@ -124,7 +124,10 @@ def read_controls(folder: Path, wanted: Sequence[str] = ()) -> tuple[Control, ..
         return controls
     chosen = tuple(one for one in controls if any(fnmatch.fnmatch(one.name, glob) for glob in wanted))
     if not chosen:
-        raise UserError(f"no control matches {', '.join(wanted)}", hint=", ".join(one.name for one in controls))
+        raise UserError(
+            f"no control matches {', '.join(wanted)}",
+            hint=f"a glob over their names, as in '*purge*'; the {len(controls)} of them are in {folder}",
+        )
     return chosen
 
 

@@ -55,7 +55,7 @@ def test_each_suite_with_controls_has_a_folder_of_them() -> None:
 def test_the_controls_of_xe_break_known_invariants_in_its_shrinker() -> None:
     assert {one.kind for one in XE_CONTROLS} <= CLASSES
     assert sum(not one.neutral for one in XE_CONTROLS) >= 30
-    assert sum(one.neutral for one in XE_CONTROLS) == 2
+    assert sum(one.neutral for one in XE_CONTROLS) >= 2
     for one in XE_CONTROLS:
         assert set(one.breaks) <= {f"I{number}" for number in range(1, 21)}
         assert bool(one.breaks) != one.neutral
@@ -66,7 +66,7 @@ def test_the_controls_of_xe_break_known_invariants_in_its_shrinker() -> None:
 def test_the_controls_of_drm_shmem_break_known_invariants_in_its_helper() -> None:
     assert {one.kind for one in SHMEM_CONTROLS} <= CLASSES
     assert sum(not one.neutral for one in SHMEM_CONTROLS) >= 10
-    assert sum(one.neutral for one in SHMEM_CONTROLS) == 2
+    assert sum(one.neutral for one in SHMEM_CONTROLS) >= 2
     for one in SHMEM_CONTROLS:
         assert set(one.breaks) <= {f"S{number}" for number in range(1, 16)}
         assert bool(one.breaks) != one.neutral
@@ -78,7 +78,7 @@ def test_all_classes_are_there_and_something_is_neutral() -> None:
     counts = {kind: sum(one.kind == kind and not one.neutral for one in CONTROLS) for kind in CLASSES}
     assert {one.kind for one in CONTROLS} == CLASSES
     assert min(counts.values()) >= 3
-    assert sum(one.neutral for one in CONTROLS) == 2
+    assert sum(one.neutral for one in CONTROLS) >= 2
 
 
 @pytest.mark.parametrize(
@@ -106,8 +106,9 @@ def test_controls_are_chosen_by_globs() -> None:
         "01-restore-drops-one-in-a-thousand",
         "77-neutral-restore-local-destination",
     ]
-    with pytest.raises(UserError, match="no control matches"):
+    with pytest.raises(UserError, match="no control matches") as refusal:
         read_controls(TTM, ("nonsense",))
+    assert str(refusal.value.hint).endswith(f"the {len(CONTROLS)} of them are in {TTM}")
 
 
 @pytest.mark.parametrize("text", ["", "[[control]]\n", "control = 3\n", "[[control", "[[control]]\nclass = 'x'\n"])
