@@ -17,7 +17,10 @@ def parse_globs(texts: Iterable[str]) -> tuple[str, ...]:
     globs = tuple(text.strip() for text in texts if text.strip())
     for glob in globs:
         if not _GLOB.fullmatch(glob):
-            raise UserError(f"the case {glob!r} is not a glob of letters, digits, _ - * ? and [ ]")
+            raise UserError(
+                f"the case {glob!r} is not a glob of letters, digits, _ - * ? and [ ]",
+                hint="a case without its suite, as in --case 'resume_*'",
+            )
     return globs
 
 
@@ -37,6 +40,6 @@ def parse_knobs(texts: Iterable[str]) -> tuple[Knob, ...]:
         for part in filter(None, text.split(",")):
             name, equals, value = part.partition("=")
             if not equals or not name or not value:
-                raise UserError(f"the knob {part!r} is not NAME=VALUE")
+                raise UserError(f"the knob {part!r} is not NAME=VALUE", hint="as in --knob bo=1M,caching=wc")
             knobs.append(Knob(name, value))
     return tuple(knobs)

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from harness.model.cell import Knob
 from harness.model.errors import UserError
+from harness.model.words import parse_knobs
 from harness.suites.knobs import check_knob_cases, check_knobs
 from harness.suites.registry import suite_named
 
@@ -113,3 +116,29 @@ def test_failures_are_for_the_cases_of_load(knob: Knob) -> None:
     check_knob_cases((Knob("bo", "1M"),), ("hog_beside",), SUITES)
     with pytest.raises(UserError, match=f"takes the knob {knob.name}"):
         check_knob_cases((knob,), ("hog_beside",), SUITES)
+
+
+@pytest.mark.parametrize("text", ["bo", "=1M", "bo="])
+def test_what_is_no_knob_is_told_how_one_looks(text: str) -> None:
+    with pytest.raises(UserError, match="NAME=VALUE") as refusal:
+        parse_knobs((text,))
+    assert refusal.value.hint
+
+
+_KEY = re.compile(r'TP_KEY\("(\w+)", (K_\w+), \w+, ([^,]+), ([^,]+),\s+(NULL|"[\w,]*")\)')
+
+
+@pytest.mark.parametrize("name", ["pressure", "drm-shmem"])
+def test_the_module_takes_the_knobs_of_its_suite(name: str) -> None:
+    suite = suite_named(name)
+    source = (suite.folder / "module" / "main.c").read_text(encoding="utf-8")
+    keys = {key: rest for key, *rest in _KEY.findall(source)}
+    for knob in suite.knobs:
+        if re.match("backup_fault|fail", knob.name):  # the script's, by knobs() of guest-scripts/module-cases
+            continue
+        assert knob.name in keys, f"{name}: tp_keys of main.c has no {knob.name}"
+        kind, least, most, words = keys[knob.name]
+        if kind == "K_INT":
+            assert (int(least), int(most)) == (knob.least, knob.most), knob.name
+        if kind == "K_ENUM":
+            assert set(words.strip('"').split(",")) == set(knob.choices), knob.name
