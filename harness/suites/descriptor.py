@@ -132,7 +132,7 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
     if runner is not None and not runner.is_file():
         raise UserError(
             f"{path}: nothing says what runs in the guest",
-            hint=f'an executable `{_RUNNER}` beside it, or runner = "kunit"',
+            hint=f'a script `{_RUNNER}` beside it, or runner = "kunit"',
         )
     manifest = read_manifest(name, place)
     # Without a manifest of its own it may skip what the one that it extends may.
