@@ -359,6 +359,17 @@ def test_a_runner_that_could_not_do_its_work_is_no_evidence(ground: Ground) -> N
     assert "the runner of p could not do its work (status 1): no such module" in result.run.problems
 
 
+def test_a_runner_that_could_not_do_its_work_is_told_before_what_is_missing_for_it(ground: Ground) -> None:
+    log = ("result_file", "p.log", "no such module\n")
+    steps = (*BOOTS, *begins()[:2], log, say("ttm-harness: suite p end 1"), *ends(status=1)[2:], *powers_off())
+    suite = replace(SUITE, manifest=Manifest("p", (Listed("p.a", 1.0),)))
+    result = ground.boots(steps, suites=(suite,))
+    assert result.run.problems == (
+        "the runner of p could not do its work (status 1): no such module",
+        "p: the guest did not say first which cases it was going to run",
+    )
+
+
 def test_a_runner_that_died_in_an_oops_is_not_what_counts(ground: Ground) -> None:
     steps = (*case("a", 1), *case_begins("b"), OOPS, *ends(status=137), *powers_off(taint=128))
     result = ground.boots((*BOOTS, *begins(), *steps))
