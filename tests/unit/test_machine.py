@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -197,6 +199,14 @@ def test_every_axis_makes_another_cell(axis: str) -> None:
     other = replace(plain, machine=replace(Machine(), **{axis: getattr(AXES, axis)}))
     assert plain.id != other.id
     assert from_json(Cell, to_json(other)) == other
+
+
+def test_the_readme_writes_swap_as_it_is_read() -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    words = re.findall(r"--swap (\S+)", text)
+    assert len(words) > 2
+    for word in words:
+        Swap.parse(word)
 
 
 def test_a_machine_in_words() -> None:
