@@ -57,8 +57,23 @@ class _Verbs(click.Group):
             formatter.write_dl(sorted(VERBS.items()))
 
 
+def _tell_version(context: click.Context) -> None:
+    if not context.resilient_parsing:
+        from harness.checkout import commit
+
+        click.echo(f"ttm-harness, version {__version__} (commit {commit()})")
+        context.exit()
+
+
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="ttm-harness")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, _, wanted: _tell_version(context) if wanted else None,
+    help="Show the version and its commit, and exit.",
+)
 def cli() -> None:
     """Does this kernel patch series survive memory pressure?
 
