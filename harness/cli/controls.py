@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # what is imported where it is used: the help waits for none 
 @click.option(
     "--suite", "suite_name", default="pressure", show_default=True, help="The suite that is to notice them."
 )
-@click.option("--source", default="debian", show_default=True, help="The unbroken kernel.")
+@click.option("--source", help="The unbroken kernel.  [default: that of `run`]")
 @click.option("--ram", default="256M", show_default=True)
 @click.option("--swap", default="disk:1G", show_default=True)
 @click.option("--accel", default="auto", show_default=True, type=click.Choice([word.value for word in Accel]))
@@ -43,7 +43,7 @@ if TYPE_CHECKING:  # what is imported where it is used: the help waits for none 
 def controls(
     names: tuple[str, ...],
     suite_name: str,
-    source: str,
+    source: str | None,
     ram: str,
     swap: str,
     accel: str,
@@ -60,6 +60,7 @@ def controls(
     """
     from harness.flow.boots import BootEnvironment
     from harness.flow.controls import Detection, control_set, read_controls, try_controls
+    from harness.flow.plans import default_source
     from harness.flow.prepare import Stopwatch, prepare, prepare_root, settle_accel
     from harness.model.kernel import KernelSpec
     from harness.store.runs import run_directory
@@ -73,7 +74,8 @@ def controls(
     suite = narrowed(whole, globs)
     machine = Machine(parse_size(ram, "--ram"), Swap.parse(swap), accel=Accel(accel))
     progress, watch = TerminalProgress(), Stopwatch()
-    kernel = prepare(KernelSpec(SourceSpec.parse(source)), {suite: False}, layout, progress, watch)
+    spec = default_source(progress) if source is None else SourceSpec.parse(source)
+    kernel = prepare(KernelSpec(spec), {suite: False}, layout, progress, watch)
     root = prepare_root(layout, progress, watch)
     settled = settle_accel(machine.accel, kernel, root, layout, progress, watch)
     version = kernel.build.tree.version

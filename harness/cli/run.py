@@ -28,7 +28,11 @@ _MOST_BOOTS = 20_000
 
 @click.command()
 @click.argument("plan", default="")
-@click.option("--source", help="debian[:VERSION], DIR, git:DIR@REV, tar:FILE, kernel.org:VERSION  [default: debian]")
+@click.option(
+    "--source",
+    help="debian[:VERSION], DIR, git:DIR@REV, tar:FILE, kernel.org[:VERSION]  "
+    "[default: debian; kernel.org where apt is not the host's own]",
+)
 @click.option(
     "--series",
     help="Patches on top, with the source as base: mbox:FILE, dir:PATH, git:DIR@A..B, lore:MSGID, NAME@vN, …",
@@ -110,7 +114,7 @@ def run(
     from harness.flow.known_issues import read_known
     from harness.flow.matrix import matrix_of, with_seeds
     from harness.flow.planfile import Axes, Glob, KnobAxes, OptionalSeries, ProfileName
-    from harness.flow.plans import Extras, load_plan, plain_request, requests_of
+    from harness.flow.plans import Extras, default_source, load_plan, plain_request, requests_of
     from harness.flow.run import RunOptions, execute, resume
     from harness.model.series import SeriesSpec
     from harness.model.tree import SourceSpec
@@ -138,13 +142,15 @@ def run(
             _only_resume(plan, said, list_only or bool(known))
             report, directory = resume(layout, resumed, progress, parallel, jobs)
         else:
-            extras = Extras(fragments, mirror)
             if series is not None and source is None and not plan:
                 from harness.flow.series import SeriesContext
                 from harness.flow.series import base as base_of
 
                 found = base_of(series, trees, SeriesContext(layout, progress, mirror))
                 said = replace(said, source=(found.source,))
+            extras = Extras(fragments, mirror)
+            if not said.source:
+                extras = replace(extras, source=default_source(progress))
             requests = requests_of(load_plan(plan), said, extras) if plan else plain_request(said, extras)
             if every:
                 requests = each_patch(requests, layout, progress)

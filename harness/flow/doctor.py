@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.guest import accel
+from harness.inputs.apt import apt_is_own
 from harness.model.arch import guest_arch
 from harness.model.errors import HarnessError, UserError
 from harness.model.units import GIB, format_size
@@ -87,8 +88,8 @@ TOOLS = (
     Tool("b4", "series from lore (--series lore:MSGID)", False, ("b4", "b4", "b4")),
     Tool("bwrap", "contains what a build runs", False, ("bubblewrap", "bubblewrap", "bubblewrap")),
     Tool("ccache", "makes the next build faster", False, ("ccache", "ccache", "ccache")),
-    Tool("apt-get", "kernel sources from Debian (--source debian)", False, ("apt", "apt", "apt")),
-    Tool("dpkg-deb", "kernel sources from Debian (--source debian)", False, ("dpkg", "dpkg", "dpkg")),
+    Tool("apt-get", "kernel sources from Debian (--source debian)", False, ("apt", "", "")),
+    Tool("dpkg-deb", "kernel sources from Debian (--source debian)", False, ("dpkg", "", "")),
     Tool("virtiofsd", "not used: the shares are 9p", False, ("", "", "")),
 )
 
@@ -149,10 +150,9 @@ def examine(layout: Layout, with_tests: bool = False) -> tuple[Finding, ...]:
 
 def family_of_host() -> Family | None:
     """The package manager that this host has, if it is one that the table knows."""
-    for family in FAMILIES:
-        if find_tool(family.tool) is not None and not (family.name == "apt" and find_tool("pacman")):
-            return family
-    return None
+    apt, *others = FAMILIES
+    families = (apt, *others) if apt_is_own() else (*others, apt)
+    return next((family for family in families if find_tool(family.tool) is not None), None)
 
 
 def install_command(findings: tuple[Finding, ...], family: Family | None) -> tuple[str, ...]:

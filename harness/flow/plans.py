@@ -11,17 +11,19 @@ from pathlib import Path
 
 from harness.flow.planfile import Axes, KnobAxes, MachineAxes, MachineValue, PlanText, parse_plan, value_word
 from harness.flow.request import Request
+from harness.inputs.apt import apt_is_own
 from harness.model.build import DEFAULT_PROFILE
 from harness.model.cell import Knob
 from harness.model.errors import UserError
 from harness.model.kernel import KernelSpec
 from harness.model.machine import Machine
-from harness.model.tree import SourceSpec
+from harness.model.progress import Progress
+from harness.model.tree import SourceKind, SourceSpec
 from harness.store.files import read_regular
 from harness.suites.registry import quick_suites, suite_named
 
 SHIPPED = Path(__file__).resolve().parent.parent / "plans"
-DEFAULT_SOURCE = "debian"
+DEBIAN = SourceSpec(SourceKind.DEBIAN)
 MOST_CELLS = 20_000  # before [[exclude]]; and so many boots
 _LARGEST = 1 << 20  # bytes of a plan
 FIRST_SEED = 1  # of a plan that names none: the same cells the next time, so that kept results are found
@@ -33,6 +35,15 @@ class Extras:
 
     fragments: tuple[Path, ...] = ()
     mirror: Path | None = None
+    source: SourceSpec = DEBIAN  # where none is named
+
+
+def default_source(progress: Progress) -> SourceSpec:
+    """The newest kernel of this host's own distribution where that has apt, else kernel.org's newest release."""
+    if apt_is_own():
+        return DEBIAN
+    progress.step("apt is not this host's own: where no source is named, it is kernel.org's newest release")
+    return SourceSpec(SourceKind.KERNEL_ORG)
 
 
 def shipped_plans() -> dict[str, Path]:
@@ -192,7 +203,7 @@ def _product(plan: PlanText, axes: Axes, extras: Extras, as_they_fit: bool) -> I
     """Every combination of the axes, the last one turning fastest."""
     series = tuple(one.series for one in axes.series) or (None,)
     profiles = tuple(one.name for one in axes.profile) or (DEFAULT_PROFILE,)
-    sources = axes.source or (SourceSpec.parse(DEFAULT_SOURCE),)
+    sources = axes.source or (extras.source,)
     machines = tuple(_machines(plan, axes.machine))
     knobs = tuple(_knobs(axes.knobs))
     seeds: tuple[int | None, ...] = axes.seeds or (None,)

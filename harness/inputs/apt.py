@@ -57,6 +57,15 @@ class Gone(InfraError):
     """The lists name a package that the mirror does not have any more."""
 
 
+def apt_is_own(apt_directory: Path = APT_DIRECTORY) -> bool:
+    """Whether apt is this host's own, not one that was installed beside another package manager: with its tools, with
+    sources that name a distribution's archive, and with a key of that.
+    """
+    if find_tool("apt-get") is None or find_tool("dpkg-deb") is None:
+        return False
+    return any(one.has_key(apt_directory) for one in plan(read_host(apt_directory)))
+
+
 class PrivateApt:
     """apt-get and apt-cache on the private root."""
 

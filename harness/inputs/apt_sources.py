@@ -55,6 +55,19 @@ class Repository:
     def is_security(self) -> bool:
         return all(_SECURITY.search(suite) for suite in self.suites)
 
+    def has_key(self, apt_directory: Path) -> bool:
+        """Whether what is signed by it could be checked here, or need not be."""
+        options = dict(self.options)
+        if any(options.get(name, "no").lower() not in _NO for name in ("Trusted", "Allow-Insecure")):
+            return True
+        if "BEGIN PGP" in self.signed_by:
+            return True
+        files = [Path(word) for word in self.signed_by.split() if word.startswith("/")]
+        if not files:  # any key that apt trusts
+            parts = apt_directory / "trusted.gpg.d"
+            files = [apt_directory / "trusted.gpg", *parts.glob("*.gpg"), *parts.glob("*.asc")]
+        return any(path.is_file() for path in files)
+
     def to_deb822(self) -> str:
         """The stanza of a .sources file, for package lists and nothing else."""
         lines = [

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`kernel.org:VERSION`: a released tarball, checked against the sha256sums.asc published beside it.
+"""`kernel.org` and `kernel.org:VERSION`: a released tarball, the newest or that one, checked against the
+sha256sums.asc published beside it.
 
 The list is taken over https from the same server; its PGP signature is not checked. So a broken or exchanged
 download is noticed, a server that lies about both is not.
@@ -9,16 +10,18 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from harness.inputs.apt import FRESH_SECONDS
 from harness.inputs.download import NotThere, fetch_file, fetch_text
 from harness.inputs.source_cache import SourceEntry, SourcePlace, Work, find, install, is_sound, stored_trees
 from harness.inputs.unpack import hash_file, unpack_kernel
 from harness.model.errors import InfraError, UserError
 from harness.model.tree import SourceSpec, Tree, version_tuple
-from harness.store.files import locked
+from harness.store.files import locked, write_atomically
 
 BASE_VARIABLE = "TTM_HARNESS_KERNEL_ORG"
 # The name of the place is the name of the source kind; everything else comes from the user's configuration.
@@ -27,11 +30,13 @@ _VERSION = re.compile(r"\d+\.\d+(\.\d+)?")
 _SUM_LINE = re.compile(r"^([0-9a-f]{64}) [ *](\S+)$", re.MULTILINE)
 _TARBALL = re.compile(r"linux-(\d+\.\d+(?:\.\d+)?)\.tar\.xz")
 _SHOWN = 8
+_MAJORS = range(6, 100)  # each has a folder; the merged series begins in the first of these
+_NEWEST_FILE = "kernel.org-newest"
 
 
 def resolve_kernel_org(spec: SourceSpec, work: Work) -> Tree:
     """The released tree; without a network when the store has it, as a release never changes."""
-    version = spec.what
+    version = spec.what or _newest(work)
     if not _VERSION.fullmatch(version):
         raise UserError(
             f"kernel.org has no release {version!r}",
@@ -41,8 +46,7 @@ def resolve_kernel_org(spec: SourceSpec, work: Work) -> Tree:
     for tree in stored_trees(work.layout, f"{label}-"):
         if tree.origin.startswith(f"{origin} ") and is_sound(work, tree):
             return replace(tree, spec=str(spec))
-    base = os.environ.get(BASE_VARIABLE, _DEFAULT_BASE).rstrip("/")
-    directory = f"{base}/v{version.split('.')[0]}.x"
+    directory = f"{_base()}/v{version.split('.')[0]}.x"
     work.progress.step(f"looking up linux-{version} on kernel.org")
     place = SourcePlace(label, _published_sum(directory, version, work))
     if tree_here := find(work, place, str(spec)):
@@ -59,6 +63,51 @@ def resolve_kernel_org(spec: SourceSpec, work: Work) -> Tree:
         installed = install(work, entry, lambda part: unpack_kernel(archive, part, work))
         archive.unlink(missing_ok=True)
     return installed
+
+
+def _base() -> str:
+    return os.environ.get(BASE_VARIABLE, _DEFAULT_BASE).rstrip("/")
+
+
+def _newest(work: Work) -> str:
+    """The newest release: as the server said not long ago, or says now; when it is silent, of the store."""
+    known = work.layout.downloads / _NEWEST_FILE
+    try:
+        base, version = known.read_text("utf-8").split()
+        if base == _base() and 0 <= time.time() - known.stat().st_mtime < FRESH_SECONDS:
+            return version
+    except (OSError, ValueError):
+        pass
+    try:
+        version = _ask_for_newest(work)
+    except InfraError as error:
+        trees = stored_trees(work.layout, "kernel.org-")
+        stored = [found[1] for tree in trees if (found := _TARBALL.search(tree.origin))]
+        if not stored:
+            raise
+        version = max(stored, key=version_tuple)
+        work.progress.step(f"{error.message}; going on with {version}, which is in the store")
+        return version
+    write_atomically(known, f"{_base()} {version}\n")
+    return version
+
+
+def _ask_for_newest(work: Work) -> str:
+    """Of the newest major version that has a list: no address but those of the releases is needed for that."""
+    work.progress.step("looking up the newest release on kernel.org")
+    newest = ""
+    for major in _MAJORS:
+        try:
+            sums = parse_sums(fetch_text(f"{_base()}/v{major}.x/sha256sums.asc", work))
+        except NotThere:
+            break
+        there = [match[1] for match in map(_TARBALL.fullmatch, sums) if match]
+        if not there:
+            break
+        newest = max(there, key=version_tuple)
+    if not newest:
+        raise InfraError(f"{_base()} lists no release", hint="look at the network and the proxy, then try again")
+    return newest
 
 
 def parse_sums(text: str) -> dict[str, str]:

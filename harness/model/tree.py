@@ -19,7 +19,7 @@ class SourceKind(StrEnum):
     KERNEL_ORG = "kernel.org"
 
 
-SOURCE_FORMS = "debian, debian:VERSION, DIR, git:DIR@REV, tar:FILE or kernel.org:VERSION"
+SOURCE_FORMS = "debian, debian:VERSION, DIR, git:DIR@REV, tar:FILE, kernel.org or kernel.org:VERSION"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,8 @@ class SourceSpec:
             if not rest:
                 raise _bad_source(text, "names no file")
             return cls(SourceKind.TAR, rest)
-        if head == "kernel.org" and colon:
-            if not rest:
+        if head == "kernel.org":
+            if colon and not rest:
                 raise _bad_source(text, "names no version")
             return cls(SourceKind.KERNEL_ORG, what=rest)
         if not text:

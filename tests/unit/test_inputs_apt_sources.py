@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.inputs.apt import apt_is_own
 from harness.inputs.apt_sources import Repository, parse_deb822, parse_one_line, plan, read_host, to_sources
 from harness.inputs.debian_version import compare_versions, upstream_version
 from harness.proc import find_tool
@@ -206,3 +207,43 @@ def test_upstream_version() -> None:
     assert [upstream_version(one) for one in ("7.3.4-1~bpo13+1", "6.8.0-60.63", "1:7.4~rc1-1", "7.3")] == [
         "7.3.4", "6.8.0", "7.4~rc1", "7.3",
     ]  # fmt: skip
+
+
+def host(place: Path, sources: str, *keys: str) -> Path:
+    """An /etc/apt with these sources, and these files in it."""
+    (place / "sources.list.d").mkdir(parents=True)
+    (place / "trusted.gpg.d").mkdir()
+    (place / "sources.list.d" / "one.sources").write_text(sources.replace(KEYRING, f"{place}/debian-archive.gpg"))
+    for name in keys:
+        (place / name).write_bytes(b"a key")
+    return place
+
+
+UNSIGNED = "Types: deb\nURIs: http://mirror.example/debian\nSuites: sid\nComponents: main\n"
+
+
+@pytest.mark.parametrize(
+    ("sources", "keys", "own"),
+    [
+        (BOOKWORM, ["debian-archive.gpg"], True),
+        (BOOKWORM, [], False),  # somebody wrote down sources, and nothing can check them
+        (BOOKWORM, ["trusted.gpg.d/other.gpg"], False),
+        (UNSIGNED, ["trusted.gpg.d/any.asc"], True),
+        (UNSIGNED, ["trusted.gpg"], True),
+        (UNSIGNED, [], False),
+        (f"{UNSIGNED}Trusted: yes\n", [], True),
+        (f"{UNSIGNED}Trusted: no\n", [], False),
+        (f"{UNSIGNED}Signed-By: 0123ABCD\n", ["trusted.gpg.d/any.gpg"], True),  # a fingerprint
+        (f"{UNSIGNED}Signed-By:\n -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQ\n", [], True),
+        ("# nothing, as an apt beside dnf or pacman has it\n", ["trusted.gpg.d/any.gpg"], False),
+    ],
+)
+def test_whose_apt_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: str, keys: list[str], own: bool
+) -> None:
+    place = host(tmp_path / "apt", sources, *keys)
+    monkeypatch.setattr("harness.inputs.apt.find_tool", lambda name: Path("/usr/bin", name))
+    assert apt_is_own(place) is own
+    monkeypatch.setattr("harness.inputs.apt.find_tool", lambda name: None)
+    assert not apt_is_own(place)
+    assert not apt_is_own(tmp_path / "nowhere")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.inputs import download
+from harness.inputs.apt import FRESH_SECONDS
 from harness.inputs.kernel_org import BASE_VARIABLE, parse_sums, resolve_kernel_org
 from harness.inputs.source_cache import Work
 from harness.model.errors import DeadlineExceeded, HarnessError, InfraError, UserError
@@ -21,6 +23,7 @@ from harness.proc import Deadline
 from tests.unit.inputs_support import Server, listing, make_kernel, make_work, serving
 
 SPEC = SourceSpec.parse("kernel.org:6.15.2")
+NEWEST = SourceSpec.parse("kernel.org")
 FILE = "/v6.x/linux-6.15.2.tar.xz"
 SUMS = "/v6.x/sha256sums.asc"
 
@@ -188,3 +191,58 @@ def test_who_only_lists_fetches_nothing(tmp_path: Path, server: Server) -> None:
     work, _ = make_work(tmp_path / "store")
     with pytest.raises(InfraError, match="would have to be fetched, and --list fetches nothing"):
         resolve_kernel_org(SourceSpec.parse("kernel.org:6.15"), replace(work, fetches=False))
+
+
+def test_the_newest_release_is_found_by_the_lists_alone(tmp_path: Path, server: Server) -> None:
+    work, heard = make_work(tmp_path)
+    tree = resolve_kernel_org(NEWEST, work)
+    assert (tree.version, tree.spec) == ("6.15.2", "kernel.org")
+    assert server.asked[:2] == [SUMS, "/v7.x/sha256sums.asc"]
+    assert "looking up the newest release on kernel.org" in heard.steps
+    server.asked.clear()
+    assert resolve_kernel_org(NEWEST, work) == tree
+    assert server.asked == [], "what the server said is believed for some hours"
+
+
+def test_a_newer_major_version_wins_once_it_has_a_release(tmp_path: Path, server: Server) -> None:
+    work, _ = make_work(tmp_path)
+    server.files["/v7.x/sha256sums.asc"] = f"{'0' * 64}  linux-7.0-rc1.tar.xz\n".encode()
+    assert resolve_kernel_org(NEWEST, work).version == "6.15.2"
+    server.files["/v7.x/sha256sums.asc"] = f"{'0' * 64}  linux-7.0.tar.xz\n".encode()
+    assert resolve_kernel_org(NEWEST, work).version == "6.15.2"
+    outdate(work)
+    with pytest.raises(InfraError, match=r"linux-7\.0\.tar\.xz does not exist"):
+        resolve_kernel_org(NEWEST, work)
+
+
+def outdate(work: Work) -> None:
+    long_ago = time.time() - FRESH_SECONDS - 1
+    os.utime(work.layout.downloads / "kernel.org-newest", (long_ago, long_ago))
+
+
+def test_without_a_network_the_newest_of_the_store_is_taken(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, heard = make_work(tmp_path)
+    tree = resolve_kernel_org(NEWEST, work)
+    monkeypatch.setenv(BASE_VARIABLE, "http://127.0.0.1:9")  # what another server said is not asked
+    assert resolve_kernel_org(NEWEST, work) == tree
+    assert "going on with 6.15.2, which is in the store" in heard.steps[-1]
+    assert resolve_kernel_org(NEWEST, replace(work, fetches=False)) == tree
+    other, _ = make_work(tmp_path / "other")
+    with pytest.raises(InfraError, match="cannot download"):
+        resolve_kernel_org(NEWEST, other)
+
+
+def test_a_server_without_releases_has_no_newest(tmp_path: Path, server: Server) -> None:
+    work, _ = make_work(tmp_path)
+    server.files[SUMS] = b"<html>please log in</html>"
+    with pytest.raises(InfraError, match="lists no release"):
+        resolve_kernel_org(NEWEST, work)
+    assert listing(work.layout.downloads) == []
+
+
+def test_a_damaged_memory_of_the_newest_is_asked_anew(tmp_path: Path, server: Server) -> None:
+    work, _ = make_work(tmp_path)
+    (work.layout.downloads / "kernel.org-newest").write_bytes(b"\xff")
+    assert resolve_kernel_org(NEWEST, work).version == "6.15.2"

@@ -55,6 +55,7 @@ def test_times_for_people(seconds: float, text: str) -> None:
         ("git:/a@b/linux@HEAD", SourceSpec(SourceKind.GIT, "/a@b/linux", "HEAD")),
         ("tar:linux.tar.xz", SourceSpec(SourceKind.TAR, "linux.tar.xz")),
         ("kernel.org:6.15.2", SourceSpec(SourceKind.KERNEL_ORG, what="6.15.2")),
+        ("kernel.org", SourceSpec(SourceKind.KERNEL_ORG)),
     ],
 )
 def test_sources(text: str, spec: SourceSpec) -> None:

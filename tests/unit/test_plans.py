@@ -10,22 +10,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.flow.doctor import family_of_host
 from harness.flow.estimate import KernelAhead
 from harness.flow.history import read_history
 from harness.flow.matrix import check_machines, group_labels, matrix_of, plan_boots
 from harness.flow.planfile import MACHINE_KEYS, Axes, Glob, MachineAxes, SuiteName, parse_plan
-from harness.flow.plans import Extras, load_plan, plain_request, requests_of, shipped_plans
+from harness.flow.plans import DEBIAN, Extras, default_source, load_plan, plain_request, requests_of, shipped_plans
 from harness.flow.prepare import too_old_for
 from harness.flow.request import Request
 from harness.model.compare import Leg
 from harness.model.errors import UserError
 from harness.model.machine import Accel, Machine
 from harness.model.result import LeftOut
-from harness.model.tree import SourceSpec, Tree
+from harness.model.tree import SourceKind, SourceSpec, Tree
 from harness.model.units import GIB, MIB
 from harness.store.journal import Entry, Journal, Step
 from harness.store.layout import Layout
 from harness.suites.registry import quick_suites, suite_named
+from tests.unit.inputs_support import Heard
 
 
 def requests(text: str, said: Axes | None = None) -> tuple[Request, ...]:
@@ -373,3 +375,30 @@ def test_a_plan_looks_at_so_many_boots_of_the_past_and_no_more(
     assert set(read_history(scratch_layout).kept) == {"key 0", "key 1", "key 2", "key 3"}
     monkeypatch.setattr("harness.flow.history._MOST", 2)
     assert set(read_history(scratch_layout).kept) == {"key 2", "key 3"}
+
+
+@pytest.mark.parametrize(
+    ("own", "tools", "source", "family"),
+    [
+        (True, {"apt-get", "pacman", "dnf"}, DEBIAN, "apt"),
+        (False, {"apt-get", "pacman"}, SourceSpec(SourceKind.KERNEL_ORG), "pacman"),
+        (False, {"apt-get", "dnf"}, SourceSpec(SourceKind.KERNEL_ORG), "dnf"),
+        (False, {"apt-get"}, SourceSpec(SourceKind.KERNEL_ORG), "apt"),
+    ],
+)
+def test_where_apt_is_not_the_hosts_own_the_source_is_of_kernel_org(
+    monkeypatch: pytest.MonkeyPatch, own: bool, tools: set[str], source: SourceSpec, family: str
+) -> None:
+    for room in ("plans", "doctor"):
+        monkeypatch.setattr(f"harness.flow.{room}.apt_is_own", lambda: own)
+    monkeypatch.setattr("harness.flow.doctor.find_tool", lambda name: Path(name) if name in tools else None)
+    heard = Heard()
+    assert default_source(heard) == source
+    assert [step for step in heard.steps if "kernel.org's newest release" in step] == heard.steps
+    assert bool(heard.steps) is not own
+    extras = Extras(source=default_source(heard))
+    assert [one.kernel.source for one in plain_request(Axes(seeds=(1,)), extras)] == [source]
+    assert {one.kernel.source for one in requests_of(load_plan("quick"), Axes(), extras)} == {source}
+    found = family_of_host()
+    assert found is not None
+    assert found.name == family
