@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli import completion
 from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
@@ -29,9 +30,14 @@ if TYPE_CHECKING:  # what is imported where it is used: the help waits for none 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[GLOB]…")
 @click.option(
-    "--suite", "suite_name", default="pressure", show_default=True, help="The suite that is to notice them."
+    "--suite",
+    "suite_name",
+    default="pressure",
+    show_default=True,
+    shell_complete=completion.suites,
+    help="The suite that is to notice them.",
 )
-@click.option("--source", help="The unbroken kernel.  [default: that of `run`]")
+@click.option("--source", shell_complete=completion.sources, help="The unbroken kernel.  [default: that of `run`]")
 @click.option("--ram", default="256M", show_default=True)
 @click.option("--swap", default="disk:1G", show_default=True)
 @click.option("--accel", default="auto", show_default=True, type=click.Choice([word.value for word in Accel]))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli import completion
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.model.codec import to_json
@@ -32,7 +33,9 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="One JSON object on
 _LIMIT = click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1_000_000))
 _KERNEL = click.option("--kernel", default="", metavar="VERSION", help="7.3.4, 7.3 (any 7.3.x), or a glob.")
 _SERIES = click.option("--series", default="", metavar="NAME", help="A part of the name (NAME@vN), or a glob.")
-_SUITE = click.option("--suite", default="", help="A suite that was to run, or a glob.")
+_SUITE = click.option(
+    "--suite", default="", shell_complete=completion.suites, help="A suite that was to run, or a glob."
+)
 _MACHINE = click.option("--machine", default="", metavar="WORDS", help='Words of the machine: "256M zram".')
 _OUTCOME = click.option(
     "--outcome", "outcomes", multiple=True, type=click.Choice([str(one) for one in Outcome]), help="Of a case."
@@ -194,7 +197,14 @@ def prune(older_than: str, keep: int | None, max_size: str, unused: str, yes: bo
 
 @results.command()
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
-@click.option("--suite", "suites", default="", metavar="A,B", help="Only these; else all that have a manifest.")
+@click.option(
+    "--suite",
+    "suites",
+    default="",
+    metavar="A,B",
+    shell_complete=completion.suites,
+    help="Only these; else all that have a manifest.",
+)
 @click.option("--drop", is_flag=True, help="Take out names that none of the runs has.")
 @click.option("--write", is_flag=True, help="Change the files; without it the changes are only named.")
 @speaks_plainly

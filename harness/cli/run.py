@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from harness.cli import completion
 from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.machine_axes import machine_axes
 from harness.cli.options import TREE_OPTION
@@ -27,9 +28,10 @@ _MOST_BOOTS = 20_000
 
 
 @click.command()
-@click.argument("plan", default="")
+@click.argument("plan", default="", shell_complete=completion.plans)
 @click.option(
     "--source",
+    shell_complete=completion.sources,
     help="debian[:VERSION], DIR, git:DIR@REV, tar:FILE, kernel.org[:VERSION]  "
     "[default: debian; kernel.org where apt is not the host's own]",
 )
@@ -43,7 +45,11 @@ _MOST_BOOTS = 20_000
     help="A directory of mboxes to ask instead of lore.",
 )
 @TREE_OPTION
-@click.option("--base", help="A source to compare with: both are run, in turn, and what changed is judged.")
+@click.option(
+    "--base",
+    shell_complete=completion.sources,
+    help="A source to compare with: both are run, in turn, and what changed is judged.",
+)
 @click.option("--profile", help="A profile of kernel-configs/profiles.toml.  [default: lean]")
 @click.option(
     "--fragment",
@@ -52,7 +58,12 @@ _MOST_BOOTS = 20_000
     type=click.Path(path_type=Path),
     help="Your own Kconfig fragment, on top of the profile.",
 )
-@click.option("--suite", "suites", help="Suites, with commas; your own by its folder.  [default: the quick ones]")
+@click.option(
+    "--suite",
+    "suites",
+    shell_complete=completion.suites,
+    help="Suites, with commas; your own by its folder.  [default: the quick ones]",
+)
 @click.option("--repeat", type=click.IntRange(1, 10_000), help="Boots of each cell.  [default: 1]")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the first boot; a plan has its own, or 1.")
 @click.option("--case", "cases", default="", metavar="GLOB[,…]", help="Only these cases; not of the kunit suites.")
