@@ -100,7 +100,7 @@ def installed() -> Iterator[Installed]:
         top.chmod(0o755)
         wheel, head = _build(top)
         user = _environment(top / "env")
-        _pip("--python", str(top / "env"), "install", "--no-deps", str(wheel))
+        _pip("--python", str(top / "env"), "install", "--no-deps", "--ignore-installed", str(wheel))
         (top / "home").mkdir()
         if user:
             os.chown(top / "home", _NOBODY, _NOBODY)
