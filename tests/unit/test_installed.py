@@ -15,7 +15,7 @@ import sys
 import sysconfig
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,7 @@ class Installed:
     def home(self) -> Path:
         return self.top / "home"
 
-    def run(self, *words: str, status: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, statuses: Collection[int] = (0,), **more: str) -> subprocess.CompletedProcess[str]:
         program = self.top / "env" / "bin" / words[0]
         # The programs of the dependencies (vng) are where those are.
         path = os.pathsep.join((os.environ["PATH"], sysconfig.get_path("scripts")))
@@ -82,7 +82,7 @@ class Installed:
             timeout=120,
             check=False,
         )
-        assert done.returncode == status, done.stdout + done.stderr
+        assert done.returncode in statuses, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done
 
@@ -155,14 +155,10 @@ def test_version_says_the_commit_it_was_built_from(installed: Installed) -> None
 
 def test_help_and_doctor(installed: Installed) -> None:
     assert "Does this kernel patch series survive" in installed.run("ttm-harness", "--help").stdout
-    told = json.loads(installed.run("ttm-harness", "doctor", "--json", status=doctor_status()).stdout)
-    assert {finding["name"] for finding in told["findings"]} > {"python", "vng", "busybox"}
-
-
-def doctor_status() -> int:
-    """Of this host, by the checkout's own."""
-    argv = (sys.executable, "-m", "harness", "doctor", "--json")
-    return subprocess.run(argv, cwd=ROOT, capture_output=True, timeout=120, check=False).returncode
+    done = installed.run("ttm-harness", "doctor", "--json", statuses=(0, 3))
+    told = json.loads(done.stdout)
+    assert done.returncode == (0 if told["able"] else 3), "by the disk, memory and tools of this host"
+    assert {"vng", "busybox"} < {finding["name"] for finding in told["findings"] if finding["status"] == "ok"}
 
 
 def test_runs_are_listed_of_shipped_suites_and_of_an_own_one(installed: Installed) -> None:
