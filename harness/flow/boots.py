@@ -19,7 +19,7 @@ from harness.flow.deadlines import limits_of
 from harness.flow.observe import FIRST, BootPart, Seen, observe
 from harness.flow.sources import objects_of
 from harness.guest.argv import Launch, Share, vng_argv
-from harness.guest.boot import as_started, boot
+from harness.guest.boot import Boot, as_started, boot
 from harness.guest.control import ControlFrame
 from harness.guest.job import machine_job
 from harness.guest.swap import make_swap_image, swap_disks
@@ -113,52 +113,76 @@ def _boot(
 ) -> Seen:
     """One boot, in the cell's own place or in a folder below it, and what it left."""
     sealed = environment.sealed(suites)
-    before = _looked_at(sealed)
+    before = looked_at(sealed)
     place = cells_place / part.folder if part.folder else cells_place
     results = place / "results"
     results.mkdir(parents=True)
-    disks = swap_disks(cell.machine.swap, place)
     bad_disk = place / "bad.img" if any(suite.bad_disk for suite in suites) else None
-    with _scratch(place) as sockets:
-        launch = Launch(
-            image=environment.kernel.build.image,
-            root=environment.root,
-            machine=cell.machine,
-            accel=cell.machine.accel,
-            shares=shares_of(
-                results, environment.module_tree or environment.kernel.build.modules, _extra(suites, environment)
-            ),
-            swap_disks=disks,
-            control=place / "control.log",
-            qmp=sockets / "qmp",
-            bad_disk=bad_disk,
-        )
+    with scratch_of(place) as sockets:
+        launch = launch_of(cell, environment, place, sockets, _extra(suites, environment), bad_disk)
         _write_before(place, results, cell, suites, launch, environment)
-        images = _images(cell, launch)
         limits = limits_of(cell, suites).scaled(environment.crowd * environment.kernel.slowness)
-        try:
-            for image, size in images:
-                make_swap_image(image, size)
+        with disks_of(cell, launch):
             shown = _shown(environment.progress)
             expected = deadlines.REFERENCE_READY_SECONDS * environment.kernel.slowness
             result = boot(launch, place / "console.log", limits, shown, expected, environment.stop)
             full = disk_trouble(place)  # before the images go, which may be what filled it
-        finally:
-            for image, _ in images:
-                image.unlink(missing_ok=True)  # their content is the guest's memory, of no use afterwards
     if result.ending is Ending.INTERRUPTED:
         raise Stopped
-    write_atomically(place / "launcher.log", result.launcher)
-    if result.stall is not None:
-        write_atomically(place / "stall.txt", result.stall.text + "\n")
-    _require_same(before)
+    write_after(place, result)
+    require_same(before)
     troubles = (full,) if full else ()
     return observe(
         cell, suites, environment.kernel.build, result, place, _objects(suites, environment), part, troubles
     )
 
 
-def _looked_at(sealed: Sequence[Path]) -> Mapping[Path, str]:
+def launch_of(
+    cell: Cell,
+    environment: BootEnvironment,
+    place: Path,
+    sockets: Path,
+    extra: Path | None = None,
+    bad_disk: Path | None = None,
+    *,
+    live: bool = False,
+) -> Launch:
+    """A launch whose files lie in `place`, its sockets in `sockets`; a live one has an agent's."""
+    return Launch(
+        image=environment.kernel.build.image,
+        root=environment.root,
+        machine=cell.machine,
+        accel=cell.machine.accel,
+        shares=shares_of(place / "results", environment.module_tree or environment.kernel.build.modules, extra),
+        swap_disks=swap_disks(cell.machine.swap, place),
+        control=place / "control.log",
+        qmp=sockets / "qmp",
+        bad_disk=bad_disk,
+        agent=sockets / "agent" if live else None,
+    )
+
+
+@contextmanager
+def disks_of(cell: Cell, launch: Launch) -> Iterator[None]:
+    """The images of a launch's disks. Their content is the guest's memory, of no use afterwards."""
+    images = _images(cell, launch)
+    try:
+        for image, size in images:
+            make_swap_image(image, size)
+        yield
+    finally:
+        for image, _ in images:
+            image.unlink(missing_ok=True)
+
+
+def write_after(place: Path, result: Boot) -> None:
+    """What the launcher said, and what a guest that was given up answered."""
+    write_atomically(place / "launcher.log", result.launcher)
+    if result.stall is not None:
+        write_atomically(place / "stall.txt", result.stall.text + "\n")
+
+
+def looked_at(sealed: Sequence[Path]) -> Mapping[Path, str]:
     """How what is sealed looks, when it is as it was made."""
     try:
         before = looks(sealed)
@@ -168,9 +192,9 @@ def _looked_at(sealed: Sequence[Path]) -> Mapping[Path, str]:
     return before
 
 
-def _require_same(before: Mapping[Path, str]) -> None:
+def require_same(before: Mapping[Path, str]) -> None:
     """Somebody may have changed it and made it good again, while the guest was running on it."""
-    after = _looked_at(tuple(before))
+    after = looked_at(tuple(before))
     for root, look in before.items():
         if after[root] != look:
             raise StoreDamaged(f"{root} changed while the guest ran, though it is now as it was made")
@@ -184,7 +208,7 @@ def disk_trouble(place: Path) -> str:
 
 
 @contextmanager
-def _scratch(place: Path) -> Iterator[Path]:
+def scratch_of(place: Path) -> Iterator[Path]:
     """A directory for the sockets of a boot; what kill -9 leaves of it goes with the next run (store/runs.py)."""
     path = place / BOOT_SCRATCH
     path.mkdir()

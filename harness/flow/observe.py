@@ -112,7 +112,7 @@ def observe(
     if cut:
         problems.append(f"the console is longer than {_CONSOLE_LIMIT >> 20} MiB; the rest was not read")
     asked = _asked_line(result, console)
-    events = stall_events(lines, _with_ooms(find_events(lines), lines), asked)
+    events = stall_events(lines, with_ooms(find_events(lines), lines), asked)
     events, _ = with_sources(events, objects)
     cases: list[Case] = []
     doubts: list[str] = []
@@ -182,7 +182,7 @@ def _broken_promises(
     return problems
 
 
-def _with_ooms(events: Sequence[Event], lines: Sequence[Line]) -> tuple[Event, ...]:
+def with_ooms(events: Sequence[Event], lines: Sequence[Line]) -> tuple[Event, ...]:
     """OOM events are titled by what they mean: who was killed, with how much swap free."""
     sentences = {oom.report.span.first: oom.sentence for oom in read_ooms(lines)}
     return tuple(replace(event, title=sentences.get(event.span.first, event.title)) for event in events)

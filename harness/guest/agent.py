@@ -140,6 +140,7 @@ class Command:
         self._exit: tuple[int, int] | None = None
         self._failed: NotStarted | None = None
         self._done = False
+        self._source_error: BaseException | None = None
 
     @property
     def done(self) -> bool:
@@ -213,7 +214,8 @@ class Command:
     ) -> Ended:
         """Hands on what it says until it is done, and gives it what `source` has, as it takes it.
 
-        CommandTimedOut after `timeout` seconds, when its process group has been killed; AgentLost when the guest is.
+        CommandTimedOut after `timeout` seconds, when its process group has been killed; AgentLost when the guest is;
+        what reading `source` raised, when the command has been killed.
         """
         began = began or time.monotonic()
         deadline = Deadline(_FOREVER if timeout is None else timeout)
@@ -223,6 +225,8 @@ class Command:
             feeder.start()
         sinks = {1: out, 2: err}
         self._hand_on(sinks, deadline)
+        if self._source_error is not None:
+            raise self._source_error
         if self.done:
             status, number = self._exit or (0, 0)
             return Ended(status, number, seconds=time.monotonic() - began)
@@ -252,8 +256,11 @@ class Command:
                 if not self.write(data, deadline):
                     return
             self.end_input()
-        except (AgentLost, OSError, ValueError):
+        except AgentLost:
             return  # who follows the command sees it, too
+        except (OSError, ValueError) as error:
+            self._source_error = error
+            self.drop()  # it is not to take a part for the whole
 
     def _wait(self, deadline: Deadline) -> bool:
         """Until something has changed; False when time is up."""
@@ -315,7 +322,9 @@ class Command:
 class Agent:
     """The host's end. It owns the connection, of which a thread reads until it ends."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, explain: Callable[[str], AgentLost] = AgentLost) -> None:
+        """`explain` makes the exception of who uses an agent that is lost, of why it is."""
+        self._explain = explain
         self.input_window = 0
         self.commands_at_a_time = 0
         self.lost = ""  # why there is no agent any more
@@ -446,7 +455,7 @@ class Agent:
     def require(self) -> None:
         """AgentLost when there is none any more."""
         if self.lost:
-            raise AgentLost(f"the guest's agent is gone: {self.lost}")
+            raise self._explain(f"the guest's agent is gone: {self.lost}")
 
     def send(self, kind: str, number: int, payload: bytes) -> None:
         self.require()

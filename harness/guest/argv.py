@@ -19,6 +19,7 @@ from harness.model.machine import Accel, Machine
 from harness.model.units import MIB
 
 CONTROL_PORT = "harness.control"
+AGENT_PORT = "harness.agent"
 BAD_SERIAL = "harness-bad"
 _MSIZE = 131072
 # What QEMU may no longer ask of the host's kernel, whatever a guest makes of it.
@@ -48,7 +49,8 @@ class SwapDisk:
 class Launch:
     """Everything that one boot needs, as paths. `accel` is settled: never AUTO.
 
-    `bad_disk` is an image that the guest sees as a disk whose every write fails (QEMU's blkdebug).
+    `bad_disk` is an image that the guest sees as a disk whose every write fails (QEMU's blkdebug). With `agent`, the
+    path of a socket that QEMU makes, the guest runs its agent for who connects there, and no suites.
     """
 
     image: Path
@@ -60,6 +62,7 @@ class Launch:
     control: Path
     qmp: Path
     bad_disk: Path | None = None
+    agent: Path | None = None
 
 
 def kernel_cmdline(machine: Machine, accel: Accel) -> tuple[str, ...]:
@@ -96,6 +99,11 @@ def qemu_words(launch: Launch) -> tuple[str, ...]:
         "-device", "virtio-serial-pci,id=harnessserial",
         "-device", f"virtserialport,bus=harnessserial.0,name={CONTROL_PORT},chardev=harnessctl",
     ]
+    if launch.agent is not None:
+        words += [
+            "-chardev", f"socket,id=harnessagent,path={_value(launch.agent)},server=on,wait=off",
+            "-device", f"virtserialport,bus=harnessserial.0,name={AGENT_PORT},chardev=harnessagent",
+        ]
     for number, share in enumerate(launch.shares):
         # mapped-file: a symlink or a mode that the guest makes stays a fact inside the share.
         model = "mapped-file" if share.writable else "none,readonly=on"

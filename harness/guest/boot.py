@@ -148,14 +148,16 @@ def boot(
     on_frame: Callable[[ControlFrame], None] | None = None,
     reference_ready: float | None = None,
     stop: threading.Event | None = None,
+    clock: Callable[[], float] | None = None,
 ) -> Boot:
     """Boots and follows the guest to its end.
 
-    QEMU works in the directory of the monitor's socket, of which it is told the name alone: the address of a socket
-    has room for 107 bytes, and the path may be longer.
+    QEMU works in the directory of the monitor's socket, where the agent's is, too; of both it is told the name alone:
+    the address of a socket has room for 107 bytes, and the path may be longer.
     `console` receives every byte that the kernel prints. With `reference_ready` (the seconds that a boot takes on
     the machine for which the limits were set) the limits are scaled by what this boot really took, never down.
-    When `stop` is set the guest is ended at once.
+    When `stop` is set the guest is ended at once. The limits are those of `clock`, in seconds: one that stands still
+    while somebody has paused the guest.
     """
     launch.control.unlink(missing_ok=True)
     place = launch.qmp.parent
@@ -175,7 +177,7 @@ def boot(
             launch = replace(launch, qmp=short / launch.qmp.name)
             shares = tuple(share.path for share in launch.shares if share.writable)
             with bounded(console, launch.control, shares, process) as bounds:
-                ended = _Follower(launch, console, limits, on_frame, reference_ready, process, stop).follow()
+                ended = _Follower(launch, console, limits, on_frame, reference_ready, process, stop, clock).follow()
     bounds.end()
     if bounds.why and ended.ending is not Ending.INTERRUPTED:
         stall = Stall(bounds.why, "", False, console.stat().st_size, f"the guest was ended: {bounds.why}")
@@ -185,7 +187,8 @@ def boot(
 
 def as_started(launch: Launch) -> Launch:
     """The launch as vng is told of it, in the directory of the monitor's socket."""
-    return replace(launch, qmp=Path(launch.qmp.name))
+    agent = Path(launch.agent.name) if launch.agent is not None else None
+    return replace(launch, qmp=Path(launch.qmp.name), agent=agent)
 
 
 def confines_of(launch: Launch) -> Confines:
@@ -211,6 +214,7 @@ class _Follower:
         reference_ready: float | None,
         process: Process,
         stop: threading.Event | None,
+        clock: Callable[[], float] | None,
     ) -> None:
         self._stop = stop or threading.Event()
         self._launch = launch
@@ -222,7 +226,7 @@ class _Follower:
         self._console = _Tail(console)
         self._reader = ControlReader()
         self._seen = _Progress(time.monotonic())
-        self._alive = Liveness(limits, time.monotonic)
+        self._alive = Liveness(limits, clock or time.monotonic)
         self._launcher: list[bytes] = []
         self._accel = ""
         self._factor = 1.0

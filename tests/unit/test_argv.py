@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.guest.argv import Launch, Share, SwapDisk, kernel_cmdline, qemu_words, vng_argv
+from harness.guest.boot import as_started
 from harness.guest.swap import swap_disks
 from harness.model.errors import UserError
 from harness.model.machine import Accel, Machine, Swap
@@ -62,6 +63,17 @@ def test_qemu_words_with_swap() -> None:
         *("-device", "virtio-blk-pci,drive=swap0,serial=harness-swap0"),
         *("-append", f"{CMDLINE} {TCG_WORDS}"),
     )
+
+
+def test_an_agent_has_a_port_of_its_own_whose_socket_lies_beside_the_monitors() -> None:
+    words = qemu_words(as_started(replace(LAUNCH, agent=Path("/t/agent"))))
+    at = words.index("socket,id=harnessagent,path=agent,server=on,wait=off")
+    assert words[at + 1 : at + 3] == (
+        "-device",
+        "virtserialport,bus=harnessserial.0,name=harness.agent,chardev=harnessagent",
+    )
+    without = (*words[: at - 1], *words[at + 3 :])
+    assert without == qemu_words(as_started(LAUNCH))
 
 
 def test_several_disks_have_serials_and_limits_of_their_own() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow.boots import BootEnvironment, _looked_at, _require_same, boot_cell, disk_trouble
+from harness.flow.boots import BootEnvironment, boot_cell, disk_trouble, looked_at, require_same
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.errors import StoreDamaged
@@ -50,24 +50,24 @@ def test_nothing_is_booted_on_what_is_damaged(file: str, environment: BootEnviro
 
 def test_what_was_made_good_again_while_a_guest_ran_is_seen(environment: BootEnvironment, tmp_path: Path) -> None:
     roots = environment.sealed((SUITE,))
-    before = _looked_at(roots)
+    before = looked_at(roots)
     assert tuple(before) == roots
-    _require_same(before)
+    require_same(before)
     build = tmp_path / "build"
     build.touch()  # its last use, for `results prune`
-    _require_same(before)
+    require_same(before)
     text = (build / "bzImage").read_bytes()
     (build / "bzImage").write_bytes(b"tampered")
     with pytest.raises(StoreDamaged, match="bzImage has 8 bytes"):
-        _require_same(before)
+        require_same(before)
     (build / "bzImage").write_bytes(text)
     with pytest.raises(StoreDamaged, match="changed while the guest ran"):
-        _require_same(before)
-    before = _looked_at(roots)
+        require_same(before)
+    before = looked_at(roots)
     build.rename(tmp_path / "aside")
     shutil.copytree(tmp_path / "aside", build)
     with pytest.raises(StoreDamaged, match="changed while the guest ran"):
-        _require_same(before)
+        require_same(before)
 
 
 @pytest.fixture

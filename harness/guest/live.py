@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A boot that stays: the same boot as any other (boot.py), in a thread, and beside it the agent of its guest."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.guest.agent import Agent, AgentLost
+from harness.guest.argv import Launch
+from harness.guest.boot import Boot, boot
+from harness.guest.liveness import BootLimits
+from harness.guest.qmp import monitor
+from harness.proc import Deadline
+from harness.store.scratch import short_name
+
+_POLL_SECONDS = 0.02
+_QMP_SECONDS = 30.0
+_AGENT_SECONDS = 600.0  # for a guest to make of itself what it is to be; boot() ends one that hangs
+_END_SECONDS = 30.0
+_SOON_SECONDS = 5.0
+
+
+class _Clock:
+    """Seconds, which do not go on while it is held."""
+
+    def __init__(self) -> None:
+        self._left_out = 0.0
+        self._held: float | None = None
+
+    def __call__(self) -> float:
+        held = self._held
+        return (time.monotonic() if held is None else held) - self._left_out
+
+    @property
+    def held(self) -> bool:
+        return self._held is not None
+
+    def hold(self) -> None:
+        if self._held is None:
+            self._held = time.monotonic()
+
+    def go_on(self) -> None:
+        if self._held is not None:
+            self._left_out += time.monotonic() - self._held
+            self._held = None
+
+
+class LiveBoot:
+    """A guest as a context manager: it boots when the block is entered, and ends when it is left or before.
+
+    `agent` runs commands. The limits are those of `boot`: that until the guest is ready, and those of silence and of
+    a kernel that is stuck as long as it lives. `explain` makes the exception for who needs an agent that is lost.
+    """
+
+    agent: Agent
+
+    def __init__(
+        self,
+        launch: Launch,
+        console: Path,
+        limits: BootLimits,
+        reference_ready: float | None = None,
+        explain: Callable[[str], AgentLost] = AgentLost,
+    ) -> None:
+        assert launch.agent is not None
+        self._socket = launch.agent
+        self._qmp = launch.qmp
+        self._explain = explain
+        self._clock = _Clock()
+        self._stop = threading.Event()
+        self._boot: Boot | None = None
+        self._error: BaseException | None = None
+
+        def follow() -> None:
+            try:
+                self._boot = boot(launch, console, limits, None, reference_ready, self._stop, self._clock)
+            except BaseException as error:  # for the caller's thread
+                self._error = error
+
+        self._thread = threading.Thread(target=follow, name="a guest", daemon=True)
+
+    def __enter__(self) -> LiveBoot:
+        self._thread.start()
+        try:
+            self._connect()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def lives(self) -> bool:
+        return self._thread.is_alive()
+
+    def ending(self, deadline: Deadline) -> Boot | None:
+        """How the guest ended; None while it has not. Raises what the boot itself raised."""
+        self._thread.join(max(0.0, min(deadline.left, 1e6)))
+        if self._error is not None:
+            raise self._error
+        return self._boot
+
+    def pause(self) -> None:
+        """Stops the guest's CPUs; its limits stand still as well. InfraError when QEMU does not do it."""
+        self._clock.hold()
+        try:
+            self._ask("stop")
+        except BaseException:
+            self._clock.go_on()
+            raise
+
+    def resume(self) -> None:
+        """Nothing where it is not paused."""
+        if self._clock.held:
+            self._ask("cont")
+            self._clock.go_on()
+
+    def kill(self) -> None:
+        """Ends the guest at once, where it lives."""
+        self._stop.set()
+        self._thread.join()
+
+    def _connect(self) -> None:
+        """Waits for the agent; AgentLost when the guest ends before."""
+        with short_name(self._socket.parent) as short:
+            while True:
+                connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                try:
+                    connection.connect(str(short / self._socket.name))
+                    break
+                except OSError:
+                    connection.close()
+                    if not self.lives:
+                        raise self._explain("the guest ended before its agent was there") from None
+                    time.sleep(_POLL_SECONDS)
+        self.agent = Agent(connection, self._explain)
+        self.agent.meet(Deadline(_AGENT_SECONDS))
+
+    def end(self) -> None:
+        """Powers the guest off, or kills it where it does not."""
+        agent: Agent | None = getattr(self, "agent", None)
+        if agent is not None and not agent.lost and self.lives:
+            try:
+                self.resume()
+                agent.quit()
+                self._thread.join(_END_SECONDS)
+            except Exception:
+                self._thread.join(_SOON_SECONDS)
+        elif self._boot is None:
+            self._thread.join(_SOON_SECONDS if agent is not None else 0.0)  # it may be ending just now
+        self.kill()
+        if agent is not None:
+            agent.close()
+
+    def _ask(self, command: str) -> None:
+        with (
+            short_name(self._qmp.parent) as short,
+            monitor(short / self._qmp.name, Deadline(_QMP_SECONDS)) as session,
+        ):
+            session.ask(command)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A guest that stays: what it is told to do, and how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from harness.flow.boots import BootEnvironment
+from harness.flow.live import CommandTimedOut, GuestEnded, LiveGuest, NotStarted, live_guest
+from harness.flow.prepare import parts_of_root
+from harness.guest.root import guest_root
+from harness.model.build import Build
+from harness.model.kernel import PreparedKernel
+from harness.model.machine import Machine
+from harness.model.outcome import Ending
+from harness.model.units import MIB
+from harness.proc import Deadline
+from harness.store.layout import Layout
+from tests.functional.conftest import TINY_MACHINE, Quiet
+
+SECONDS = 60.0
+Boots = Callable[..., AbstractContextManager[LiveGuest]]
+
+
+@pytest.fixture(scope="module", name="boots")
+def fixture_boots(tiny: Build, layout: Layout, tmp_path_factory: pytest.TempPathFactory) -> Boots:
+    def boots(machine: Machine = TINY_MACHINE) -> AbstractContextManager[LiveGuest]:
+        place = tmp_path_factory.mktemp("live")
+        root = guest_root(layout, parts_of_root(), Deadline(60))
+        return live_guest(BootEnvironment(PreparedKernel(tiny, {}), root, place, Quiet()), machine)
+
+    return boots
+
+
+@pytest.fixture(scope="module", name="guest")
+def fixture_guest(boots: Boots) -> Iterator[LiveGuest]:
+    with boots() as guest:
+        yield guest
+
+
+def test_run_says_all_that_a_command_does(guest: LiveGuest) -> None:
+    ended = guest.run("uname -r; echo no >&2; exit 3", timeout=SECONDS)
+    assert ended.err == b"no\n"
+    assert ended.status == 3
+    assert guest.run(("cat", "/proc/sys/kernel/osrelease"), timeout=SECONDS).out == ended.out
+    assert guest.run("kill -9 $$", timeout=SECONDS).signal == signal.SIGKILL
+    with pytest.raises(NotStarted):
+        guest.run(("no-such",))
+
+
+def test_a_command_is_nobody_special_and_the_agent_is(guest: LiveGuest) -> None:
+    assert guest.run("cat /proc/self/oom_score_adj", timeout=SECONDS).out == b"0\n"
+    assert guest.run("cat /proc/self/oom_score_adj", timeout=SECONDS, oom_score_adj=500).out == b"500\n"
+    assert guest.run("ls /proc/self/fd | wc -l", timeout=SECONDS).out == b"4\n"
+    agent = guest.run("cat /proc/$PPID/oom_score_adj /proc/$PPID/comm", timeout=SECONDS).out
+    assert agent == b"-1000\nagent\n"
+    locked = guest.run("sed -n 's/^VmLck: *//p' /proc/$PPID/status", timeout=SECONDS).text.split()
+    assert 0 < int(locked[0]) < 4096, locked  # KiB
+
+
+def test_a_timeout_leaves_nothing_of_the_group(guest: LiveGuest) -> None:
+    with pytest.raises(CommandTimedOut) as caught:
+        guest.run("echo begun; sleep 1234 & sleep 1234", timeout=3)
+    assert caught.value.gone
+    assert caught.value.out == b"begun\n"
+    assert guest.run("ps | grep -c '[s]leep 1234'", timeout=SECONDS).out == b"0\n"
+
+
+def test_files_go_there_and_back_as_they_are(guest: LiveGuest, tmp_path: Path) -> None:
+    data = random.Random(3).randbytes(10 << 20)
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(data)
+    guest.push(source, "/results/big", mode=0o700, timeout=SECONDS)
+    digest = guest.run(("sha256sum", "/results/big"), timeout=SECONDS, check=True).text.split()[0]
+    assert digest == hashlib.sha256(data).hexdigest()
+    guest.pull("/results/big", target, timeout=SECONDS)
+    assert target.read_bytes() == data
+    guest.push(b"small", "/run/small", timeout=SECONDS)
+    assert guest.pull("/run/small") == b"small"
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "target"}
+
+
+def test_paused_it_does_nothing_and_then_goes_on(guest: LiveGuest) -> None:
+    before = float(guest.run("cut -d' ' -f1 /proc/uptime", timeout=SECONDS).out)
+    guest.pause()
+    time.sleep(3)
+    guest.resume()
+    after = float(guest.run("cut -d' ' -f1 /proc/uptime", timeout=SECONDS).out)
+    assert after - before < 2.5
+
+
+def test_a_starved_guest_still_answers(boots: Boots) -> None:
+    with boots(Machine(ram=96 * MIB, swap=TINY_MACHINE.swap, accel=TINY_MACHINE.accel)) as guest:
+        guest.run("echo 1 >/proc/sys/vm/overcommit_memory", check=True)
+        # Each takes what there is until the kernel kills it; then the next.
+        hogs = guest.spawn("while :; do hog 200M 60 none & hog 200M 60 none; done")
+        slowest = 0.0
+        for _ in range(15):
+            began = time.monotonic()
+            assert guest.run(("true",), timeout=SECONDS).good
+            slowest = max(slowest, time.monotonic() - began)
+            time.sleep(0.2)
+        assert b"Out of memory: Killed process" in guest.console.read_bytes()
+        assert not hogs.done
+        print(f"slowest: {slowest:.2f} s")
+
+
+def test_a_panic_ends_a_command_with_all_that_is_known(boots: Boots) -> None:
+    with boots() as guest:
+        with pytest.raises(GuestEnded) as caught:
+            guest.run("echo before; sleep 1; echo c >/proc/sysrq-trigger; sleep 60")
+        assert caught.value.ending is Ending.PANICKED
+        assert b"Kernel panic" in (caught.value.directory / "console.log").read_bytes()
+        with pytest.raises(GuestEnded):
+            guest.run(("true",))
+
+
+def test_a_guest_that_is_killed_is_lost(boots: Boots) -> None:
+    with boots() as guest:
+        words = {path: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")}
+        place = os.fsencode(str(guest.directory))
+        mine = [int(path.parent.name) for path, said in words.items() if place in said and b"qemu-system" in said]
+        assert mine
+        command = guest.spawn(("sleep", "60"))
+        for one in mine:
+            os.kill(one, signal.SIGKILL)
+        with pytest.raises(GuestEnded) as caught:
+            command.wait(Deadline(SECONDS))
+        assert caught.value.ending is Ending.LOST
+
+
+def test_an_ending_that_nobody_saw_is_told_at_the_end(boots: Boots) -> None:
+    with pytest.raises(GuestEnded, match="PANICKED"), boots() as guest:
+        guest.spawn("echo c >/proc/sysrq-trigger")
+        guest.ended(Deadline(SECONDS))
