@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
+import re
+import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +26,8 @@ from harness.flow.boots import (
     write_after,
 )
 from harness.flow.deadlines import BOOT_SECONDS, REFERENCE_READY_SECONDS, SILENCE_SECONDS
+from harness.flow.live_log import MARK, LiveLog
+from harness.flow.sources import objects_of
 from harness.guest.agent import (
     Agent,
     AgentLost,
@@ -37,28 +43,68 @@ from harness.guest.argv import vng_argv
 from harness.guest.boot import Boot, as_started
 from harness.guest.live import LiveBoot
 from harness.guest.liveness import BootLimits
+from harness.guest.root import compile_static
+from harness.kernel.module import build_module
 from harness.model.cell import Cell
 from harness.model.codec import to_json
+from harness.model.errors import FindingError, InfraError, UserError
+from harness.model.event import Event
 from harness.model.machine import Machine
 from harness.model.outcome import Ending
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, write_atomically
+from harness.store.layout import Layout
 
-__all__ = ["CommandBad", "CommandTimedOut", "Ended", "GuestEnded", "LiveGuest", "NotStarted", "live_guest"]
+__all__ = [
+    "CommandBad",
+    "CommandTimedOut",
+    "Ended",
+    "GuestEnded",
+    "LiveGuest",
+    "NotSeen",
+    "NotStarted",
+    "Unannounced",
+    "live_guest",
+]
 
 _ENDING_SECONDS = 20.0  # from the loss of the agent to the end of its guest
+_MARK_SECONDS = 60.0
+_EVENT_SECONDS = 5.0
+_POLL_SECONDS = 0.2
+_PANIC_SECONDS = 60.0
+_COMPILE_SECONDS = 120.0
+_MODULE_SECONDS = 600.0
+_LINE_OF_FIGURES = re.compile(r"(\S+?):? +(\d+)(?: (kB))?")
 _PUSH = 'cat >"$1.part" && chmod "$2" "$1.part" && mv -f "$1.part" "$1" || { rm -f "$1.part"; exit 1; }'
 
 
 class GuestEnded(AgentLost):
-    """A guest that was to stay has ended. `boot` says how, `directory` has all that it left: console.log first."""
+    """A guest that was to stay has ended. `boot` says how, `events` are all that its kernel said, the last ones being
+    why; `directory` has all that it left: console.log first.
+    """
 
-    def __init__(self, boot: Boot, directory: Path) -> None:
+    def __init__(self, boot: Boot, events: Sequence[Event], directory: Path) -> None:
         self.boot = boot
         self.ending = boot.ending
+        self.events = tuple(events)
         self.directory = directory
         why = f": {boot.stall.why}" if boot.stall is not None else ""
         super().__init__(f"the guest has ended ({boot.ending}){why}", log=directory / "console.log")
+
+
+class NotSeen(FindingError):
+    """An event that was announced did not come."""
+
+
+class Unannounced(FindingError):
+    """The kernel said what nobody had announced: `events`."""
+
+    def __init__(self, events: Sequence[Event], directory: Path) -> None:
+        self.events = tuple(events)
+        more = f", and {len(events) - 1} more" if len(events) > 1 else ""
+        super().__init__(
+            f"the guest's kernel said what was not announced: {events[0].title}{more}", log=directory / "console.log"
+        )
 
 
 class LiveGuest:
@@ -66,10 +112,18 @@ class LiveGuest:
 
     Only two places in the guest can be written to: `/results`, on the host's disk (`directory / "results"`, 1 GiB),
     and `/run`, in the guest's RAM (256 KiB). Every method raises GuestEnded when the guest has ended.
+
+    Whatever the kernel says of its own accord (a splat, an OOM) is a failure, told when the guest is left, unless it
+    was announced: by `expect_event`, `expect_oom` or `expect_panic` around what leads to it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, environment: BootEnvironment, layout: Layout, directory: Path) -> None:
         self.directory = directory
+        self._environment = environment
+        self._layout = layout
+        self._log = LiveLog(self.console, objects_of(environment.kernel.build))
+        self._announced: set[int] = set()  # indices into the events
+        self._marks = itertools.count(1)
         self._live: LiveBoot | None = None
         self._ended: GuestEnded | None = None
         self._ending = threading.Lock()
@@ -164,6 +218,122 @@ class LiveGuest:
             part.unlink(missing_ok=True)
         return b""
 
+    def events(self) -> tuple[Event, ...]:
+        """All that the kernel has said of its own accord until now, oldest first, with the lines of its sources."""
+        number = next(self._marks)
+        self.run(("sh", "-c", 'echo "<5>$1" >/dev/kmsg', "mark", MARK % number), check=True)
+        deadline = Deadline(_MARK_SECONDS)
+        while not self._log.wait_for(number, deadline.at_most(1.0)):
+            self._agent_of().require()
+            if deadline.passed:
+                raise InfraError(f"the guest's console did not come to {MARK % number!r}", log=self.console)
+        return self._log.look(over=True)
+
+    def unannounced(self) -> tuple[Event, ...]:
+        """The events until now that nobody has announced."""
+        return self._others(self.events())
+
+    def dmesg(self) -> str:
+        """What the kernel's ring buffer still has."""
+        return self.run(("dmesg",), check=True).text
+
+    def meminfo(self) -> dict[str, int]:
+        """/proc/meminfo, in bytes but for the HugePages, which are counted."""
+        return _figures(self.pull("/proc/meminfo"))
+
+    def vmstat(self) -> dict[str, int]:
+        """/proc/vmstat, in the kernel's units: pages, or events since the boot."""
+        return _figures(self.pull("/proc/vmstat"))
+
+    def sysrq(self, key: str) -> None:
+        """As if that key was pressed: `c` is a panic, `f` calls the OOM killer, `t` prints all tasks."""
+        if len(key) != 1 or not key.isalnum():
+            raise UserError(f"sysrq has no key {key!r}")
+        self.run(("sh", "-c", 'echo "$1" >/proc/sysrq-trigger', "sysrq", key), check=True)
+
+    def program(self, source: Path, *, timeout: float = _COMPILE_SECONDS) -> str:
+        """Compiles a C file, static, and puts the program onto the guest's disk; the word that runs it there.
+        CommandFailed when it does not compile.
+        """
+        with tempfile.TemporaryDirectory() as place:
+            program = Path(place) / source.stem
+            compile_static(source, program, Deadline(timeout))
+            self._push_beside(program, 0o755)
+        return f"/results/live/{source.stem}"
+
+    @contextmanager
+    def module(self, source: Path, parameters: Mapping[str, str | int] | None = None) -> Iterator[str]:
+        """Loads a module for the block, and gives its name: a .ko, or a directory of sources with a Kbuild, built
+        against the guest's own kernel (once; `build_module`). ModuleFailed when it does not build, CommandBad when it
+        does not load or unload. The lines of its sources are in the events that go through it.
+        """
+        file = source if source.suffix == ".ko" else self._build_module(source)
+        self._push_beside(file, 0o644)
+        name = file.stem.replace("-", "_")
+        words = (f"{key}={value}" for key, value in (parameters or {}).items())
+        self._log.add_objects(file.parent)
+        with self.allow_event(match="loading out-of-tree module taints kernel"):
+            self.run(("insmod", f"/results/live/{file.name}", *words), check=True)
+        try:
+            yield name
+        except GuestEnded:
+            raise
+        except BaseException:
+            self.run(("rmmod", name))
+            raise
+        self.run(("rmmod", name), check=True)
+
+    @contextmanager
+    def expect_event(self, kind: str = "", match: str = "", within: float = _EVENT_SECONDS) -> Iterator[list[Event]]:
+        """What is in the block makes the kernel say something: of this kind (as in `events()`; any), with a line or
+        a title in which the regular expression `match` is found. NotSeen when it has not within so many seconds of
+        the block's end. The list that it gives has the events, once the block is left.
+        """
+        with self.allow_event(kind, match) as found:
+            first = len(self.events())
+            yield found
+            deadline = Deadline(within)
+            while not self._announce(kind, match, first):
+                if deadline.passed:
+                    what = " ".join(word for word in (kind, match) if word) or "anything"
+                    raise NotSeen(f"the guest's kernel did not say {what}", log=self.console)
+                time.sleep(min(_POLL_SECONDS, deadline.left))
+
+    @contextmanager
+    def allow_event(self, kind: str = "", match: str = "") -> Iterator[list[Event]]:
+        """What is in the block may make the kernel say something, as in `expect_event`, and need not."""
+        first = len(self.events())
+        found: list[Event] = []
+        try:
+            yield found
+        finally:
+            if self._ended is None:
+                found += self._announce(kind, match, first)
+
+    @contextmanager
+    def expect_oom(self, victim: str = "", within: float = _EVENT_SECONDS) -> Iterator[list[Event]]:
+        """An `expect_event` of the OOM killer; `victim` is the name of who is killed, of anybody by default."""
+        match = rf"\b{re.escape(victim)} \(pid \d+\) was killed" if victim else ""  # the title (oom_class.py)
+        with self.expect_event("oom", match, within) as found:
+            yield found
+
+    @contextmanager
+    def expect_panic(self, match: str = "", within: float = _PANIC_SECONDS) -> Iterator[None]:
+        """What is in the block makes the kernel panic, with the regular expression `match` in what it says. The guest
+        has ended afterwards, which leaves the block early and is no failure. NotSeen when it does not.
+        """
+        try:
+            yield
+        except GuestEnded as error:
+            if error.ending is not Ending.PANICKED:
+                raise
+        boot = self.ended(Deadline(within))
+        if boot is None or boot.ending is not Ending.PANICKED:
+            raise NotSeen(f"the guest's kernel did not panic within {within:g} s", log=self.console)
+        self._told.add(boot.ending)
+        if not any(_matches(re.compile(match), event) for event in self._log.look(over=True)):
+            raise NotSeen(f"the guest's kernel panicked, and did not say {match}", log=self.console)
+
     def ping(self) -> float:
         """The seconds until the agent answered, which needs no new process."""
         return self._agent_of().ping(Deadline(BOOT_SECONDS))
@@ -188,6 +358,35 @@ class LiveGuest:
         words = ("sh", "-c", _PUSH, "push", target, f"{mode:o}")
         self.run(words, timeout=timeout, input=source, check=True)
 
+    def _push_beside(self, file: Path, mode: int) -> None:
+        self.run(("mkdir", "-p", "/results/live"), check=True)
+        self.push(file, f"/results/live/{file.name}", mode=mode)
+
+    def _build_module(self, source: Path) -> Path:
+        environment = self._environment
+        made = build_module(
+            environment.kernel.build, source, self._layout, Deadline(_MODULE_SECONDS), environment.progress
+        )
+        files = sorted(made.glob("*.ko"))
+        if len(files) != 1:
+            names = ", ".join(path.name for path in files)
+            raise UserError(f"{source} makes several modules: {names}", hint="give the .ko that is to be loaded")
+        return files[0]
+
+    def _announce(self, kind: str, match: str, first: int) -> list[Event]:
+        """The events from the index `first` on that are of the kind and match: they are announced now."""
+        pattern = re.compile(match)
+        found = [
+            (index, event)
+            for index, event in enumerate(self.events())
+            if index >= first and kind in ("", event.kind) and _matches(pattern, event)
+        ]
+        self._announced.update(index for index, _ in found)
+        return [event for _, event in found]
+
+    def _others(self, events: Sequence[Event]) -> tuple[Event, ...]:
+        return tuple(event for index, event in enumerate(events) if index not in self._announced)
+
     def _living(self) -> LiveBoot:
         assert self._live is not None
         return self._live
@@ -205,20 +404,21 @@ class LiveGuest:
                 boot = live.ending(Deadline(_ENDING_SECONDS))
                 if boot is None or not by_itself:
                     return AgentLost(f"{why}; its guest was ended", log=self.console)
-                self._ended = GuestEnded(boot, self.directory)
+                self._ended = GuestEnded(boot, self._log.look(over=True), self.directory)
                 self._told.add(boot.ending)
             return self._ended
 
 
 @contextmanager
 def live_guest(
-    environment: BootEnvironment, machine: Machine, name: str = "live", *, seed: int = 0
+    environment: BootEnvironment, machine: Machine, layout: Layout, name: str = "live", *, seed: int = 0
 ) -> Iterator[LiveGuest]:
     """Boots the environment's kernel, waits until the guest is what the machine says, and powers it off when the
     block is left. All that it leaves is in the folder `name` of the environment's directory.
 
     It may stay as long as it lives: one that panics, is lost, or of which nothing is heard for a minute, has ended.
-    GuestEnded when it does not come up; StoreDamaged when what it rests on is not as it was made.
+    GuestEnded when it does not come up, or has ended without anybody being told; Unannounced when its kernel said
+    what nobody had announced; StoreDamaged when what it rests on is not as it was made.
     """
     kernel = environment.kernel
     cell = Cell(kernel.build.id, machine, (), seed)
@@ -226,7 +426,7 @@ def live_guest(
     before = looked_at(sealed)
     place = environment.directory / name
     (place / "results").mkdir(parents=True)
-    guest = LiveGuest(place)
+    guest = LiveGuest(environment, layout, place)
     limits = BootLimits(boot=BOOT_SECONDS, run=float("inf"), silence=SILENCE_SECONDS)
     slowness = environment.crowd * kernel.slowness
     with scratch_of(place) as sockets:
@@ -246,8 +446,21 @@ def live_guest(
                 if result is not None:
                     write_after(place, result)
                 require_same(before)
+    events = guest._log.look(over=True)
     if result is not None and result.ending not in guest._told:
-        raise GuestEnded(result, place)
+        raise GuestEnded(result, events, place)
+    if Ending.PANICKED not in guest._told and guest._ended is None and (others := guest._others(events)):
+        raise Unannounced(others, place)
+
+
+def _figures(data: bytes) -> dict[str, int]:
+    """Lines of a name and a number, in bytes where it says kB; others are left out."""
+    found = (_LINE_OF_FIGURES.fullmatch(line.strip()) for line in data.decode("utf-8", "replace").splitlines())
+    return {one[1]: int(one[2]) << (10 if one[3] else 0) for one in found if one is not None}
+
+
+def _matches(pattern: re.Pattern[str], event: Event) -> bool:
+    return any(pattern.search(text) for text in (event.title, *event.lines))
 
 
 def _words(command: str | Sequence[str]) -> Sequence[str]:

@@ -103,20 +103,25 @@ def _fill(work: Path, busybox: Path, parts: Sequence[Part], deadline: Deadline) 
     for applet in run((str(lister), "--list"), deadline=deadline).output.split():
         if applet != "busybox":
             (work / "bin" / applet).symlink_to("busybox")
-    compiler = "cc" if guest_arch().native else f"{guest_arch().prefix}gcc"
     for part in parts:
         if part.path.suffix == ".c":
-            run(
-                (compiler, "-O2", "-static", "-Wall", "-o", str(work / "tools" / part.path.stem), str(part.path)),
-                deadline=deadline,
-                hint="static programs need the static C library (libc6-dev, glibc-static)",
-            )
+            compile_static(part.path, work / "tools" / part.path.stem, deadline)
         else:
             shutil.copyfile(part.path, work / "scripts" / part.name)
             (work / "scripts" / part.name).chmod(0o755)
     shutil.copy(work / "scripts" / "init", work / "init")
     (work / "init").chmod(0o755)
     _refuse_dynamic(work / "bin" / "busybox", busybox)
+
+
+def compile_static(source: Path, program: Path, deadline: Deadline) -> None:
+    """A C file -> a program that runs in the guest, which has no libraries. CommandFailed when it has errors."""
+    compiler = "cc" if guest_arch().native else f"{guest_arch().prefix}gcc"
+    run(
+        (compiler, "-O2", "-static", "-Wall", "-o", str(program), str(source)),
+        deadline=deadline,
+        hint="static programs need the static C library (libc6-dev, glibc-static)",
+    )
 
 
 def _refuse_dynamic(copy: Path, original: Path) -> None:
