@@ -31,6 +31,7 @@ VERBS = {
     "compare": "Compare two sets of kept runs, case by case, event by event, figure by figure.",
     "controls": "Put bugs into the kernel on purpose and see whether the suite that looks for them turns...",
     "doctor": "What this host can do, what is missing, and the exact command that installs it.",
+    "exec": "Run one command in a guest and end with its status; its input and output are this one's.",
     "parse": "The parsers alone, on a saved log.",
     "report": "The report of a kept RUN (its directory, its name, the end of its name, or `latest`).",
     "results": "The kept runs: listed, one case over all of them, removed when they are old.",

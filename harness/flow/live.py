@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +28,7 @@ from harness.flow.boots import (
 )
 from harness.flow.deadlines import BOOT_SECONDS, REFERENCE_READY_SECONDS, SILENCE_SECONDS
 from harness.flow.live_log import MARK, LiveLog
+from harness.flow.prepare import Stopwatch, prepare, prepare_root, settle_accel
 from harness.flow.sources import objects_of
 from harness.guest.agent import (
     Agent,
@@ -49,11 +51,14 @@ from harness.model.cell import Cell
 from harness.model.codec import to_json
 from harness.model.errors import FindingError, InfraError, UserError
 from harness.model.event import Event
+from harness.model.kernel import KernelSpec
 from harness.model.machine import Machine
 from harness.model.outcome import Ending
+from harness.model.progress import Progress
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, write_atomically
 from harness.store.layout import Layout
+from harness.store.runs import run_directory
 
 __all__ = [
     "CommandBad",
@@ -64,6 +69,7 @@ __all__ = [
     "NotSeen",
     "NotStarted",
     "Unannounced",
+    "guest_of",
     "live_guest",
 ]
 
@@ -451,6 +457,29 @@ def live_guest(
         raise GuestEnded(result, events, place)
     if Ending.PANICKED not in guest._told and guest._ended is None and (others := guest._others(events)):
         raise Unannounced(others, place)
+
+
+@contextmanager
+def guest_of(
+    wanted: KernelSpec,
+    machine: Machine,
+    layout: Layout,
+    progress: Progress,
+    *,
+    seed: int = 0,
+    jobs: int | None = None,
+) -> Iterator[LiveGuest]:
+    """A live guest of a kernel, which is built where the store has it not (with `jobs` processes of make), in a run's
+    directory of its own.
+    """
+    watch = Stopwatch()
+    kernel = prepare(wanted, {}, layout, progress, watch, jobs)
+    root = prepare_root(layout, progress, watch)
+    machine = replace(machine, accel=settle_accel(machine.accel, kernel, root, layout, progress, watch))
+    with run_directory(layout) as directory:
+        progress.step(f"boot: {machine}")
+        with live_guest(BootEnvironment(kernel, root, directory, progress), machine, layout, seed=seed) as guest:
+            yield guest
 
 
 def _figures(data: bytes) -> dict[str, int]:

@@ -7,6 +7,8 @@ import hashlib
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -38,6 +40,7 @@ from harness.store.layout import Layout
 from tests.functional.conftest import TINY_MACHINE, Quiet
 
 SECONDS = 60.0
+ROOT = Path(__file__).parents[2]
 Boots = Callable[..., AbstractContextManager[LiveGuest]]
 
 
@@ -252,3 +255,40 @@ def test_a_program_is_compiled_and_runs(guest: LiveGuest, tmp_path: Path) -> Non
     source.write_text("int main(void) { return nothing; }")
     with pytest.raises(CommandFailed):
         guest.program(source)
+
+
+EXEC = (
+    sys.executable,
+    "-m",
+    "harness",
+    "exec",
+    "--profile",
+    "tiny",
+    "--ram",
+    "128M",
+    "--swap",
+    "none",
+    "--accel",
+    "tcg",
+)
+
+
+def test_exec_is_the_command_it_runs() -> None:
+    """In the user's store, where the tiny kernel is; its run lies among those of tests."""
+
+    def said(*words: str) -> subprocess.CompletedProcess[bytes]:
+        data = b"\x1b[1m\0 as it is\n"
+        return subprocess.run((*EXEC, *words), input=data, capture_output=True, timeout=300, check=False, cwd=ROOT)
+
+    done = said("--", "sh", "-c", "cat; echo e >&2; echo c >/proc/sys/kernel/hostname; exit 7")
+    assert (done.stdout, done.returncode) == (b"\x1b[1m\0 as it is\n", 7)
+    assert b"e\n" in done.stderr.splitlines(keepends=True)
+    done = said("--quiet", "sh", "-c", f"{PROVOKE}; kill -9 $$")
+    assert (done.stdout, done.returncode) == (b"", 128 + 9)
+    assert b"kernel said: WARNING: drivers/misc/lkdtm" in done.stderr
+    done = said("--quiet", "sh", "-c", "echo c >/proc/sysrq-trigger")
+    assert done.returncode == 3
+    assert b"the guest has ended (PANICKED)" in done.stderr
+    done = said("--quiet", "no-such")
+    assert done.returncode == 3
+    assert b"no-such was not started in the guest: exec: No such file or directory" in done.stderr
