@@ -36,6 +36,7 @@ VERBS = {
     "report": "The report of a kept RUN (its directory, its name, the end of its name, or `latest`).",
     "results": "The kept runs: listed, one case over all of them, removed when they are old.",
     "run": "Build a kernel, boot it small, run suites in it, and say what came out.",
+    "shell": "A shell on a terminal in a guest, which is there until the shell ends.",
     "series": "A patch series: what it is, what changed between two revisions.",
 }
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pty
 import random
+import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -257,20 +260,8 @@ def test_a_program_is_compiled_and_runs(guest: LiveGuest, tmp_path: Path) -> Non
         guest.program(source)
 
 
-EXEC = (
-    sys.executable,
-    "-m",
-    "harness",
-    "exec",
-    "--profile",
-    "tiny",
-    "--ram",
-    "128M",
-    "--swap",
-    "none",
-    "--accel",
-    "tcg",
-)
+TINY = ("--profile", "tiny", "--ram", "128M", "--swap", "none", "--accel", "tcg")
+EXEC = (sys.executable, "-m", "harness", "exec", *TINY)
 
 
 def test_exec_is_the_command_it_runs() -> None:
@@ -292,3 +283,40 @@ def test_exec_is_the_command_it_runs() -> None:
     done = said("--quiet", "no-such")
     assert done.returncode == 3
     assert b"no-such was not started in the guest: exec: No such file or directory" in done.stderr
+
+
+def test_a_shell_has_a_terminal_and_gives_this_one_back() -> None:
+    mine, its = pty.openpty()
+    termios.tcsetwinsize(its, (31, 97))
+    before = termios.tcgetattr(its)
+    words = (sys.executable, "-m", "harness", "shell", "--quiet", *TINY)
+    said = bytearray()
+
+    def until(text: bytes) -> None:
+        limit = time.monotonic() + 2 * SECONDS
+        while text not in said:
+            assert select.select((mine,), (), (), max(0.0, limit - time.monotonic()))[0], bytes(said)
+            said.extend(os.read(mine, 4096))
+
+    with subprocess.Popen(words, stdin=its, stdout=its, stderr=its, cwd=ROOT) as process:
+        try:
+            until(b"guest:/# ")
+            assert termios.tcgetattr(its) != before
+            os.write(mine, b"stty size\r")
+            until(b"31 97")
+            termios.tcsetwinsize(its, (12, 34))
+            process.send_signal(signal.SIGWINCH)
+            os.write(mine, b"sleep 1; stty size; tty\r")
+            until(b"12 34")
+            until(b"/dev/pts/0")
+            os.write(mine, b"sleep 1000\r")
+            time.sleep(0.5)
+            os.write(mine, b"\x03")
+            os.write(mine, b"echo $((40+2)); exit 4\r")
+            until(b"42")
+            assert process.wait(SECONDS) == 4
+        finally:
+            process.kill()
+    assert termios.tcgetattr(its) == before
+    os.close(mine)
+    os.close(its)

@@ -54,6 +54,7 @@ def run(store: Path, *words: str, streams: Streams = PLAIN, cwd: Path = ROOT, **
         ("--nonsense", 2),
         ("run --repeat many", 2),
         ("exec", 2),
+        ("shell", 2),
         ("exec --profile nonsense true", 2),
         ("exec --ram 96M --ram 97M true", 2),
         ("results show nonsense", 2),

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the verbs with a live guest have in common: the options that say which kernel and machine, and the guest."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from harness.cli.containment import UNTRUSTED, look_at_containment
+from harness.cli.machine_axes import machine_axes
+from harness.cli.plainly import tell
+from harness.cli.progress import TerminalProgress
+from harness.model.errors import UserError
+from harness.store.layout import Layout
+
+if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
+    from harness.flow.live import LiveGuest
+    from harness.flow.planfile import MachineAxes
+
+_SIGNAL = 128  # as a shell has it
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the options of `guest_options` say."""
+
+    source: str
+    series: str | None
+    mirror: Path | None
+    profile: str
+    fragments: tuple[Path, ...]
+    jobs: int | None
+    untrusted: bool
+    quiet: bool
+    machine: MachineAxes
+
+
+def guest_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options, and makes of them its argument `wanted`."""
+
+    @machine_axes
+    @functools.wraps(command)
+    def with_wanted(**options: object) -> None:
+        own = {name: options.pop(name) for name in Wanted.__dataclass_fields__}
+        command(wanted=Wanted(**own), **options)  # type: ignore[arg-type]
+
+    decorated: Callable[..., None] = with_wanted
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
+
+
+_OPTIONS = (
+    click.option("--source", default="debian", show_default=True, help="As of `run`."),
+    click.option("--series", help="As of `run`; --source is its base."),
+    click.option("--mirror", type=click.Path(path_type=Path, file_okay=False, exists=True), help="As of `run`."),
+    click.option("--profile", default="lean", show_default=True, help="A profile of kernel-configs/profiles.toml."),
+    click.option(
+        "--fragment",
+        "fragments",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="Your own Kconfig fragment, on top of the profile.",
+    ),
+    click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given."),
+    UNTRUSTED,
+    click.option("--quiet", is_flag=True, help="No progress."),
+)
+
+
+@contextmanager
+def wanted_guest(wanted: Wanted) -> Iterator[LiveGuest]:
+    """The guest, once it is there. What its kernel says meanwhile is told on standard error afterwards."""
+    from harness.flow.live import guest_of
+    from harness.flow.planfile import Axes, OptionalSeries, ProfileName
+    from harness.flow.plans import Extras, plain_request
+    from harness.model.series import SeriesSpec
+    from harness.model.tree import SourceSpec
+
+    said = Axes(
+        source=(SourceSpec.parse(wanted.source),),
+        series=() if wanted.series is None else (OptionalSeries(SeriesSpec.parse(wanted.series)),),
+        profile=(ProfileName(wanted.profile),),
+        machine=wanted.machine,
+    )
+    requests = plain_request(said, Extras(wanted.fragments, wanted.mirror))
+    if len({one.machine for one in requests}) > 1:
+        raise UserError("a command runs in one guest", hint="give each option of the machine once")
+    look_at_containment(wanted.untrusted)
+    layout = Layout.from_environment()
+    progress = TerminalProgress(quiet=wanted.quiet)
+    request = requests[0]
+    try:
+        with guest_of(request.kernel, request.machine, layout, progress, jobs=wanted.jobs) as guest:
+            progress.close()
+            with guest.allow_event() as events:
+                yield guest
+    finally:
+        progress.close()
+    for event in events:
+        tell(f"ttm-harness: the guest's kernel said: {event.title}")
+    if events:
+        tell(f"  log: {guest.console}")
+
+
+def status_of(status: int, signal: int) -> int:
+    """As a shell has it."""
+    return _SIGNAL + signal if signal else status
+
+
+class Input:
+    """Standard input, as it comes."""
+
+    def read(self, size: int, /) -> bytes:
+        return os.read(0, size)
+
+
+class Written:
+    """A stream that gets each piece at once."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def __call__(self, piece: bytes) -> None:
+        self._stream.write(piece)
+        self._stream.flush()
