@@ -41,12 +41,14 @@ from harness.guest.agent import (
     Sink,
     Source,
 )
-from harness.guest.argv import vng_argv
+from harness.guest.argv import kernel_cmdline, vng_argv
 from harness.guest.boot import Boot, as_started
 from harness.guest.live import LiveBoot
 from harness.guest.liveness import BootLimits
 from harness.guest.root import compile_static
+from harness.judge.expectations import differences
 from harness.kernel.module import build_module
+from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.codec import to_json
 from harness.model.errors import FindingError, InfraError, UserError
@@ -423,8 +425,9 @@ def live_guest(
     block is left. All that it leaves is in the folder `name` of the environment's directory.
 
     It may stay as long as it lives: one that panics, is lost, or of which nothing is heard for a minute, has ended.
-    GuestEnded when it does not come up, or has ended without anybody being told; Unannounced when its kernel said
-    what nobody had announced; StoreDamaged when what it rests on is not as it was made.
+    InfraError when it is not what was asked for; GuestEnded when it does not come up, or has ended without anybody
+    being told; Unannounced when its kernel said what nobody had announced; StoreDamaged when what it rests on is not
+    as it was made.
     """
     kernel = environment.kernel
     cell = Cell(kernel.build.id, machine, (), seed)
@@ -446,6 +449,7 @@ def live_guest(
         with disks_of(cell, launch):
             try:
                 with live:
+                    _require_as_asked(cell, kernel.build, live)
                     yield guest
             finally:
                 result = live.ending(Deadline(0.0))
@@ -457,6 +461,16 @@ def live_guest(
         raise GuestEnded(result, events, place)
     if Ending.PANICKED not in guest._told and guest._ended is None and (others := guest._others(events)):
         raise Unannounced(others, place)
+
+
+def _require_as_asked(cell: Cell, build: Build, live: LiveBoot) -> None:
+    """InfraError where the guest is not what it was to be, as with those of suites."""
+    facts = live.facts()
+    if facts is None:
+        raise InfraError("the guest did not report what it is")
+    cmdline = " ".join(kernel_cmdline(cell.machine, cell.machine.accel))
+    if found := differences(cell.machine, build.release, cmdline, cell.seed, facts):
+        raise InfraError(f"the guest is not what was asked for: {'; '.join(map(str, found))}")
 
 
 @contextmanager

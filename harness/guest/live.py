@@ -12,8 +12,11 @@ from pathlib import Path
 from harness.guest.agent import Agent, AgentLost
 from harness.guest.argv import Launch
 from harness.guest.boot import Boot, boot
+from harness.guest.control import ControlFrame
+from harness.guest.facts import guest_facts
 from harness.guest.liveness import BootLimits
 from harness.guest.qmp import monitor
+from harness.model.machine import GuestFacts
 from harness.proc import Deadline
 from harness.store.scratch import short_name
 
@@ -74,10 +77,12 @@ class LiveBoot:
         self._stop = threading.Event()
         self._boot: Boot | None = None
         self._error: BaseException | None = None
+        self._said: dict[str, str] = {}
+        self._said_all = threading.Event()
 
         def follow() -> None:
             try:
-                self._boot = boot(launch, console, limits, None, reference_ready, self._stop, self._clock)
+                self._boot = boot(launch, console, limits, self._take, reference_ready, self._stop, self._clock)
             except BaseException as error:  # for the caller's thread
                 self._error = error
 
@@ -106,6 +111,10 @@ class LiveBoot:
             raise self._error
         return self._boot
 
+    def facts(self) -> GuestFacts | None:
+        """What the guest says that it is, before its agent is there; None where it does not say all."""
+        return guest_facts(self._said) if self._said_all.wait(_SOON_SECONDS) else None
+
     def pause(self) -> None:
         """Stops the guest's CPUs; its limits stand still as well. InfraError when QEMU does not do it."""
         self._clock.hold()
@@ -125,6 +134,13 @@ class LiveBoot:
         """Ends the guest at once, where it lives."""
         self._stop.set()
         self._thread.join()
+
+    def _take(self, frame: ControlFrame) -> None:
+        if frame.kind == "fact" and not self._said_all.is_set():
+            name, _, value = frame.text.partition("=")
+            self._said[name] = value
+        elif frame.kind == "facts-end" and frame.text == str(len(self._said)):
+            self._said_all.set()
 
     def _connect(self) -> None:
         """Waits for the agent; AgentLost when the guest ends before."""

@@ -15,11 +15,13 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.flow.boots import BootEnvironment
+from harness.flow import live as live_module
+from harness.flow.boots import BootEnvironment, job_text
 from harness.flow.live import (
     CommandBad,
     CommandTimedOut,
@@ -33,9 +35,9 @@ from harness.flow.live import (
 from harness.flow.prepare import parts_of_root
 from harness.guest.root import guest_root
 from harness.model.build import Build
-from harness.model.errors import CommandFailed
+from harness.model.errors import CommandFailed, InfraError
 from harness.model.kernel import PreparedKernel
-from harness.model.machine import Machine
+from harness.model.machine import Machine, Swap
 from harness.model.outcome import Ending
 from harness.model.units import MIB
 from harness.proc import Deadline
@@ -128,6 +130,15 @@ def test_a_starved_guest_still_answers(boots: Boots) -> None:
             hogs.kill()
             hogs.wait(Deadline(SECONDS))
         assert len(ooms) > 1
+
+
+def test_it_is_the_machine_that_was_asked_for(boots: Boots, monkeypatch: pytest.MonkeyPatch) -> None:
+    with boots(replace(TINY_MACHINE, swap=Swap.parse("disk:64M@5"), swappiness=10)) as guest:
+        assert guest.pull("/proc/sys/vm/swappiness") == b"10\n"
+        assert guest.meminfo()["SwapTotal"] == 64 * MIB - 4096
+    monkeypatch.setattr(live_module, "job_text", lambda cell: job_text(replace(cell, seed=99)))
+    with pytest.raises(InfraError, match="not what was asked for: seed: asked 0, got 99"), boots():
+        pytest.fail("it was not looked at")
 
 
 def test_a_panic_ends_a_command_with_all_that_is_known(boots: Boots) -> None:
