@@ -71,6 +71,8 @@ def fixture_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program
 
 
+# Who starts it may ignore signals, which its commands are not to inherit.
+UNDER = ("sh", "-c", "trap '' INT QUIT; exec \"$@\"", "sh")
 Started = tuple[socket.socket, "subprocess.Popen[bytes]"]
 
 
@@ -82,7 +84,7 @@ def fixture_start(program: Path) -> Iterator[Callable[[], Started]]:
         mine, its = socket.socketpair()
         with its:
             process = subprocess.Popen(
-                (program, str(its.fileno())), pass_fds=(its.fileno(),), stderr=subprocess.DEVNULL
+                (*UNDER, program, str(its.fileno())), pass_fds=(its.fileno(),), stderr=subprocess.DEVNULL
             )
         running.append((mine, process))
         return mine, process
@@ -223,6 +225,7 @@ def test_exit_comes_before_the_streams_end(agent: Agent) -> None:
     assert ended is not None
     assert ended.status == 5
     assert not command.done
+    assert (Path("/proc") / str(command.pid)).exists()
     command.kill()  # the group lives on, and its number is still its own
     assert command.follow(lambda _: None, lambda _: None, timeout=SECONDS).status == 5
 
