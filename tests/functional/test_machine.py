@@ -65,7 +65,8 @@ def test_free_memory_at_start_stays_taken(run_script: Runner, tmp_path: Path) ->
     assert facts_of(result).held > 20 * MIB
     log = (tmp_path / "run" / result.run.directory / "results" / "script.log").read_text()
     meminfo = {line.split(":")[0]: int(line.split()[1]) << 10 for line in log.splitlines() if ":" in line}
-    assert abs(meminfo["MemFree"] - 40 * MIB) <= 4 * MIB
+    # The script and what it reads take some of it, 4.3 MiB in a guest that was slow; without the holder it is 90.
+    assert abs(meminfo["MemFree"] - 40 * MIB) <= 8 * MIB
     assert meminfo["Mlocked"] > 20 * MIB
 
 
