@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from harness.cli import completion
 from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.machine_axes import machine_axes
 from harness.cli.plainly import tell
@@ -31,7 +32,7 @@ _SIGNAL = 128  # as a shell has it
 class Wanted:
     """What the options of `guest_options` say."""
 
-    source: str
+    source: str | None
     series: str | None
     mirror: Path | None
     profile: str
@@ -58,7 +59,7 @@ def guest_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 _OPTIONS = (
-    click.option("--source", default="debian", show_default=True, help="As of `run`."),
+    click.option("--source", shell_complete=completion.sources, help="As of `run`.  [default: that of `run`]"),
     click.option("--series", help="As of `run`; --source is its base."),
     click.option("--mirror", type=click.Path(path_type=Path, file_okay=False, exists=True), help="As of `run`."),
     click.option("--profile", default="lean", show_default=True, help="A profile of kernel-configs/profiles.toml."),
@@ -80,12 +81,14 @@ def wanted_guest(wanted: Wanted) -> Iterator[LiveGuest]:
     """The guest, once it is there. What its kernel says meanwhile is told on standard error afterwards."""
     from harness.flow.live import guest_of
     from harness.flow.planfile import Axes, OptionalSeries, ProfileName
-    from harness.flow.plans import Extras, plain_request
+    from harness.flow.plans import Extras, default_source, plain_request
     from harness.model.series import SeriesSpec
     from harness.model.tree import SourceSpec
 
+    progress = TerminalProgress(quiet=wanted.quiet)
+    source = default_source(progress) if wanted.source is None else SourceSpec.parse(wanted.source)
     said = Axes(
-        source=(SourceSpec.parse(wanted.source),),
+        source=(source,),
         series=() if wanted.series is None else (OptionalSeries(SeriesSpec.parse(wanted.series)),),
         profile=(ProfileName(wanted.profile),),
         machine=wanted.machine,
@@ -95,7 +98,6 @@ def wanted_guest(wanted: Wanted) -> Iterator[LiveGuest]:
         raise UserError("a command runs in one guest", hint="give each option of the machine once")
     look_at_containment(wanted.untrusted)
     layout = Layout.from_environment()
-    progress = TerminalProgress(quiet=wanted.quiet)
     request = requests[0]
     try:
         with guest_of(request.kernel, request.machine, layout, progress, jobs=wanted.jobs) as guest:

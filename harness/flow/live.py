@@ -136,6 +136,7 @@ class LiveGuest:
         self._ended: GuestEnded | None = None
         self._ending = threading.Lock()
         self._told = {Ending.FINISHED}  # endings that are no news at the end
+        self._panicked = False  # as was announced
 
     @property
     def console(self) -> Path:
@@ -315,8 +316,7 @@ class LiveGuest:
         try:
             yield found
         finally:
-            if self._ended is None:
-                found += self._announce(kind, match, first)
+            found += self._announce(kind, match, first)
 
     @contextmanager
     def expect_oom(self, victim: str = "", within: float = _EVENT_SECONDS) -> Iterator[list[Event]]:
@@ -330,6 +330,7 @@ class LiveGuest:
         """What is in the block makes the kernel panic, with the regular expression `match` in what it says. The guest
         has ended afterwards, which leaves the block early and is no failure. NotSeen when it does not.
         """
+        first = len(self.events())
         try:
             yield
         except GuestEnded as error:
@@ -339,7 +340,10 @@ class LiveGuest:
         if boot is None or boot.ending is not Ending.PANICKED:
             raise NotSeen(f"the guest's kernel did not panic within {within:g} s", log=self.console)
         self._told.add(boot.ending)
-        if not any(_matches(re.compile(match), event) for event in self._log.look(over=True)):
+        self._panicked = True  # what was said before the block still has to be announced
+        since = self._log.look(over=True)[first:]
+        self._announced.update(range(first, first + len(since)))
+        if not any(_matches(re.compile(match), event) for event in since):
             raise NotSeen(f"the guest's kernel panicked, and did not say {match}", log=self.console)
 
     def ping(self) -> float:
@@ -386,7 +390,7 @@ class LiveGuest:
         pattern = re.compile(match)
         found = [
             (index, event)
-            for index, event in enumerate(self.events())
+            for index, event in enumerate(self._log.look(over=True) if self._gone else self.events())
             if index >= first and kind in ("", event.kind) and _matches(pattern, event)
         ]
         self._announced.update(index for index, _ in found)
@@ -394,6 +398,10 @@ class LiveGuest:
 
     def _others(self, events: Sequence[Event]) -> tuple[Event, ...]:
         return tuple(event for index, event in enumerate(events) if index not in self._announced)
+
+    @property
+    def _gone(self) -> bool:
+        return self._ended is not None or self._panicked
 
     def _living(self) -> LiveBoot:
         assert self._live is not None
@@ -459,7 +467,8 @@ def live_guest(
     events = guest._log.look(over=True)
     if result is not None and result.ending not in guest._told:
         raise GuestEnded(result, events, place)
-    if Ending.PANICKED not in guest._told and guest._ended is None and (others := guest._others(events)):
+    told_all = guest._ended is not None and not guest._panicked  # by GuestEnded, which has all events
+    if not told_all and (others := guest._others(events)):
         raise Unannounced(others, place)
 
 

@@ -213,6 +213,18 @@ def test_a_panic_that_was_announced_is_none(boots: Boots) -> None:
         guest.run(("true",))
 
 
+def test_an_announced_panic_hides_nothing_that_was_said_before_it(boots: Boots) -> None:
+    with pytest.raises(Unannounced, match="lkdtm") as caught, boots() as guest:
+        guest.run(PROVOKE)
+        with guest.expect_panic("sysrq triggered crash"):
+            guest.sysrq("c")
+    assert [event.kind for event in caught.value.events] == ["warning"]
+    with boots() as guest, guest.allow_event("warning"):
+        guest.run(PROVOKE)
+        with guest.expect_panic():
+            guest.sysrq("c")
+
+
 def test_figures_are_in_bytes(guest: LiveGuest) -> None:
     memory = guest.meminfo()
     assert 64 * MIB < memory["MemTotal"] < TINY_MACHINE.ram
