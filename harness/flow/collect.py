@@ -38,8 +38,13 @@ def read_out(
     name = first.place.name
     parts = [seen for seen in boots if not seen.alone]
     found = features_of(build.tree, (feature for suite in suites for feature in suite.features))
-    ground = ground_of(cell, build, found.names)
+    ground = ground_of(cell, build, found.promised)
     told = list(notes)
+    if found.missing:
+        told.append(
+            f"the tree lacks what Linux {build.tree.version} should have: {', '.join(found.missing)}; what needs it "
+            "is asked for all the same (a mixture, or a features.toml whose words are no longer right)"
+        )
     if found.by_version:
         told.append(
             f"by the kernel's version alone, for the files are not in its tree: {', '.join(found.by_version)}"

@@ -142,23 +142,31 @@ def _own_modules(suite: Suite, build: Build, layout: Layout, progress: Progress)
 
 
 def too_old_for(suites: Iterable[Suite], tree: Tree, build_id: str) -> Iterator[LeftOut]:
-    """The suites that are about what this tree has not got yet."""
+    """The suites that are about what this tree has not got (yet, or any more)."""
     for suite in suites:
         try:
             _require_feature(suite, tree)
         except SuiteUnfit as error:
-            yield LeftOut(suite.name, tree.version, build_id, error.message, counts=False)
+            yield LeftOut(suite.name, tree.version, build_id, error.message, counts=not error.too_old)
 
 
 def _require_feature(suite: Suite, tree: Tree) -> None:
-    if suite.about is None or suite.about.define in features_of(tree, (suite.about,)).names:
+    if suite.about is None:
         return
+    found = features_of(tree, (suite.about,))
+    if suite.about.define in found.names:
+        return
+    what = f"without {suite.about.commit or suite.about.define}"
+    since = ".".join(map(str, suite.about.since)) if suite.about.since < NEVER else ""
+    if found.missing:  # not too old by its version: who calls that nothing to test may be wrong
+        raise SuiteUnfit(
+            f"Linux {tree.version} is {what}, which {since} and later have: {suite.name} has nothing to test there",
+            hint=f"is {suite.about.words!r} in {suite.about.file} still what tells it? (features.toml)",
+        )
     raise SuiteUnfit(
-        f"Linux {tree.version} is too old for {suite.name}: it is without {suite.about.commit or suite.about.define}",
+        f"Linux {tree.version} is too old for {suite.name}: it is {what}",
         too_old=True,
-        hint=f"a source of {'.'.join(map(str, suite.about.since))} or later has it"
-        if suite.about.since < NEVER
-        else None,
+        hint=f"a source of {since} or later has it" if since else None,
     )
 
 

@@ -67,22 +67,33 @@ def read_features(folder: Path) -> tuple[Feature, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a tree has, by the names of the macros; and what was answered by its version alone."""
+    """What a tree has, by the names of the macros; what was answered by its version alone; and what its version says
+    that it has, and it has not: it may be a mixture, or the words of the table are no longer the tree's.
+    """
 
     names: frozenset[str]
     by_version: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def promised(self) -> frozenset[str]:
+        """What is to be tested: what is missing, too, or words that are no longer right would excuse every case."""
+        return self.names | set(self.missing)
 
 
 def features_of(tree: Tree, features: Iterable[Feature]) -> Found:
     """Asks the tree; where a file is not in it, the version decides (a feature of no version is not there then)."""
-    names, by_version = set(), []
+    names, by_version, missing = set(), [], []
     for one in dict.fromkeys(features):
         text = _text(tree.path / one.file)
+        is_due = version_tuple(tree.version)[:2] >= one.since
         if text is None:
             by_version.append(one.define)
-        if one.words in text if text is not None else version_tuple(tree.version)[:2] >= one.since:
+        if one.words in text if text is not None else is_due:
             names.add(one.define)
-    return Found(frozenset(names), tuple(by_version))
+        elif is_due:
+            missing.append(one.define)
+    return Found(frozenset(names), tuple(by_version), tuple(missing))
 
 
 def _text(path: Path) -> str | None:

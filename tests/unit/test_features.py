@@ -14,7 +14,7 @@ import pytest
 from harness.kernel.module import sources_id
 from harness.model.errors import UserError
 from harness.model.features import features_of, read_features
-from harness.model.suite import Ground, Listed
+from harness.model.suite import Ground, Listed, MaySkip, Requirement
 from harness.model.tree import Tree
 from harness.proc import find_tool
 from harness.suites.descriptor import read_subject
@@ -269,6 +269,20 @@ def test_the_harness_answers_as_the_build_does(tree: Path, version: str, with_so
     assert [one.split(":")[1].partition("=")[0] for one in words if one.startswith("by-version:")] == list(
         found.by_version
     )
+
+
+def test_what_a_version_should_have_is_asked_for_though_the_words_are_not_there(tree: Path) -> None:
+    """Words that are no longer the tree's must not excuse the cases that need the feature."""
+    (tree / "features.toml").write_text(TABLE)
+    features = read_features(tree)
+    old, new = (features_of(Tree("a" * 64, version, "o", tree, "s"), features) for version in ("7.2", "7.3"))
+    assert (old.missing, new.missing) == ((), ("X_HAVE_NEW",))
+    skip = MaySkip("*", "needs x_new", "it came later", lacks="X_HAVE_NEW")
+    floor = Requirement("*", 3, has="X_HAVE_NEW")
+    assert skip.holds_on(Ground((7, 2, 0), features=old.promised))
+    assert not floor.on_machine(Ground((7, 2, 0), features=old.promised))
+    assert not skip.holds_on(Ground((7, 3, 0), features=new.promised))
+    assert floor.on_machine(Ground((7, 3, 0), features=new.promised))
 
 
 def test_what_is_no_table_of_features_is_refused(tmp_path: Path) -> None:
