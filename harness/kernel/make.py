@@ -39,6 +39,7 @@ _VARIABLES = (
 )
 
 _TOOLS = ("make", "flex", "bison", "bc", "depmod")
+_AWKS = ("mawk", "gawk")  # first that which the host is most likely to keep
 _SYSTEM_PATHS = (Path("/usr/sbin"), Path("/sbin"))  # not in every user's PATH, but kbuild looks there for depmod
 _NICENESS = "10"
 LIMITS = SandboxLimits()  # of a build
@@ -52,7 +53,14 @@ _OWN = (OBJECTS, HEADERS, HOME, _CACHE)
 def variables() -> tuple[str, ...]:
     """Those of make, for the guest's architecture; the order is part of a build's identity."""
     cross = (f"CROSS_COMPILE={guest_arch().prefix}",) if guest_arch().prefix else ()
-    return (f"ARCH={guest_arch().name}", *cross, *_VARIABLES)
+    return (f"ARCH={guest_arch().name}", *cross, *_VARIABLES, f"AWK={_awk()}")
+
+
+def _awk() -> str:
+    """By name: `awk` is another program once gawk is installed, and the kernel's scripts walk arrays in awk's own
+    order (cpufeaturemasks.awk), so that a header that every object includes would be another one.
+    """
+    return next((name for name in _AWKS if find_tool(name)), "awk")
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,20 @@ def test_kbuild_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert "CC=ccache aarch64-linux-gnu-gcc" in words
 
 
+@pytest.mark.parametrize(
+    ("there", "named"), [(("mawk", "gawk", "awk"), "mawk"), (("gawk", "awk"), "gawk"), (("awk",), "awk")]
+)
+def test_awk_is_named_as_another_one_makes_another_header(
+    there: tuple[str, ...], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in there:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setattr("harness.proc.search_path", lambda: (str(tmp_path),))
+    assert f"AWK={named}" in variables()
+    assert f"AWK={named}" in Make(tmp_path).argv("modules")
+
+
 def test_a_foreign_guest_is_asked_of_vng(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     assert "--arch" not in vng_argv(LAUNCH)
