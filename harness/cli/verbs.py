@@ -34,6 +34,7 @@ VERBS = {
     "exec": "Run one command in a guest and end with its status; its input and output are this one's.",
     "parse": "The parsers alone, on a saved log.",
     "report": "The report of a kept RUN (its directory, its name, the end of its name, or `latest`).",
+    "repro": "Make a kept boot again: the same kernel, machine, cases, knobs and seed.",
     "results": "The kept runs: listed, one case over all of them, removed when they are old.",
     "run": "Build a kernel, boot it small, run suites in it, and say what came out.",
     "shell": "A shell on a terminal in a guest, which is there until the shell ends.",

@@ -20,7 +20,7 @@ from harness.inputs.series.apply import ApplyPolicy, apply_series
 from harness.inputs.series.attempt import FUZZ_LIMIT
 from harness.inputs.series.resolve import FetchOptions, resolve_series
 from harness.inputs.source_cache import Work
-from harness.kernel.build import obtain
+from harness.kernel.build import find_by_id, obtain
 from harness.kernel.fragments import compose, parse_fragment, read_profile
 from harness.kernel.module import build_module
 from harness.kernel.overlay import build_overlay
@@ -76,17 +76,15 @@ def prepare(
     A suite maps to whether it is left out where this kernel cannot have it; else that ends the command. The user's
     mistakes come first, before the long work. `jobs`: processes of make at a time, by default one a core.
     """
-    profile = profile_of(wanted)
     for place in (layout.sources, layout.builds, layout.objects, layout.roots):
         sweep_leftovers(place)
     sweep_scratch(layout)
-    tree = tree_of(wanted, layout, progress)
-    if layout.sources in tree.path.parents:
-        mark_used(tree.path.parent)
-    watch.lap("source")
-    progress.step(f"kernel {tree.version}, profile {profile.name}")
-    build = obtain(tree, profile, layout, Deadline(_BUILD_SECONDS), progress, jobs)
-    watch.lap("build")
+    build = find_by_id(wanted.build, layout) if wanted.build else None
+    if build is None:
+        build = _made_of(wanted, layout, progress, watch, jobs)
+    elif layout.sources in build.tree.path.parents:
+        mark_used(build.tree.path.parent)
+    slowness = read_profile(wanted.profile, data_directory("kernel-configs")).slowness
     _require_symbols(suites, build)
     modules, left_out = {}, []
     for suite, may_lack in suites.items():
@@ -96,13 +94,27 @@ def prepare(
             if not may_lack:
                 raise
             too_old = isinstance(error, SuiteUnfit) and error.too_old
-            left_out.append(LeftOut(suite.name, tree.version, build.id, error.message, counts=not too_old))
+            left_out.append(LeftOut(suite.name, build.tree.version, build.id, error.message, counts=not too_old))
             progress.step(f"without the suite {suite.name}: {error.message}")
             continue
         if made is not None:
             modules[suite.name] = made
     watch.lap("modules")
-    return PreparedKernel(build, modules, profile.slowness, tuple(left_out))
+    return PreparedKernel(build, modules, slowness, tuple(left_out))
+
+
+def _made_of(
+    wanted: KernelSpec, layout: Layout, progress: Progress, watch: Stopwatch, jobs: int | None = None
+) -> Build:
+    profile = profile_of(wanted)
+    tree = tree_of(wanted, layout, progress)
+    if layout.sources in tree.path.parents:
+        mark_used(tree.path.parent)
+    watch.lap("source")
+    progress.step(f"kernel {tree.version}, profile {profile.name}")
+    build = obtain(tree, profile, layout, Deadline(_BUILD_SECONDS), progress, jobs)
+    watch.lap("build")
+    return build
 
 
 def prepare_root(layout: Layout, progress: Progress, watch: Stopwatch) -> Path:

@@ -68,7 +68,8 @@ _TOOL_SECONDS = 30.0
 class RunOptions:
     """How a run is made: the name of its plan, at most how many guests side by side (None: as many as tokens
     allow), whether results of earlier runs are kept, what is known of its kernels, whether every patch of a series
-    goes through the gate first, and how many processes make may have (None: one a core).
+    goes through the gate first, how many processes make may have (None: one a core), and whether boots that are all
+    alike are made each.
     """
 
     plan: str = ""
@@ -77,6 +78,7 @@ class RunOptions:
     known: KnownIssues = NOTHING_KNOWN
     gate: bool = True
     jobs: int | None = None
+    each: bool = False
 
 
 def execute(
@@ -111,6 +113,7 @@ def execute(
         gates=kernels.gates,
         known=options.known,
         left_out=left_out,
+        each=options.each,
     )
     history = History() if options.fresh else read_history(layout)
     with run_directory(layout) as directory:
@@ -220,9 +223,9 @@ class _Boots:
             left = [one for one in left if not self._keep(one)]
             self._tell_lost()
             done = [one for one in self._record.cells if one.number in self._results]
-            first = {one.key: one for one in reversed((*done, *left))}
-            twins = [one for one in left if first[one.key] is not one]
-            tasks = [Task(Claim.of(one.cell.machine), self._task(one)) for one in left if first[one.key] is one]
+            first = {} if self._record.each else {one.key: one for one in reversed((*done, *left))}
+            twins = [one for one in left if first.get(one.key, one) is not one]
+            tasks = [Task(Claim.of(one.cell.machine), self._task(one)) for one in left if one not in twins]
             self._announce(len(tasks))
             try:
                 with last_to_die():

@@ -61,7 +61,8 @@ class Record:
     """A run: the plan's name (empty for none), what was asked for with every seed drawn, kernels, boots in order.
 
     `gates` is what the gate said of each series beforehand; `known` are the known issues as they were on the day it
-    began, `left_out` which suites some kernel does without.
+    began, `left_out` which suites some kernel does without. `each`: boots that are all alike are made, every one;
+    else one of them stands for the others.
     """
 
     plan: str
@@ -71,6 +72,7 @@ class Record:
     gates: tuple[Gate, ...] = ()
     known: KnownIssues = NOTHING_KNOWN
     left_out: tuple[LeftOut, ...] = ()
+    each: bool = False
 
 
 def save_record(directory: Path, record: Record) -> None:

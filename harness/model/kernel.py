@@ -18,7 +18,8 @@ class KernelSpec:
     """What a kernel is to be made of: the same for all boots that share one.
 
     `fragments` are the user's own, on top of the profile's. Of the series `upto` patches are taken, or all of them;
-    `mirror` is a directory of mboxes to look for it in, instead of lore.
+    `mirror` is a directory of mboxes to look for it in, instead of lore. `build` is the id of the build that is
+    meant: taken where the store still has it, else made again of what the rest says.
     """
 
     source: SourceSpec
@@ -27,6 +28,7 @@ class KernelSpec:
     series: SeriesSpec | None = None
     upto: int | None = None
     mirror: Path | None = None
+    build: str = ""
 
     @property
     def whole(self) -> KernelSpec:
