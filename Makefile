@@ -3,6 +3,9 @@
 
 HARNESS = .venv/bin/ttm-harness
 PYTEST = .venv/bin/python -m pytest
+# As many at once as there are cores; JOBS=0 runs one after the other, in order, quick layers first.
+JOBS ?= auto
+SIDE_BY_SIDE = -n $(JOBS) --maxprocesses 8 --dist worksteal
 ARGS ?=
 PYTEST_ARGS ?=
 
@@ -24,11 +27,11 @@ run:
 
 test:
 	@.ci/setup test
-	@$(PYTEST) $(PYTEST_ARGS)
+	@$(PYTEST) $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 unit:
 	@.ci/setup test
-	@$(PYTEST) tests/unit $(PYTEST_ARGS)
+	@$(PYTEST) tests/unit $(SIDE_BY_SIDE) $(PYTEST_ARGS)
 
 bench:
 	@.ci/setup test

@@ -68,9 +68,12 @@ def layout(own_runs: None) -> Layout:
 
 @pytest.fixture(scope="session")
 def own_runs() -> Iterator[None]:
-    """What a test runs in the user's store lies apart there: `report latest` stays the user's."""
+    """What a test runs in the user's store lies apart there: `report latest` stays the user's, and that of another
+    worker of pytest-xdist the other's.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TTM_HARNESS_RUNS", "test-runs")
+        patch.setenv("TTM_HARNESS_RUNS", f"test-{worker}-runs" if worker else "test-runs")
         yield
 
 
