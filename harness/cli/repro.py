@@ -1,21 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`ttm-harness repro RUN[/BOOT]`."""
+"""`ttm-harness repro RUN[/BOOT]`, and a boot in one file: `--bundle FILE` writes it, `repro FILE` takes it."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from harness.cli import completion
 from harness.cli.containment import UNTRUSTED, look_at_containment
-from harness.cli.plainly import speaks_plainly
+from harness.cli.plainly import speaks_plainly, tell
 from harness.cli.progress import TerminalProgress
+from harness.model.errors import UserError
 from harness.store.layout import Layout
+
+if TYPE_CHECKING:
+    from harness.flow.run import RunOptions
+    from harness.model.repro import Repro
 
 
 @click.command()
-@click.argument("boot", metavar="RUN[/BOOT]")
+@click.argument("boot", metavar="RUN[/BOOT]|FILE")
 @click.option("-n", "times", type=click.IntRange(1, 1000), default=1, show_default=True, help="So many boots.")
+@click.option("--bundle", type=click.Path(path_type=Path, dir_okay=False), help="Boot nothing; write a bundle of it.")
+@click.option("--source", shell_complete=completion.sources, help="The source of a bundle's kernel, as of `run`.")
 @click.option("--parallel", type=click.IntRange(1, 256), help="At most so many guests side by side.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given.")
 @UNTRUSTED
@@ -25,6 +35,8 @@ from harness.store.layout import Layout
 def repro(
     boot: str,
     times: int,
+    bundle: Path | None,
+    source: str | None,
     parallel: int | None,
     jobs: int | None,
     untrusted: bool,
@@ -35,16 +47,21 @@ def repro(
 
     The kernel is the very build, or made again of what it was made of; what could not be made the same is said. Of a
     RUN alone it is the first boot that was bad. BOOT is its number, or the name of its folder.
+
+    --bundle FILE packs the boot for somebody else: configuration, patches, sources of all that ran in the guest,
+    console and results, with a script that needs no harness. `repro FILE` checks such a file, and makes its boot.
     """
-    from harness.flow.repro import kept_boot, reproduce
     from harness.flow.run import RunOptions
 
-    look_at_containment(untrusted)
     layout = Layout.from_environment()
-    kept = kept_boot(layout, boot)
     progress = TerminalProgress(quiet=quiet)
     try:
-        found, directory = reproduce(kept, times, layout, progress, RunOptions(parallel=parallel, jobs=jobs))
+        if bundle is not None:
+            _pack(boot, bundle, layout, progress)
+            return
+        look_at_containment(untrusted)
+        options = RunOptions(parallel=parallel, jobs=jobs)
+        found, directory = _again(boot, source, times, layout, progress, options)
     finally:
         progress.close()
     if as_json:
@@ -56,3 +73,30 @@ def repro(
 
         print_repro(found, directory, sys.stdout)
     sys.exit(found.verdict.exit_status)
+
+
+def _pack(boot: str, target: Path, layout: Layout, progress: TerminalProgress) -> None:
+    from harness.flow.bundle import make_bundle
+    from harness.flow.repro import kept_boot
+
+    identity = make_bundle(kept_boot(layout, boot), target, layout, progress)
+    progress.close()
+    tell(f"{target}: {target.stat().st_size >> 10} KiB, {identity}")
+
+
+def _again(
+    boot: str, source: str | None, times: int, layout: Layout, progress: TerminalProgress, options: RunOptions
+) -> tuple[Repro, Path]:
+    from harness.flow.bundle import open_bundle
+    from harness.flow.repro import Original, kept_boot, make_again, reproduce
+    from harness.model.tree import SourceSpec
+
+    if not Path(boot).is_file():
+        if source is not None:
+            raise UserError("--source goes with a bundle; a run knows its own", hint="leave it out")
+        return reproduce(kept_boot(layout, boot), times, layout, progress, options)
+    with open_bundle(Path(boot), layout) as opened:
+        progress.step(f"the bundle {opened.id[:12]} of {opened.bundle.of} is as it was packed")
+        request = opened.request(None if source is None else SourceSpec.parse(source))
+        first = Original(opened.bundle.of, opened.bundle.kernel, opened.bundle.key, opened.first)
+        return make_again(first, request, times, layout, progress, options)

@@ -165,7 +165,7 @@ def launch_of(
 @contextmanager
 def disks_of(cell: Cell, launch: Launch) -> Iterator[None]:
     """The images of a launch's disks. Their content is the guest's memory, of no use afterwards."""
-    images = _images(cell, launch)
+    images = images_of(cell, launch)
     try:
         for image, size in images:
             make_swap_image(image, size)
@@ -265,7 +265,7 @@ def suites_text(suites: Sequence[Suite]) -> str:
     return "".join(" ".join((suite.name, suite.script, *suite.arguments)) + "\n" for suite in suites)
 
 
-def _images(cell: Cell, launch: Launch) -> tuple[tuple[Path, int], ...]:
+def images_of(cell: Cell, launch: Launch) -> tuple[tuple[Path, int], ...]:
     """The swap images of a launch and their sizes in bytes."""
     sizes = (area.size for area in cell.machine.swap.areas if area.on_disk)
     images = tuple((disk.path, size) for disk, size in zip(launch.swap_disks, sizes, strict=True))
@@ -297,7 +297,7 @@ def reproduce_text(cell: Cell, launch: Launch) -> str:
         control=again / "control.log",
         qmp=again / "qmp",
     )
-    disks = "".join(f"truncate -s {size} {image}\nmkswap -q {image}\n" for image, size in _images(cell, replay))
+    disks = "".join(f"truncate -s {size} {image}\nmkswap -q {image}\n" for image, size in images_of(cell, replay))
     return (
         "#!/bin/sh\n"
         f"# Cell {cell.id}: {cell.machine}, suites {', '.join(cell.suites)}, seed {cell.seed}.\n"

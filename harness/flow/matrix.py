@@ -176,6 +176,11 @@ def shape_of(cell: Cell, profile: str) -> str:
     return " ".join((profile, cell.machine.accel, ",".join(cell.suites), ",".join(cell.cases) or "*", knobs or "-"))
 
 
+def key_of(cell: Cell, suites: Sequence[Suite], tools: str) -> str:
+    """The key of a boot (run_record.py) if it was made by this harness, with QEMU and vng as `tools` names them."""
+    return _Inputs(tools).key(cell, suites)
+
+
 class _Inputs:
     """Hashes of what a boot is made of beside its cell, each computed once."""
 

@@ -21,6 +21,7 @@ from harness.model.result import Provenance
 from harness.store.layout import Layout
 from harness.store.runs import find_run
 from harness.store.sealed import require_sealed
+from harness.suites.registry import suite_named
 
 _BOOT = re.compile(r"(?P<number>\d{1,5})(?:-[0-9a-f]{12})?")
 
@@ -57,7 +58,7 @@ class KeptBoot:
             kernel=replace(asked.sides[self.planned.leg], build=cell.build_id),
             base=None,
             machine=cell.machine,
-            suites=cell.suites,
+            suites=tuple(word for word in asked.suites if suite_named(word).name in cell.suites),
             cases=cell.cases,
             knobs=cell.knobs,
             seed=cell.seed,
@@ -97,17 +98,34 @@ def kept_boot(layout: Layout, words: str) -> KeptBoot:
     return next((one for one in boots if finished[one.planned.number].verdict == Verdict.BAD), boots[0])
 
 
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The boot that is to be made again: its name, what it ran on, its key, and what came of it."""
+
+    name: str
+    kernel: Provenance
+    key: str
+    result: CellResult
+
+
 def reproduce(
     kept: KeptBoot, times: int, layout: Layout, progress: MultiProgress, options: RunOptions
 ) -> tuple[Repro, Path]:
     """Makes the boot again, `times` times with the same seed, and says what came again."""
-    first = kept.load()
-    requests = (kept.request,) * times
+    first = Original(kept.name, kept.kernel, kept.planned.key, kept.load())
+    return make_again(first, kept.request, times, layout, progress, options)
+
+
+def make_again(
+    first: Original, request: Request, times: int, layout: Layout, progress: MultiProgress, options: RunOptions
+) -> tuple[Repro, Path]:
+    """Makes the boot that the request asks for, and compares what comes of it with the first one."""
+    requests = (request,) * times
     report, directory = execute(requests, layout, progress, replace(options, gate=False, fresh=True, each=True))
     now = load_record(directory)
-    unlike = unlike_kernels(kept.kernel, now.kernels[0])
-    if not unlike and now.cells[0].key != kept.planned.key:
+    unlike = unlike_kernels(first.kernel, now.kernels[0])
+    if not unlike and now.cells[0].key != first.key:
         unlike = ("the suite, its modules or the guest's root are not those of then",)
-    told = (first.run, first.cases, first.events)
-    found = judge_again(kept.name, told, directory.name, report.runs, report.cases, report.events, unlike, is_note)
+    told = (first.result.run, first.result.cases, first.result.events)
+    found = judge_again(first.name, told, directory.name, report.runs, report.cases, report.events, unlike, is_note)
     return found, directory

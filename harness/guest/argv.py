@@ -159,6 +159,28 @@ def vng_argv(launch: Launch) -> tuple[str, ...]:
     return (*words, f"--qemu-opts={shlex.join(qemu_words(launch))}")
 
 
+def qemu_argv(launch: Launch, console: Path) -> tuple[str, ...]:
+    """The command that boots the same guest without vng: QEMU's words as vng chooses them, but for its own guest
+    tools, which the command line above has no use for. For x86-64.
+    """
+    accel = ("-accel", "kvm", "-cpu", "host") if launch.accel is Accel.KVM else ("-accel", "tcg", "-cpu", "max")
+    # fmt: off
+    return (
+        guest_arch().qemu,
+        "-machine", "q35", *accel,
+        "-m", f"{launch.machine.ram // MIB}M",
+        "-smp", str(launch.machine.cpus),
+        "-device", "i6300esb",
+        "-fsdev", f"local,id=root,path={_value(launch.root)},security_model=none,readonly=on,multidevs=remap",
+        "-device", "virtio-9p-pci,fsdev=root,mount_tag=/dev/root",
+        "-parallel", "none", "-net", "none", "-vga", "none", "-display", "none",
+        "-serial", f"file:{_value(console)}",
+        "-kernel", str(launch.image),
+        *qemu_words(launch),
+    )
+    # fmt: on
+
+
 def _value(path: Path) -> str:
     """A path inside a QEMU option, where a comma is written twice."""
     return str(path).replace(",", ",,")

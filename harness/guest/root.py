@@ -36,8 +36,8 @@ class Part:
 
 def root_id(parts: Sequence[Part]) -> str:
     """Sixteen hex digits over busybox, the present guest scripts, and the parts that others bring."""
-    digest = hashlib.sha256(_busybox().read_bytes())
-    for part in _all_parts(parts):
+    digest = hashlib.sha256(busybox_here().read_bytes())
+    for part in all_parts(parts):
         digest.update(part.name.encode() + b"\0" + part.path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -46,7 +46,7 @@ def guest_root(layout: Layout, parts: Sequence[Part], deadline: Deadline, progre
     """The root directory with the present guest scripts, busybox and these parts; made once, found again by content.
     One that is not as it was made is set aside, which `progress` is told.
     """
-    busybox = _busybox()
+    busybox = busybox_here()
     final = layout.roots / root_id(parts)
     if not damage(final):
         return final
@@ -56,7 +56,7 @@ def guest_root(layout: Layout, parts: Sequence[Part], deadline: Deadline, progre
         if final.exists():
             take_out(final, layout, progress.step if progress is not None else _say_nothing)
         with fresh_directory(final) as work:
-            _fill(work, busybox, _all_parts(parts), deadline)
+            _fill(work, busybox, all_parts(parts), deadline)
             seal(work)
     return final
 
@@ -64,7 +64,8 @@ def guest_root(layout: Layout, parts: Sequence[Part], deadline: Deadline, progre
 def _say_nothing(_: str) -> None: ...
 
 
-def _busybox() -> Path:
+def busybox_here() -> Path:
+    """The static busybox of this host; UserError where there is none."""
     name = f"{guest_arch().prefix}busybox"
     busybox = find_tool(name)
     if busybox is None:
@@ -74,7 +75,7 @@ def _busybox() -> Path:
     return busybox
 
 
-def _all_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
+def all_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
     """The harness's own and those of others; UserError where one would take the place of another."""
     found: dict[str, Part] = {}
     for part in (*_own_parts(), *parts):

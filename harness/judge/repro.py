@@ -97,7 +97,7 @@ def unlike_kernels(before: Provenance, now: Provenance) -> tuple[str, ...]:
     found = [
         f"{name} was {getattr(before, key)}, and is {getattr(now, key)}"
         for key, name in _NAMES.items()
-        if getattr(before, key) != getattr(now, key)
+        if getattr(before, key) not in ("", getattr(now, key))  # a bundle does not tell of its host
     ]
     if before.tree_id != now.tree_id and before.tree_origin == now.tree_origin:
         found.append(

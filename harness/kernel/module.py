@@ -68,10 +68,10 @@ def sources_id(source_dir: Path) -> str:
 
 def _sources(directory: Path) -> list[tuple[str, str]]:
     """The files that are sources, relative to the directory, with hashes of their content."""
-    return [(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in _named(directory).items()]
+    return [(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in sources_of(directory).items()]
 
 
-def _named(directory: Path) -> dict[str, Path]:
+def sources_of(directory: Path) -> dict[str, Path]:
     """The sources by their names beside each other, as they are copied."""
     found = _files(directory, "")
     kbuild = directory / "Kbuild"
@@ -92,7 +92,7 @@ def _files(top: Path, where: str) -> dict[str, Path]:
 def _compile(build: Build, source_dir: Path, work: Path, layout: Layout, deadline: Deadline) -> None:
     require_whole([build.objects.parent])
     scratch = work / "scratch" / "own"
-    for name, path in _named(source_dir).items():
+    for name, path in sources_of(source_dir).items():
         (scratch / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, scratch / name)
     # Outside of the scratch copy, which goes away when make fails.

@@ -83,9 +83,14 @@ def lay_over(overlay: Overlay, tree: Tree, copy: Path) -> None:
     for path in sorted(overlay.source.glob("*.[ch]")):
         shutil.copyfile(path, target / path.name)
     # A file, not flags for the compiler: those would have the whole driver compiled anew.
+    (target / FEATURES).write_text(features_text(overlay, tree), encoding="utf-8")
+
+
+def features_text(overlay: Overlay, tree: Tree) -> str:
+    """FEATURES for that tree."""
     found = features_of(tree, overlay.features).names
     defines = [f"#define {one.define} 1" for one in overlay.features if one.define in found]
-    (target / FEATURES).write_text("\n".join(("/* What the tree has. */", *defines, "")), encoding="utf-8")
+    return "\n".join(("/* What the tree has. */", *defines, ""))
 
 
 def build_overlay(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.guest.argv import Launch, Share, SwapDisk, kernel_cmdline, qemu_words, vng_argv
+from harness.guest.argv import Launch, Share, SwapDisk, kernel_cmdline, qemu_argv, qemu_words, vng_argv
 from harness.guest.boot import as_started
 from harness.guest.swap import swap_disks
 from harness.model.errors import UserError
@@ -46,6 +46,21 @@ def test_vng_under_tcg() -> None:
     ]
     assert opts.startswith("--qemu-opts=")
     assert tuple(shlex.split(opts.removeprefix("--qemu-opts="))) == qemu_words(LAUNCH)
+
+
+def test_without_vng() -> None:
+    words = qemu_argv(LAUNCH, Path("a,b.log"))
+    front = words[: -len(qemu_words(LAUNCH))]
+    assert front == (
+        *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "256M", "-smp", "2"),
+        *("-device", "i6300esb"),
+        *("-fsdev", "local,id=root,path=/s/root,security_model=none,readonly=on,multidevs=remap"),
+        *("-device", "virtio-9p-pci,fsdev=root,mount_tag=/dev/root"),
+        *("-parallel", "none", "-net", "none", "-vga", "none", "-display", "none", "-serial", "file:a,,b.log"),
+        *("-kernel", "/s/bzImage"),
+    )
+    assert words[-len(qemu_words(LAUNCH)) :] == qemu_words(LAUNCH)
+    assert qemu_argv(replace(LAUNCH, accel=Accel.KVM), Path("c"))[3:7] == ("-accel", "kvm", "-cpu", "host")
 
 
 def test_qemu_words_with_swap() -> None:

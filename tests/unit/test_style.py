@@ -33,7 +33,7 @@ def test_mypy() -> None:
 
 def shell_scripts() -> list[Path]:
     found = []
-    for folder in ("guest-scripts", ".ci"):
+    for folder in ("guest-scripts", ".ci", "harness"):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.is_file() and path.read_bytes().startswith(b"#!"):
                 found.append(path.relative_to(ROOT))
