@@ -37,6 +37,7 @@ class Wanted:
     mirror: Path | None
     profile: str
     fragments: tuple[Path, ...]
+    root: str
     jobs: int | None
     untrusted: bool
     quiet: bool
@@ -70,6 +71,13 @@ _OPTIONS = (
         type=click.Path(path_type=Path),
         help="Your own Kconfig fragment, on top of the profile.",
     ),
+    click.option(
+        "--root",
+        default="busybox",
+        show_default=True,
+        metavar="ROOT",
+        help="What COMMAND runs in: busybox, debian:SUITE[+PACKAGE…], dir:PATH or tar:FILE.",
+    ),
     click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given."),
     UNTRUSTED,
     click.option("--quiet", is_flag=True, help="No progress."),
@@ -82,9 +90,11 @@ def wanted_guest(wanted: Wanted) -> Iterator[LiveGuest]:
     from harness.flow.live import guest_of
     from harness.flow.planfile import Axes, OptionalSeries, ProfileName
     from harness.flow.plans import Extras, default_source, plain_request
+    from harness.model.root import RootSpec
     from harness.model.series import SeriesSpec
     from harness.model.tree import SourceSpec
 
+    root = RootSpec.parse(wanted.root)
     progress = TerminalProgress(quiet=wanted.quiet)
     source = default_source(progress) if wanted.source is None else SourceSpec.parse(wanted.source)
     said = Axes(
@@ -100,7 +110,8 @@ def wanted_guest(wanted: Wanted) -> Iterator[LiveGuest]:
     layout = Layout.from_environment()
     request = requests[0]
     try:
-        with guest_of(request.kernel, request.machine, layout, progress, jobs=wanted.jobs) as guest:
+        kernel, machine = request.kernel, request.machine
+        with guest_of(kernel, machine, layout, progress, jobs=wanted.jobs, root=root) as guest:
             progress.close()
             with guest.allow_event() as events:
                 yield guest

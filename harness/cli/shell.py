@@ -18,6 +18,9 @@ from harness.cli.guests import Input, Wanted, Written, guest_options, status_of,
 from harness.cli.plainly import speaks_plainly
 from harness.model.errors import UserError
 
+# A terminal is for people: bash, where the root has it.
+_SHELL = "command -v bash >/dev/null && exec bash --norc -i; exec sh -i"
+
 
 @click.command()
 @speaks_plainly
@@ -33,7 +36,7 @@ def shell(wanted: Wanted) -> None:
     out = Written(sys.stdout.buffer)
     words = {"TERM": os.environ.get("TERM", "linux"), "PS1": "guest:\\w# ", "HOME": "/run"}
     with wanted_guest(wanted) as guest:
-        command = guest.spawn(("sh", "-i"), terminal=_size(), environment=words)
+        command = guest.spawn(("sh", "-c", _SHELL), terminal=_size(), environment=words)
 
         def resize(*_: object) -> None:
             # What is interrupted may be in the middle of sending.

@@ -18,7 +18,7 @@ from harness.flow.continuation import MOST_CONTINUATIONS, held_case, left_to_run
 from harness.flow.deadlines import limits_of
 from harness.flow.observe import FIRST, BootPart, Seen, observe
 from harness.flow.sources import objects_of
-from harness.guest.argv import Launch, Share, vng_argv
+from harness.guest.argv import ROOT_TAG, Launch, Share, vng_argv
 from harness.guest.boot import Boot, as_started, boot
 from harness.guest.control import ControlFrame
 from harness.guest.job import machine_job
@@ -30,6 +30,7 @@ from harness.model.errors import StoreDamaged
 from harness.model.kernel import PreparedKernel
 from harness.model.outcome import Ending
 from harness.model.progress import Progress
+from harness.model.root import PreparedRoot
 from harness.model.suite import Suite
 from harness.proc import search_path
 from harness.store.files import write_atomically
@@ -42,7 +43,9 @@ _DISK_FULL_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class BootEnvironment:
-    """What a boot takes place in. `directory` is the run's."""
+    """What a boot takes place in. `directory` is the run's, `root` what the guest boots from. Commands and suites run
+    in the `other` root, where there is one.
+    """
 
     kernel: PreparedKernel
     root: Path
@@ -51,6 +54,7 @@ class BootEnvironment:
     module_tree: Path | None = None  # what the guest gets as /lib/modules, where it is not the build's own
     stop_at_first: bool = False  # a suite may end at its first red case
     stop: threading.Event | None = None  # set when the user ends the command
+    other: PreparedRoot | None = None
     crowd: float = 1.0  # how many times slower a guest may get when others start beside it
 
     def sealed(self, suites: Sequence[Suite]) -> tuple[Path, ...]:
@@ -59,6 +63,7 @@ class BootEnvironment:
         return (
             self.kernel.build.path,
             self.root,
+            *((self.other.place,) if self.other is not None and self.other.place is not None else ()),
             *modules,
             *(self.kernel.modules[one.name] for one in suites if one.name in self.kernel.modules),
         )
@@ -148,12 +153,14 @@ def launch_of(
     live: bool = False,
 ) -> Launch:
     """A launch whose files lie in `place`, its sockets in `sockets`; a live one has an agent's."""
+    modules = environment.module_tree or environment.kernel.build.modules
+    other = environment.other.tree if environment.other is not None else None
     return Launch(
         image=environment.kernel.build.image,
         root=environment.root,
         machine=cell.machine,
         accel=cell.machine.accel,
-        shares=shares_of(place / "results", environment.module_tree or environment.kernel.build.modules, extra),
+        shares=shares_of(place / "results", modules, extra, other),
         swap_disks=swap_disks(cell.machine.swap, place),
         control=place / "control.log",
         qmp=sockets / "qmp",
@@ -218,11 +225,15 @@ def scratch_of(place: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def shares_of(results: Path, modules: Path, extra: Path | None = None) -> tuple[Share, ...]:
-    """The 9p shares of every guest: results to write, modules and the suite's extra files to read."""
+def shares_of(
+    results: Path, modules: Path, extra: Path | None = None, other: Path | None = None
+) -> tuple[Share, ...]:
+    """The 9p shares of every guest: results to write; modules, the suite's extra files and another root to read."""
     shares = [Share("harness.results", results, writable=True), Share("harness.modules", modules)]
     if extra is not None:
         shares.append(Share("harness.extra", extra))
+    if other is not None:
+        shares.append(Share(ROOT_TAG, other))
     return tuple(shares)
 
 
@@ -243,7 +254,13 @@ def _objects(suites: Sequence[Suite], environment: BootEnvironment) -> Objects:
     )
 
 
-def job_text(cell: Cell, stop_at_first: bool = False, sample_ms: int = 0, stats: str = "") -> str:
+def job_text(
+    cell: Cell,
+    stop_at_first: bool = False,
+    sample_ms: int = 0,
+    stats: str = "",
+    other: PreparedRoot | None = None,
+) -> str:
     """The shell file that guest-scripts/init reads: see guest-scripts/README.md."""
     knobs = ",".join(f"{knob.name}={knob.value}" for knob in cell.knobs)
     values = {
@@ -255,6 +272,8 @@ def job_text(cell: Cell, stop_at_first: bool = False, sample_ms: int = 0, stats:
     if sample_ms:
         values["HARNESS_SAMPLE_MS"] = str(sample_ms)
         values["HARNESS_STATS"] = stats
+    if other is not None:
+        values["HARNESS_ROOT"] = str(other.spec)
     if stop_at_first:
         values["HARNESS_STOP_AT_FIRST"] = "1"
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
@@ -277,7 +296,7 @@ def _write_before(
 ) -> None:
     sample_ms = max(suite.sample_ms for suite in suites)
     stats = next((suite.stats for suite in suites if suite.stats), "")
-    write_atomically(results / "job", job_text(cell, environment.stop_at_first, sample_ms, stats))
+    write_atomically(results / "job", job_text(cell, environment.stop_at_first, sample_ms, stats, environment.other))
     write_atomically(results / "suites", suites_text(suites))
     write_atomically(place / "cell.json", to_json(cell))
     write_atomically(place / "config", environment.kernel.build.config_path.read_text(encoding="utf-8"))

@@ -40,6 +40,7 @@ from harness.model.errors import UserError
 from harness.model.kernel import KernelSpec
 from harness.model.progress import Progress
 from harness.model.result import Provenance
+from harness.model.root import BUSYBOX
 from harness.model.series import Patch, SeriesSpec
 from harness.model.suite import Suite
 from harness.model.tree import SourceKind, SourceSpec
@@ -65,6 +66,11 @@ def make_bundle(kept: KeptBoot, target: Path, layout: Layout, progress: Progress
     """
     again = _MADE_ANEW.format(kept.name)
     suites = tuple(narrowed(suite_named(name), kept.request.cases) for name in kept.request.suites)
+    if other := next((suite for suite in suites if suite.root != BUSYBOX), None):
+        raise UserError(
+            f"a bundle has no root file system of Debian, and {other.name} runs in {other.root}",
+            hint=f"ttm-harness repro {kept.name} makes the boot again here",
+        )
     told = kept.kernel
     if key_of(kept.planned.cell, suites, f"{told.qemu}, {told.vng}") != kept.planned.key:
         raise UserError(f"this harness has other scripts or suites than the one that made {kept.name}", hint=again)

@@ -28,7 +28,7 @@ from harness.flow.boots import (
 )
 from harness.flow.deadlines import BOOT_SECONDS, REFERENCE_READY_SECONDS, SILENCE_SECONDS
 from harness.flow.live_log import MARK, LiveLog
-from harness.flow.prepare import Stopwatch, prepare, prepare_root, settle_accel
+from harness.flow.prepare import Stopwatch, prepare, prepare_other, prepare_root, settle_accel
 from harness.flow.sources import objects_of
 from harness.guest.agent import (
     Agent,
@@ -57,6 +57,7 @@ from harness.model.kernel import KernelSpec
 from harness.model.machine import Machine
 from harness.model.outcome import Ending
 from harness.model.progress import Progress
+from harness.model.root import BUSYBOX, RootSpec
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, write_atomically
 from harness.store.layout import Layout
@@ -119,7 +120,8 @@ class LiveGuest:
     """Made by `live_guest`. Its methods may be called from any thread.
 
     Only two places in the guest can be written to: `/results`, on the host's disk (`directory / "results"`, 1 GiB),
-    and `/run`, in the guest's RAM (256 KiB). Every method raises GuestEnded when the guest has ended.
+    and `/run`, in the guest's RAM (256 KiB); where commands run in another root, also `/tmp`, on the host's disk.
+    Every method raises GuestEnded when the guest has ended.
 
     Whatever the kernel says of its own accord (a splat, an OOM) is a failure, told when the guest is left, unless it
     was announced: by `expect_event`, `expect_oom` or `expect_panic` around what leads to it.
@@ -448,7 +450,7 @@ def live_guest(
     slowness = environment.crowd * kernel.slowness
     with scratch_of(place) as sockets:
         launch = launch_of(cell, environment, place, sockets, live=True)
-        write_atomically(place / "results" / "job", job_text(cell))
+        write_atomically(place / "results" / "job", job_text(cell, other=environment.other))
         write_atomically(place / "cell.json", to_json(cell))
         write_atomically(place / "argv", " ".join(vng_argv(as_started(launch))) + "\n")
         expected = REFERENCE_READY_SECONDS * kernel.slowness
@@ -491,17 +493,22 @@ def guest_of(
     *,
     seed: int = 0,
     jobs: int | None = None,
+    root: RootSpec = BUSYBOX,
 ) -> Iterator[LiveGuest]:
     """A live guest of a kernel, which is built where the store has it not (with `jobs` processes of make), in a run's
-    directory of its own.
+    directory of its own. Commands run in `root`, which is made where it is not there; by default in busybox.
     """
     watch = Stopwatch()
     kernel = prepare(wanted, {}, layout, progress, watch, jobs)
-    root = prepare_root(layout, progress, watch)
-    machine = replace(machine, accel=settle_accel(machine.accel, kernel, root, layout, progress, watch))
+    own = prepare_root(layout, progress, watch)
+    other = prepare_other(root, own, layout, progress, watch)
+    machine = replace(machine, accel=settle_accel(machine.accel, kernel, own, layout, progress, watch))
     with run_directory(layout) as directory:
         progress.step(f"boot: {machine}")
-        with live_guest(BootEnvironment(kernel, root, directory, progress), machine, layout, seed=seed) as guest:
+        if not root.is_busybox:
+            progress.step(f"root {root}: read-only; /tmp and /results are on this host's disk, /run in RAM")
+        environment = BootEnvironment(kernel, own, directory, progress, other=other)
+        with live_guest(environment, machine, layout, seed=seed) as guest:
             yield guest
 
 

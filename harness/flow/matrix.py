@@ -25,6 +25,7 @@ from harness.model.errors import UserError
 from harness.model.kernel import KernelSpec
 from harness.model.machine import Accel, Machine
 from harness.model.result import LeftOut
+from harness.model.root import RootSpec
 from harness.model.suite import Suite
 from harness.model.units import MIB, format_size
 from harness.suites.knobs import check_knob_cases, check_knobs
@@ -73,6 +74,11 @@ class Matrix:
         for row in self.rows:
             found.setdefault(row.request.machine.accel, row.request.kernel)
         return found
+
+    @property
+    def roots(self) -> tuple[RootSpec, ...]:
+        """What the suites run in, each once."""
+        return tuple(dict.fromkeys(suite.root for row in self.rows for group in row.groups for suite in group))
 
     def only(self, kernels: Collection[KernelSpec]) -> Matrix:
         """Without the requests whose kernel is not there."""
@@ -164,10 +170,14 @@ def _order(matrix: Matrix, kernels: Mapping[KernelSpec, Known]) -> Iterator[tupl
 
 
 def share_boots(suites: tuple[Suite, ...]) -> tuple[tuple[Suite, ...], ...]:
-    """Suites that leave no trace share one boot, in their order; each of the others gets its own."""
-    shared = tuple(suite for suite in suites if suite.shares_boot)
-    alone = [(suite,) for suite in suites if not suite.shares_boot]
-    return (shared, *alone) if shared else tuple(alone)
+    """Suites that leave no trace share a boot with others of the same root, in their order; each of the rest gets its
+    own.
+    """
+    shared: dict[RootSpec, list[Suite]] = {}
+    for suite in suites:
+        if suite.shares_boot:
+            shared.setdefault(suite.root, []).append(suite)
+    return (*map(tuple, shared.values()), *((suite,) for suite in suites if not suite.shares_boot))
 
 
 def shape_of(cell: Cell, profile: str) -> str:

@@ -16,6 +16,7 @@ from harness.guest.boot import boot
 from harness.guest.liveness import BootLimits
 from harness.guest.root import Part, guest_root
 from harness.inputs.resolve import resolve
+from harness.inputs.roots import obtain_root, require_usable
 from harness.inputs.series.apply import ApplyPolicy, apply_series
 from harness.inputs.series.attempt import FUZZ_LIMIT
 from harness.inputs.series.resolve import FetchOptions, resolve_series
@@ -32,6 +33,7 @@ from harness.model.kernel import KernelSpec, PreparedKernel
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.progress import Progress
 from harness.model.result import LeftOut, Stage
+from harness.model.root import PreparedRoot, RootSpec
 from harness.model.series import Series
 from harness.model.suite import Suite
 from harness.model.toml import NEVER
@@ -47,6 +49,7 @@ _BUILD_SECONDS = 4 * 3600.0
 # All suites' modules. xe whole, 579 files, took more than 600 s beside three guests on two cores.
 _MODULE_SECONDS = 3600.0
 _ROOT_SECONDS = 120.0
+_OTHER_ROOT_SECONDS = 1800.0
 _LARGEST_FRAGMENT = 4 << 20
 
 
@@ -123,6 +126,22 @@ def prepare_root(layout: Layout, progress: Progress, watch: Stopwatch) -> Path:
     mark_used(root)
     watch.lap("root")
     return root
+
+
+def prepare_other(
+    spec: RootSpec, root: Path, layout: Layout, progress: Progress, watch: Stopwatch
+) -> PreparedRoot | None:
+    """Finds or makes the root that commands or suites are to run in; None where that is `root`, the guest's own.
+
+    UserError for one in which nothing could run.
+    """
+    if spec.is_busybox:
+        return None
+    sweep_leftovers(layout.roots)
+    other = obtain_root(spec, Work(layout, Deadline(_OTHER_ROOT_SECONDS), progress))
+    require_usable(other, root / "bin" / "busybox")
+    watch.lap(f"root {spec}")
+    return other
 
 
 def settle_accel(

@@ -19,7 +19,7 @@ from harness.flow.collect import CellResult
 from harness.flow.history import History, Kept, read_history
 from harness.flow.kernels import Kernels, prepare_all, prepare_gated
 from harness.flow.matrix import Matrix, matrix_of, plan_boots, with_seeds
-from harness.flow.prepare import Stopwatch, prepare, prepare_root, settle_accel
+from harness.flow.prepare import Stopwatch, prepare, prepare_other, prepare_root, settle_accel
 from harness.flow.request import Request
 from harness.flow.resources import cores, last_to_die, room_for_guests
 from harness.flow.run_record import (
@@ -45,6 +45,8 @@ from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.machine import Accel
 from harness.model.progress import MultiProgress, TaskProgress
 from harness.model.result import Provenance, Report
+from harness.model.root import PreparedRoot, RootSpec
+from harness.model.suite import Suite
 from harness.model.units import format_seconds
 from harness.proc import Deadline, run
 from harness.store.journal import JOURNAL_FILE, Entry, Journal, Step, read_journal
@@ -160,20 +162,24 @@ def _unfinished(layout: Layout) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class _Host:
-    """What all guests have of this host: their root, and what they run on by what was asked for."""
+    """What all guests have of this host: their root, those that suites run in, and what they run on by what was asked
+    for.
+    """
 
     root: Path
+    others: Mapping[RootSpec, PreparedRoot | None]
     accels: Mapping[Accel, Accel]
 
 
 def _host(matrix: Matrix, kernels: Kernels, layout: Layout, progress: MultiProgress, watch: Stopwatch) -> _Host:
     root = prepare_root(layout, progress, watch)
+    others = {spec: prepare_other(spec, root, layout, progress, watch) for spec in matrix.roots}
     wanted = matrix.kernels_of_accels().items()
     accels = {
         asked: settle_accel(asked, kernels.prepared[kernel], root, layout, progress, watch)
         for asked, kernel in wanted
     }
-    return _Host(root, accels)
+    return _Host(root, others, accels)
 
 
 class _Boots:
@@ -300,20 +306,21 @@ class _Boots:
         groups = self._matrix.rows[planned.request].groups
         suites = tuple(suite for group in groups for suite in group if suite.name in planned.cell.suites)
         try:
-            return boot_cell(planned.cell, suites, self._environment(planned), planned.number)
+            return boot_cell(planned.cell, suites, self._environment(planned, suites), planned.number)
         except StoreDamaged as error:
             self._progress.step(f"boot {planned.number} is made again: {error.message}")
             self._repair(self._wanted(planned))
         shutil.rmtree(self._directory / planned.place, ignore_errors=True)
-        return boot_cell(planned.cell, suites, self._environment(planned), planned.number)
+        return boot_cell(planned.cell, suites, self._environment(planned, suites), planned.number)
 
-    def _environment(self, planned: Planned) -> BootEnvironment:
+    def _environment(self, planned: Planned, suites: Sequence[Suite]) -> BootEnvironment:
         return BootEnvironment(
             kernel=self._prepared[self._wanted(planned)],
             root=self._host.root,
             directory=self._directory,
             progress=TaskProgress(self._progress, planned.number),
             stop=self._stop,
+            other=self._host.others[suites[0].root],  # those that share a boot have the same
             crowd=self._crowd,
         )
 
@@ -321,11 +328,13 @@ class _Boots:
         return self._matrix.rows[planned.request].request.sides[planned.leg]
 
     def _repair(self, wanted: KernelSpec) -> None:
-        """Prepares a kernel and the root anew: what is damaged is named, set aside and made again there."""
+        """Prepares a kernel and the roots anew: what is damaged is named, set aside and made again there."""
         with self._repairs:
             before, suites = self._prepared[wanted], self._matrix.kernels[wanted]
             kernel = prepare(wanted, suites, self._layout, self._progress, Stopwatch(), self._jobs)
             root = prepare_root(self._layout, self._progress, Stopwatch())
+            for spec in self._host.others:
+                prepare_other(spec, root, self._layout, self._progress, Stopwatch())
             if (kernel.build.id, kernel.modules, root) != (before.build.id, before.modules, self._host.root):
                 raise InfraError(
                     "what the boots rest on was damaged, and what it was made of has changed meanwhile",

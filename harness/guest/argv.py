@@ -20,6 +20,7 @@ from harness.model.units import MIB
 
 CONTROL_PORT = "harness.control"
 AGENT_PORT = "harness.agent"
+ROOT_TAG = "harness.root"
 BAD_SERIAL = "harness-bad"
 _MSIZE = 131072
 # What QEMU may no longer ask of the host's kernel, whatever a guest makes of it.

@@ -22,7 +22,10 @@ from harness.store.files import fresh_directory, locked
 from harness.store.layout import Layout
 from harness.store.sealed import damage, seal, take_out
 
-_DIRECTORIES = ("proc", "sys", "dev", "run", "tmp", "lib/modules", "results", "extra", "scripts", "tools", "bin")
+_DIRECTORIES = (
+    *("proc", "sys", "dev", "run", "tmp", "lib/modules", "results", "extra", "scripts", "tools", "bin"),
+    *("mnt", "other"),  # where other-root puts another root together
+)
 _BUSYBOX_PLACES = ("busybox",)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.model.features import Feature
 from harness.model.figure import Figure
+from harness.model.root import BUSYBOX, RootSpec
 from harness.model.toml import FIRST, NEVER, as_pattern, as_size, as_version, read_by
 
 
@@ -182,7 +183,8 @@ class Suite:
     `manifest` its cases must run by name, and the guest says first which it is going to run, where it `announces`.
     A `selectable` suite can run a part of its cases; `cases` are the globs of those it runs when nobody chooses.
     `knob_cases` are globs of the cases that take knobs. `quick` ones are run when nobody names a suite. It asks a
-    tree for its `features`; of a kernel without the one that it is `about` it has nothing to say.
+    tree for its `features`; of a kernel without the one that it is `about` it has nothing to say. `root` is what its
+    runner runs in.
     """
 
     name: str
@@ -215,6 +217,7 @@ class Suite:
     announces: bool = True
     features: tuple[Feature, ...] = ()
     about: Feature | None = None
+    root: RootSpec = BUSYBOX
 
     @property
     def brings(self) -> Path | None:

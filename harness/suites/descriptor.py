@@ -12,6 +12,7 @@ from typing import Any
 from harness.checkout import data_directory
 from harness.model.errors import UserError
 from harness.model.features import FEATURES_FILE, Feature, read_features
+from harness.model.root import RootKind, RootSpec
 from harness.model.subject import Branch, ControlSet, Subject
 from harness.model.suite import ExpectedFailure, ExpectedSplat, KnobForm, KnobSpec, Requirement, Suite
 from harness.model.toml import read_toml, structure, text_of, to_table
@@ -62,6 +63,7 @@ class _SuiteFile:
     selectable: bool = False
     announces: bool = True
     about: str = ""
+    root: str = "busybox"
     cases: tuple[str, ...] = ()
     knob_cases: tuple[str, ...] = ()
     floor: tuple[Requirement, ...] = ()
@@ -180,7 +182,19 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
         announces=told.announces,
         features=features,
         about=_known(told.about, features, path),
+        root=_root(told.root, path),
     )
+
+
+def _root(text: str, path: Path) -> RootSpec:
+    """Busybox or one of Debian: what another host has, too."""
+    try:
+        root = RootSpec.parse(text)
+    except UserError as error:
+        raise UserError(f"{path}: root: {error.message}", hint=error.hint) from error
+    if root.kind not in (RootKind.BUSYBOX, RootKind.DEBIAN):
+        raise UserError(f"{path}: root: a suite's root is busybox or debian:…, and not {text!r}")
+    return root
 
 
 def _features(place: Path, owner: Path, module: Path | None, overlay: Path | None) -> tuple[Feature, ...]:

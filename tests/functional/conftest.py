@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,17 +14,21 @@ from harness.flow.boots import BootEnvironment, boot_cell
 from harness.flow.collect import CellResult
 from harness.flow.prepare import parts_of_root
 from harness.guest.root import guest_root
+from harness.inputs.apt import apt_is_own
 from harness.inputs.resolve import resolve
+from harness.inputs.roots import obtain_root
+from harness.inputs.source_cache import Work
 from harness.kernel.build import obtain
 from harness.kernel.fragments import read_profile
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.kernel import PreparedKernel
 from harness.model.machine import Accel, Machine, Swap
+from harness.model.root import PreparedRoot, RootSpec
 from harness.model.suite import Listed, Manifest, Requirement, Suite
 from harness.model.tree import SourceSpec
 from harness.model.units import MIB
-from harness.proc import Deadline
+from harness.proc import Deadline, find_tool
 from harness.store.layout import Layout
 from harness.store.sealed import seal
 
@@ -50,6 +55,16 @@ def tiny(layout: Layout) -> Build:
     return obtain(tree, profile, layout, Deadline(3600), Quiet())
 
 
+@pytest.fixture(scope="session")
+def debian(layout: Layout) -> PreparedRoot:
+    """A root of the host's own suite, with sshd in it, made once into the user's store."""
+    names = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
+    if not apt_is_own() or find_tool("mmdebstrap") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("a root of Debian needs apt and mmdebstrap")
+    spec = RootSpec.parse(f"debian:{names['VERSION_CODENAME']}+openssh-server")
+    return obtain_root(spec, Work(layout, Deadline(900), Quiet()))
+
+
 Runner = Callable[..., CellResult]
 
 
@@ -57,7 +72,7 @@ Runner = Callable[..., CellResult]
 def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
     """run_script("shell text", machine=…, requires=…, deadline=…): one boot of the tiny kernel, judged.
 
-    With `cases` the script can run a part of these, and must run all.
+    With `cases` the script can run a part of these, and must run all. It runs in the root `other`, if any.
     """
 
     def run(
@@ -67,6 +82,7 @@ def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
         requires: str = "",
         deadline: float = 30.0,
         cases: tuple[str, ...] = (),
+        other: PreparedRoot | None = None,
     ) -> CellResult:
         extra = tmp_path / "extra"
         extra.mkdir(exist_ok=True)
@@ -87,7 +103,7 @@ def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
         )
         root = guest_root(layout, parts_of_root(), Deadline(60))
         kernel = PreparedKernel(tiny, {"script": extra})
-        environment = BootEnvironment(kernel, root, tmp_path / "run", Quiet())
+        environment = BootEnvironment(kernel, root, tmp_path / "run", Quiet(), other=other)
         environment.directory.mkdir(exist_ok=True)
         cell = Cell(tiny.id, machine, ("script",), seed=7)
         return boot_cell(cell, (suite,), environment, number=1)

@@ -136,7 +136,7 @@ def test_it_is_the_machine_that_was_asked_for(boots: Boots, monkeypatch: pytest.
     with boots(replace(TINY_MACHINE, swap=Swap.parse("disk:64M@5"), swappiness=10)) as guest:
         assert guest.pull("/proc/sys/vm/swappiness") == b"10\n"
         assert guest.meminfo()["SwapTotal"] == 64 * MIB - 4096
-    monkeypatch.setattr(live_module, "job_text", lambda cell: job_text(replace(cell, seed=99)))
+    monkeypatch.setattr(live_module, "job_text", lambda cell, **_: job_text(replace(cell, seed=99)))
     with pytest.raises(InfraError, match="not what was asked for: seed: asked 0, got 99"), boots():
         pytest.fail("it was not looked at")
 

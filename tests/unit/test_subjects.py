@@ -7,14 +7,17 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from harness.flow.matrix import share_boots
 from harness.flow.prepare import parts_of_root
 from harness.guest.root import Part, root_id
 from harness.model.errors import UserError
+from harness.model.root import BUSYBOX
 from harness.model.suite import KnobForm
 from harness.suites import registry as rooms
 from harness.suites.descriptor import read_subject
@@ -234,3 +237,19 @@ def test_runners_and_programs_are_part_of_the_guests_root(tmp_path: Path) -> Non
     parts = parts_of_root()
     assert {"suite-pressure", "suite-xe-fake", "xe_objects.c"} <= {part.name for part in parts}
     assert root_id(parts) != root_id(parts[1:])
+
+
+def test_a_suite_may_have_a_root_of_its_own(tmp_path: Path) -> None:
+    folder = suite_in(tmp_path / "mine", 'root = "debian:trixie+bash"\nshares_boot = true\n' + SUITE)
+    suite = read_subject(folder).suites[0]
+    assert str(suite.root) == "debian:trixie+bash"
+    other = replace(suite, name="other", root=BUSYBOX)
+    third = replace(suite, name="third")
+    # Those that share a boot have the same root.
+    assert share_boots((suite, other, third)) == ((suite, third), (other,))
+
+
+@pytest.mark.parametrize("root", ["dir:/srv/root", "tar:x.tar", "debian", "ubuntu:noble"])
+def test_a_root_that_other_hosts_have_not_is_refused(tmp_path: Path, root: str) -> None:
+    with pytest.raises(UserError, match=r"suite\.toml: root: "):
+        read_subject(suite_in(tmp_path / "mine", f'root = "{root}"\n' + SUITE))
