@@ -2,10 +2,10 @@
 """Runs a command in a small world of its own: `contain.py BACKEND LIMITS VIEW... -- WORD...`, called by `sandbox.py`.
 
 Standard library only, and little of it, because it starts in an isolated interpreter every time. LIMITS are numbers
-with commas; VIEW are triples of a kind (read, write, empty, device, link), a path, and what is to be seen there.
-The namespaces (user, mount, pid, net, ipc, uts) are made by bubblewrap, or here with the same system calls where
-there is none. Inside, the caller is `nobody` without capabilities: what it makes outside belongs to the caller, as
-the kernel maps one to the other.
+with commas, the last of them 1 for the host's network; VIEW are triples of a kind (read, write, empty, device, link),
+a path, and what is to be seen there. The namespaces (user, mount, pid, ipc, uts, and net where the network is not the
+host's) are made by bubblewrap, or here with the same system calls where there is none. Inside, the caller is `nobody`
+without capabilities: what it makes outside belongs to the caller, as the kernel maps one to the other.
 
 This process stays outside and keeps the limits that no rlimit keeps: how many processes there are at once, their
 memory together, the space that they leave on the disk. Whoever breaks one is ended as a whole, by the end of its pid
@@ -49,7 +49,8 @@ class Spec:
     def __init__(self, argv: list[str]) -> None:
         numbers = [int(word) for word in argv[1].split(",")]
         self.backend = argv[0]
-        self.file_size, self.address_space, self.processes, self.memory, self.reserve, self.scratch = numbers
+        self.file_size, self.address_space, self.processes, self.memory, self.reserve, self.scratch = numbers[:6]
+        self.network = bool(numbers[6])
         end = argv.index("--")
         self.view = list(zip(argv[2:end:3], argv[3:end:3], argv[4:end:3], strict=True))
         self.words = argv[end + 1 :]
@@ -177,6 +178,8 @@ def bwrap_words(spec: Spec, tell: int) -> list[str]:
         "--cap-drop",
         "ALL",
     ]
+    if spec.network:
+        made.append("--share-net")
     made += ["--die-with-parent", "--info-fd", str(tell), "--hostname", "build"]
     made += ["--size", str(spec.scratch), "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"]
     made += ["--size", str(1 << 20), "--tmpfs", "/dev/shm"]
@@ -195,8 +198,8 @@ def become_contained(spec: Spec, tell: int) -> "NoReturn":
     user, group = os.geteuid(), os.getegid()
     cwd = os.getcwd()
     libc = ctypes.CDLL(None, use_errno=True)
-    both = _CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWPID | _CLONE_NEWNET | _CLONE_NEWIPC | _CLONE_NEWUTS
-    call(libc.unshare(both), "unshare")
+    all_but_network = _CLONE_NEWUSER | _CLONE_NEWNS | _CLONE_NEWPID | _CLONE_NEWIPC | _CLONE_NEWUTS
+    call(libc.unshare(all_but_network | (0 if spec.network else _CLONE_NEWNET)), "unshare")
     die_with_parent(libc)  # not before: other capabilities make the kernel forget it
     write("/proc/self/setgroups", "deny")
     write("/proc/self/uid_map", f"{NOBODY} {user} 1")

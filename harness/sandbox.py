@@ -58,7 +58,7 @@ class SandboxLimits:
 class Confines:
     """What a command sees beside the system's programs: `reads`, `writes`, `devices`, and places that are `empty` to
     it, whatever is there (they are memory: what is written is gone). A place inside another one counts for itself.
-    `jobs` is how many things it does at once.
+    `jobs` is how many things it does at once. With `network` it has this host's.
     """
 
     writes: tuple[Path, ...] = ()
@@ -67,6 +67,7 @@ class Confines:
     devices: tuple[Path, ...] = ()
     limits: SandboxLimits = SandboxLimits()
     jobs: int = 1
+    network: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,7 @@ def _words(backend: str, confines: Confines) -> tuple[str, ...]:
         memory,
         limits.reserve,
         min(limits.scratch, ram // 4),
+        int(confines.network),
     )
     program = (sys.executable, "-I", "-S", str(Path(__file__).with_name("contain.py")))
     view = (word for entry in _view(confines) for word in entry)

@@ -149,6 +149,15 @@ def test_a_build_sees_no_other_process_and_cannot_signal_one(backend: str, place
         assert victim.status is None
 
 
+def test_the_hosts_network_is_there_for_who_asks(backend: str, place: Path) -> None:
+    """As a guest with ssh needs it."""
+    own = str(Path("/proc/self/ns/net").readlink())
+    for network in (False, True):
+        words = within(Confines(writes=(place / "objects",), network=network))
+        done = run(("readlink", "/proc/self/ns/net"), deadline=Deadline(SECONDS), cwd=Path("/"), within=words)
+        assert (done.output.strip() == own) == network
+
+
 def test_there_is_no_network(backend: str, place: Path) -> None:
     """A server of this test on this machine, which a socket of the host reaches and the build's does not."""
     script = (
