@@ -151,6 +151,7 @@ def launch_of(
     bad_disk: Path | None = None,
     *,
     live: bool = False,
+    network: bool = False,
 ) -> Launch:
     """A launch whose files lie in `place`, its sockets in `sockets`; a live one has an agent's."""
     modules = environment.module_tree or environment.kernel.build.modules
@@ -166,6 +167,7 @@ def launch_of(
         qmp=sockets / "qmp",
         bad_disk=bad_disk,
         agent=sockets / "agent" if live else None,
+        network=network,
     )
 
 

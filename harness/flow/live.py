@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from harness.flow.boots import (
     BootEnvironment,
@@ -46,6 +46,8 @@ from harness.guest.boot import Boot, as_started
 from harness.guest.live import LiveBoot
 from harness.guest.liveness import BootLimits
 from harness.guest.root import compile_static
+from harness.guest.ssh import SYMBOLS as ssh_symbols
+from harness.guest.ssh import SshDoor
 from harness.judge.expectations import differences
 from harness.kernel.module import build_module
 from harness.model.build import Build
@@ -62,6 +64,9 @@ from harness.proc import Deadline
 from harness.store.files import explain_os_error, write_atomically
 from harness.store.layout import Layout
 from harness.store.runs import run_directory
+
+if TYPE_CHECKING:
+    from harness.guest.ssh import SSHClient
 
 __all__ = [
     "CommandBad",
@@ -139,6 +144,8 @@ class LiveGuest:
         self._ending = threading.Lock()
         self._told = {Ending.FINISHED}  # endings that are no news at the end
         self._panicked = False  # as was announced
+        self._reachable = False  # by ssh
+        self._door: SshDoor | None = None
 
     @property
     def console(self) -> Path:
@@ -157,14 +164,19 @@ class LiveGuest:
         environment: Mapping[str, str] | None = None,
         directory: str = "/",
         oom_score_adj: int = 0,
+        over: str = "agent",
     ) -> Ended:
         """Runs words, or a line of sh, to its end and gives it `input`. What it says is in the answer (64 MiB at
         most), or goes to `out` and `err` as it comes, whatever its size.
 
         CommandTimedOut after `timeout` seconds, when its process group has been killed; NotStarted where the guest
         could not start it; with `check` CommandBad where it did not end with status 0.
+
+        With `over` "ssh" the guest's sshd starts it instead of its agent, with the same results (`ssh`).
         """
-        return self._agent_of().run(
+        if over not in ("agent", "ssh"):
+            raise UserError(f"a command runs over the agent or over ssh, and not over {over!r}")
+        return (self._agent_of() if over == "agent" else self._ssh_door()).run(
             _words(command),
             timeout=timeout,
             source=input,
@@ -199,6 +211,15 @@ class LiveGuest:
             directory=directory,
             oom_score_adj=oom_score_adj,
         )
+
+    def ssh(self) -> SSHClient:
+        """A paramiko client that is connected to the guest's sshd as root, for the caller to use and to close. The
+        first call starts sshd, with keys that are made for this guest alone.
+
+        UserError where the guest was booted without `ssh`, or its root has no sshd; InfraError where that does not
+        answer, or with another host key.
+        """
+        return self._ssh_door().connected()
 
     def push(
         self, source: Path | bytes, target: str, *, mode: int | None = None, timeout: float | None = None
@@ -368,6 +389,14 @@ class LiveGuest:
         """How the guest ended; None when it has not by the deadline."""
         return self._living().ending(deadline)
 
+    def _ssh_door(self) -> SshDoor:
+        if not self._reachable:
+            raise UserError("the guest has no network", hint="ask for it when it is booted: ssh=True")
+        with self._ending:
+            if self._door is None:
+                self._door = SshDoor(self._agent_of(), self._living().forward, self.directory / "sshd.log")
+            return self._door
+
     def _push(self, source: BinaryIO, target: str, mode: int, timeout: float | None) -> None:
         words = ("sh", "-c", _PUSH, "push", target, f"{mode:o}")
         self.run(words, timeout=timeout, input=source, check=True)
@@ -429,10 +458,17 @@ class LiveGuest:
 
 @contextmanager
 def live_guest(
-    environment: BootEnvironment, machine: Machine, layout: Layout, name: str = "live", *, seed: int = 0
+    environment: BootEnvironment,
+    machine: Machine,
+    layout: Layout,
+    name: str = "live",
+    *,
+    seed: int = 0,
+    ssh: bool = False,
 ) -> Iterator[LiveGuest]:
     """Boots the environment's kernel, waits until the guest is what the machine says, and powers it off when the
-    block is left. All that it leaves is in the folder `name` of the environment's directory.
+    block is left. All that it leaves is in the folder `name` of the environment's directory. With `ssh` it has a
+    network of two: itself, and a port of this host's loopback.
 
     It may stay as long as it lives: one that panics, is lost, or of which nothing is heard for a minute, has ended.
     InfraError when it is not what was asked for; GuestEnded when it does not come up, or has ended without anybody
@@ -440,6 +476,8 @@ def live_guest(
     as it was made.
     """
     kernel = environment.kernel
+    if ssh:
+        _require_symbols_of_ssh(kernel.build)
     cell = Cell(kernel.build.id, machine, (), seed)
     sealed = environment.sealed(())
     before = looked_at(sealed)
@@ -449,19 +487,21 @@ def live_guest(
     limits = BootLimits(boot=BOOT_SECONDS, run=float("inf"), silence=SILENCE_SECONDS)
     slowness = environment.crowd * kernel.slowness
     with scratch_of(place) as sockets:
-        launch = launch_of(cell, environment, place, sockets, live=True)
+        launch = launch_of(cell, environment, place, sockets, live=True, network=ssh)
         write_atomically(place / "results" / "job", job_text(cell, other=environment.other))
         write_atomically(place / "cell.json", to_json(cell))
         write_atomically(place / "argv", " ".join(vng_argv(as_started(launch))) + "\n")
         expected = REFERENCE_READY_SECONDS * kernel.slowness
         live = LiveBoot(launch, guest.console, limits.scaled(slowness), expected, guest._explain)
-        guest._live = live
+        guest._live, guest._reachable = live, ssh
         with disks_of(cell, launch):
             try:
                 with live:
                     _require_as_asked(cell, kernel.build, live)
                     yield guest
             finally:
+                if guest._door is not None:
+                    guest._door.close()
                 result = live.ending(Deadline(0.0))
                 if result is not None:
                     write_after(place, result)
@@ -472,6 +512,17 @@ def live_guest(
     told_all = guest._ended is not None and not guest._panicked  # by GuestEnded, which has all events
     if not told_all and (others := guest._others(events)):
         raise Unannounced(others, place)
+
+
+def _require_symbols_of_ssh(build: Build) -> None:
+    config = build.config_path.read_text(encoding="utf-8").splitlines()
+    missing = [symbol for symbol in ssh_symbols if f"CONFIG_{symbol}=y" not in config]
+    if missing:
+        raise UserError(
+            f"guests of profile {build.profile} cannot be reached by ssh: their kernel is without "
+            f"{', '.join(f'CONFIG_{one}' for one in missing)}",
+            hint="profile lean has it; the agent needs none of it",
+        )
 
 
 def _require_as_asked(cell: Cell, build: Build, live: LiveBoot) -> None:
@@ -494,9 +545,11 @@ def guest_of(
     seed: int = 0,
     jobs: int | None = None,
     root: RootSpec = BUSYBOX,
+    ssh: bool = False,
 ) -> Iterator[LiveGuest]:
     """A live guest of a kernel, which is built where the store has it not (with `jobs` processes of make), in a run's
-    directory of its own. Commands run in `root`, which is made where it is not there; by default in busybox.
+    directory of its own. Commands run in `root`, which is made where it is not there; by default in busybox. With
+    `ssh` it can be reached by that.
     """
     watch = Stopwatch()
     kernel = prepare(wanted, {}, layout, progress, watch, jobs)
@@ -508,7 +561,7 @@ def guest_of(
         if not root.is_busybox:
             progress.step(f"root {root}: read-only; /tmp and /results are on this host's disk, /run in RAM")
         environment = BootEnvironment(kernel, own, directory, progress, other=other)
-        with live_guest(environment, machine, layout, seed=seed) as guest:
+        with live_guest(environment, machine, layout, seed=seed, ssh=ssh) as guest:
             yield guest
 
 

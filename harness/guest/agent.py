@@ -105,8 +105,8 @@ class Source(Protocol):
 Sink = Callable[[bytes], object]
 
 
-class _Kept:
-    """Output that is kept in memory."""
+class Kept:
+    """Output that is kept in memory: UserError beyond 64 MiB."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -400,7 +400,7 @@ class Agent:
         CommandTimedOut after `timeout` seconds, CommandBad with `check` where it does not end well.
         """
         began = time.monotonic()
-        kept = _Kept(), _Kept()
+        kept = Kept(), Kept()
         command = self.spawn(
             words,
             takes_input=source is not None,

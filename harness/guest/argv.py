@@ -21,6 +21,7 @@ from harness.model.units import MIB
 CONTROL_PORT = "harness.control"
 AGENT_PORT = "harness.agent"
 ROOT_TAG = "harness.root"
+NETWORK = "harnessnet"
 BAD_SERIAL = "harness-bad"
 _MSIZE = 131072
 # What QEMU may no longer ask of the host's kernel, whatever a guest makes of it.
@@ -51,7 +52,8 @@ class Launch:
     """Everything that one boot needs, as paths. `accel` is settled: never AUTO.
 
     `bad_disk` is an image that the guest sees as a disk whose every write fails (QEMU's blkdebug). With `agent`, the
-    path of a socket that QEMU makes, the guest runs its agent for who connects there, and no suites.
+    path of a socket that QEMU makes, the guest runs its agent for who connects there, and no suites. With `network`
+    it has a card, over which nothing can be reached from inside; from outside what QEMU is told to forward.
     """
 
     image: Path
@@ -64,6 +66,7 @@ class Launch:
     qmp: Path
     bad_disk: Path | None = None
     agent: Path | None = None
+    network: bool = False
 
 
 def kernel_cmdline(machine: Machine, accel: Accel) -> tuple[str, ...]:
@@ -125,6 +128,11 @@ def qemu_words(launch: Launch) -> tuple[str, ...]:
         words += [
             "-blockdev", f"driver=raw,node-name=baddisk,{file},{fault}",
             "-device", f"virtio-blk-pci,drive=baddisk,serial={BAD_SERIAL},werror=report",
+        ]
+    if launch.network:
+        words += [
+            "-netdev", f"user,id={NETWORK},restrict=on,ipv6=off",
+            "-device", f"e1000,netdev={NETWORK},romfile=",
         ]
     words += ["-append", " ".join(kernel_cmdline(launch.machine, launch.accel))]
     # fmt: on

@@ -198,6 +198,7 @@ def confines_of(launch: Launch) -> Confines:
         writes=(launch.control.parent, launch.qmp.parent, *(share.path for share in shares if share.writable)),
         reads=(launch.image, launch.root, *(share.path for share in shares if not share.writable)),
         devices=(KVM_DEVICE,) if launch.accel is Accel.KVM else (),
+        network=launch.network,
         limits=SandboxLimits(
             file_size=_NO_LIMIT, memory=_NO_LIMIT, reserve=0
         ),  # a guest's RAM and disks are its limits

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.guest.agent import Agent, AgentLost
-from harness.guest.argv import Launch
+from harness.guest.argv import NETWORK, Launch
 from harness.guest.boot import Boot, boot
 from harness.guest.control import ControlFrame
 from harness.guest.facts import guest_facts
 from harness.guest.liveness import BootLimits
 from harness.guest.qmp import monitor
+from harness.guest.ssh import LOOPBACK
+from harness.model.errors import InfraError
 from harness.model.machine import GuestFacts
 from harness.proc import Deadline
 from harness.store.scratch import short_name
@@ -25,6 +27,7 @@ _QMP_SECONDS = 30.0
 _AGENT_SECONDS = 600.0  # for a guest to make of itself what it is to be; boot() ends one that hangs
 _END_SECONDS = 30.0
 _SOON_SECONDS = 5.0
+_PORTS_TRIED = 10
 
 
 class _Clock:
@@ -129,6 +132,19 @@ class LiveBoot:
         if self._clock.held:
             self._ask("cont")
             self._clock.go_on()
+
+    def forward(self, address: str, port: int) -> int:
+        """Leads a free port of this host's loopback to one of the guest's, and says which."""
+        with short_name(self._qmp.parent) as short:
+            for _ in range(_PORTS_TRIED):
+                with socket.create_server((LOOPBACK, 0)) as free:
+                    mine = int(free.getsockname()[1])
+                with monitor(short / self._qmp.name, Deadline(_QMP_SECONDS)) as session:
+                    # Somebody else may have taken it just now.
+                    said = session.human(f"hostfwd_add {NETWORK} tcp:{LOOPBACK}:{mine}-{address}:{port}")
+                if not said.strip():
+                    return mine
+        raise InfraError(f"QEMU does not forward a port to the guest: {said.strip()}")
 
     def kill(self) -> None:
         """Ends the guest at once, where it lives."""

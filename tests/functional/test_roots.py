@@ -19,6 +19,7 @@ from harness.flow.live import LiveGuest, live_guest
 from harness.flow.prepare import Stopwatch, parts_of_root, prepare_other
 from harness.guest.root import guest_root
 from harness.model.build import Build
+from harness.model.errors import UserError
 from harness.model.kernel import PreparedKernel
 from harness.model.machine import Machine, Swap
 from harness.model.outcome import Outcome
@@ -41,9 +42,11 @@ def fixture_own(layout: Layout) -> Path:
 
 @pytest.fixture(name="boots")
 def fixture_boots(tiny: Build, layout: Layout, own: Path, tmp_path: Path) -> Boots:
-    def boots(other: PreparedRoot | None, machine: Machine = SWAPPING) -> AbstractContextManager[LiveGuest]:
+    def boots(
+        other: PreparedRoot | None, machine: Machine = SWAPPING, ssh: bool = False
+    ) -> AbstractContextManager[LiveGuest]:
         environment = BootEnvironment(PreparedKernel(tiny, {}), own, tmp_path, Quiet(), other=other)
-        return live_guest(environment, machine, layout)
+        return live_guest(environment, machine, layout, ssh=ssh)
 
     return boots
 
@@ -112,7 +115,15 @@ def test_a_root_of_ones_own(form: str, boots: Boots, small: Path, own: Path, tmp
         assert guest.run("touch /etc/x", timeout=SECONDS).status == 1
         guest.push(b"x", "/results/x", timeout=SECONDS)
         assert "Linux version" in guest.dmesg()  # of busybox, which that root has not
+        with pytest.raises(UserError, match="has no network"):
+            guest.ssh()
     assert sorted(small.rglob("*")) == before
+
+
+def test_a_kernel_without_a_network_is_not_booted_for_ssh(boots: Boots) -> None:
+    with pytest.raises(UserError, match=r"profile tiny cannot be reached by ssh: .*CONFIG_E1000"):
+        with boots(None, ssh=True):
+            pytest.fail("it was booted")
 
 
 def test_exec_says_where_its_command_runs(small: Path) -> None:

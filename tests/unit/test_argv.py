@@ -91,6 +91,14 @@ def test_an_agent_has_a_port_of_its_own_whose_socket_lies_beside_the_monitors() 
     assert without == qemu_words(as_started(LAUNCH))
 
 
+def test_a_guest_has_no_network_unless_it_is_asked_for() -> None:
+    plain = qemu_words(LAUNCH)
+    assert not any("netdev" in word or "hostfwd" in word for word in plain)
+    words = qemu_words(replace(LAUNCH, network=True))
+    own = ("-netdev", "user,id=harnessnet,restrict=on,ipv6=off", "-device", "e1000,netdev=harnessnet,romfile=")
+    assert words == (*plain[:-2], *own, *plain[-2:])
+
+
 def test_several_disks_have_serials_and_limits_of_their_own() -> None:
     swap = Swap.parse("disk:1G@9+zram:64M@8+slow:1G:4M@7+slow:1G:100iops@6")
     words = qemu_words(replace(LAUNCH, swap_disks=swap_disks(swap, Path("/r"))))
