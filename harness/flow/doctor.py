@@ -90,10 +90,14 @@ TOOLS = (
     Tool("ccache", "makes the next build faster", False, ("ccache", "ccache", "ccache")),
     Tool("apt-get", "kernel sources from Debian (--source debian)", False, ("apt", "", "")),
     Tool("dpkg-deb", "kernel sources from Debian (--source debian)", False, ("dpkg", "", "")),
+    Tool("mmdebstrap", "root file systems of Debian (--root debian:SUITE)", False, ("mmdebstrap", "mmdebstrap", "")),
+    Tool("unshare", "makes them in namespaces", False, ("util-linux", "util-linux", "util-linux")),
+    Tool("newuidmap", "makes them without root", False, ("uidmap", "shadow-utils", "shadow")),
     Tool("virtiofsd", "not used: the shares are 9p", False, ("", "", "")),
 )
 
 TEST_TOOLS = (
+    Tool("mmdebstrap", "the tests boot a root of Debian", True, ("mmdebstrap", "mmdebstrap", "")),
     Tool("git", "the tests make repositories", True, ("git", "git", "git")),
     Tool("shellcheck", "the tests check the guest scripts", True, ("shellcheck", "ShellCheck", "shellcheck")),
     Tool("bwrap", "the tests attack what it contains", True, ("bubblewrap", "bubblewrap", "bubblewrap")),
