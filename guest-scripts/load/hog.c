@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * An anonymous-memory hog: hog SIZE [HOLD] [seq|random|none] [verify] [lock]
+ * An anonymous-memory hog: hog SIZE [HOLD] [seq|random|none] [verify] [lock] [keep]
  * SIZE is bytes with K, M or G, or a percentage of what MemAvailable says.
  * With "lock" its memory cannot go to swap: room has to be made by others.
- * Prints one line; offers itself first to the OOM killer.
+ * Prints one line; offers itself first to the OOM killer. With "keep" it is there
+ * to hold memory, and a process like any other to the OOM killer.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -76,7 +77,7 @@ int main(int argc, char **argv)
 	unsigned long long bytes, pages, i, at, wrong = 0;
 	const char *touch = argc > 3 ? argv[3] : "seq";
 	int hold = argc > 2 ? atoi(argv[2]) : 0;
-	int verify = 0, lock = 0, arg;
+	int verify = 0, lock = 0, keep = 0, arg;
 	long page = sysconf(_SC_PAGESIZE);
 	double t0 = now(), filled, until;
 	unsigned int round = 0;
@@ -86,16 +87,17 @@ int main(int argc, char **argv)
 	bytes = argc > 1 ? size_of(argv[1]) : 0;
 	if (!bytes ||
 	    (strcmp(touch, "seq") && strcmp(touch, "random") && strcmp(touch, "none"))) {
-		fprintf(stderr, "usage: hog SIZE|PERCENT%% [HOLD] [seq|random|none] [verify] [lock]\n");
+		fprintf(stderr, "usage: hog SIZE|PERCENT%% [HOLD] [seq|random|none] [verify] [lock] [keep]\n");
 		return 2;
 	}
 	for (arg = 4; arg < argc; arg++) {
 		verify |= !strcmp(argv[arg], "verify");
 		lock |= !strcmp(argv[arg], "lock");
+		keep |= !strcmp(argv[arg], "keep");
 	}
 	f = fopen("/proc/self/oom_score_adj", "w");
 	if (f) {
-		fputs("1000", f);
+		fputs(keep ? "0" : "1000", f);
 		fclose(f);
 	}
 	pages = bytes / page;
