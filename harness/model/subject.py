@@ -34,6 +34,16 @@ class ControlSet:
 
 
 @dataclass(frozen=True, slots=True)
+class SplatSet:
+    """What somebody's splat must go through to be about the subject: one of the `modules`, or a function that one of
+    the globs `functions` fits. `suites` are those that go there, too."""
+
+    suites: tuple[str, ...]
+    modules: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """What `subject.toml` says, and the suites in the folder. `tools` are C programs for the guest's /tools."""
 
@@ -44,3 +54,4 @@ class Subject:
     branches: tuple[Branch, ...] = ()
     controls: ControlSet | None = None
     tools: tuple[Path, ...] = ()
+    splats: tuple[SplatSet, ...] = ()

@@ -13,7 +13,7 @@ from harness.checkout import data_directory
 from harness.model.errors import UserError
 from harness.model.features import FEATURES_FILE, Feature, read_features
 from harness.model.root import RootKind, RootSpec
-from harness.model.subject import Branch, ControlSet, Subject
+from harness.model.subject import Branch, ControlSet, SplatSet, Subject
 from harness.model.suite import ExpectedFailure, ExpectedSplat, KnobForm, KnobSpec, Requirement, Suite
 from harness.model.toml import read_toml, structure, text_of, to_table
 from harness.model.units import parse_size
@@ -87,6 +87,7 @@ class _SubjectFile:
     title: str
     branch: tuple[Branch, ...] = ()
     controls: _Controls | None = None
+    splats: tuple[SplatSet, ...] = ()
 
 
 def read_subject(folder: Path) -> Subject:
@@ -113,6 +114,7 @@ def read_subject(folder: Path) -> Subject:
         told.branch,
         ControlSet(folder / "controls", **asdict(told.controls)) if told.controls is not None else None,
         tuple(sorted((folder / "tools").glob("*.c"))),
+        told.splats,
     )
 
 
@@ -130,7 +132,9 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
     told = structure(_SuiteFile, table, text_of(path), str(path))
     if told.runner and told.runner not in SHARED_RUNNERS:
         raise UserError(f"{path}: there is no runner {told.runner!r}", hint=f"one of {', '.join(SHARED_RUNNERS)}")
-    runner = None if told.runner else owner / _RUNNER
+    # One that extends another may run something of its own on the other's sources.
+    home = place if (place / _RUNNER).is_file() else owner
+    runner = None if told.runner else home / _RUNNER
     if runner is not None and not runner.is_file():
         raise UserError(
             f"{path}: nothing says what runs in the guest",
@@ -156,7 +160,7 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
         title=told.title,
         subject=subject,
         folder=place,
-        script=f"suite-{told.runner or owner.name}",
+        script=f"suite-{told.runner or home.name}",
         runner=runner,
         arguments=told.arguments,
         symbols=told.symbols,
@@ -217,7 +221,7 @@ def _known(name: str, features: tuple[Feature, ...], path: Path) -> Feature | No
 
 
 def _extended(place: Path, folders: Mapping[str, Path], seen: tuple[str, ...]) -> tuple[dict[str, Any], Path]:
-    """The table of a suite on top of the one that it extends, and the folder whose runner and sources they are."""
+    """The table of a suite on top of the one that it extends, and the folder whose sources they are."""
     path = place / SUITE_FILE
     table = to_table(text_of(path), str(path))
     base = table.get("extends", "")
