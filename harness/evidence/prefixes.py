@@ -126,6 +126,7 @@ FORMS: tuple[Form, ...] = (
 )
 _TIMELESS = ("nothing", "level", "caller", "tag")
 _PRINTK = next(form for form in FORMS if form.name == "console")
+_ANYTHING = next(form for form in FORMS if form.name == "before-time")
 _NOTHING = next(form for form in FORMS if form.name == "nothing")
 # What looks like the console's own prefix, and has more behind it.
 _BEHIND = rf"[^\S\n]?{_CALLER} | {{0,2}}-?\(\d|[VDIWEF ]{{0,2}}\[\d{{1,3}}: |\S{{1,64}} kernel: "
@@ -454,13 +455,15 @@ def _best(lines: Sequence[str], plain: int) -> tuple[_Chosen, int]:
     best, most = _CONSOLE, plain
     for head, quotes in _heads(lines):
         rests, at_most = lines, len(lines)
+        # Where quotes alone tell as much as `anything before the time`, they tell of lines without a time, too.
+        beat = most - (1 if best.form is _ANYTHING else 0)
         if head or quotes:
             bare = _Chosen(_PRINTK, head, quotes)
             at_most = sum(map(str.startswith, lines, repeat(head or (">", "|"))))
-            rests = [rest for rest in (bare.rest(line) for line in lines) if rest] if at_most > most else ()
-        if min(at_most, len(rests)) <= most:
+            rests = [rest for rest in (bare.rest(line) for line in lines) if rest] if at_most > beat else ()
+        if min(at_most, len(rests)) <= beat:
             continue
-        form, score = _best_form(rests, bool(head), most)
+        form, score = _best_form(rests, bool(head), beat)
         if form is not None:
             best, most = _Chosen(form, head, quotes), score
     return best, most
