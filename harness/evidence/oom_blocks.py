@@ -34,6 +34,7 @@ from harness.model.oom import (
 )
 from harness.model.units import KIB
 
+_PAGE_SIZES = (4 * KIB, 16 * KIB, 64 * KIB)
 _MOST = 20000  # rows of one block; no machine has more tasks in a log that anybody keeps
 
 _TOTAL = re.compile(r"([a-z_]{3,40}):(\d{1,18})(?= |$)")
@@ -63,10 +64,10 @@ def _amounts(text: str) -> tuple[Amount, ...]:
 
 
 class MemBlock:
-    """From `Mem-Info:` to `pages reserved`. `page_size` is that of the smallest free block."""
+    """From `Mem-Info:` to `pages reserved`."""
 
     def __init__(self) -> None:
-        self.page_size = 4096
+        self._smallest = 0  # free block
         self._totals: dict[str, int] = {}
         self._nodes: dict[int, OomNode] = {}
         self._zones: dict[tuple[int | None, str], OomZone] = {}
@@ -84,6 +85,14 @@ class MemBlock:
         if first.isdecimal():
             return self._take_pages(text)
         return self._take_totals(text) or self._take_reserve(text) or self._take_sizes(text)
+
+    @property
+    def page_size(self) -> int:
+        """That of the smallest free block; without the free lists, what is free in pages and in kB tells."""
+        zones = sum(one.size for zone in self._zones.values() for one in zone.amounts if one.name == "free")
+        pages = self._totals.get("free", 0)
+        likely = (size for size in _PAGE_SIZES if zones and abs(pages * size - zones) <= zones // 4)
+        return self._smallest or next(likely, _PAGE_SIZES[0])
 
     def _take_pages(self, text: str) -> bool:
         """The lines behind the free lists, in pages."""
@@ -115,7 +124,7 @@ class MemBlock:
         if free is None:
             return False
         if not self._lists and free.blocks and free.blocks[0].size:
-            self.page_size = free.blocks[0].size
+            self._smallest = free.blocks[0].size
         self._lists.setdefault((free.node, free.zone), free)
         return True
 

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from harness.evidence.host import NEEDLES as HOST_NEEDLES
+from harness.evidence.host import HostReader
 from harness.evidence.lines import LineStream
 from harness.evidence.oom import NEEDLES, OomReader
 from harness.evidence.recognisers import CUT_HERE, RECOGNISERS
@@ -62,13 +64,13 @@ class KmsgPiece:
     backwards: bool = False
 
 
-def stream_kmsg(chunks: Iterable[bytes]) -> Iterator[KmsgPiece]:
+def stream_kmsg(chunks: Iterable[bytes], host: HostReader | None = None) -> Iterator[KmsgPiece]:
     """Chunks of a log, of any size, cut anywhere -> pieces of what is in it. Never raises.
 
     An event comes when its end was seen, an OOM report 32 reports later or at the end of the log, because its
-    reaper's line comes late. So order by span what must be in order.
+    reaper's line comes late. So order by span what must be in order. `host` gets what the log says of the machine.
     """
-    stream = _Stream()
+    stream = _Stream(host)
     for chunk in chunks:
         yield from stream.feed(chunk)
     yield from stream.finish()
@@ -77,8 +79,9 @@ def stream_kmsg(chunks: Iterable[bytes]) -> Iterator[KmsgPiece]:
 class _Stream:
     """The readers, and whether any of them is in the middle of something."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: HostReader | None) -> None:
         self._lines, self._events, self._ooms = LineStream(), EventStream(), OomReader()
+        self._host = host
 
     def feed(self, chunk: bytes) -> Iterator[KmsgPiece]:
         for block in self._lines.cut(chunk):
@@ -86,12 +89,14 @@ class _Stream:
 
     def _piece(self, block: bytes) -> KmsgPiece:
         idle = self._events.idle and self._ooms.idle and not self._lines.waiting
-        if idle and not _interesting(block):
+        if idle and not _interesting(block) and not (self._host is not None and _of_host(block)):
             self._lines.skip(block)
             return KmsgPiece((), (), self._lines.number, self._lines.kernel)
         lines = self._lines.feed(block)
         for line in lines:
             self._ooms.feed(line)
+        if self._host is not None:
+            self._host.feed(lines)
         events = tuple(self._events.feed(lines))
         return KmsgPiece(events, self._ooms.take(), self._lines.number, self._lines.kernel)
 
@@ -102,9 +107,19 @@ class _Stream:
         lines = self._lines.finish()
         for line in lines:
             self._ooms.feed(line)
+        if self._host is not None:
+            self._host.feed(lines)
         events = self._events.feed(lines, ends=True)
         ooms, log = self._ooms.finish(), self._lines
         yield KmsgPiece(tuple(events), ooms, log.number, log.kernel, log.backwards)
+
+
+_HOST_WORDS = tuple(word.encode() for word in HOST_NEEDLES)
+
+
+def _of_host(block: bytes) -> bool:
+    """Whether something of the machine may stand in these lines."""
+    return any(word in block for word in _HOST_WORDS)
 
 
 def _interesting(block: bytes) -> bool:

@@ -117,6 +117,19 @@ class MemInfo:
     cma_reserved: int | None = None
     hwpoisoned: int | None = None
 
+    def total(self, name: str) -> int | None:
+        """One amount of the whole machine, from wherever it stands: the head, the nodes, the zones."""
+        head = next((amount.size for amount in self.totals if amount.name == name), None)
+        if head is not None:
+            return head
+        nodes = self.on_nodes(name)
+        return self.in_zones(name) if nodes is None else nodes
+
+    def in_zones(self, name: str) -> int | None:
+        """The sum of one amount over all zones; None where no zone has it."""
+        sizes = [amount.size for zone in self.zones for amount in zone.amounts if amount.name == name]
+        return sum(sizes) if sizes else None
+
     def on_nodes(self, name: str) -> int | None:
         """The sum of one amount over all nodes; None where no node has it."""
         sizes = [amount.size for node in self.nodes for amount in node.amounts if amount.name == name]
