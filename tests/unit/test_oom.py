@@ -81,6 +81,7 @@ MEANT = {
     "dmesg-printed-into-the-console-on-6.12": ["hog expected-victim"],
     "cut-in-the-middle-on-7.3": ["nobody"],
     "head-cut-off-on-7.3": ["hog expected-victim"],
+    "objects-and-a-locked-hog-leave-swap-free-on-6.12": ["hog expected-victim swap-to-spare"],
 }
 
 
