@@ -48,6 +48,10 @@ class InfraError(HarnessError):
     """Nothing can be said about the thing under test."""
 
 
+class NoScenario(InfraError):
+    """A log of a kernel in which nothing is that a guest of this harness could come to."""
+
+
 class CommandFailed(InfraError):
     """A host command failed: its words, its status and the end of what it printed."""
 
