@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`ttm-harness repro RUN[/BOOT]`, and a boot in one file: `--bundle FILE` writes it, `repro FILE` takes it."""
+"""`ttm-harness repro RUN[/BOOT]`, and a boot in one file: `--bundle FILE` writes it, `repro FILE` takes it.
+
+`--from-dmesg`, a scenario of somebody's log, is in from_dmesg.py.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import click
 
 from harness.cli import completion
 from harness.cli.containment import UNTRUSTED, look_at_containment
+from harness.cli.from_dmesg import FROM_DMESG, DmesgWish, from_dmesg
 from harness.cli.plainly import speaks_plainly, tell
 from harness.cli.progress import TerminalProgress
 from harness.model.errors import UserError
@@ -22,10 +26,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("boot", metavar="RUN[/BOOT]|FILE")
+@click.argument("boot", metavar="[RUN[/BOOT]|FILE]", default="")
+@FROM_DMESG
 @click.option("-n", "times", type=click.IntRange(1, 1000), default=1, show_default=True, help="So many boots.")
 @click.option("--bundle", type=click.Path(path_type=Path, dir_okay=False), help="Boot nothing; write a bundle of it.")
-@click.option("--source", shell_complete=completion.sources, help="The source of a bundle's kernel, as of `run`.")
+@click.option("--source", shell_complete=completion.sources, help="The kernel's source, for a bundle or a log.")
 @click.option("--parallel", type=click.IntRange(1, 256), help="At most so many guests side by side.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given.")
 @UNTRUSTED
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 @speaks_plainly
 def repro(
     boot: str,
+    dmesg: DmesgWish,
     times: int,
     bundle: Path | None,
     source: str | None,
@@ -50,9 +56,23 @@ def repro(
 
     --bundle FILE packs the boot for somebody else: configuration, patches, sources of all that ran in the guest,
     console and results, with a script that needs no harness. `repro FILE` checks such a file, and makes its boot.
+
+    \b
+    With --from-dmesg a plan is proposed that is to bring about what somebody's log
+    reports, an OOM kill or a splat. Exit status: 0 it is printed, or, with --go, it
+    does not happen here; 1 it happens again; 2 this is no kernel's log; 3 nothing in
+    it can be brought about, or it cannot be told.
     """
     from harness.flow.run import RunOptions
 
+    if dmesg.file is not None:
+        if boot or bundle is not None:
+            other = boot or f"--bundle {bundle}"
+            raise UserError(f"--from-dmesg makes a scenario of a log, and not of {other}", hint="give one of them")
+        sys.exit(from_dmesg(dmesg, source, times, parallel, jobs, untrusted, as_json, quiet))
+    dmesg.refuse_alone()
+    if not boot:
+        raise UserError("nothing is named that could be made again", hint="RUN[/BOOT], FILE or --from-dmesg FILE")
     layout = Layout.from_environment()
     progress = TerminalProgress(quiet=quiet)
     try:
