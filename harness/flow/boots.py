@@ -31,7 +31,7 @@ from harness.model.kernel import PreparedKernel
 from harness.model.outcome import Ending
 from harness.model.progress import Progress
 from harness.model.root import PreparedRoot
-from harness.model.suite import Suite
+from harness.model.suite import Suite, short_name
 from harness.proc import search_path
 from harness.store.files import write_atomically
 from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH
@@ -96,7 +96,7 @@ def _go_on(cell: Cell, suite: Suite, environment: BootEnvironment, place: Path, 
         held = held_case(suite, boots[-1])
         if not held:
             return []
-        short = held.rpartition(".")[2]
+        short = short_name(held)
         if to_confirm(boots[-1]) and short != held:
             environment.progress.step(f"  the case {short} did not end; once more, alone")
             part = BootPart(f"alone-{turn}", f"{held} did not end: alone", 1, alone=True)

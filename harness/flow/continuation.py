@@ -6,13 +6,13 @@ and the results of all boots of a cell as one list. Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from harness.flow.observe import Seen
 from harness.model.outcome import Ending, Outcome
 from harness.model.result import Case
-from harness.model.suite import Suite
+from harness.model.suite import Suite, short_name
 
 # How many boots go on with the rest; each costs a case.
 MOST_CONTINUATIONS = 3
@@ -27,7 +27,7 @@ def held_case(suite: Suite, seen: Seen) -> str:
         return ""
     if boot.ending is Ending.TIMEOUT and not boot.overdue:
         return ""  # the suite as a whole was too slow
-    return next((name for name in announced if _short(name) == boot.case), "")
+    return next((name for name in announced if short_name(name) == boot.case), "")
 
 
 def to_confirm(seen: Seen) -> bool:
@@ -43,7 +43,7 @@ def left_to_run(suite: Suite, boots: Sequence[Seen]) -> tuple[str, ...]:
     last = parts[-1].announced[suite.name] or ()
     held = held_case(suite, parts[-1])
     names = last[last.index(held) + 1 :] if held in last else ()
-    return tuple(_short(name) for name in names if "." in name)
+    return tuple(short_name(name) for name in names if "." in name)
 
 
 def joined(suite: Suite, boots: Sequence[Seen]) -> tuple[Case, ...]:
@@ -53,8 +53,8 @@ def joined(suite: Suite, boots: Sequence[Seen]) -> tuple[Case, ...]:
     for at, seen in enumerate(parts):
         mine = [case for case in seen.cases if case.suite == suite.name]
         held = held_case(suite, seen)
-        if seen.announced.get(suite.name) is not None:
-            mine = [case for one in mine if (case := _named(one, held)) is not None]
+        if (announced := seen.announced.get(suite.name)) is not None:
+            mine = [case for one in mine if (case := _named(one, held, announced)) is not None]
         if held:
             alone = next((one for one in boots if one.alone and boots.index(one) == boots.index(seen) + 1), None)
             mine = _with_held(suite, mine, held, seen, alone)
@@ -64,9 +64,13 @@ def joined(suite: Suite, boots: Sequence[Seen]) -> tuple[Case, ...]:
     return tuple(found)
 
 
-def _named(case: Case, held: str) -> Case | None:
-    """A result that never came by the name of the case that was running; None where there is nothing in it."""
+def _named(case: Case, held: str, announced: Collection[str]) -> Case | None:
+    """A result that never came by the name of the case that was running; None where there is nothing in it. One that
+    was promised within a case is said by no other name.
+    """
     if case.raw or not _NUMBERED.fullmatch(case.name):
+        return case
+    if (within := case.name.rpartition(".")[0]) in announced and within != held:
         return case
     if case.outcome is Outcome.INCOMPLETE and not case.events:
         return None  # what was announced and has no result is said by its name
@@ -118,7 +122,3 @@ def _kernels_doing(seen: Seen) -> bool:
     if boot.ending is Ending.HUNG:
         return boot.stall is not None and boot.stall.machine_ran
     return boot.ending is Ending.PANICKED or boot.fair
-
-
-def _short(name: str) -> str:
-    return name.rpartition(".")[2]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from harness.guest.liveness import BootLimits, CaseLimit
 from harness.model.cell import Cell
 from harness.model.machine import Machine
-from harness.model.suite import Suite
+from harness.model.suite import Suite, short_name
 
 # What a boot of the lean kernel takes from the start of vng to `ready` on the machine that the limits were set for
 # (2 cores, TCG); slower machines get longer limits in proportion.
@@ -45,7 +45,7 @@ def _cases(cell: Cell, suite: Suite) -> Iterator[tuple[str, str, CaseLimit | Non
     loaded = suite.knob_cases if any(knob.name not in chosen for knob in cell.knobs) else ()
     more = max(1.0, cell.machine.ram / _REFERENCE_RAM)
     for case in suite.manifest.cases if suite.manifest is not None else ():
-        short = case.name.rpartition(".")[2]
+        short = short_name(case.name)
         free = _slow(cell.machine) or any(fnmatch.fnmatchcase(short, glob) for glob in loaded)
         seconds = case.seconds * more
         limit = CaseLimit(seconds, max(CASE_SECONDS, CASE_TIMES * seconds) if seconds else NEW_CASE_SECONDS)

@@ -176,9 +176,10 @@ class Suite:
     are passed to it. `symbols` are Kconfig symbols of which the suite needs each as y or m. `deadline` is in seconds
     on a machine that runs at the speed of TCG on one laptop core; the flow scales it. `needs_module` is a folder
     with the sources of kernel modules, built against the kernel under test; `needs_overlay` is one with files that
-    are laid over a copy of a driver of the tree. `sample_ms` is the interval at which the guest's memory is sampled
-    into a time series, the file `stats` of the guest with it; 0 leaves it out. `figures` says what the numbers are
-    that it gives. `bad_disk` asks for a disk whose writes fail.
+    are laid over a copy of a driver of the tree; `selftests` are targets of the tree's own tools/testing/selftests.
+    `sample_ms` is the interval at which the guest's memory is sampled into a time series, the file `stats` of the
+    guest with it; 0 leaves it out. `figures` says what the numbers are that it gives. `bad_disk` asks for a disk
+    whose writes fail.
     With `may_skip` every skip that it does not list is a gap; None leaves skips to the requirements. With a
     `manifest` its cases must run by name, and the guest says first which it is going to run, where it `announces`.
     A `selectable` suite can run a part of its cases; `cases` are the globs of those it runs when nobody chooses.
@@ -203,6 +204,7 @@ class Suite:
     expected_splats: tuple[ExpectedSplat, ...] = ()
     needs_module: Path | None = None
     needs_overlay: Path | None = None
+    selftests: tuple[str, ...] = ()
     knobs: tuple[KnobSpec, ...] = ()
     sample_ms: int = 0
     stats: str = ""
@@ -223,3 +225,8 @@ class Suite:
     def brings(self) -> Path | None:
         """The folder of which modules are made for the suite."""
         return self.needs_module or self.needs_overlay
+
+
+def short_name(case: str) -> str:
+    """As --case and the guest call a case: without the suite that KTAP nests it in."""
+    return case.partition(".")[2] or case

@@ -186,6 +186,13 @@ def test_a_panic_is_the_cases_with_all_that_was_seen() -> None:
     assert found[1].events == (event,)
 
 
+def test_what_was_promised_within_a_case_and_never_came_is_not_lost() -> None:
+    """The case itself ended, and well by its own account."""
+    cases = [case("p.a"), case("p.b.x"), case("p.b.?2", Outcome.INCOMPLETE, raw="")]
+    found = outcomes(joined(SUITE, [seen(Ending.FINISHED, cases, "")]))
+    assert found == {"p.a": Outcome.PASS, "p.b.x": Outcome.PASS, "p.b.?2": Outcome.INCOMPLETE}
+
+
 def test_parameters_that_ended_are_kept_beside_their_case() -> None:
     part = seen(Ending.HUNG, [case("p.b.x"), case("p.b.?2", Outcome.INCOMPLETE, raw="")], "b")
     assert outcomes(joined(SUITE, [part])) == {"p.b.x": Outcome.PASS, "p.b": Outcome.TIMEOUT}
