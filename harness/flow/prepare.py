@@ -25,6 +25,7 @@ from harness.kernel.build import find_by_id, obtain
 from harness.kernel.fragments import compose, parse_fragment, read_profile
 from harness.kernel.module import build_module
 from harness.kernel.overlay import build_overlay
+from harness.kernel.selftests import build_selftests
 from harness.model.build import Build, Profile
 from harness.model.cell import Cell
 from harness.model.errors import InfraError, ModuleFailed, SuiteUnfit, UserError
@@ -92,7 +93,7 @@ def prepare(
     modules, left_out = {}, []
     for suite, may_lack in suites.items():
         try:
-            made = _own_modules(suite, build, layout, progress)
+            made = own_modules(suite, build, layout, progress)
         except (SuiteUnfit, ModuleFailed) as error:
             if not may_lack:
                 raise
@@ -161,14 +162,16 @@ def parts_of_root() -> tuple[Part, ...]:
     return (*(Part(name, path) for name, path in sorted(runners.items())), *(Part(one.name, one) for one in tools))
 
 
-def _own_modules(suite: Suite, build: Build, layout: Layout, progress: Progress) -> Path | None:
-    """The directory with the modules that the suite brings along."""
+def own_modules(suite: Suite, build: Build, layout: Layout, progress: Progress) -> Path | None:
+    """The directory with the modules, or the programs, that the suite brings along."""
     _require_feature(suite, build.tree)
     deadline = Deadline(_MODULE_SECONDS)
     if suite.needs_module is not None:
         return build_module(build, suite.needs_module, layout, deadline, progress)
     if suite.needs_overlay is not None:
         return build_overlay(build, suite.needs_overlay, layout, deadline, progress=progress)
+    if suite.selftests:
+        return build_selftests(build, suite.selftests, layout, deadline, progress)
     return None
 
 

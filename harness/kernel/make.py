@@ -199,7 +199,7 @@ def _top_of(tree: Path) -> dict[str, Path]:
 
 def require_tools() -> None:
     """UserError names the programs that a build needs and this host has not."""
-    missing = [name for name in (*_compilers(), *_TOOLS) if not _is_there(name)]
+    missing = [name for name in (*compilers(), *_TOOLS) if not _is_there(name)]
     if missing:
         raise UserError(
             f"a kernel cannot be built without {', '.join(missing)}, which this host has not",
@@ -231,13 +231,13 @@ def compiler_version(deadline: Deadline) -> str:
     """
     require_guest_arch()
     lines = []
-    for tool in _compilers():
+    for tool in compilers():
         output = run((tool, "--version"), deadline=deadline.at_most(30), hint="is it a working compiler?").output
         lines.append(output.split("\n")[0].strip())
     return ", ".join(lines)
 
 
-def _compilers() -> tuple[str, str]:
+def compilers() -> tuple[str, str]:
     return f"{guest_arch().prefix}gcc", f"{guest_arch().prefix}ld"
 
 

@@ -23,7 +23,8 @@ from harness.suites.manifest import read_manifest
 SUBJECT_FILE = "subject.toml"
 SUITE_FILE = "suite.toml"
 _RUNNER = "run"
-SHARED_RUNNERS = ("exec", "kunit")  # guest-scripts/suite-*
+SHARED_RUNNERS = ("exec", "kunit", "selftests")  # guest-scripts/suite-*
+_TARGET = re.compile(r"[a-zA-Z0-9][\w-]*(?:/[a-zA-Z0-9][\w-]*){0,3}", re.ASCII)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 
@@ -56,6 +57,7 @@ class _SuiteFile:
     shares_boot: bool = False
     module: str = ""
     overlay: str = ""
+    selftests: tuple[str, ...] = ()
     sample_ms: int = 0
     stats: str = ""
     figures: dict[str, FigureRow] = field(default_factory=dict)
@@ -172,6 +174,7 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
         expected_splats=told.expected_splats,
         needs_module=module,
         needs_overlay=overlay,
+        selftests=_selftests(told, path),
         knobs=tuple(_knob(key, one, path) for key, one in told.knobs.items()),
         sample_ms=told.sample_ms,
         stats=told.stats,
@@ -206,6 +209,16 @@ def _features(place: Path, owner: Path, module: Path | None, overlay: Path | Non
     shared = data_directory("guest-scripts") / "module" if module is not None else None
     folders = dict.fromkeys(one for one in (place, owner, module, overlay, shared) if one is not None)
     return tuple(feature for folder in folders for feature in read_features(folder))
+
+
+def _selftests(told: _SuiteFile, path: Path) -> tuple[str, ...]:
+    if wrong := [target for target in told.selftests if not _TARGET.fullmatch(target)]:
+        raise UserError(f"{path}: {wrong[0]!r} is no target of tools/testing/selftests", hint="as in TARGETS=mm")
+    if told.selftests and (told.module or told.overlay):
+        raise UserError(f"{path}: selftests and modules of its own are two suites", hint="one of them in a suite")
+    if bool(told.selftests) is not (told.runner == "selftests"):
+        raise UserError(f'{path}: selftests and runner = "selftests" belong together')
+    return told.selftests
 
 
 def _known(name: str, features: tuple[Feature, ...], path: Path) -> Feature | None:
