@@ -38,7 +38,7 @@ from harness.store.files import locked
 from harness.store.journal import JOURNAL_FILE
 from harness.store.layout import Layout
 from harness.store.rows import RunValues, Values, clean, rows_of
-from harness.store.runs import RECORD_FILE, REPORT_FILE, RUN_NAME, is_held
+from harness.store.runs import RECORD_FILE, REPORT_FILE, RUN_NAME, has_boots, is_held
 from harness.store.tables import BootRow, CaseRow, NameRow, RunRow, StoreRow
 
 T = TypeVar("T")
@@ -250,7 +250,9 @@ def _look_around(runs: Path) -> tuple[list[_Found], list[Skipped]]:
 
 
 def _look(entry: os.DirEntry[str]) -> _Found | None:
-    """What the entry is; None for a run that has only begun. StoreCorrupt says why it is no run of the index."""
+    """What the entry is; None for a run that has only begun, and for what has boots and no verdict by its nature: of
+    `shell`, `exec`, `controls`. StoreCorrupt says why it is no run of the index.
+    """
     if entry.is_symlink():
         raise StoreCorrupt("it is a symbolic link")
     if not entry.is_dir(follow_symlinks=False) or not RUN_NAME.fullmatch(entry.name):
@@ -263,7 +265,7 @@ def _look(entry: os.DirEntry[str]) -> _Found | None:
         if held:
             return _Found(path, State.RUNNING, f"running {record}")
         return _Found(path, State.UNFINISHED, f"unfinished {record} {_stamp(path / JOURNAL_FILE)}")
-    if held:
+    if held or has_boots(path):
         return None
     raise StoreCorrupt(f"it has no {REPORT_FILE} and no {RECORD_FILE}: it is no run, or one without a boot")
 

@@ -24,6 +24,7 @@ REPORT_FILE = "report.json"
 RECORD_FILE = "run.json"
 RUN_NAME = re.compile(r"(?P<stamp>\d{8}T\d{6})-[0-9a-f]{6}")
 STAMP = "%Y%m%dT%H%M%S"
+CELL_FILE = "cell.json"  # in a boot's directory
 BOOT_SCRATCH = "scratch"  # in a boot's directory while it goes on
 BOOT_REPLAY = "again"  # what its reproduce.sh makes there
 _HELD = ".held"
@@ -91,9 +92,7 @@ def load_report(directory: Path) -> Report:
     try:
         text = read_regular(directory / REPORT_FILE, _LARGEST_REPORT).decode("utf-8")
     except FileNotFoundError:
-        raise UserError(
-            f"{directory} has no {REPORT_FILE}", hint="the run was killed before its verdict; start it again"
-        ) from None
+        raise UserError(f"{directory} has no {REPORT_FILE}", hint=_why_no_report(directory)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StoreCorrupt(f"{directory / REPORT_FILE} cannot be read: {error}") from error
     report = from_json(Report, text, str(directory / REPORT_FILE))
@@ -104,6 +103,17 @@ def load_report(directory: Path) -> Report:
             hint=f"ttm-harness run --resume={directory.name} makes it anew from what its boots left",
         )
     return report
+
+
+def has_boots(directory: Path) -> bool:
+    """Whether guests were booted in the directory, of a run or of something else."""
+    return next(directory.glob(f"*/{CELL_FILE}"), None) is not None
+
+
+def _why_no_report(directory: Path) -> str:
+    if has_boots(directory) and not (directory / RECORD_FILE).exists():
+        return "its guests were those of shell, exec or controls, which leave none; console.log is in its folders"
+    return "the run was killed before its verdict; start it again"
 
 
 def run_directories(layout: Layout) -> Iterator[Path]:
