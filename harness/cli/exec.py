@@ -11,13 +11,27 @@ from harness.cli.guests import Input, Wanted, Written, guest_options, status_of,
 from harness.cli.plainly import speaks_plainly
 
 
-@click.command("exec", context_settings={"allow_interspersed_args": False})
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND…")
+class _OfRun(click.Command):
+    """`RUN -- COMMAND`: a word before `--` is the RUN. One that follows `--` is the command's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        _, words, _ = self.make_parser(ctx).parse_args(list(args))
+        begins = len(args) - len(words)
+        if len(words) > 2 and words[1] == "--" and args[begins - 1 : begins] != ["--"]:
+            args = [*args[:begins], "--of", words[0], "--", *words[2:]]
+        return super().parse_args(ctx, args)
+
+
+@click.command("exec", cls=_OfRun, context_settings={"allow_interspersed_args": False})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[RUN[/BOOT]] [--] COMMAND…")
+@click.option("--of", "run", default="", hidden=True)
 @click.option("--timeout", type=click.FloatRange(0.0, min_open=True), metavar="SECONDS", help="Then it is killed.")
 @speaks_plainly
 @guest_options
-def exec(command: tuple[str, ...], timeout: float | None, wanted: Wanted) -> None:
+def exec(command: tuple[str, ...], run: str, timeout: float | None, wanted: Wanted) -> None:
     """Run one command in a guest and end with its status; its input and output are this one's.
+
+    With RUN and `--` before COMMAND the guest is like the one of a kept run's BOOT, as of `shell`.
 
     No shell reads COMMAND; `sh -c '…'` is one that does. What the kernel says meanwhile is told on standard error.
 
@@ -26,6 +40,6 @@ def exec(command: tuple[str, ...], timeout: float | None, wanted: Wanted) -> Non
     or the command could not be started or was killed after --timeout.
     """
     out, err = Written(sys.stdout.buffer), Written(sys.stderr.buffer)
-    with wanted_guest(wanted) as guest:
+    with wanted_guest(wanted, run) as guest:
         ended = guest.run(command, timeout=timeout, input=Input(), out=out, err=err)
     sys.exit(status_of(ended.status, ended.signal))

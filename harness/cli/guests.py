@@ -18,14 +18,17 @@ from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.machine_axes import machine_axes
 from harness.cli.plainly import tell
 from harness.cli.progress import TerminalProgress
+from harness.model.build import DEFAULT_PROFILE
 from harness.model.errors import UserError
 from harness.store.layout import Layout
 
 if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
     from harness.flow.live import LiveGuest
     from harness.flow.planfile import MachineAxes
+    from harness.model.event import Event
 
 _SIGNAL = 128  # as a shell has it
+_MOST_CASES = 3  # that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Wanted:
     source: str | None
     series: str | None
     mirror: Path | None
-    profile: str
+    profile: str | None
     fragments: tuple[Path, ...]
     root: str
     jobs: int | None
@@ -63,7 +66,7 @@ _OPTIONS = (
     click.option("--source", shell_complete=completion.sources, help="As of `run`.  [default: that of `run`]"),
     click.option("--series", help="As of `run`; --source is its base."),
     click.option("--mirror", type=click.Path(path_type=Path, file_okay=False, exists=True), help="As of `run`."),
-    click.option("--profile", default="lean", show_default=True, help="A profile of kernel-configs/profiles.toml."),
+    click.option("--profile", help="A profile of kernel-configs/profiles.toml.  [default: lean]"),
     click.option(
         "--fragment",
         "fragments",
@@ -85,33 +88,14 @@ _OPTIONS = (
 
 
 @contextmanager
-def wanted_guest(wanted: Wanted) -> Iterator[LiveGuest]:
-    """The guest, once it is there. What its kernel says meanwhile is told on standard error afterwards."""
-    from harness.flow.live import guest_of
-    from harness.flow.planfile import Axes, OptionalSeries, ProfileName
-    from harness.flow.plans import Extras, default_source, plain_request
-    from harness.model.root import RootSpec
-    from harness.model.series import SeriesSpec
-    from harness.model.tree import SourceSpec
-
-    root = RootSpec.parse(wanted.root)
+def wanted_guest(wanted: Wanted, boot: str = "") -> Iterator[LiveGuest]:
+    """The guest, once it is there: of the options, or like a boot of a kept run. What its kernel says meanwhile is
+    told on standard error afterwards.
+    """
     progress = TerminalProgress(quiet=wanted.quiet)
-    source = default_source(progress) if wanted.source is None else SourceSpec.parse(wanted.source)
-    said = Axes(
-        source=(source,),
-        series=() if wanted.series is None else (OptionalSeries(SeriesSpec.parse(wanted.series)),),
-        profile=(ProfileName(wanted.profile),),
-        machine=wanted.machine,
-    )
-    requests = plain_request(said, Extras(wanted.fragments, wanted.mirror))
-    if len({one.machine for one in requests}) > 1:
-        raise UserError("a command runs in one guest", hint="give each option of the machine once")
-    look_at_containment(wanted.untrusted)
-    layout = Layout.from_environment()
-    request = requests[0]
+    events: list[Event] = []
     try:
-        kernel, machine = request.kernel, request.machine
-        with guest_of(kernel, machine, layout, progress, jobs=wanted.jobs, root=root) as guest:
+        with _guest_like(wanted, boot, progress) if boot else _guest_of_options(wanted, progress) as guest:
             progress.close()
             with guest.allow_event() as events:
                 yield guest
@@ -121,6 +105,59 @@ def wanted_guest(wanted: Wanted) -> Iterator[LiveGuest]:
         tell(f"ttm-harness: the guest's kernel said: {event.title}")
     if events:
         tell(f"  log: {guest.console}")
+
+
+@contextmanager
+def _guest_of_options(wanted: Wanted, progress: TerminalProgress) -> Iterator[LiveGuest]:
+    from harness.flow.live import guest_of
+    from harness.flow.planfile import Axes, OptionalSeries, ProfileName
+    from harness.flow.plans import Extras, default_source, plain_request
+    from harness.model.root import RootSpec
+    from harness.model.series import SeriesSpec
+    from harness.model.tree import SourceSpec
+
+    root = RootSpec.parse(wanted.root)
+    source = default_source(progress) if wanted.source is None else SourceSpec.parse(wanted.source)
+    said = Axes(
+        source=(source,),
+        series=() if wanted.series is None else (OptionalSeries(SeriesSpec.parse(wanted.series)),),
+        profile=(ProfileName(wanted.profile or DEFAULT_PROFILE),),
+        machine=wanted.machine,
+    )
+    requests = plain_request(said, Extras(wanted.fragments, wanted.mirror))
+    if len({one.machine for one in requests}) > 1:
+        raise UserError("a command runs in one guest", hint="give each option of the machine once")
+    look_at_containment(wanted.untrusted)
+    layout = Layout.from_environment()
+    request = requests[0]
+    kernel, machine = request.kernel, request.machine
+    with guest_of(kernel, machine, layout, progress, jobs=wanted.jobs, root=root) as guest:
+        yield guest
+
+
+@contextmanager
+def _guest_like(wanted: Wanted, name: str, progress: TerminalProgress) -> Iterator[LiveGuest]:
+    """Says on standard error what is not as it was in that boot, and how its cases are run again."""
+    from harness.flow.again import find_boot, guest_again
+
+    of_kernel = (wanted.source, wanted.series, wanted.mirror, wanted.profile)
+    if any(one is not None for one in of_kernel) or wanted.fragments or wanted.machine.axes:
+        raise UserError(
+            f"kernel and machine are those of {name}", hint="no option of them beside a RUN, or no RUN beside them"
+        )
+    look_at_containment(wanted.untrusted)
+    layout = Layout.from_environment()
+    boot = find_boot(layout, name)
+    with guest_again(boot, layout, progress, jobs=wanted.jobs) as (guest, notes):
+        progress.close()
+        if not wanted.quiet:
+            for note in notes:
+                tell(f"ttm-harness: not as in {boot.place.name}: {note}")
+            for suite in boot.cell.suites:
+                failed = ",".join(boot.failed()[:_MOST_CASES])
+                cases = f" '{failed}'" if failed else ""
+                tell(f"ttm-harness: in the guest, `rerun {suite}{cases}` runs it again")
+        yield guest
 
 
 def status_of(status: int, signal: int) -> int:

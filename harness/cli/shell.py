@@ -9,42 +9,120 @@ import sys
 import termios
 import threading
 import tty
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Protocol
 
 import click
 
 from harness.cli.guests import Input, Wanted, Written, guest_options, status_of, wanted_guest
-from harness.cli.plainly import speaks_plainly
-from harness.model.errors import UserError
+from harness.cli.plainly import EXIT_INTERRUPTED, speaks_plainly, tell
+from harness.model.errors import InfraError, UserError
+
+_ESCAPE = b"~"
+_ENDS = (b"\r", b"\n", b"\x03", b"\x04")  # after Ctrl-C and Ctrl-D a line begins, too
+_HELP = b"\r\n~.  ends the guest at once\r\n~?  says this\r\n~~  is one ~\r\n"
 
 # A terminal is for people: bash, where the root has it.
 _SHELL = "command -v bash >/dev/null && exec bash --norc -i; exec sh -i"
 
 
 @click.command()
+@click.argument("run", default="", metavar="[RUN[/BOOT]]")
 @speaks_plainly
 @guest_options
-def shell(wanted: Wanted) -> None:
+def shell(run: str, wanted: Wanted) -> None:
     """A shell on a terminal in a guest, which is there until the shell ends.
 
+    With RUN, a kept run as `report` takes it, the guest is like the one of its BOOT (the number, as in latest/2; by
+    default its only one, or the only one with a red case): build, modules, machine, seed, cases and knobs. What could
+    not be had as it was is said. In the guest `rerun` runs the suites of that boot.
+
     \b
-    Exit status: the shell's, 2 a mistake in the input, 3 the guest ended.
+    `exit` or Ctrl-D leaves; the guest is powered off then. Ctrl-C and all other keys go to the guest.
+    At the beginning of a line, as in ssh:
+      ~.   ends the guest at once, also one that hangs
+      ~?   says this
+      ~~   is one ~
+    Exit status: the shell's, 2 a mistake in the input, 3 the guest ended, 130 after ~.
     """
     if not os.isatty(0) or not os.isatty(1):
         raise UserError("a shell needs a terminal", hint="ttm-harness exec runs a command without one")
     out = Written(sys.stdout.buffer)
     words = {"TERM": os.environ.get("TERM", "linux"), "PS1": "guest:\\w# ", "HOME": "/run"}
-    with wanted_guest(wanted) as guest:
+    with wanted_guest(wanted, run) as guest:
         command = guest.spawn(("sh", "-c", _SHELL), terminal=_size(), environment=words)
+        keys = Keys(Input(), out, guest.kill)
 
         def resize(*_: object) -> None:
             # What is interrupted may be in the middle of sending.
             threading.Thread(target=lambda: command.resize(*_size()), daemon=True).start()
 
-        with _raw(), _called(signal.SIGWINCH, resize):
-            ended = command.follow(out, out, Input())
+        try:
+            with _raw(), _called(signal.SIGWINCH, resize):
+                ended = command.follow(out, out, keys)
+        except InfraError:
+            if not keys.left:
+                raise
+            ended = None
+    if ended is None:
+        tell("ttm-harness: the guest was ended by ~.")
+        sys.exit(EXIT_INTERRUPTED)
     sys.exit(status_of(ended.status, ended.signal))
+
+
+class Readable(Protocol):
+    """Where keys come from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Keys:
+    """What is typed, but for what `~` begins at the beginning of a line: that is for here, and not for the guest."""
+
+    def __init__(self, source: Readable, out: Written, leave: Callable[[], None]) -> None:
+        self._source = source
+        self._out = out
+        self._leave = leave
+        self._fresh = True  # a line begins
+        self._escaped = False
+        self.left = False
+
+    def read(self, size: int, /) -> bytes:
+        while not self.left:
+            typed = self._source.read(size - 1)  # one that was held back may go with it
+            if not typed:
+                return b""
+            if passed := b"".join(map(self._key, (typed[at : at + 1] for at in range(len(typed))))):
+                return passed
+        return b""
+
+    def _key(self, key: bytes) -> bytes:
+        if self.left:
+            return b""
+        if self._escaped:
+            self._escaped = False
+            return self._escape(key)
+        if key == _ESCAPE and self._fresh:
+            self._escaped = True
+            return b""
+        self._fresh = key in _ENDS
+        return key
+
+    def _escape(self, key: bytes) -> bytes:
+        self._fresh = False
+        if key == b".":
+            self.left = True
+            self._leave()
+        elif key == b"?":
+            self._out(_HELP)
+            self._fresh = True
+        elif key == _ESCAPE:
+            return key
+        else:
+            self._fresh = key in _ENDS
+            return _ESCAPE + key
+        return b""
 
 
 def _size() -> tuple[int, int]:
@@ -60,8 +138,16 @@ def _raw() -> Iterator[None]:
     try:
         tty.setraw(0)
         yield
+    except BaseException:
+        with suppress(OSError):
+            os.write(1, b"\r\n")  # what is said of it does not stand behind a prompt
+        raise
     finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # it may be gone
+            # What was typed for the guest is nothing for the shell that is there now; and who stopped the output does
+            # not hold up the end.
+            termios.tcflush(0, termios.TCIFLUSH)
+            termios.tcsetattr(0, termios.TCSANOW, before)
 
 
 @contextmanager

@@ -34,11 +34,24 @@ from harness.model.root import PreparedRoot
 from harness.model.suite import Suite, short_name
 from harness.proc import search_path
 from harness.store.files import write_atomically
-from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH
+from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH, CELL_FILE
 from harness.store.sealed import looks, require_whole
 
 _BAD_DISK_BYTES = 64 << 20
 _DISK_FULL_BYTES = 1 << 20
+STANDS_ON_FILE = "stands-on.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StandsOn:
+    """The directories of the store that a boot was made of: the build, the guest's root, what it got as /lib/modules,
+    and what its suite brings along.
+    """
+
+    build: Path
+    root: Path
+    modules: Path
+    extra: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +135,9 @@ def _boot(
     place = cells_place / part.folder if part.folder else cells_place
     results = place / "results"
     results.mkdir(parents=True)
-    bad_disk = place / "bad.img" if any(suite.bad_disk for suite in suites) else None
+    bad_disk = bad_disk_of(suites, place)
     with scratch_of(place) as sockets:
-        launch = launch_of(cell, environment, place, sockets, _extra(suites, environment), bad_disk)
+        launch = launch_of(cell, environment, place, sockets, extra_of(suites, environment), bad_disk)
         _write_before(place, results, cell, suites, launch, environment)
         limits = limits_of(cell, suites).scaled(environment.crowd * environment.kernel.slowness)
         with disks_of(cell, launch):
@@ -138,7 +151,7 @@ def _boot(
     require_same(before)
     troubles = (full,) if full else ()
     return observe(
-        cell, suites, environment.kernel.build, result, place, _objects(suites, environment), part, troubles
+        cell, suites, environment.kernel.build, result, place, objects_in(suites, environment), part, troubles
     )
 
 
@@ -169,6 +182,12 @@ def launch_of(
         agent=sockets / "agent" if live else None,
         network=network,
     )
+
+
+def stands_on(environment: BootEnvironment, extra: Path | None) -> StandsOn:
+    """What a boot in that environment is made of."""
+    build = environment.kernel.build
+    return StandsOn(build.path, environment.root, environment.module_tree or build.modules, extra)
 
 
 @contextmanager
@@ -239,14 +258,14 @@ def shares_of(
     return tuple(shares)
 
 
-def _extra(suites: Sequence[Suite], environment: BootEnvironment) -> Path | None:
+def extra_of(suites: Sequence[Suite], environment: BootEnvironment) -> Path | None:
     """What the cell's suite brings along; suites that do so have a boot of their own."""
     return next(
         (environment.kernel.modules[suite.name] for suite in suites if suite.name in environment.kernel.modules), None
     )
 
 
-def _objects(suites: Sequence[Suite], environment: BootEnvironment) -> Objects:
+def objects_in(suites: Sequence[Suite], environment: BootEnvironment) -> Objects:
     """What the guest runs, with its line tables: the suites' own modules before those of the kernel."""
     own = tuple(
         environment.kernel.modules[suite.name] for suite in suites if suite.name in environment.kernel.modules
@@ -286,6 +305,11 @@ def suites_text(suites: Sequence[Suite]) -> str:
     return "".join(" ".join((suite.name, suite.script, *suite.arguments)) + "\n" for suite in suites)
 
 
+def bad_disk_of(suites: Sequence[Suite], place: Path) -> Path | None:
+    """The image of the disk whose writes fail, where one of the suites asks for it."""
+    return place / "bad.img" if any(suite.bad_disk for suite in suites) else None
+
+
 def images_of(cell: Cell, launch: Launch) -> tuple[tuple[Path, int], ...]:
     """The swap images of a launch and their sizes in bytes."""
     sizes = (area.size for area in cell.machine.swap.areas if area.on_disk)
@@ -300,7 +324,8 @@ def _write_before(
     stats = next((suite.stats for suite in suites if suite.stats), "")
     write_atomically(results / "job", job_text(cell, environment.stop_at_first, sample_ms, stats, environment.other))
     write_atomically(results / "suites", suites_text(suites))
-    write_atomically(place / "cell.json", to_json(cell))
+    write_atomically(place / CELL_FILE, to_json(cell))
+    write_atomically(place / STANDS_ON_FILE, to_json(stands_on(environment, extra_of(suites, environment))))
     write_atomically(place / "config", environment.kernel.build.config_path.read_text(encoding="utf-8"))
     write_atomically(place / "argv", shlex.join(vng_argv(as_started(launch))) + "\n")
     write_atomically(place / "reproduce.sh", reproduce_text(cell, launch), executable=True)

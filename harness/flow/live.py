@@ -17,13 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from harness.flow.boots import (
+    STANDS_ON_FILE,
     BootEnvironment,
+    bad_disk_of,
     disks_of,
+    extra_of,
     job_text,
     launch_of,
     looked_at,
     require_same,
     scratch_of,
+    stands_on,
+    suites_text,
     write_after,
 )
 from harness.flow.deadlines import BOOT_SECONDS, REFERENCE_READY_SECONDS, SILENCE_SECONDS
@@ -60,10 +65,11 @@ from harness.model.machine import Machine
 from harness.model.outcome import Ending
 from harness.model.progress import Progress
 from harness.model.root import BUSYBOX, RootSpec
+from harness.model.suite import Suite
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, write_atomically
 from harness.store.layout import Layout
-from harness.store.runs import run_directory
+from harness.store.runs import CELL_FILE, run_directory
 
 if TYPE_CHECKING:
     from harness.guest.ssh import SSHClient
@@ -465,10 +471,13 @@ def live_guest(
     *,
     seed: int = 0,
     ssh: bool = False,
+    like: Cell | None = None,
+    suites: Sequence[Suite] = (),
 ) -> Iterator[LiveGuest]:
     """Boots the environment's kernel, waits until the guest is what the machine says, and powers it off when the
     block is left. All that it leaves is in the folder `name` of the environment's directory. With `ssh` it has a
-    network of two: itself, and a port of this host's loopback.
+    network of two: itself, and a port of this host's loopback. With `like`, the cell of a boot with these suites, it
+    has of them what that had, and `rerun` runs them in the guest.
 
     It may stay as long as it lives: one that panics, is lost, or of which nothing is heard for a minute, has ended.
     InfraError when it is not what was asked for; GuestEnded when it does not come up, or has ended without anybody
@@ -478,18 +487,24 @@ def live_guest(
     kernel = environment.kernel
     if ssh:
         _require_symbols_of_ssh(kernel.build)
-    cell = Cell(kernel.build.id, machine, (), seed)
-    sealed = environment.sealed(())
+    cell = like or Cell(kernel.build.id, machine, (), seed)
+    sealed = environment.sealed(suites)
     before = looked_at(sealed)
     place = environment.directory / name
     (place / "results").mkdir(parents=True)
     guest = LiveGuest(environment, layout, place)
+    extra = extra_of(suites, environment)
+    for directory in filter(None, (environment.module_tree, extra)):
+        guest._log.add_objects(directory)
     limits = BootLimits(boot=BOOT_SECONDS, run=float("inf"), silence=SILENCE_SECONDS)
     slowness = environment.crowd * kernel.slowness
     with scratch_of(place) as sockets:
-        launch = launch_of(cell, environment, place, sockets, live=True, network=ssh)
+        bad_disk = bad_disk_of(suites, place)
+        launch = launch_of(cell, environment, place, sockets, extra, bad_disk, live=True, network=ssh)
         write_atomically(place / "results" / "job", job_text(cell, other=environment.other))
-        write_atomically(place / "cell.json", to_json(cell))
+        write_atomically(place / "results" / "rerun", suites_text(suites))
+        write_atomically(place / CELL_FILE, to_json(cell))
+        write_atomically(place / STANDS_ON_FILE, to_json(stands_on(environment, extra)))
         write_atomically(place / "argv", " ".join(vng_argv(as_started(launch))) + "\n")
         expected = REFERENCE_READY_SECONDS * kernel.slowness
         live = LiveBoot(launch, guest.console, limits.scaled(slowness), expected, guest._explain)

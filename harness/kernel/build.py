@@ -158,6 +158,20 @@ def _find(identity: str, tree: Tree, layout: Layout) -> Build | None:
     return build
 
 
+def kept_build(identity: str, layout: Layout) -> Build | None:
+    """The finished build of that id (16 digits of it at least), as long as all of it is in the store and its tree
+    where it was; for who wants that one and no other.
+    """
+    path, _ = _places(identity, layout)
+    try:
+        build = from_json(Build, (path / _RECORD).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, StoreCorrupt):
+        return None
+    if not build.id.startswith(identity) or not build.tree.path.is_dir():
+        return None
+    return _find(build.id, build.tree, layout)
+
+
 def _places(identity: str, layout: Layout) -> tuple[Path, Path]:
     return layout.builds / identity[:16], layout.objects / identity[:16]
 
