@@ -12,13 +12,17 @@ from harness.cli.plainly import speaks_plainly
 
 
 class _OfRun(click.Command):
-    """`RUN -- COMMAND`: a word before `--` is the RUN. One that follows `--` is the command's."""
+    """`RUN -- COMMAND`: a single word before `--` is the RUN. From COMMAND's first word on all is COMMAND's."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        _, words, _ = self.make_parser(ctx).parse_args(list(args))
-        begins = len(args) - len(words)
-        if len(words) > 2 and words[1] == "--" and args[begins - 1 : begins] != ["--"]:
-            args = [*args[:begins], "--of", words[0], "--", *words[2:]]
+        at = args.index("--") if "--" in args else len(args)
+        said, _, _ = self.make_parser(ctx).parse_args(args[:at])
+        words = found if isinstance(found := said.get("command"), tuple) else ()
+        begins = at - len(words)
+        if len(words) == 1 and args[at + 1 :]:
+            args = [*args[:begins], "--of", *words, *args[at:]]
+        elif words:
+            args = [*args[:begins], "--", *args[begins:]]
         return super().parse_args(ctx, args)
 
 

@@ -14,7 +14,7 @@ from harness.flow.prepare import parts_of_root
 from harness.guest.root import guest_root
 from harness.kernel.selftests import NOT_BUILT, TEST_LIST
 from harness.model.build import Build
-from harness.model.cell import Cell
+from harness.model.cell import Cell, Knob
 from harness.model.kernel import PreparedKernel
 from harness.model.outcome import Outcome
 from harness.model.result import Case
@@ -58,7 +58,6 @@ def fixture_result(tiny: Build, layout: Layout, tmp_path_factory: pytest.TempPat
         program(extra / "t" / name, f"#!/bin/sh\n{script}\n")
     for name, script in INTERPRETED.items():
         program(extra / "t" / name, script)
-    (extra / "t" / "settings").write_text("timeout=4\n")
     (extra / TEST_LIST).write_text("".join(f"t:{name}\n" for name in (*TESTS, *INTERPRETED, "unbuilt")))
     (extra / NOT_BUILT).write_text("t unbuilt fatal error: numa.h: No such file or directory\nu * no such target\n")
     seal(extra)
@@ -73,12 +72,14 @@ def fixture_result(tiny: Build, layout: Layout, tmp_path_factory: pytest.TempPat
         deadline=300.0,
         profile="tiny",
         selectable=True,
+        knob_cases=("*",),
         manifest=Manifest("k"),
     )
     root = guest_root(layout, parts_of_root(), Deadline(60))
     environment = BootEnvironment(PreparedKernel(tiny, {"k": extra}), root, place / "run", Quiet())
     environment.directory.mkdir()
-    cell = Cell(tiny.id, TINY_MACHINE, ("k",), seed=7, cases=("t:*", "u:x", "t:nowhere"))
+    wanted = ("t:*", "u:x", "t:nowhere")
+    cell = Cell(tiny.id, TINY_MACHINE, ("k",), seed=7, knobs=(Knob("timeout", "4"),), cases=wanted)
     return boot_cell(cell, (suite,), environment, number=1)
 
 
