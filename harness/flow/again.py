@@ -79,12 +79,13 @@ def find_boot(layout: Layout, name: str) -> KeptBoot:
     """RUN, or RUN/BOOT: the run as `report` takes it, the boot by its folder, the beginning of that, or its number.
     Without BOOT it is the run's only one, or its only one that is not good. UserError lists those there are.
     """
+    name = name.rstrip("/") or name
     if (Path(name) / CELL_FILE).is_file():
         return _boot(Path(name).absolute())
     try:
         run, part = find_run(layout, name), ""
     except UserError:
-        if "/" not in name.rstrip("/"):
+        if "/" not in name:
             raise
         run, part = _run_of(layout, name)
     places = sorted(path.parent for pattern in ("*", "*/*") for path in run.glob(f"{pattern}/{CELL_FILE}"))
@@ -104,7 +105,7 @@ def find_boot(layout: Layout, name: str) -> KeptBoot:
 
 def _run_of(layout: Layout, name: str) -> tuple[Path, str]:
     """The run, and the boot's part of the name: one folder, or two."""
-    head, _, tail = name.rstrip("/").rpartition("/")
+    head, _, tail = name.rpartition("/")
     try:
         return find_run(layout, head), tail
     except UserError:
