@@ -32,15 +32,20 @@ _MEAN_FILE = 20 << 10  # of a kernel's, on disk
 
 
 def git(
-    directory: Path, *words: str, deadline: Deadline, env: Mapping[str, str] | None = None, merge_errors: bool = False
+    directory: Path,
+    *words: str,
+    deadline: Deadline,
+    env: Mapping[str, str] | None = None,
+    merge_errors: bool = False,
+    log: Path | None = None,
 ) -> str:
-    """git's output in a repository that is only read; CommandFailed as `run` raises it.
+    """git's output in a repository that is only read; CommandFailed as `run` raises it. With `log` bytes go there.
 
     With `merge_errors` it carries git's complaints too and git does not outlive this process: for what writes.
     """
     argv = ("git", *_SAFE, "-C", os.fspath(directory), *words)
     environment = {**_ENVIRONMENT, **(env or {})}
-    done = run(argv, deadline=deadline, env=environment, merge_errors=merge_errors, reaped=merge_errors)
+    done = run(argv, deadline=deadline, env=environment, merge_errors=merge_errors, reaped=merge_errors, log=log)
     return done.output
 
 

@@ -79,7 +79,7 @@ def _newest(work: Work) -> str:
     except (OSError, ValueError):
         pass
     try:
-        version = _ask_for_newest(work)
+        version = newest_release(work)
     except InfraError as error:
         trees = stored_trees(work.layout, "kernel.org-")
         stored = [found[1] for tree in trees if (found := _TARBALL.search(tree.origin))]
@@ -92,8 +92,10 @@ def _newest(work: Work) -> str:
     return version
 
 
-def _ask_for_newest(work: Work) -> str:
-    """Of the newest major version that has a list: no address but those of the releases is needed for that."""
+def newest_release(work: Work) -> str:
+    """As the server says now, of the newest major version that has a list: no address but those of the releases is
+    needed for that.
+    """
     work.progress.step("looking up the newest release on kernel.org")
     newest = ""
     for major in _MAJORS:

@@ -22,12 +22,12 @@ from harness.proc import Deadline
 _FICLONE = 0x40049409  # linux/fs.h
 
 
-def write_atomically(path: Path, text: str, *, executable: bool = False) -> None:
+def write_atomically(path: Path, text: str | bytes, *, executable: bool = False) -> None:
     """The file holds either what it held before or all of `text`; the parent directory must exist."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode("utf-8") if isinstance(text, str) else text)
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod((0o777 if executable else 0o666) & ~umask())

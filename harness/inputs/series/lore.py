@@ -54,15 +54,22 @@ def read_lore(where: str, work: Work, wanted: Selection) -> Series:
 
 def fetch_thread(target: str, work: Work, wanted: Selection) -> Series:
     """b4's mbox of the thread, read."""
+    return assemble(read_messages(fetch_mbox(target, work), f"the thread of {target}"), wanted)
+
+
+def fetch_mbox(target: str, work: Work, *, newer: bool = False) -> bytes:
+    """b4's mbox of a thread; with `newer` it searches for the threads of newer revisions, too."""
     if find_tool("b4") is None:
         raise UserError("b4 is not installed, which fetches threads from lore", hint=f"pip install b4; or {_HINT}")
     work.reach_out(f"the thread of {target}")
     work.progress.step(f"fetching the thread of {target}")
     with tempfile.TemporaryDirectory(prefix="harness-lore-") as directory:
         home = Path(directory)
-        argv = ("b4", "--no-stdin", "mbox", "--no-cache", "--outdir", str(home), "--mbox-name", "thread.mbox", target)
+        more = ("--check-newer-revisions",) if newer else ()
+        words = ("--no-stdin", "mbox", *more, "--no-cache", "--outdir", str(home), "--mbox-name", "thread.mbox")
+        deadline = work.deadline.at_most(_SECONDS)
         try:
-            run(argv, deadline=work.deadline.at_most(_SECONDS), cwd=home, env=_environment(home), reaped=True)
+            run(("b4", *words, target), deadline=deadline, cwd=home, env=_environment(home), reaped=True)
         except CommandFailed as error:
             said = [line for line in error.tail.splitlines() if line.strip() and not line.startswith(("---", " "))]
             raise InfraError(
@@ -73,7 +80,7 @@ def fetch_thread(target: str, work: Work, wanted: Selection) -> Series:
         found = sorted(home.glob("thread*.mbox")) + sorted(home.glob("*.mbx"))
         if not found:
             raise InfraError(f"b4 brought no mail for {target}", hint=_HINT)
-        return assemble(read_messages(read_file(found[0]), f"the thread of {target}"), wanted)
+        return read_file(found[0])
 
 
 def _environment(home: Path) -> dict[str, str]:

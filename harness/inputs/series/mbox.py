@@ -95,13 +95,14 @@ def read_messages(data: bytes, where: str) -> list[Message]:
             f"{where} is not an mbox: line 1 is neither a From line nor a mail header",
             hint="give a text with a diff in it as a file, without mbox:",
         )
-    messages = [_message(raw, where, line, commit) for line, commit, raw in split_mbox(data)]
+    messages = [message_of(raw, where, line, commit) for line, commit, raw in split_mbox(data)]
     if len(messages) > MAIL_LIMIT:
         raise UserError(f"{where} holds {len(messages)} mails; {MAIL_LIMIT} is the most", hint="give one thread only")
     return messages
 
 
-def _message(raw: bytes, where: str, line: int, commit: str) -> Message:
+def message_of(raw: bytes, where: str, line: int, commit: str) -> Message:
+    """A mail of an mbox, as `split_mbox` gives it; UserError when it cannot be taken apart."""
     message = read_message(_ESCAPED.sub(rb"\1", raw), where, line)
     # A mail of git format-patch has no Message-ID of its own; its commit names it as well.
     return replace(message, message_id=f"commit {commit[:12]}") if commit and not message.message_id else message

@@ -30,6 +30,8 @@ _LISTED = re.compile(r"(?:^|&)series=(\d{1,12})(?:&|$)")
 _REVISION = re.compile(r"/revisions/(\d{1,4})(?:/|$)")
 _FRAGMENT = re.compile(r"rev(\d{1,4})")
 _PATCH = re.compile(r"(/(?:project/[^/]+/)?patch/[^/]+)/?")
+_PROJECT = re.compile(r"/project/([^/\s]{1,100})(?:/|$)")
+_NEWEST = 50  # series of a list that are looked at
 _HINT = "without a network, fetch the series' mbox elsewhere and give it as mbox:FILE"
 
 
@@ -80,12 +82,17 @@ class _Site:
                 raise InfraError(error.message, hint=_HINT) from error
             return read_file(file) if file.exists() else b""
 
-    def ask(self, path: str) -> dict[str, object]:
-        """The JSON object that lies there."""
+    def json(self, path: str) -> object:
+        """The JSON that lies there."""
         try:
             answer: object = json.loads(self.get(path))
         except (ValueError, RecursionError) as error:
             raise InfraError(f"{self._base}{path} is no JSON", hint="is it a patchwork? " + _HINT) from error
+        return answer
+
+    def ask(self, path: str) -> dict[str, object]:
+        """The JSON object that lies there."""
+        answer = self.json(path)
         if not isinstance(answer, dict):
             raise InfraError(f"{self._base}{path} is not what a patchwork says of a series", hint=_HINT)
         return {str(key): value for key, value in answer.items()}
@@ -112,6 +119,65 @@ def read_patchwork(url: str, work: Work, wanted: Selection) -> Series:
     except NotThere:
         return _freedesktop(site, number, None, wanted)
     return _kernel_org(site, number, facts, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A series in a patchwork's list: its name, and where its mbox is, which never changes."""
+
+    name: str
+    path: str
+    cover: str = ""  # where the cover letter's is
+
+
+def list_patchwork(url: str, work: Work) -> tuple[Listed, ...]:
+    """The newest series of a project, by the address of the project: of kernel.org's kind, else of freedesktop's."""
+    site = _Site(url, work)
+    match = _PROJECT.search(site.parts.path)
+    if match is None:
+        raise UserError(f"{url} names no project", hint="write https://HOST/project/NAME/")
+    project = urllib.parse.quote(match[1], safe="")
+    try:
+        answer = site.json(f"/api/series/?project={project}&order=-id&per_page={_NEWEST}")
+        return tuple(_listed(one) for one in _objects(answer, site))
+    except NotThere:
+        answer = site.ask(f"/api/1.0/projects/{project}/series/?ordering=-last_updated&perpage={_NEWEST}")
+        return tuple(_listed_revision(one) for one in _objects(answer.get("results"), site))
+
+
+def fetch_listed(url: str, listed: Listed, work: Work) -> bytes:
+    """The mails of a series in the list."""
+    site = _Site(url, work)
+    data = site.get(listed.path)
+    try:
+        cover = site.get(listed.cover) if listed.cover else b""
+    except NotThere:
+        cover = b""  # a cover letter is worth having, not worth failing for
+    return cover + b"\n" * bool(cover) + data
+
+
+def _objects(answer: object, site: _Site) -> list[dict[str, object]]:
+    if not isinstance(answer, list) or not all(isinstance(one, dict) and "id" in one for one in answer):
+        raise InfraError(f"{site.parts.netloc} has no list of series", hint="is it a patchwork? " + _HINT)
+    return answer
+
+
+def _listed(facts: dict[str, object]) -> Listed:
+    cover = facts.get("cover_letter")
+    address = cover.get("mbox") if isinstance(cover, dict) else None
+    path = urllib.parse.urlsplit(address).path if isinstance(address, str) else ""
+    return Listed(str(facts.get("name") or ""), f"/series/{_digits(facts['id'])}/mbox/", path)
+
+
+def _listed_revision(facts: dict[str, object]) -> Listed:
+    number, count = _digits(facts["id"]), _digits(facts.get("version", 1))
+    return Listed(str(facts.get("name") or ""), f"/api/1.0/series/{number}/revisions/{count}/mbox/")
+
+
+def _digits(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**12:
+        raise InfraError(f"a patchwork's list has {value!r} for a number", hint=_HINT)
+    return value
 
 
 def _kernel_org(site: _Site, number: str, facts: dict[str, object], wanted: Selection) -> Series:

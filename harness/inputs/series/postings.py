@@ -169,6 +169,17 @@ def choose(messages: Sequence[Message], asked: Asked) -> Choice | None:
     return _several(families) if len(families) > 1 else _of_family(families[0], asked)
 
 
+def families_of(messages: Sequence[Message]) -> list[list[Message]]:
+    """The patches and cover letters of a heap of mails, those together that have to do with each other."""
+    return _families(messages, Asked(""))
+
+
+def postings_of(family: list[Message]) -> list[Posting]:
+    """What was posted of a family, the oldest first; a cover letter without patches is none."""
+    family, _ = _renumbered(family)
+    return sorted((one for one in _postings(family) if one.patches), key=lambda one: (one.date, one.ident.rank))
+
+
 def _candidates(messages: Iterable[Message]) -> list[Message]:
     found = [one for one in messages if not one.tag.reply and (one.tag.numbered or has_diff(one))]
     if any(one.tag.patch and not one.tag.cover for one in found):
