@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Protocol
 
 from harness import __version__
 from harness.flow.admission import VCPUS_PER_CORE, Claim, Tokens
@@ -66,12 +67,25 @@ from harness.store.sealed import set_aside
 _TOOL_SECONDS = 30.0
 
 
+class Pace(Protocol):
+    """Who has no time for all boots says which come first, and whether another may begin. Asked from any thread."""
+
+    def opens(self, planned: Sequence[Planned]) -> None:
+        """These boots are to be made; everything before them is done."""
+
+    def worth(self, planned: Planned) -> float:
+        """The boots that are worth most come first; base and tip are worth the same."""
+
+    def begins(self, planned: Planned) -> bool:
+        """Whether there is time for it. What does not begin is left to `resume`."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """How a run is made: the name of its plan, at most how many guests side by side (None: as many as tokens
     allow), whether results of earlier runs are kept, what is known of its kernels, whether every patch of a series
-    goes through the gate first, how many processes make may have (None: one a core), and whether boots that are all
-    alike are made each.
+    goes through the gate first, how many processes make may have (None: one a core), whether boots that are all
+    alike are made each, and its `pace`, if time is short.
     """
 
     plan: str = ""
@@ -81,6 +95,7 @@ class RunOptions:
     gate: bool = True
     jobs: int | None = None
     each: bool = False
+    pace: Pace | None = None
 
 
 def execute(
@@ -125,7 +140,12 @@ def execute(
 
 
 def resume(
-    layout: Layout, name: str, progress: MultiProgress, parallel: int | None = None, jobs: int | None = None
+    layout: Layout,
+    name: str,
+    progress: MultiProgress,
+    parallel: int | None = None,
+    jobs: int | None = None,
+    pace: Pace | None = None,
 ) -> tuple[Report, Path]:
     """Goes on with the run of that name, or with the newest unfinished one when the name is empty."""
     directory = find_run(layout, name) if name else _unfinished(layout)
@@ -142,7 +162,7 @@ def resume(
                 "QEMU), so its boots cannot be put together with new ones",
                 hint="start it anew; with a plan, results that are still right are kept",
             )
-        options = RunOptions(record.plan, parallel, jobs=jobs)
+        options = RunOptions(record.plan, parallel, jobs=jobs, pace=pace)
         boots = _Boots(directory, record, matrix, kernels, host, layout, progress, options, History())
         return boots.run(watch), directory
 
@@ -206,6 +226,7 @@ class _Boots:
         self._progress = progress
         self._history = history
         self._jobs = options.jobs
+        self._pace = options.pace
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._repairs = threading.Lock()
@@ -228,6 +249,9 @@ class _Boots:
             left = [one for one in self._record.cells if one.number not in self._results]
             left = [one for one in left if not self._keep(one)]
             self._tell_lost()
+            if self._pace is not None:
+                self._pace.opens(left)
+                left.sort(key=self._pace.worth, reverse=True)
             done = [one for one in self._record.cells if one.number in self._results]
             first = {} if self._record.each else {one.key: one for one in reversed((*done, *left))}
             twins = [one for one in left if first.get(one.key, one) is not one]
@@ -237,7 +261,7 @@ class _Boots:
                 with last_to_die():
                     tokens = Tokens(room_for_guests, self._vcpus)
                     side_by_side(tasks, tokens, self._most, self._stop, self._no_room)
-                for one in twins:
+                for one in (twin for twin in twins if first[twin.key].number in self._results):
                     kept = self._kept_here(first[one.key])
                     self._take(one, kept, kept.entry.kept_from)
             except BaseException:
@@ -246,9 +270,9 @@ class _Boots:
                 raise
             watch.lap("boots")
             report = assemble(self._directory.name, self._record, self._results, tuple(watch.stages))
-            journal.append(
-                Entry(Step.ENDED, verdict=str(report.verdict), sealed=save_report(self._directory, report))
-            )
+            saved = save_report(self._directory, report)
+            if len(self._results) == len(self._record.cells):  # else `resume` has something to go on with
+                journal.append(Entry(Step.ENDED, verdict=str(report.verdict), sealed=saved))
         return report
 
     def _results_before(self) -> dict[int, CellResult]:
@@ -285,7 +309,7 @@ class _Boots:
         return lambda: self._boot(planned)
 
     def _boot(self, planned: Planned) -> None:
-        if self._stop.is_set():
+        if self._stop.is_set() or (self._pace is not None and not self._pace.begins(planned)):
             return
         place = self._directory / planned.place
         remove(place)  # of an interrupted attempt
