@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from harness.flow.run_loader import require_earned
 from harness.flow.run_record import assemble, assembled, load_record
 from harness.judge.compare import compare
+from harness.judge.telling import PastBoot, Telling, telling_of
 from harness.model.compare import Comparison
 from harness.model.errors import StoreCorrupt, UserError
 from harness.model.progress import Progress
@@ -31,10 +32,11 @@ from harness.model.results import (
 from harness.store.database import BrokenIndex
 from harness.store.index import Index
 from harness.store.layout import Layout
-from harness.store.queries import bad_cases, boots_of, history, list_runs, run_named, seen_cases
+from harness.store.queries import bad_cases, boots_of, history, list_runs, past_boots, run_named, seen_cases
 from harness.store.runs import REPORT_FILE, find_run, is_held, load_report, run_directories
 
 T = TypeVar("T")
+_PAST_BOOTS = 20_000  # of which it is asked what they told
 
 
 class Results:
@@ -102,6 +104,15 @@ class Results:
                 hint="`results list` names the runs; a case is a name or a glob, as in 'pressure.*'",
             )
         return CaseHistory(RESULTS_SCHEMA, wanted.case, cases)
+
+    def telling(self) -> Telling:
+        """Which boots told most before."""
+        boots, _ = self._ask(lambda connection: past_boots(connection, _PAST_BOOTS))
+        made = (
+            PastBoot(machine, tuple(suites.split("\n")), f"{verdict} {bad}")
+            for machine, suites, verdict, bad in boots
+        )
+        return telling_of(made)
 
     def _find(self, name: str) -> Path | None:
         """The run directory that the name stands for; the end of a name must be all six digits of it."""

@@ -17,17 +17,33 @@ from harness.model.results import Count, KeptBoot, KeptRun, PastCase, SeenCase, 
 from harness.store.runs import RUN_NAME, STAMP
 from harness.store.tables import BootRow, CaseRow, NameRow, RunRow
 
+_FEW_NAMES = 100
+_SHARE_OF_NAMES = 0.1  # with more of them, a boot has a case of these in its first dozen or so
 _GLOB_SIGNS = re.compile(r"[*?\[]")
 _BAD = tuple(str(one) for one in Outcome if one.finding or one is Outcome.INCOMPLETE)
 
 
 def list_runs(connection: Connection, wanted: Wanted, limit: int) -> tuple[int, tuple[KeptRun, ...]]:
     """How many runs fit, and the newest `limit` of them; what was asked of cases is counted in each."""
-    fits = _fits(wanted)
+    fits = _fits(connection, wanted)
     total = connection.execute(select(func.count()).select_from(RunRow).where(fits)).scalar_one()
     page = connection.execute(select(RunRow.id, *_RUN).where(fits).order_by(RunRow.name.desc()).limit(limit)).all()
     matching = _matching(connection, wanted, [int(row[0]) for row in page]) if wanted.of_cases else {}
     return total, tuple(_run(row[1:], matching.get(int(row[0]), ())) for row in page)
+
+
+def past_boots(connection: Connection, limit: int) -> list[tuple[str, str, str, int]]:
+    """Machine, suites (a line each), verdict and the number of bad cases of the newest boots, the oldest first; those
+    that were taken over from other runs, or are no evidence, are none.
+    """
+    asked = (
+        select(BootRow.machine, BootRow.suites, BootRow.verdict, BootRow.bad)
+        .join(RunRow, RunRow.id == BootRow.run_id)
+        .where(BootRow.kept_from == "", BootRow.sound)
+        .order_by(RunRow.name.desc(), BootRow.id.desc())
+        .limit(limit)
+    )
+    return [(str(row[0]), str(row[1]), str(row[2]), int(row[3])) for row in connection.execute(asked)][::-1]
 
 
 def run_named(connection: Connection, name: str) -> KeptRun | None:
@@ -90,9 +106,9 @@ def bad_cases(connection: Connection, name: str, limit: int) -> tuple[PastCase, 
 def history(connection: Connection, wanted: Wanted, limit: int) -> tuple[PastCase, ...]:
     """The cases that fit, run by run, the newest first."""
     # Each run that fits brings a case or more, so no others than these are looked at.
-    newest = select(RunRow.id).where(_fits(wanted)).order_by(RunRow.name.desc()).limit(limit)
+    newest = select(RunRow.id).where(_fits(connection, wanted)).order_by(RunRow.name.desc()).limit(limit)
     runs = list(connection.execute(newest).scalars())
-    return _past(connection, and_(RunRow.id.in_(runs), *_of_cases(wanted), *_of_boots(wanted)), limit)
+    return _past(connection, and_(RunRow.id.in_(runs), *_of_cases(wanted), *_of_boots(connection, wanted)), limit)
 
 
 def seen_cases(connection: Connection, name: str) -> tuple[SeenCase, ...]:
@@ -158,25 +174,43 @@ def _split(lines: str) -> tuple[str, ...]:
     return tuple(lines.split("\n")) if lines else ()
 
 
-def _fits(wanted: Wanted) -> ColumnElement[bool]:
+def _fits(connection: Connection, wanted: Wanted) -> ColumnElement[bool]:
     conditions = [RunRow.trouble == "", *_of_runs(wanted)]
     if wanted.of_boots:
-        boots = select(BootRow.run_id).where(*_of_boots(wanted))
+        boots = select(BootRow.run_id).where(*_of_boots(connection, wanted))
         if wanted.of_cases:
-            boots = boots.where(BootRow.id.in_(select(CaseRow.boot_id).where(*_of_cases(wanted))))
+            boots = boots.where(_has_cases(connection, wanted))
         conditions.append(RunRow.id.in_(boots))
     return and_(*conditions)
 
 
-def _of_cases(wanted: Wanted) -> Iterable[ColumnElement[bool]]:
-    # By the names, of which there are few, even where all of them fit: that is what the index of cases begins with.
-    asked = select(NameRow.id)
+def _has_cases(connection: Connection, wanted: Wanted) -> ColumnElement[bool]:
+    """That a boot has a case that fits. Few names, or rare outcomes, lead to their cases by the index. Of many names
+    nearly every boot has one, and it takes less to ask each boot than to read all of their cases.
+    """
+    total, fitting = (
+        connection.execute(select(func.count()).select_from(NameRow).where(*conditions)).scalar_one()
+        for conditions in ((), tuple(_of_names(wanted)))
+    )
+    few = fitting <= max(_FEW_NAMES, total * _SHARE_OF_NAMES)
+    if few or (wanted.outcomes and all(str(one) in _BAD for one in wanted.outcomes)):
+        return BootRow.id.in_(select(CaseRow.boot_id).where(*_of_cases(wanted)))
+    conditions = tuple(_of_cases(wanted, all_names=fitting == total))
+    return select(CaseRow.boot_id).where(CaseRow.boot_id == BootRow.id, *conditions).exists()
+
+
+def _of_names(wanted: Wanted) -> Iterable[ColumnElement[bool]]:
     if wanted.suite:
-        asked = asked.where(_glob(NameRow.suite, wanted.suite))
+        yield _glob(NameRow.suite, wanted.suite)
     if wanted.case:
         # From the beginning, or from a dot on: `content_*` is `pressure.content_wb` as well.
-        asked = asked.where(or_(_glob(NameRow.name, wanted.case), _glob(NameRow.name, f"*.{wanted.case}")))
-    yield CaseRow.name_id.in_(asked)
+        yield or_(_glob(NameRow.name, wanted.case), _glob(NameRow.name, f"*.{wanted.case}"))
+
+
+def _of_cases(wanted: Wanted, *, all_names: bool = False) -> Iterable[ColumnElement[bool]]:
+    # By the names, of which there are few, even where all of them fit: that is what the index of cases begins with.
+    if not all_names:
+        yield CaseRow.name_id.in_(select(NameRow.id).where(*_of_names(wanted)))
     if wanted.outcomes:
         yield CaseRow.outcome.in_(map(str, wanted.outcomes))
 
@@ -190,16 +224,22 @@ def _of_runs(wanted: Wanted) -> Iterable[ColumnElement[bool]]:
         yield RunRow.name >= wanted.since.astimezone(UTC).strftime(STAMP)
 
 
-def _of_boots(wanted: Wanted) -> Iterable[ColumnElement[bool]]:
+def _of_boots(connection: Connection, wanted: Wanted) -> Iterable[ColumnElement[bool]]:
     if wanted.suite:
-        yield BootRow.suites.regexp_match(f"(^|\n){glob_regex(wanted.suite)[1:-1]}(\n|$)")
+        yield _any_of(connection, BootRow.suites, f"(^|\n){glob_regex(wanted.suite)[1:-1]}(\n|$)")
     if wanted.kernel:
         yield _version(wanted.kernel)
     if wanted.series:
         label = wanted.series.replace("@v", " v")
-        yield _glob(BootRow.series, label if _GLOB_SIGNS.search(label) else f"*{label}*")
+        yield _any_of(connection, BootRow.series, glob_regex(label if _GLOB_SIGNS.search(label) else f"*{label}*"))
     for word in wanted.machine:
-        yield BootRow.machine.regexp_match(rf"(^|[ :,]){re.escape(word)}([ :,]|$)")
+        yield _any_of(connection, BootRow.machine, rf"(^|[ :,]){re.escape(word)}([ :,]|$)")
+
+
+def _any_of(connection: Connection, column: InstrumentedAttribute[str], regex: str) -> ColumnElement[bool]:
+    """That it is one of the values that the expression fits: there are few of them, and a hundred thousand boots."""
+    values = map(str, connection.execute(select(column).distinct()).scalars())
+    return column.in_([value for value in values if re.search(regex, value)])
 
 
 def _version(wanted: str) -> ColumnElement[bool]:
@@ -247,7 +287,7 @@ def _matching(connection: Connection, wanted: Wanted, runs: Sequence[int]) -> di
     asked = (
         select(BootRow.run_id, CaseRow.outcome, func.count())
         .join(CaseRow, CaseRow.boot_id == BootRow.id)
-        .where(BootRow.run_id.in_(runs), *_of_cases(wanted), *_of_boots(wanted))
+        .where(BootRow.run_id.in_(runs), *_of_cases(wanted), *_of_boots(connection, wanted))
         .group_by(BootRow.run_id, CaseRow.outcome)
     )
     found: dict[int, list[Count]] = {}
