@@ -101,6 +101,7 @@ TEST_TOOLS = (
     Tool("git", "the tests make repositories", True, ("git", "git", "git")),
     Tool("shellcheck", "the tests check the guest scripts", True, ("shellcheck", "ShellCheck", "shellcheck")),
     Tool("bwrap", "the tests attack what it contains", True, ("bubblewrap", "bubblewrap", "bubblewrap")),
+    Tool("pg_ctlcluster", "the tests keep the index in PostgreSQL, too", False, ("postgresql", "", "")),
     Tool("mkswap", "the tests compare swap signatures", True, ("util-linux", "util-linux", "util-linux")),
 )
 

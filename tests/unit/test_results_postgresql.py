@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import shutil
-import subprocess
-import tempfile
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from harness.model.outcome import Outcome, Verdict
 from harness.model.results import Wanted
 from harness.store.layout import Layout
 from harness.store.tables import Base
+from tests.unit.postgresql import require_psycopg, running_server
 from tests.unit.results_support import NOON, Quiet, keep, plain_report, run_name
 
 EVERYTHING = Wanted(
@@ -80,42 +78,24 @@ def test_every_statement_compiles_for_postgresql(scratch_layout: Layout) -> None
     assert any("ON DELETE CASCADE" in text for text in tables)
 
 
+def test_without_the_driver_it_is_said_what_to_install(
+    scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as if there were none
+    with pytest.raises(UserError, match="psycopg"):
+        Results(scratch_layout, Quiet(), "postgresql://me@127.0.0.1:1/none")
+
+
 def test_a_server_that_does_not_answer(scratch_layout: Layout) -> None:
-    if importlib.util.find_spec("psycopg") is None:
-        with pytest.raises(UserError, match="psycopg"):
-            Results(scratch_layout, Quiet(), "postgresql://me@127.0.0.1:1/none")
-        pytest.skip("psycopg is not installed (pip install 'psycopg[binary]')")
+    require_psycopg()
     with pytest.raises(InfraError, match=r"cannot be used: connection"):
         Results(scratch_layout, Quiet(), "postgresql://me:secret@127.0.0.1:1/none").refresh()
 
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    """The URL of a PostgreSQL server of this test alone, in a directory, on a socket."""
-    if importlib.util.find_spec("psycopg") is None:
-        pytest.skip("psycopg is not installed (pip install 'psycopg[binary]')")
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not programs:
-        pytest.skip("no PostgreSQL server is installed (apt-get install postgresql)")
-    folder = programs[-1].parent
-    with tempfile.TemporaryDirectory(prefix="ttm-pg-") as place:  # a short path, which a socket needs
-        as_user: list[str] = []
-        if os.geteuid() == 0:  # which initdb refuses
-            as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-            shutil.chown(place, "nobody", "nogroup")
-
-        def run(program: str, *words: str) -> None:
-            argv = [*as_user, str(folder / program), "-D", f"{place}/data", *words]
-            done = subprocess.run(argv, cwd=place, capture_output=True, text=True, timeout=300, check=False)
-            assert done.returncode == 0, done.stdout + done.stderr
-
-        run("initdb", "-A", "trust", "-U", "me", "-N", "--encoding=UTF8", "--locale=C")
-        options = f"-c listen_addresses='' -c unix_socket_directories={place} -c fsync=off"
-        run("pg_ctl", "-w", "-t", "120", "-l", f"{place}/log", "-o", options, "start")
-        try:
-            yield f"postgresql://me@/postgres?host={place}"
-        finally:
-            run("pg_ctl", "-w", "-m", "immediate", "stop")
+    with running_server() as url:
+        yield url
 
 
 def test_all_of_it_on_a_server(server: str, scratch_layout: Layout, tmp_path: Path) -> None:
