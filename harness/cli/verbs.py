@@ -32,6 +32,7 @@ VERBS = {
     "controls": "Put bugs into the kernel on purpose and see whether the suite that looks for them turns...",
     "doctor": "What this host can do, what is missing, and the exact command that installs it.",
     "exec": "Run one command in a guest and end with its status; its input and output are this one's.",
+    "nightly": "Find new kernels and revisions, run what is missing, compare, publish; safe to kill and...",
     "parse": "The parsers alone, on a saved log.",
     "report": "The report of a kept RUN (its directory, its name, the end of its name, or `latest`).",
     "repro": "Make a kept boot again: the same kernel, machine, cases, knobs and seed.",

@@ -8,6 +8,7 @@ STORE/
   builds/ID/                    finished builds: the image, config, modules, build.json
   roots/HASH/                   guest root file systems
   runs/DATE-ID/                 run directories; with TTM_HARNESS_RUNS=NAME-runs in NAME-runs/, and an index apart
+  nightly/NAME/                 what a nightly has seen and done, the series it found, its summaries
   index.sqlite                  what is in them, to be asked; made anew from them at any time
   id                            what tells this store from another
   locks/                        who is at work on what
@@ -108,6 +109,10 @@ class Layout:
     @property
     def locks(self) -> Path:
         return self._below("locks")
+
+    @property
+    def nightly(self) -> Path:
+        return self._below("nightly" if self.runs_name == RUNS else f"nightly-{self.runs_name}")
 
     @property
     def index_file(self) -> Path:

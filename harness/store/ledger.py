@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a nightly has seen and done, over all its nights: STORE/nightly/NAME/ledger.jsonl, its summaries beside it.
+
+Run directories are the truth about runs; here is which of them is which job's. A line is on the disk before anything
+builds on it, so what was killed goes on from there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from harness.model.nightly import ControlBoot, Job, JobResult
+from harness.store.layout import Layout
+from harness.store.lines import Lines, read_lines
+
+LEDGER_FILE = "ledger.jsonl"
+
+
+class Noted(StrEnum):
+    OPENED = "opened"  # a night begins
+    FOUND = "found"  # a kernel, a revision, mails of one: `key` is what tells it
+    BEGUN = "begun"  # a job
+    ENDED = "ended"  # a job, with what came out
+    CONTROL = "control"
+    CLOSED = "closed"  # a night: its summary is written, and published
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One line. `at` is the time, and `night` the name of the night, both in UTC."""
+
+    what: Noted
+    at: str
+    night: str
+    key: str = ""
+    label: str = ""
+    family: str = ""
+    job: Job | None = None
+    result: JobResult | None = None
+    control: ControlBoot | None = None
+
+
+class Ledger(Lines[LedgerEntry]):
+    """The ledger of one nightly, being written."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(place / LEDGER_FILE)
+
+
+def read_ledger(place: Path) -> tuple[LedgerEntry, ...]:
+    """All that was noted, oldest first."""
+    return read_lines(LedgerEntry, place / LEDGER_FILE, "a nightly's ledger")
+
+
+def place_of(layout: Layout, name: str) -> Path:
+    """The directory of the nightly of that name."""
+    path = layout.nightly / name
+    path.mkdir(exist_ok=True)
+    return path
