@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Report -> one HTML file that loads nothing. The only module that imports jinja2.
+"""Report -> one HTML file that loads nothing. The only module that imports jinja2; `render` is what it does it with.
 
 What a guest or a series wrote (names of cases, kernel messages, subjects) is escaped by the template engine. Cases
 and plots lie packed in the page and are unfolded when somebody opens them, by the one script that the page's own
@@ -29,7 +29,7 @@ from harness.model.gate import Mark
 from harness.model.known import KnownState
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Case, Event, Report, Run
-from harness.model.units import format_seconds
+from harness.model.units import about_size, format_seconds
 from harness.model.visible import visible
 from harness.reports.changes import (
     CALLED,
@@ -43,7 +43,15 @@ from harness.reports.changes import (
     worst_first,
 )
 from harness.reports.gate import gate_remarks, gate_table
-from harness.reports.text import left_out_words, machine_rows_words, origin_words, origins, reached_words
+from harness.reports.site.values import page_name, series_and_revision, slug
+from harness.reports.text import (
+    left_out_words,
+    machine_rows_words,
+    origin_words,
+    origins,
+    reached_words,
+    without_hash,
+)
 
 _MOST_ROWS = 1000
 _MOST_CASES = 400
@@ -54,7 +62,7 @@ _MOST_LINES = 200
 _BOX_WIDTH = 160
 _BOX_MARGIN = 4
 
-_COUNTS = "yes"
+COUNTS = "yes"
 # Unfolds what lies packed in the page. Words of others become text nodes and an image's address, never markup.
 _SCRIPT = (Path(__file__).parent / "templates" / "more.js").read_text(encoding="utf-8")
 _SCRIPT_HASH = f"sha256-{b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()}"
@@ -75,7 +83,9 @@ _PLAIN = (Change.SAME, Shift.SAME, Shift.UNCLEAR, Change.NEW, KnownState.ELSEWHE
 
 
 @dataclass(frozen=True, slots=True)
-class _Suite:
+class SuiteRow:
+    """A suite of one boot."""
+
     name: str
     counts: Mapping[str, int]
     seconds: str
@@ -85,7 +95,7 @@ class _Suite:
 class _Boot:
     run: Run
     words: str
-    suites: tuple[_Suite, ...]
+    suites: tuple[SuiteRow, ...]
     cases: int
     plot: bool
 
@@ -107,7 +117,7 @@ def report_html(report: Report, directory: Path, plots: Mapping[str, str] | None
     shown = sorted(tips, key=lambda run: run.verdict is Verdict.GOOD)[:1]
     bad = [case for case in report.cases if case.outcome.finding or case.outcome is Outcome.INCOMPLETE]
     bad += [case for case in report.cases if case.outcome is Outcome.NOT_RUN]
-    return _render(
+    return render(
         "report.html",
         report=report,
         origins=origins(report),
@@ -127,7 +137,7 @@ def report_html(report: Report, directory: Path, plots: Mapping[str, str] | None
 def compare_html(output: CompareOutput) -> str:
     """The page of a comparison."""
     sides = (("base", output.base), ("tip", output.tip))
-    return _render(
+    return render(
         "compare.html",
         output=output,
         sides=[(word, kernel) for word, side in sides for kernel in side.kernels],
@@ -135,7 +145,8 @@ def compare_html(output: CompareOutput) -> str:
     )
 
 
-def _render(template: str, **values: object) -> str:
+def render(template: str, **values: object) -> str:
+    """A template of templates/ with these values."""
     return _environment().get_template(template).render(**values)
 
 
@@ -150,7 +161,7 @@ def _environment() -> Environment:
         finalize=_printable,
     )
     environment.globals.update(
-        color=_color,
+        color=color,
         gate_remarks=gate_remarks,
         gate_table=gate_table,
         worst_first=worst_first,
@@ -164,6 +175,11 @@ def _environment() -> Environment:
         format_seconds=format_seconds,
         box_scale=_box_scale,
         at=_at,
+        about_size=about_size,
+        slug=slug,
+        without_hash=without_hash,
+        page_name=page_name,
+        series_and_revision=series_and_revision,
         most_rows=_MOST_ROWS,
         most_cases=_MOST_CASES,
         most_sentences=_MOST_SENTENCES,
@@ -179,7 +195,7 @@ def _printable(value: object) -> object:
     return visible(value)
 
 
-def _color(value: StrEnum) -> str:
+def color(value: StrEnum) -> str:
     if value in _PLAIN:
         return "dim"
     return "good" if value in _GOOD else "bad" if value in _BAD else "doubt"
@@ -187,28 +203,34 @@ def _color(value: StrEnum) -> str:
 
 def _said(report: Report) -> list[_Said]:
     """Every fingerprint once, those that count first: what made a case red, and not what was only noted."""
-    red = {
-        (case.run, event.fingerprint)
-        for case in report.cases
-        if case.outcome.finding or case.outcome is Outcome.INCOMPLETE
-        for event in case.events
-    }
+    red = reddening(report.cases)
     by_print: dict[tuple[str, str], list[Event]] = {}
     for event in report.events:
-        by_print.setdefault((event.fingerprint, _counts(event, red)), []).append(event)
+        by_print.setdefault((event.fingerprint, counts_words(event, red)), []).append(event)
     said = [
         _Said(same[0], len(same), len({event.run for event in same}), counts)
         for (_, counts), same in by_print.items()
     ]
-    return sorted(said, key=lambda one: (one.counts != _COUNTS, -one.boots))
+    return sorted(said, key=lambda one: (one.counts != COUNTS, -one.boots))
 
 
-def _counts(event: Event, red: set[tuple[str, str]]) -> str:
+def reddening(cases: Iterable[Case]) -> frozenset[tuple[str, str]]:
+    """The events that made a case red: boot and fingerprint of each."""
+    return frozenset(
+        (case.run, event.fingerprint)
+        for case in cases
+        if case.outcome.finding or case.outcome is Outcome.INCOMPLETE
+        for event in case.events
+    )
+
+
+def counts_words(event: Event, red: frozenset[tuple[str, str]]) -> str:
+    """COUNTS, or why the event does not count; `red` as of `reddening`."""
     if event.expected:
         return "no: expected"
     if event.known:
         return f"no: known issue {event.known}"
-    return _COUNTS if (event.run, event.fingerprint) in red else "no: a note"
+    return COUNTS if (event.run, event.fingerprint) in red else "no: a note"
 
 
 def _boots(report: Report, plots: Mapping[str, str]) -> tuple[list[_Boot], str]:
@@ -224,14 +246,14 @@ def _boots(report: Report, plots: Mapping[str, str]) -> tuple[list[_Boot], str]:
         listed = mine if len(mine) <= left else []
         left -= len(listed)
         more.append({"cases": [_row(case) for case in listed], "plot": plots.get(run.id, "")})
-        found.append(_Boot(run, reached_words(run), _suites(run, mine), len(listed), run.id in plots))
+        found.append(_Boot(run, reached_words(run), suites_of(run, mine), len(listed), run.id in plots))
     return found, _packed(more)
 
 
 def _row(case: Case) -> list[str]:
     """A case as the page's script takes it: outcome, class of the outcome, name, time, message."""
     seconds = "" if case.seconds is None else format_seconds(case.seconds)
-    words = (str(case.outcome), _color(case.outcome), f"{case.suite} {case.name}", seconds, case.message)
+    words = (str(case.outcome), color(case.outcome), f"{case.suite} {case.name}", seconds, case.message)
     return [visible(word) for word in words]
 
 
@@ -243,12 +265,13 @@ def _packed(more: Sequence[Mapping[str, object]]) -> str:
     return b64encode(gzip.compress(text.encode("ascii"), mtime=0)).decode("ascii")
 
 
-def _suites(run: Run, cases: Sequence[Case]) -> tuple[_Suite, ...]:
+def suites_of(run: Run, cases: Sequence[Case]) -> tuple[SuiteRow, ...]:
+    """A row for each suite: how often each outcome, and the time."""
     seconds = {stage.name: format_seconds(stage.seconds) for stage in run.stages}
     counts: dict[str, Counter[str]] = {name: Counter() for name in run.cell.suites}
     for case in cases:
         counts.setdefault(case.suite, Counter())[str(case.outcome)] += 1
-    return tuple(_Suite(name, count, seconds.get(name, "")) for name, count in counts.items())
+    return tuple(SuiteRow(name, count, seconds.get(name, "")) for name, count in counts.items())
 
 
 def _most_changed(changes: Iterable[MetricChange], called_only: bool) -> list[MetricChange]:

@@ -72,7 +72,7 @@ class Recording(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class Look:
     """How a curve is drawn; `right` puts it on the axis at the right."""
 
     label: str
@@ -83,23 +83,23 @@ class _Look:
 
 
 @dataclass(frozen=True, slots=True)
-class _Curve:
+class Curve:
     """A curve in the unit of its axis, open where a value is not a number."""
 
-    look: _Look
+    look: Look
     times: tuple[float, ...]
     values: tuple[float, ...]
     steps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Panel:
+class Panel:
     """`top` is the least upper end of the axis at the left; `stalls` and `kills` are moments to mark."""
 
     title: str
     unit: str
     right_unit: str
-    curves: tuple[_Curve, ...]
+    curves: tuple[Curve, ...]
     top: float = 0.0
     stalls: tuple[float, ...] = ()
     kills: tuple[float, ...] = ()
@@ -112,8 +112,8 @@ def plot_svg(telemetry: Recording, title: str, marks: Sequence[tuple[float, str]
     left out. Raises UserError without matplotlib.
     """
     title = _printable(title)
-    panels = [panel for panel in _panels(telemetry) if panel.curves] if telemetry.times else []
-    if not panels:
+    drawn = [panel for panel in panels(telemetry) if panel.curves] if telemetry.times else []
+    if not drawn:
         return _nothing(title)
     try:
         import matplotlib
@@ -124,9 +124,9 @@ def plot_svg(telemetry: Recording, title: str, marks: Sequence[tuple[float, str]
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         _set_style()
-        figure = Figure(figsize=(_WIDTH, 1.0 + _PANEL_HEIGHT * len(panels)))
+        figure = Figure(figsize=(_WIDTH, 1.0 + _PANEL_HEIGHT * len(drawn)))
         FigureCanvasSVG(figure)
-        _draw(figure, panels, telemetry, title, _bands(telemetry, marks))
+        _draw(figure, drawn, telemetry, title, _bands(telemetry, marks))
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": "ttm-harness"})
     return text.getvalue()
@@ -135,11 +135,12 @@ def plot_svg(telemetry: Recording, title: str, marks: Sequence[tuple[float, str]
 # What is in the panels
 
 
-def _panels(telemetry: Recording) -> Iterator[_Panel]:
+def panels(telemetry: Recording) -> Iterator[Panel]:
+    """What there is to be drawn, panel by panel; one without data has no curves. The recording has samples."""
     edges = _edges(telemetry)
-    yield _Panel("memory", "MiB", "", tuple(_memory(telemetry)))
-    yield _Panel("swap", "used, MiB", "in and out, MiB/s", tuple(_swap(telemetry, edges)))
-    yield _Panel(
+    yield Panel("memory", "MiB", "", tuple(_memory(telemetry)))
+    yield Panel("swap", "used, MiB", "in and out, MiB/s", tuple(_swap(telemetry, edges)))
+    yield Panel(
         "waiting for memory (PSI)",
         "% of time",
         "",
@@ -148,10 +149,10 @@ def _panels(telemetry: Recording) -> Iterator[_Panel]:
         stalls=_moments(telemetry, "allocstall"),
         kills=_moments(telemetry, "oom_kill"),
     )
-    yield _Panel("shrinker", "scans/s", "MiB/s", tuple(_shrinker(telemetry, edges)))
+    yield Panel("shrinker", "scans/s", "MiB/s", tuple(_shrinker(telemetry, edges)))
 
 
-def _memory(telemetry: Recording) -> Iterator[_Curve]:
+def _memory(telemetry: Recording) -> Iterator[Curve]:
     for name, label, color in (
         ("MemFree", "free", _GREY),
         ("AnonPages", "anonymous", _ORANGE),
@@ -160,37 +161,37 @@ def _memory(telemetry: Recording) -> Iterator[_Curve]:
     ):
         series = telemetry.get(name)
         if series is not None:
-            yield _level(telemetry, series, _Look(label, color, filled=name == "MemFree"))
+            yield _level(telemetry, series, Look(label, color, filled=name == "MemFree"))
     for name, mib, look in _own(telemetry, Plot.MEMORY):
         series = telemetry.get(name)
         if series is not None:
             yield _level(telemetry, series, look, mib)
 
 
-def _swap(telemetry: Recording, edges: Sequence[float]) -> Iterator[_Curve]:
+def _swap(telemetry: Recording, edges: Sequence[float]) -> Iterator[Curve]:
     if telemetry.swap_used is None:
         return
-    yield _level(telemetry, telemetry.swap_used, _Look("used", _GREY, filled=True))
+    yield _level(telemetry, telemetry.swap_used, Look("used", _GREY, filled=True))
     mib = telemetry.page_size / (1 << 20)
-    yield from _rate(telemetry, "pswpout", edges, mib, _Look("out", _RED, right=True))
-    yield from _rate(telemetry, "pswpin", edges, mib, _Look("in", _BLUE, right=True))
+    yield from _rate(telemetry, "pswpout", edges, mib, Look("out", _RED, right=True))
+    yield from _rate(telemetry, "pswpin", edges, mib, Look("in", _BLUE, right=True))
 
 
-def _pressure(telemetry: Recording, edges: Sequence[float]) -> Iterator[_Curve]:
+def _pressure(telemetry: Recording, edges: Sequence[float]) -> Iterator[Curve]:
     percent = 100 * 1e-6
     for name, label, color in (("psi_some_total", "some task", _ORANGE), ("psi_full_total", "all tasks", _RED)):
-        for curve in _rate(telemetry, name, edges, percent, _Look(label, color, filled=True)):
+        for curve in _rate(telemetry, name, edges, percent, Look(label, color, filled=True)):
             # A sample has one time, but a stalled guest reads its files at several.
             yield replace(curve, values=tuple(min(value, 100.0) for value in curve.values))
 
 
-def _shrinker(telemetry: Recording, edges: Sequence[float]) -> Iterator[_Curve]:
+def _shrinker(telemetry: Recording, edges: Sequence[float]) -> Iterator[Curve]:
     for plot in (Plot.SCANS, Plot.RATE):
         for name, factor, look in _own(telemetry, plot):
             yield from _rate(telemetry, name, edges, factor, look)
 
 
-def _own(telemetry: Recording, plot: Plot) -> Iterator[tuple[str, float, _Look]]:
+def _own(telemetry: Recording, plot: Plot) -> Iterator[tuple[str, float, Look]]:
     """What the suites have drawn so: the name, how much of the axis's unit one is, the look."""
     for figure, color in zip(telemetry.figures.drawn(plot), cycle(_COLORS[plot]), strict=False):
         factor = 1.0 if plot is Plot.SCANS else figure.unit.in_bytes(telemetry.page_size) / (1 << 20)
@@ -198,11 +199,11 @@ def _own(telemetry: Recording, plot: Plot) -> Iterator[tuple[str, float, _Look]]
         yield (
             figure.name,
             factor,
-            _Look(label, color, plot is Plot.SCANS, dashed=figure.is_estimate, right=plot is Plot.RATE),
+            Look(label, color, plot is Plot.SCANS, dashed=figure.is_estimate, right=plot is Plot.RATE),
         )
 
 
-def _level(telemetry: Recording, series: PlotLine, look: _Look, mib: float = 1 / 1024) -> _Curve:
+def _level(telemetry: Recording, series: PlotLine, look: Look, mib: float = 1 / 1024) -> Curve:
     """A series as a curve in MiB, one of its unit being `mib` of them (KiB), open where there were no samples."""
     times: list[float] = []
     values: list[float] = []
@@ -214,7 +215,7 @@ def _level(telemetry: Recording, series: PlotLine, look: _Look, mib: float = 1 /
             values.append(float("nan"))
         times.append(time)
         values.append(value * mib)
-    return _Curve(look, tuple(times), tuple(values))
+    return Curve(look, tuple(times), tuple(values))
 
 
 def _thinned(series: PlotLine) -> Iterator[tuple[float, float]]:
@@ -240,7 +241,7 @@ def _moments(telemetry: Recording, name: str) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _rate(telemetry: Recording, name: str, edges: Sequence[float], factor: float, look: _Look) -> Iterator[_Curve]:
+def _rate(telemetry: Recording, name: str, edges: Sequence[float], factor: float, look: Look) -> Iterator[Curve]:
     """A counter's growth per second in bins, as steps; nothing without the counter or without growth."""
     growth = telemetry.growth(name)
     if not any(grown for _, grown in growth) or len(edges) < 2:
@@ -249,7 +250,7 @@ def _rate(telemetry: Recording, name: str, edges: Sequence[float], factor: float
     sums = (0.0, *accumulate(grown for _, grown in growth))
     levels = [_interpolated(times, sums, edge) for edge in edges]
     rates = [(b - a) / (t - s) * factor for (s, a), (t, b) in pairwise(zip(edges, levels, strict=True))]
-    yield _Curve(look, tuple(edges), (*rates, rates[-1]), steps=True)
+    yield Curve(look, tuple(edges), (*rates, rates[-1]), steps=True)
 
 
 def _interpolated(times: Sequence[float], values: Sequence[float], at: float) -> float:
@@ -328,7 +329,7 @@ def _bands(telemetry: Recording, marks: Sequence[tuple[float, str]]) -> tuple[_B
     return tuple(bands)
 
 
-def _draw(figure: Figure, panels: Sequence[_Panel], telemetry: Recording, title: str, bands: Sequence[_Band]) -> None:
+def _draw(figure: Figure, panels: Sequence[Panel], telemetry: Recording, title: str, bands: Sequence[_Band]) -> None:
     height = 1.0 + _PANEL_HEIGHT * len(panels)
     rows = 1 + max((band.row for band in bands if band.row is not None), default=-1)
     top = 1 - (0.58 + 0.14 * rows) / height
@@ -354,7 +355,7 @@ def _draw(figure: Figure, panels: Sequence[_Panel], telemetry: Recording, title:
             _draw_labels(axes, bands)
 
 
-def _draw_panel(axes: Axes, panel: _Panel) -> None:
+def _draw_panel(axes: Axes, panel: Panel) -> None:
     other = axes.twinx() if any(curve.look.right for curve in panel.curves) else None
     for curve in panel.curves:
         target = other if curve.look.right and other is not None else axes
@@ -384,7 +385,7 @@ def _draw_panel(axes: Axes, panel: _Panel) -> None:
     axes.text(0, 1.04, panel.title, transform=axes.transAxes, fontsize=8, fontweight="bold", va="bottom")
 
 
-def _draw_curve(axes: Axes, curve: _Curve) -> None:
+def _draw_curve(axes: Axes, curve: Curve) -> None:
     look = curve.look
     style = "--" if look.dashed else "-"
     if curve.steps:

@@ -133,7 +133,12 @@ def _print_provenance(word: str, where: Provenance, console: Console) -> None:
 
 def origin_words(where: Provenance) -> str:
     """Where the kernel came from, without the hashes, which stand beside it."""
-    return _SHA256.sub("", where.tree_origin)
+    return without_hash(where.tree_origin)
+
+
+def without_hash(origin: str) -> str:
+    """The origin of a tree as people say it."""
+    return _SHA256.sub("", origin)
 
 
 def _print_run(run: Run, report: Report, directory: Path, console: Console) -> None:

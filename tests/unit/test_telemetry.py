@@ -29,7 +29,7 @@ from harness.model.codec import from_json, to_json
 from harness.model.figure import Figure, Figures, Plot, Unit
 from harness.model.machine import Machine
 from harness.model.outcome import Ending
-from harness.reports.plot import _panels, plot_svg
+from harness.reports.plot import panels, plot_svg
 from harness.suites.registry import suite_named
 from tests.conftest import require_tool
 
@@ -374,7 +374,7 @@ def test_a_boot_is_read_as_its_suites_say(tmp_path: Path) -> None:
 
 
 def test_what_a_suite_has_drawn_has_the_looks_that_it_always_had() -> None:
-    memory, _, _, shrinker = _panels(parse(HOG, PRESSURE))
+    memory, _, _, shrinker = panels(parse(HOG, PRESSURE))
     looks = [(one.look.label, one.look.color, one.look.filled, one.look.right) for one in shrinker.curves]
     assert looks == [
         ("scans by kswapd", "#56b4e9", True, False),
@@ -392,7 +392,7 @@ def test_what_a_suite_has_drawn_has_the_looks_that_it_always_had() -> None:
         )
     )
     text = table("1000 256 0", "1200 512 512", "1400 512 1024", header="time_ms stat.held stat.moved") + END
-    memory, *_, shrinker = _panels(parse(text, mine))
+    memory, *_, shrinker = panels(parse(text, mine))
     assert [(one.look.label, one.look.dashed, one.values) for one in memory.curves] == [("held", False, (1, 2, 2))]
     assert [one.look.label for one in shrinker.curves] == ["moved "]
     assert max(shrinker.curves[0].values) == pytest.approx(2.5)
