@@ -27,12 +27,23 @@ from harness.model.results import (
     RunDetail,
     SeenCase,
     State,
+    Tally,
     Wanted,
 )
 from harness.store.database import BrokenIndex
 from harness.store.index import Index
 from harness.store.layout import Layout
-from harness.store.queries import bad_cases, boots_of, history, list_runs, past_boots, run_named, seen_cases
+from harness.store.queries import (
+    bad_cases,
+    boots_of,
+    history,
+    list_runs,
+    past_boots,
+    run_named,
+    seen_cases,
+    stamps,
+    tallies,
+)
 from harness.store.runs import REPORT_FILE, find_run, is_held, load_report, run_directories
 
 T = TypeVar("T")
@@ -113,6 +124,14 @@ class Results:
             for machine, suites, verdict, bad in boots
         )
         return telling_of(made)
+
+    def stamps(self) -> dict[str, str]:
+        """What changes with the content of each run, by its name."""
+        return self._ask(stamps)[0]
+
+    def tallies(self, newest: int) -> tuple[Tally, ...]:
+        """The cases of the newest runs, counted."""
+        return self._ask(lambda connection: tallies(connection, newest))[0]
 
     def _find(self, name: str) -> Path | None:
         """The run directory that the name stands for; the end of a name must be all six digits of it."""

@@ -98,6 +98,20 @@ class SeenCase:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """How often a case came out how, in one run on one kernel."""
+
+    run: str
+    leg: Leg
+    kernel: str
+    series: str
+    suite: str
+    name: str
+    outcome: Outcome
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
 class Skipped:
     """An entry of the store's runs/ that is not in the index, and why."""
 

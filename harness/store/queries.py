@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from harness.model.compare import Leg
 from harness.model.errors import UserError
 from harness.model.outcome import Ending, Outcome, Verdict
-from harness.model.results import Count, KeptBoot, KeptRun, PastCase, SeenCase, State, Wanted
+from harness.model.results import Count, KeptBoot, KeptRun, PastCase, SeenCase, State, Tally, Wanted
 from harness.store.runs import RUN_NAME, STAMP
 from harness.store.tables import BootRow, CaseRow, NameRow, RunRow
 
@@ -125,6 +125,33 @@ def seen_cases(connection: Connection, name: str) -> tuple[SeenCase, ...]:
     outcomes = {str(one): one for one in Outcome}
     rows = connection.execute(asked)
     return tuple(SeenCase(suite, case, group, outcomes[word]) for suite, case, group, word in rows)
+
+
+def stamps(connection: Connection) -> dict[str, str]:
+    """What changes with the content of each run that is in the index, by its name."""
+    rows = connection.execute(select(RunRow.name, RunRow.stamp).where(RunRow.trouble == "").order_by(RunRow.name))
+    return {str(name): str(stamp) for name, stamp in rows}
+
+
+def tallies(connection: Connection, newest: int) -> tuple[Tally, ...]:
+    """The cases of the newest runs, counted by run and kernel, the newest run first; case by case as they ran."""
+    runs = select(RunRow.id).where(RunRow.trouble == "").order_by(RunRow.name.desc()).limit(newest)
+    keys = (RunRow.name, BootRow.leg, BootRow.kernel, BootRow.series, NameRow.suite, NameRow.name, CaseRow.outcome)
+    asked = (
+        select(*keys, func.count())
+        .select_from(RunRow)
+        .join(BootRow, BootRow.run_id == RunRow.id)
+        .join(CaseRow, CaseRow.boot_id == BootRow.id)
+        .join(NameRow, NameRow.id == CaseRow.name_id)
+        .where(RunRow.id.in_(list(connection.execute(runs).scalars())))
+        .group_by(*keys)
+        .order_by(RunRow.name.desc(), func.min(CaseRow.position))
+    )
+    legs, outcomes = {str(one): one for one in Leg}, {str(one): one for one in Outcome}
+    return tuple(
+        Tally(run, legs[leg], kernel, series, suite, name, outcomes[outcome], int(times))
+        for run, leg, kernel, series, suite, name, outcome, times in connection.execute(asked)
+    )
 
 
 _RUN = (
