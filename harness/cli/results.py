@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -193,6 +194,25 @@ def prune(older_than: str, keep: int | None, max_size: str, unused: str, yes: bo
         click.echo(to_json(found), nl=False)
     else:
         print_pruning(found, sys.stdout)
+
+
+@results.command()
+@click.argument("target", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@_DB
+@speaks_plainly
+def site(target: Path, db: str | None) -> None:
+    """Static pages of all kept runs in DIR: nights, series, kernels, boots, cases, figures, search.
+
+    \b
+    Only what changed since the last time is made again. The pages work from a file system and
+    load nothing from elsewhere. DIR must be new, empty, or such a site.
+    """
+    from harness.flow.site import write_site
+
+    made = write_site(Layout.to_read(), target, TerminalProgress(), db)
+    _tell_skipped(made.skipped)
+    words = f"{made.runs} runs, {made.made} made now; {made.written} files written, {made.removed} removed"
+    click.echo(f"{target / 'index.html'}: {words}")
 
 
 @results.command()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.model.event import Case, Event
@@ -41,36 +41,39 @@ def line_anchor(number: int) -> str:
 
 
 def case_anchor(case: Case) -> str:
-    """Where a case begins; the first line of the console for one that left no trace."""
-    return f"case-{case.span.first}" if case.span is not None else "console"
+    """Where a case begins, if it has a section."""
+    return f"case-{case.span.first}" if case.span is not None else TOP
 
 
 def sections(
     lines: Sequence[str], cases: Sequence[Case], events: Sequence[Event], grave: Sequence[Event]
 ) -> tuple[Section, ...]:
     """The console of one boot. `cases` and `events` are those of it, `grave` the events that count."""
-    marks: dict[int, str] = {}
-    for event in events:
-        kind = "grave" if event in grave else "note"
-        for number in range(event.span.first, event.span.last + 1):
-            if marks.get(number) != "grave":
-                marks[number] = kind
-    anchors = {event.span.first for event in events}
+    marked = _Marked(lines[:_MOST_LINES], {one.span.first: one for one in events}, _marks(events, grave))
     made: list[Section] = []
-    place = 1
-    shown = lines[:_MOST_LINES]
-    for case in _in_order(cases):
-        assert case.span is not None
-        first, last = max(case.span.first, place), min(case.span.last, len(shown))
+    place, end = 1, len(marked.lines)
+    for case in sorted(cases, key=lambda one: one.span.first if one.span is not None else 0):
+        if case.span is None:
+            continue
+        first, last = max(case.span.first, place), min(case.span.last, end)
         if last < first:
             continue
         if first > place:
-            made.append(_section(_between(made), None, place, first - 1, shown, marks, anchors, events))
-        made.append(_section(f"{case.suite} {case.name}", case, first, last, shown, marks, anchors, events))
+            made.append(_section("between" if made else "boot", None, place, first - 1, marked))
+        made.append(_section(f"{case.suite} {case.name}", case, first, last, marked))
         place = last + 1
-    if place <= len(shown):
-        made.append(_section(_between(made), None, place, len(shown), shown, marks, anchors, events))
+    if place <= end:
+        made.append(_section("the end" if made else "all of it", None, place, end, marked))
     return tuple(made)
+
+
+TOP = "console"  # the anchor of a page of a console itself
+
+
+def anchors(found: Sequence[Section]) -> frozenset[str]:
+    """What can be linked to: sections, and the first lines of events."""
+    lines = {line.anchor for section in found for line in section.lines if line.anchor}
+    return frozenset({section.anchor for section in found} | lines)
 
 
 def left_out(lines: Sequence[str]) -> int:
@@ -78,31 +81,39 @@ def left_out(lines: Sequence[str]) -> int:
     return max(0, len(lines) - _MOST_LINES)
 
 
-def _in_order(cases: Sequence[Case]) -> Iterator[Case]:
-    yield from sorted((case for case in cases if case.span is not None), key=lambda case: case.span.first)  # type: ignore[union-attr]  # filtered
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """The lines of a console, the event that begins in each, and of which kind of event a line is."""
+
+    lines: Sequence[str]
+    events: Mapping[int, Event]
+    marks: Mapping[int, str]
 
 
-def _between(made: Sequence[Section]) -> str:
-    return "between" if made else "boot"
+def _marks(events: Sequence[Event], grave: Sequence[Event]) -> dict[int, str]:
+    marks: dict[int, str] = {}
+    for event in events:
+        kind = "grave" if event in grave else "note"
+        for number in range(event.span.first, event.span.last + 1):
+            if marks.get(number) != "grave":
+                marks[number] = kind
+    return marks
 
 
-def _section(
-    title: str,
-    case: Case | None,
-    first: int,
-    last: int,
-    lines: Sequence[str],
-    marks: Mapping[int, str],
-    anchors: set[int],
-    events: Sequence[Event],
-) -> Section:
+def _section(title: str, case: Case | None, first: int, last: int, marked: _Marked) -> Section:
+    numbers = range(first, last + 1)
+    begin = [marked.events[number] for number in numbers if number in marked.events]
+    anchors = {event.span.first for event in begin}
     shown = tuple(
         ConsoleLine(
-            number, lines[number - 1], line_anchor(number) if number in anchors else "", marks.get(number, "")
+            number,
+            marked.lines[number - 1],
+            line_anchor(number) if number in anchors else "",
+            marked.marks.get(number, ""),
         )
-        for number in range(first, last + 1)
+        for number in numbers
     )
-    said = tuple(f"{event.kind}: {event.title}" for event in events if first <= event.span.first <= last)
     loud = any(line.kind == "grave" for line in shown) or (case is not None and case.outcome not in _WELL)
     anchor = case_anchor(case) if case is not None else f"from-{first}"
+    said = tuple(f"{event.kind}: {event.title}" for event in begin)
     return Section(title, anchor, case.outcome if case is not None else None, loud, first, shown, said)

@@ -38,9 +38,12 @@ class HeatCell:
 class Heat:
     """RAM down, swap across, the base beside the tip where there is one."""
 
-    legs: tuple[Leg, ...]
-    swaps: tuple[str, ...]
+    swaps: tuple[tuple[str, tuple[Leg, ...]], ...]  # with the legs that were booted with it
     rows: tuple[tuple[str, tuple[tuple[HeatCell | None, ...], ...]], ...]
+
+    @property
+    def based(self) -> bool:
+        return any(Leg.BASE in legs for _, legs in self.swaps)
 
 
 def heat_of(boots: Iterable[tuple[str, SiteBoot]]) -> Heat | None:
@@ -55,15 +58,16 @@ def heat_of(boots: Iterable[tuple[str, SiteBoot]]) -> Heat | None:
     swaps = sorted(sizes, key=lambda one: sizes[one])
     if len(rams) * len(swaps) < 2:
         return None
-    legs = tuple(leg for leg in (Leg.BASE, Leg.TIP) if any(one is leg for _, _, one in found))
+    seen = {(swap, leg) for _, swap, leg in found}
+    columns = tuple((swap, tuple(leg for leg in Leg if (swap, leg) in seen)) for swap in swaps)
     rows = tuple(
         (
             format_size(ram),
-            tuple(tuple(_heat_cell(found.get((ram, swap, leg), ())) for leg in legs) for swap in swaps),
+            tuple(tuple(_heat_cell(found.get((ram, swap, leg), ())) for leg in legs) for swap, legs in columns),
         )
         for ram in rams
     )
-    return Heat(legs, tuple(swaps), rows)
+    return Heat(columns, rows)
 
 
 def _heat_cell(boots: Sequence[tuple[str, SiteBoot]]) -> HeatCell | None:

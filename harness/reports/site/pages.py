@@ -16,10 +16,10 @@ from harness.model.oom import Amount, Oom, OomReport
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Case, Provenance, Report, Run
 from harness.model.series import SeriesDiff
-from harness.model.units import format_size
+from harness.model.units import about_size, format_size
 from harness.reports.changes import side_lines
 from harness.reports.html import render, suites_of
-from harness.reports.site.console import Section, case_anchor
+from harness.reports.site.console import TOP, Section, case_anchor, line_anchor
 from harness.reports.site.grids import Grid, Heat, heat_of
 from harness.reports.site.values import (
     PAGE_ROWS,
@@ -142,8 +142,8 @@ def is_bad(case: Case) -> bool:
 class BootParts:
     """What belongs to the page of a boot: of the report what is of it, and what only its directory has.
 
-    `consoles` are the folders of its boots that have a console (empty for the first) with the lines of each; `again`
-    is the command line, `replay` the script on the host that made it.
+    `consoles` are the folders of its boots that have a console (empty for the first) with the lines of each,
+    `anchors` what can be linked to in each; `again` is the command line, `replay` the script on the host that made it.
     """
 
     run: Run
@@ -152,9 +152,14 @@ class BootParts:
     ooms: tuple[Oom, ...]
     timeline: str
     consoles: tuple[tuple[str, int], ...]
+    anchors: Mapping[str, frozenset[str]]
     stall: str
     again: str
     replay: str
+
+    def at(self, folder: str, anchor: str) -> str:
+        """The anchor, or the top of the console where it has none: of a long one not all is shown."""
+        return anchor if anchor in self.anchors.get(folder, ()) else TOP
 
 
 def boot_page(run: SiteRun, boot: SiteBoot, parts: BootParts) -> str:
@@ -172,12 +177,14 @@ def boot_page(run: SiteRun, boot: SiteBoot, parts: BootParts) -> str:
         ooms=parts.ooms,
         timeline=Markup(parts.timeline),
         consoles=parts.consoles,
+        line_of=lambda one, anchor: f"{console_name(boot, one.boot)}.html#{parts.at(one.boot, anchor)}",
         console_page=lambda folder: f"{console_name(boot, folder)}.html",
         stall=parts.stall,
         again=parts.again,
         replay=parts.replay,
         asked=list(_asked(parts.run)),
         case_anchor=case_anchor,
+        line_anchor=line_anchor,
         case_page=lambda case: case_path(case.suite, case.name),
         oom_nodes=_oom_nodes,
         oom_zones=_oom_zones,
@@ -205,8 +212,8 @@ def _asked(run: Run) -> Iterator[tuple[str, str, str, bool]]:
         return
     unlike = {one.what for one in run.differences}
     rows = [
-        ("RAM", format_size(machine.ram), format_size(facts.ram)),
-        ("swap", str(machine.swap), format_size(facts.swap_total) if facts.swap_total else "none"),
+        ("RAM", format_size(machine.ram), about_size(facts.ram)),
+        ("swap", str(machine.swap), about_size(facts.swap_total) if facts.swap_total else "none"),
         ("vCPUs", str(machine.cpus), str(facts.cpus)),
         ("accelerator", str(machine.accel), run.accel or "not told"),
         ("seed", str(run.cell.seed), facts.seed),

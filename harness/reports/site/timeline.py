@@ -71,6 +71,8 @@ def _text(x: float, y: float, words: str, name: str = "", anchor: str = "start")
 def _class(outcome: Outcome) -> str:
     if outcome in (Outcome.PASS, Outcome.XFAIL):
         return "pass"
+    if outcome is Outcome.SKIP:
+        return "skip"
     return "fail" if outcome.finding or outcome is Outcome.INCOMPLETE else "gap"
 
 
@@ -162,7 +164,11 @@ def _legend(panel: Panel, top: float) -> Iterator[str]:
 
 
 def _nice(value: float) -> float:
-    return _step(value) if value > 0 else 1.0
+    """The upper end of an axis: not much above the value, and its half is a plain number, too."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(factor * power for factor in (1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10) if factor * power >= value)
 
 
 def _path(axis: _Axis, curve: Curve, bottom: float, high: float) -> str:
