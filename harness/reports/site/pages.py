@@ -143,7 +143,8 @@ class BootParts:
     """What belongs to the page of a boot: of the report what is of it, and what only its directory has.
 
     `consoles` are the folders of its boots that have a console (empty for the first) with the lines of each,
-    `anchors` what can be linked to in each; `again` is the command line, `replay` the script on the host that made it.
+    `anchors` what can be linked to in each; `again` is the command line, `replay` the script on the
+    host that made it.
     """
 
     run: Run
