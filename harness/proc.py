@@ -191,6 +191,7 @@ def spawn(
     *,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    stdin: IO[bytes] | None = None,
     stdout: int | IO[bytes] | None = None,
     stderr: int | IO[bytes] | None = None,
     reaped: bool = True,
@@ -219,7 +220,7 @@ def spawn(
     try:
         popen = subprocess.Popen(
             words,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
             stdout=subprocess.DEVNULL if stdout is None else stdout,
             stderr=subprocess.DEVNULL if stderr is None else stderr,
             cwd=cwd,
@@ -275,6 +276,7 @@ def run(
     deadline: Deadline,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    stdin: IO[bytes] | None = None,
     log: Path | None = None,
     on_line: Callable[[str], None] | None = None,
     allowed: tuple[int, ...] = (0,),
@@ -301,6 +303,7 @@ def run(
             argv,
             cwd=cwd,
             env=env,
+            stdin=stdin,
             stdout=PIPE,
             stderr=STDOUT if merge_errors else None,
             reaped=reaped,
