@@ -37,6 +37,27 @@ def series() -> None:
 
 
 @series.command()
+@click.option("--site", default="", metavar="URL", help="Where `results site` is published: entries lead there.")
+@_JSON
+@speaks_plainly
+def check(site: str, as_json: bool) -> None:
+    """What the newest kept run says of the patch on standard input, as b4 wants it from a check command.
+
+    \b
+    git config b4.prep-perpatch-check-cmd 'ttm-harness series check'
+    git config b4.review-perpatch-check-cmd 'ttm-harness series check --json'
+    Nothing is built here: `run --series` and `series gate` do that. Exit status: 0 all is well;
+    1 a finding; 3 there are warnings, or no run has the patch.
+    """
+    from harness.flow.b4 import b4_json, b4_lines, said_of, worst
+
+    said = said_of(sys.stdin.buffer.read(), Layout.to_read())
+    for line in [b4_json(said, site)] if as_json else b4_lines(said):
+        click.echo(line)
+    sys.exit(worst(said).exit_status)
+
+
+@series.command()
 @click.argument("name", metavar="SERIES")
 @click.option("--files", is_flag=True, help="Name the files of each patch.")
 @_MIRROR

@@ -14,16 +14,15 @@ from harness.evidence.oom_class import read_ooms
 from harness.evidence.telemetry import Telemetry
 from harness.evidence.telemetry import parse as parse_telemetry
 from harness.flow.compare import CompareOptions, compare_runs
+from harness.flow.replay_line import again_of
 from harness.flow.run_loader import read_report
-from harness.flow.run_record import Planned, Record, load_record
+from harness.flow.run_record import Record, load_record
 from harness.model.compare import Leg
 from harness.model.errors import HarnessError
 from harness.model.figure import Figures
-from harness.model.kernel import KernelSpec
 from harness.model.oom import Oom
 from harness.model.result import Case, Event, Provenance, Report, Run
 from harness.model.results import State
-from harness.reports.again import again
 from harness.reports.html import COUNTS, counts_words, reddening
 from harness.reports.site.console import TOP, anchors, case_anchor, left_out, line_anchor, sections
 from harness.reports.site.pages import (
@@ -105,17 +104,12 @@ def _kernels(report: Report) -> tuple[Provenance, ...]:
 def _specs(record: Record | None) -> dict[str, str]:
     """The label of each series of the run -> the words that asked for it."""
     found: dict[str, str] = {}
-    for planned in record.cells if record is not None else ():
-        spec = _kernel_spec(record, planned)
-        if spec is not None and spec.series is not None and record is not None:
-            found.setdefault(series_of(record.kernels[planned.kernel]), str(spec.series))
+    if record is not None:
+        for planned in record.cells:
+            sides = record.requests[planned.request].sides if planned.request < len(record.requests) else {}
+            if planned.leg in sides and (series := sides[planned.leg].series) is not None:
+                found.setdefault(series_of(record.kernels[planned.kernel]), str(series))
     return found
-
-
-def _kernel_spec(record: Record | None, planned: Planned | None) -> KernelSpec | None:
-    if record is None or planned is None or planned.request >= len(record.requests):
-        return None
-    return record.requests[planned.request].sides.get(planned.leg)
 
 
 def _boot(run: Run, place: int, report: Report, kernels: Iterable[Provenance]) -> SiteBoot:
@@ -204,11 +198,6 @@ def _pages_of_boot(
     telemetry = _telemetry(place, run)
     here = linked.get("", frozenset())
     first_console = f"{console_name(boot, '')}.html"
-    planned = _planned(read.record, run)
-    spec = _kernel_spec(read.record, planned)
-    base = None
-    if planned is not None and planned.leg is Leg.TIP and read.record is not None:
-        base = read.record.requests[planned.request].base
     parts_of_page = BootParts(
         run=run,
         cases=tuple(cases),
@@ -218,7 +207,7 @@ def _pages_of_boot(
         consoles=tuple(consoles),
         anchors=linked,
         stall=_start(place, "stall.txt", _STALL).decode("utf-8", "replace"),
-        again=again(run.cell, spec, base),
+        again=again_of(run, read.record),
         replay=str(place / "reproduce.sh") if place is not None else "",
     )
     yield f"{boot.page}.html", boot_page(read.summary, boot, parts_of_page)
@@ -230,12 +219,6 @@ def _place(directory: Path, name: str) -> Path | None:
     if place.is_symlink() or not place.is_dir() or place.resolve().parent != directory.resolve():
         return None
     return place
-
-
-def _planned(record: Record | None, run: Run) -> Planned | None:
-    """What the record says of a boot, by its number: with an older harness its cell had another id."""
-    number = run.directory.partition("-")[0]
-    return next((one for one in record.cells if f"{one.number:03d}" == number), None) if record is not None else None
 
 
 def _start(place: Path | None, name: str, limit: int) -> bytes:
