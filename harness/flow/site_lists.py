@@ -220,7 +220,7 @@ def _kernels(runs: Sequence[SiteRun], tallies: Sequence[Tally]) -> Iterator[Page
 
 
 def _named(builds: Iterable[Provenance]) -> list[tuple[str, Provenance]]:
-    return [("", one) for one in list(builds)[:PAGE_ROWS]]
+    return [("built", one) for one in list(builds)[:PAGE_ROWS]]
 
 
 def _events(version: str, runs: Sequence[SiteRun]) -> list[pages.EventRow]:
