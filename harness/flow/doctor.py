@@ -103,7 +103,11 @@ TEST_TOOLS = (
     Tool("bwrap", "the tests attack what it contains", True, ("bubblewrap", "bubblewrap", "bubblewrap")),
     Tool("pg_ctlcluster", "the tests keep the index in PostgreSQL, too", False, ("postgresql", "", "")),
     Tool("mkswap", "the tests compare swap signatures", True, ("util-linux", "util-linux", "util-linux")),
+    Tool("chromium", "the tests look at the pages of `results site`", False, ("chromium", "chromium", "chromium")),
 )
+
+
+_ONLY_SNAPS = ("chromium",)  # what Ubuntu has as no package of apt's
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +197,20 @@ def _python() -> Finding:
 def _tool(tool: Tool, family: Family | None) -> Finding:
     path = find_tool(tool.program)
     package = tool.packages[family.column] if family is not None else ""
+    if package in _ONLY_SNAPS and distribution() == "ubuntu":
+        package = ""
     if path is not None:
         return Finding(tool.program, Status.OK, str(path))
     status = Status.MISSING if tool.needed else Status.ABSENT
     return Finding(tool.program, status, tool.why, package)
+
+
+def distribution() -> str:
+    """The ID of /etc/os-release: debian, ubuntu, fedora, …; empty where there is none."""
+    try:
+        return platform.freedesktop_os_release().get("ID", "")
+    except OSError:
+        return ""
 
 
 def _compiles(header: Compiles, family: Family | None) -> Finding:
