@@ -28,6 +28,7 @@ _LOST_SECONDS = 60.0
 
 # A verb and the first sentence of its help: so that `--help` and each verb start without the imports of the others.
 VERBS = {
+    "bisect": "Find the first bad patch, revision, commit or release.",
     "compare": "Compare two sets of kept runs, case by case, event by event, figure by figure.",
     "controls": "Put bugs into the kernel on purpose and see whether the suite that looks for them turns...",
     "doctor": "What this host can do, what is missing, and the exact command that installs it.",

@@ -7,6 +7,7 @@ STORE/
   objects/KEY/                  object directories of make, one a (tree, profile, compiler)
   builds/ID/                    finished builds: the image, config, modules, build.json
   roots/HASH/                   guest root file systems
+  searches/ID/                  what a search noted beside its runs, and its report
   runs/DATE-ID/                 run directories; with TTM_HARNESS_RUNS=NAME-runs in NAME-runs/, and an index apart
   nightly/NAME/                 what a nightly has seen and done, the series it found, its summaries
   index.sqlite                  what is in them, to be asked; made anew from them at any time
@@ -93,6 +94,10 @@ class Layout:
     @property
     def roots(self) -> Path:
         return self._below("roots")
+
+    @property
+    def searches(self) -> Path:
+        return self._below("searches")
 
     @property
     def runs(self) -> Path:
