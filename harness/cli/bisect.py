@@ -74,8 +74,8 @@ def bisect(
     """Find the first bad patch, revision, commit or release.
 
     No boot is taken for the truth: how often a bad kernel fails is estimated as it goes, and a kernel is booted as
-    often as it takes to be sure. One that does not build, or fails in another way, is no evidence. The same command goes on where it was
-    ended, and takes results that are there.
+    often as it takes to be sure. One that does not build, or fails in another way, is no evidence. The same command
+    goes on where it was ended, and takes results that are there.
 
     \b
     Exit status: 1 the first bad one is found; 2 a mistake in the input, as a good end

@@ -34,6 +34,7 @@ VERBS = {
     "doctor": "What this host can do, what is missing, and the exact command that installs it.",
     "exec": "Run one command in a guest and end with its status; its input and output are this one's.",
     "nightly": "Find new kernels and revisions, run what is missing, compare, publish; safe to kill and...",
+    "frontier": "Find the line on two axes where a kernel begins to fail.",
     "parse": "The parsers alone, on a saved log.",
     "report": "The report of a kept RUN (its directory, its name, the end of its name, or `latest`).",
     "repro": "Make a kept boot again: the same kernel, machine, cases, knobs and seed.",
