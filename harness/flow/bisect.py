@@ -88,8 +88,10 @@ class _Bisect:
         return {number: Tally.of(sights) for number, sights in self._sights.items()}
 
     def _costs(self) -> Mapping[int, float]:
-        cheap = self._laboratory.is_cheap
-        return {number: 1.0 if cheap(one.kernel) else _BUILD_COST for number, one in enumerate(self._candidates)}
+        """What was booted is built. What the store has beside that is not looked at: whoever goes on with a search
+        must ask the same as before.
+        """
+        return {number: 1.0 if number in self._sights else _BUILD_COST for number in range(len(self._candidates))}
 
     def _ask(self, step: Ask) -> None:
         number = step.candidate

@@ -22,7 +22,7 @@ from harness.flow.request import Request
 from harness.flow.run import RunOptions, execute, tools
 from harness.guest import accel
 from harness.judge.predicate import look
-from harness.kernel.build import build_id, find
+from harness.kernel.build import build_id
 from harness.kernel.make import compiler_version
 from harness.model.codec import from_json, to_json
 from harness.model.errors import ConfigUnmet, FindingError, InfraError, StoreCorrupt, SuiteUnfit, UserError
@@ -64,8 +64,6 @@ class KnownKernel:
     build_id: str
     profile: str
     version: str
-    origin: str
-    built: bool
     left_out: tuple[LeftOut, ...] = ()
 
 
@@ -100,11 +98,6 @@ class Laboratory:
             raise Unfit(known)
         return known
 
-    def is_cheap(self, wanted: KernelSpec) -> bool:
-        """Whether a boot of it needs no build; nobody looks at its source for that."""
-        known = self._kernels.get(wanted)
-        return isinstance(known, KnownKernel) and known.built
-
     def sight(self, request: Request, predicate: Predicate) -> Sight:
         """The answer of the boot that the request stands for: a run has it, or it is made. Unfit as `kernel`."""
         known = self.kernel(request.kernel)
@@ -132,9 +125,6 @@ class Laboratory:
             self._kernels[request.kernel] = error.message
             raise Unfit(error.message) from error
         self._booted.add(request.kernel)
-        known = self._kernels[request.kernel]
-        if isinstance(known, KnownKernel):
-            self._kernels[request.kernel] = replace(known, built=True)
         return made
 
     def _known(self, wanted: KernelSpec) -> KnownKernel | str:
@@ -146,8 +136,7 @@ class Laboratory:
         identity = build_id(tree, profile, self._compiler)
         if (noted := self._noted.get(identity)) is not None:
             return noted.why
-        built = find(tree, profile, self._layout, Deadline(_TOOL_SECONDS)) is not None
-        return KnownKernel(identity, profile.name, tree.version, tree.origin, built)
+        return KnownKernel(identity, profile.name, tree.version)
 
     def _key(self, request: Request, known: KnownKernel) -> str:
         matrix = matrix_of((request,))

@@ -19,7 +19,7 @@ from harness.model.frontier import Axis, Need, Standing
 from harness.model.search import Tally
 
 Point = tuple[int, int]
-_FIRST_CUTS = 4  # along each axis
+_FIRST_CUTS = 3  # along each axis
 _NOTHING_TWICE = 2  # boots without evidence, before a point is left alone
 _MOST_REPEATS = 2  # times the repeats, where a point is flaky
 

@@ -116,7 +116,7 @@ def test_where_a_guest_does_not_start_is_no_evidence() -> None:
 
 
 def test_a_time_that_ends_leaves_a_coarse_line() -> None:
-    seen, _ = boots(GRID, where(lambda x, y: x < 7), most=30)
+    seen, _ = boots(GRID, where(lambda x, y: x < 7), most=18)
     found = needs(GRID, whole_map(GRID, seen), True)
     assert not all(one.known for one in found)
     assert all(one.place is not None and one.place >= 7 for one in found if one.known)
