@@ -53,7 +53,8 @@ class Launch:
 
     `bad_disk` is an image that the guest sees as a disk whose every write fails (QEMU's blkdebug). With `agent`, the
     path of a socket that QEMU makes, the guest runs its agent for who connects there, and no suites. With `network`
-    it has a card, over which nothing can be reached from inside; from outside what QEMU is told to forward.
+    it has a card, over which nothing can be reached from inside; from outside what QEMU is told to forward. With
+    `keep_state` QEMU does not end with its guest, but waits to be told: its memory is still to be read then.
     """
 
     image: Path
@@ -67,6 +68,7 @@ class Launch:
     bad_disk: Path | None = None
     agent: Path | None = None
     network: bool = False
+    keep_state: bool = False
 
 
 def kernel_cmdline(machine: Machine, accel: Accel) -> tuple[str, ...]:
@@ -103,6 +105,10 @@ def qemu_words(launch: Launch) -> tuple[str, ...]:
         "-device", "virtio-serial-pci,id=harnessserial",
         "-device", f"virtserialport,bus=harnessserial.0,name={CONTROL_PORT},chardev=harnessctl",
     ]
+    if launch.keep_state:
+        words += ["-action", "shutdown=pause,panic=pause"]
+        if guest_arch().stops:
+            words += ["-device", guest_arch().stops]
     if launch.agent is not None:
         words += [
             "-chardev", f"socket,id=harnessagent,path={_value(launch.agent)},server=on,wait=off",

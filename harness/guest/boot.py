@@ -17,8 +17,10 @@ from typing import TypeVar
 from harness.guest.accel import KVM_DEVICE
 from harness.guest.argv import Launch, vng_argv
 from harness.guest.bounded import bounded
+from harness.guest.clock import HeldClock
 from harness.guest.control import ControlFrame, ControlReader
 from harness.guest.facts import guest_facts
+from harness.guest.image import Keeper
 from harness.guest.liveness import BootLimits, Liveness
 from harness.guest.qmp import monitor
 from harness.guest.stall import Stall, interrogate
@@ -72,6 +74,8 @@ class Boot:
     fair: bool = True
     announced: tuple[tuple[str, int], ...] = ()
     left_out: int = 0  # bytes from the middle of its console
+    images: tuple[str, ...] = ()  # of its memory, as paths in the boot's directory
+    image_troubles: tuple[str, ...] = ()  # sentences for those that could not be written
 
 
 @dataclass
@@ -227,7 +231,9 @@ class _Follower:
         self._console = _Tail(console)
         self._reader = ControlReader()
         self._seen = _Progress(time.monotonic())
-        self._alive = Liveness(limits, clock or time.monotonic)
+        self._clock = HeldClock(clock or time.monotonic)
+        self._alive = Liveness(limits, self._clock)
+        self._keeper = Keeper(launch) if launch.keep_state else None
         self._launcher: list[bytes] = []
         self._accel = ""
         self._factor = 1.0
@@ -244,6 +250,7 @@ class _Follower:
         while ending is None:
             ended = self._process.status is not None
             self._look()
+            self._attend()
             if self._seen.ready_after is not None and not ready:
                 ready = True
                 self._measure(self._seen.ready_after)
@@ -276,6 +283,24 @@ class _Follower:
             if self._on_frame is not None:
                 self._on_frame(frame)
 
+    def _attend(self) -> None:
+        """A guest whose state is kept stands still where a case failed, and does not end by itself: it is told to."""
+        if self._keeper is None:
+            return
+        status = self._keeper.status()
+        if status not in ("guest-panicked", "shutdown"):
+            return
+        self._look()  # at what it said last
+        if status == "guest-panicked" and not self._alive.panicked:
+            self._clock.hold()
+            self._keeper.keep(self._alive.case or self._seen.phase)
+            self._keeper.tell("cont")
+            self._clock.go_on()
+            return
+        if self._alive.panicked or not self._seen.exited:
+            self._keeper.keep("panic" if self._alive.panicked else "end")
+        self._keeper.tell("quit")
+
     def _measure(self, ready_after: float) -> None:
         """The guest's own boot says how slow it is here."""
         if self._reference is not None:
@@ -290,6 +315,8 @@ class _Follower:
     def _give_up(self, ending: Ending, why: str) -> tuple[Ending, Stall | None]:
         """Asks what can be asked. What a panic is was known before: the questions themselves may lead to one."""
         panicked = self._alive.panicked
+        if self._keeper is not None:
+            self._keeper.keep("stall")
         stall = interrogate(self._launch.qmp, self._console_path, why, self._factor, self._stop)
         if self._stop.is_set():
             return Ending.INTERRUPTED, None
@@ -300,6 +327,7 @@ class _Follower:
         limit = Deadline(_POWER_OFF_SECONDS * self._factor)
         while self._process.status is None and not limit.passed and not self._stop.is_set():
             self._look()
+            self._attend()
             time.sleep(_POLL_SECONDS)
         if self._process.status is None:
             return self._give_up(Ending.HUNG, f"it did not power off within {limit.seconds:.0f} s")
@@ -342,4 +370,6 @@ class _Follower:
             overdue=self._overdue,
             fair=self._fair,
             announced=tuple(seen.announced.items()),
+            images=tuple(self._keeper.images) if self._keeper is not None else (),
+            image_troubles=tuple(self._keeper.troubles) if self._keeper is not None else (),
         )

@@ -12,8 +12,10 @@ from pathlib import Path
 from harness.guest.agent import Agent, AgentLost
 from harness.guest.argv import NETWORK, Launch
 from harness.guest.boot import Boot, boot
+from harness.guest.clock import HeldClock
 from harness.guest.control import ControlFrame
 from harness.guest.facts import guest_facts
+from harness.guest.image import write_image
 from harness.guest.liveness import BootLimits
 from harness.guest.qmp import monitor
 from harness.guest.ssh import LOOPBACK
@@ -28,31 +30,6 @@ _AGENT_SECONDS = 600.0  # for a guest to make of itself what it is to be; boot()
 _END_SECONDS = 30.0
 _SOON_SECONDS = 5.0
 _PORTS_TRIED = 10
-
-
-class _Clock:
-    """Seconds, which do not go on while it is held."""
-
-    def __init__(self) -> None:
-        self._left_out = 0.0
-        self._held: float | None = None
-
-    def __call__(self) -> float:
-        held = self._held
-        return (time.monotonic() if held is None else held) - self._left_out
-
-    @property
-    def held(self) -> bool:
-        return self._held is not None
-
-    def hold(self) -> None:
-        if self._held is None:
-            self._held = time.monotonic()
-
-    def go_on(self) -> None:
-        if self._held is not None:
-            self._left_out += time.monotonic() - self._held
-            self._held = None
 
 
 class LiveBoot:
@@ -75,8 +52,9 @@ class LiveBoot:
         assert launch.agent is not None
         self._socket = launch.agent
         self._qmp = launch.qmp
+        self._ram = launch.machine.ram
         self._explain = explain
-        self._clock = _Clock()
+        self._clock = HeldClock()
         self._stop = threading.Event()
         self._boot: Boot | None = None
         self._error: BaseException | None = None
@@ -145,6 +123,17 @@ class LiveBoot:
                 if not said.strip():
                     return mine
         raise InfraError(f"QEMU does not forward a port to the guest: {said.strip()}")
+
+    def dump(self, path: Path) -> None:
+        """Writes the guest's memory to a file (image.py); it and its limits stand still meanwhile."""
+        paused = self._clock.held
+        self.pause()
+        try:
+            with short_name(self._qmp.parent) as short:
+                write_image(short / self._qmp.name, self._ram, path)
+        finally:
+            if not paused:
+                self.resume()
 
     def kill(self) -> None:
         """Ends the guest at once, where it lives."""

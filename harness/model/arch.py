@@ -26,7 +26,8 @@ class Arch:
     `machine` is what uname says on it. Its QEMU comes in the `packages` of apt, dnf and pacman; `vng` is its name
     there. `console` are the kernel arguments for the first serial port of the machine that vng takes, from the first
     message on; `stalled` those with which an NMI of QEMU's makes the kernel panic; `emulated` those that an emulated
-    CPU needs. `firmware` is what the firmware may keep of the RAM, in bytes.
+    CPU needs. `firmware` is what the firmware may keep of the RAM, in bytes. `stops` is the device of QEMU's by which
+    a module stops the guest, to have its memory looked at; empty where there is none.
 
     `attributes` is the config symbol under which a page's caching can be read back from the page table by the
     modules; without one the cases that need it are skipped.
@@ -46,6 +47,7 @@ class Arch:
     stalled: tuple[str, ...]
     emulated: tuple[str, ...]
     firmware: int
+    stops: str
     attributes: str
     works: bool
 
@@ -85,6 +87,7 @@ X86_64 = Arch(
     stalled=("unknown_nmi_panic",),
     emulated=("no_timer_check",),
     firmware=2 * MIB,  # QEMU's q35: 0x9fc00..1M and the tables of ACPI
+    stops="pvpanic",  # port 0x505, known to guest-scripts/module/run.c
     attributes="X86_PAT",
     works=True,
 )
@@ -104,6 +107,7 @@ ARM64 = Arch(
     stalled=(),  # that machine has no NMI
     emulated=(),
     firmware=0,
+    stops="",
     attributes="",
     # kunit-self on the profile tiny is good under TCG (QEMU 7.2), with the cases and skips of x86-64. Missing: a
     # guest that stalls is seen and ended, but not asked, as that QEMU lets no other input than vng's into a PL011

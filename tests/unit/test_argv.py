@@ -161,3 +161,10 @@ def test_a_path_that_a_shell_would_read_is_refused() -> None:
 def test_an_unsettled_accelerator_is_refused() -> None:
     with pytest.raises(ValueError, match="settled"):
         vng_argv(replace(LAUNCH, accel=Accel.AUTO))
+
+
+def test_a_guest_whose_state_is_kept_waits_to_be_told_and_is_else_the_same() -> None:
+    words = list(qemu_words(replace(LAUNCH, keep_state=True)))
+    at = words.index("-action")
+    assert words[at : at + 4] == ["-action", "shutdown=pause,panic=pause", "-device", "pvpanic"]
+    assert (*words[:at], *words[at + 4 :]) == qemu_words(LAUNCH)

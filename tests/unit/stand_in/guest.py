@@ -132,6 +132,18 @@ class Guest:
         assert self.monitor is not None
         self.monitor.asked.setdefault(command, threading.Event()).wait(_PATIENCE)
 
+    def stands(self, status: str) -> None:
+        """QEMU says from now on that the guest is in this state, until it is told to go on."""
+        assert self.monitor is not None
+        self.monitor.stands(status)
+
+    def until_asked_again(self, command: str, times: int) -> None:
+        """Until QEMU was asked this so many times."""
+        assert self.monitor is not None
+        limit = time.monotonic() + _PATIENCE
+        while self.monitor.times.get(command, 0) < times and time.monotonic() < limit:
+            time.sleep(0.002)
+
     def hang(self) -> None:
         time.sleep(_PATIENCE)
 
@@ -154,6 +166,7 @@ class Monitor:
         self._keys = _mapping(script, "keys")
         self._nmi = script.get("nmi", "")
         self.asked: dict[str, threading.Event] = {}
+        self.times: dict[str, int] = {}
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(guest.socket)
         self._server.listen()
@@ -177,6 +190,7 @@ class Monitor:
                 self._act(command, request.get("arguments", {}))
                 going_on = self._meet(connection, self._met.get(command, {}), "return")
                 self.asked.setdefault(command, threading.Event()).set()
+                self.times[command] = self.times.get(command, 0) + 1
                 if not going_on:
                     return
 
@@ -204,8 +218,17 @@ class Monitor:
         if command == "chardev-change":
             fifo = arguments["backend"]["data"]["in"]
             threading.Thread(target=self._listen, args=(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK),)).start()
+        elif command == "dump-guest-memory":
+            Path(str(arguments["protocol"]).removeprefix("file:")).write_bytes(b"what was in memory")
+        elif command == "cont":
+            self.stands("running")
+        elif command == "quit":
+            os._exit(0)
         elif command == "inject-nmi" and isinstance(self._nmi, str):
             self._guest.console(self._nmi)
+
+    def stands(self, status: str) -> None:
+        self._met["query-status"] = {"status": status, "running": status == "running"}
 
     def _listen(self, fifo: int) -> None:
         """What is typed on the serial console, until nobody types any more."""
