@@ -49,6 +49,7 @@ struct tp_knobs {
 	int writeback;
 	int verify;
 	int fail;
+	int stop;		/* the guest stands still at the first failure */
 	char broken[40];	/* FILE:LINE of a check that is to say the opposite */
 };
 

@@ -4,6 +4,7 @@
  * one line written to "run" runs one case in the task that writes.
  */
 #include <linux/debugfs.h>
+#include <linux/io.h>
 #include <linux/module.h>
 #include <linux/platform_device.h>
 #include <linux/seq_file.h>
@@ -57,6 +58,17 @@ static void tp_vdiag(struct tp_run *run, const char *file, int line,
 	spin_unlock_irqrestore(&run->lock, flags);
 }
 
+/*
+ * The guest stands still until the harness, which has its memory written out then, lets it go on:
+ * QEMU's pvpanic is told that the guest is in trouble. (Its driver is not needed for that.)
+ */
+static void tp_stop(void)
+{
+#ifdef CONFIG_X86
+	outb(BIT(0), 0x505);
+#endif
+}
+
 void tp_fail(struct tp_run *run, const char *file, int line, const char *fmt, ...)
 {
 	va_list args;
@@ -66,6 +78,8 @@ void tp_fail(struct tp_run *run, const char *file, int line, const char *fmt, ..
 	va_start(args, fmt);
 	tp_vdiag(run, file, line, fmt, args);
 	va_end(args);
+	if (run->failed == 1 && run->k.stop == 1)
+		tp_stop();
 }
 
 void tp_note(struct tp_run *run, const char *fmt, ...)
@@ -165,6 +179,7 @@ static const struct tp_key tp_common_keys[] = {
 	TP_KEY("case", K_NAME, name, 0, 0, NULL),
 	TP_KEY("seed", K_U64, seed, 0, 0, NULL),
 	TP_KEY("break", K_NAME, broken, 0, 0, NULL),
+	TP_KEY("stop", K_INT, stop, 0, 1, NULL),
 };
 
 static const struct tp_key *tp_key_find(const struct tp_key *keys, size_t nr, const char *name)

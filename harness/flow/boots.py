@@ -24,6 +24,7 @@ from harness.guest.control import ControlFrame
 from harness.guest.job import machine_job
 from harness.guest.swap import make_swap_image, swap_disks
 from harness.kernel.decode import Objects
+from harness.model.arch import guest_arch
 from harness.model.cell import Cell
 from harness.model.codec import to_json
 from harness.model.errors import StoreDamaged
@@ -68,6 +69,7 @@ class BootEnvironment:
     stop_at_first: bool = False  # a suite may end at its first red case
     stop: threading.Event | None = None  # set when the user ends the command
     other: PreparedRoot | None = None
+    keep_state: bool = False  # images of the guest's memory where a case failed, at a panic and at a stall
     crowd: float = 1.0  # how many times slower a guest may get when others start beside it
 
     def sealed(self, suites: Sequence[Suite]) -> tuple[Path, ...]:
@@ -181,6 +183,7 @@ def launch_of(
         bad_disk=bad_disk,
         agent=sockets / "agent" if live else None,
         network=network,
+        keep_state=environment.keep_state,
     )
 
 
@@ -281,6 +284,7 @@ def job_text(
     sample_ms: int = 0,
     stats: str = "",
     other: PreparedRoot | None = None,
+    keep_state: bool = False,
 ) -> str:
     """The shell file that guest-scripts/init reads: see guest-scripts/README.md."""
     knobs = ",".join(f"{knob.name}={knob.value}" for knob in cell.knobs)
@@ -297,6 +301,8 @@ def job_text(
         values["HARNESS_ROOT"] = str(other.spec)
     if stop_at_first:
         values["HARNESS_STOP_AT_FIRST"] = "1"
+    if keep_state and guest_arch().stops:
+        values["HARNESS_KEEP_STATE"] = "1"
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
@@ -322,7 +328,8 @@ def _write_before(
 ) -> None:
     sample_ms = max(suite.sample_ms for suite in suites)
     stats = next((suite.stats for suite in suites if suite.stats), "")
-    write_atomically(results / "job", job_text(cell, environment.stop_at_first, sample_ms, stats, environment.other))
+    told = job_text(cell, environment.stop_at_first, sample_ms, stats, environment.other, environment.keep_state)
+    write_atomically(results / "job", told)
     write_atomically(results / "suites", suites_text(suites))
     write_atomically(place / CELL_FILE, to_json(cell))
     write_atomically(place / STANDS_ON_FILE, to_json(stands_on(environment, extra_of(suites, environment))))
@@ -337,6 +344,7 @@ def reproduce_text(cell: Cell, launch: Launch) -> str:
     shares = (Share("harness.results", again / "results", writable=True), *launch.shares[1:])
     replay = replace(
         launch,
+        keep_state=False,  # nobody would tell it to go on
         shares=shares,
         swap_disks=tuple(replace(disk, path=again / disk.path.name) for disk in launch.swap_disks),
         bad_disk=again / "bad.img" if launch.bad_disk else None,

@@ -83,6 +83,7 @@ def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
         deadline: float = 30.0,
         cases: tuple[str, ...] = (),
         other: PreparedRoot | None = None,
+        keep_state: bool = False,
     ) -> CellResult:
         extra = tmp_path / "extra"
         extra.mkdir(exist_ok=True)
@@ -103,7 +104,7 @@ def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
         )
         root = guest_root(layout, parts_of_root(), Deadline(60))
         kernel = PreparedKernel(tiny, {"script": extra})
-        environment = BootEnvironment(kernel, root, tmp_path / "run", Quiet(), other=other)
+        environment = BootEnvironment(kernel, root, tmp_path / "run", Quiet(), other=other, keep_state=keep_state)
         environment.directory.mkdir(exist_ok=True)
         cell = Cell(tiny.id, machine, ("script",), seed=7)
         return boot_cell(cell, (suite,), environment, number=1)

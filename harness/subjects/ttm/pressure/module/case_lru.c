@@ -339,7 +339,7 @@ static void case_suspect_bulk_walk(struct tp_run *run)
 	struct tp_bo *here, *out = NULL;
 	struct ttm_buffer_object *bo;
 	struct ttm_bo_lru_cursor curs;
-	int stands = TP_LRU_NONE;
+	bool stood = false;
 
 	if (!dev)
 		return;
@@ -363,10 +363,12 @@ static void case_suspect_bulk_walk(struct tp_run *run)
 		spin_lock(&dev->bdev.lru_lock);
 		ttm_lru_bulk_move_tail(&dev->bulk);
 		spin_unlock(&dev->bdev.lru_lock);
-		stands = tp_lru_where(&dev->bdev, &curs.res_curs.hitch, 0);
+		tp_eq(run, tp_lru_where(&dev->bdev, &curs.res_curs.hitch, 0), TTM_PL_TT,
+		      "the list on which the walk goes on");
+		stood = true;
 		break;
 	}
-	tp_eq(run, stands, TTM_PL_TT, "the list on which the walk goes on");
+	tp_check(run, stood, "the walk did not come to the one member");
 	tp_bo_put(out);
 	tp_bo_put(here);
 }
