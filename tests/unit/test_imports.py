@@ -24,6 +24,7 @@ ALLOWED = {
     "kernel": {"model", "base", "store"},
     "guest": {"model", "base", "store"},
     "suites": {"model", "base"},
+    "memory": {"model"},  # a process of its own, which flow starts and does not import
     "reports": {"model"},
     "flow": {"model", "base", "store", "inputs", "kernel", "guest", "suites", "evidence", "judge", "reports"},
     "cli": {"model", "base", "store", "suites", "evidence", "reports", "flow"},
@@ -34,6 +35,7 @@ ONLY_IN = {
     "subprocess": "harness.proc",
     "junitparser": "harness.reports.junit",
     "jinja2": "harness.reports.html",
+    "drgn": "harness.memory.kernel",
     "paramiko": "harness.guest.ssh",
 }
 
@@ -88,6 +90,8 @@ def test_imports_follow_the_flow(name: str, room: str, path: Path) -> None:
         ("guest", "from harness.flow.run import execute"),
         ("reports", "from harness.store.runs import load_report"),
         ("judge", "import paramiko"),
+        ("flow", "from harness.memory.kernel import Kernel"),
+        ("memory", "import drgn"),
     ],
 )
 def test_a_breach_is_seen(room: str, line: str) -> None:
