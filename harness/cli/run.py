@@ -83,6 +83,11 @@ _MOST_BOOTS = 20_000
 @click.option(
     "--gate/--no-gate", default=True, show_default=True, help="Check each patch of a series by itself first."
 )
+@click.option(
+    "--keep-state",
+    is_flag=True,
+    help="Keep the guest's memory where a case fails, at a panic, at a hang; see `inspect`.",
+)
 @UNTRUSTED
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -112,6 +117,7 @@ def run(
     yes: bool,
     every: bool,
     gate: bool,
+    keep_state: bool,
     untrusted: bool,
     as_json: bool,
     quiet: bool,
@@ -147,11 +153,11 @@ def run(
         look_at_containment(untrusted)
     layout = Layout.from_environment()
     progress = TerminalProgress(quiet=quiet)
-    options = RunOptions(plan, parallel, fresh or not plan, read_known(known), gate, jobs)
+    options = RunOptions(plan, parallel, fresh or keep_state or not plan, read_known(known), gate, jobs, keep_state)
     try:
         if resumed is not None:
             _only_resume(plan, said, list_only or bool(known))
-            report, directory = resume(layout, resumed, progress, parallel, jobs)
+            report, directory = resume(layout, resumed, progress, parallel, jobs, keep_state)
         else:
             if series is not None and source is None and not plan:
                 from harness.flow.series import SeriesContext

@@ -32,6 +32,7 @@ from harness.flow.boots import (
     write_after,
 )
 from harness.flow.deadlines import BOOT_SECONDS, REFERENCE_READY_SECONDS, SILENCE_SECONDS
+from harness.flow.inspect import Image, inspect
 from harness.flow.live_log import MARK, LiveLog
 from harness.flow.prepare import Stopwatch, prepare, prepare_other, prepare_root, settle_accel
 from harness.flow.sources import objects_of
@@ -48,6 +49,7 @@ from harness.guest.agent import (
 )
 from harness.guest.argv import kernel_cmdline, vng_argv
 from harness.guest.boot import Boot, as_started
+from harness.guest.image import image_path
 from harness.guest.live import LiveBoot
 from harness.guest.liveness import BootLimits
 from harness.guest.root import compile_static
@@ -62,6 +64,7 @@ from harness.model.errors import FindingError, InfraError, UserError
 from harness.model.event import Event
 from harness.model.kernel import KernelSpec
 from harness.model.machine import Machine
+from harness.model.memory import Memory
 from harness.model.outcome import Ending
 from harness.model.progress import Progress
 from harness.model.root import BUSYBOX, RootSpec
@@ -385,6 +388,18 @@ class LiveGuest:
 
     def resume(self) -> None:
         self._living().resume()
+
+    def dump(self, name: str = "live") -> Image:
+        """An image of the guest's memory as it is now; `ttm-harness inspect` takes its path. The guest stands still
+        until it is written.
+        """
+        image = Image(image_path(self.directory, name), self.directory)
+        self._living().dump(image.path)
+        return image
+
+    def memory(self, name: str = "live") -> Memory:
+        """What a fresh image says: TTM's devices, lists and pools, shrinkers, tasks and locks."""
+        return inspect(self.dump(name), self._layout, self._environment.progress)
 
     def kill(self) -> None:
         """Ends the guest at once, as a power cut does."""

@@ -18,6 +18,7 @@ from harness.flow.admission import VCPUS_PER_CORE, Claim, Tokens
 from harness.flow.boots import BootEnvironment, Stopped, boot_cell
 from harness.flow.collect import CellResult
 from harness.flow.history import History, Kept, read_history
+from harness.flow.inspect import notes_of_images
 from harness.flow.kernels import Kernels, prepare_all, prepare_gated
 from harness.flow.matrix import Matrix, matrix_of, plan_boots, with_seeds
 from harness.flow.prepare import Stopwatch, prepare, prepare_other, prepare_root, settle_accel
@@ -85,7 +86,7 @@ class RunOptions:
     """How a run is made: the name of its plan, at most how many guests side by side (None: as many as tokens
     allow), whether results of earlier runs are kept, what is known of its kernels, whether every patch of a series
     goes through the gate first, how many processes make may have (None: one a core), whether boots that are all
-    alike are made each, and its `pace`, if time is short.
+    alike are made each, its `pace`, if time is short, and whether guests leave images of their memory.
     """
 
     plan: str = ""
@@ -96,6 +97,7 @@ class RunOptions:
     jobs: int | None = None
     each: bool = False
     pace: Pace | None = None
+    keep_state: bool = False
 
 
 def execute(
@@ -146,6 +148,7 @@ def resume(
     parallel: int | None = None,
     jobs: int | None = None,
     pace: Pace | None = None,
+    keep_state: bool = False,
 ) -> tuple[Report, Path]:
     """Goes on with the run of that name, or with the newest unfinished one when the name is empty."""
     directory = find_run(layout, name) if name else _unfinished(layout)
@@ -162,7 +165,7 @@ def resume(
                 "QEMU), so its boots cannot be put together with new ones",
                 hint="start it anew; with a plan, results that are still right are kept",
             )
-        options = RunOptions(record.plan, parallel, jobs=jobs, pace=pace)
+        options = RunOptions(record.plan, parallel, jobs=jobs, pace=pace, keep_state=keep_state)
         boots = _Boots(directory, record, matrix, kernels, host, layout, progress, options, History())
         return boots.run(watch), directory
 
@@ -227,6 +230,7 @@ class _Boots:
         self._history = history
         self._jobs = options.jobs
         self._pace = options.pace
+        self._keep_state = options.keep_state
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._repairs = threading.Lock()
@@ -330,12 +334,20 @@ class _Boots:
         groups = self._matrix.rows[planned.request].groups
         suites = tuple(suite for group in groups for suite in group if suite.name in planned.cell.suites)
         try:
-            return boot_cell(planned.cell, suites, self._environment(planned, suites), planned.number)
+            return self._boot_cell(planned, suites)
         except StoreDamaged as error:
             self._progress.step(f"boot {planned.number} is made again: {error.message}")
             self._repair(self._wanted(planned))
         shutil.rmtree(self._directory / planned.place, ignore_errors=True)
-        return boot_cell(planned.cell, suites, self._environment(planned, suites), planned.number)
+        return self._boot_cell(planned, suites)
+
+    def _boot_cell(self, planned: Planned, suites: Sequence[Suite]) -> CellResult:
+        environment = self._environment(planned, suites)
+        result = boot_cell(planned.cell, suites, environment, planned.number)
+        if not self._keep_state:
+            return result
+        notes = notes_of_images(self._directory, planned.place, self._layout, environment.progress)
+        return replace(result, run=replace(result.run, notes=(*result.run.notes, *notes)))
 
     def _environment(self, planned: Planned, suites: Sequence[Suite]) -> BootEnvironment:
         return BootEnvironment(
@@ -345,6 +357,7 @@ class _Boots:
             progress=TaskProgress(self._progress, planned.number),
             stop=self._stop,
             other=self._host.others[suites[0].root],  # those that share a boot have the same
+            keep_state=self._keep_state,
             crowd=self._crowd,
         )
 
