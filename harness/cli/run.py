@@ -153,11 +153,13 @@ def run(
         look_at_containment(untrusted)
     layout = Layout.from_environment()
     progress = TerminalProgress(quiet=quiet)
-    options = RunOptions(plan, parallel, fresh or keep_state or not plan, read_known(known), gate, jobs, keep_state)
+    options = RunOptions(
+        plan, parallel, fresh or keep_state or not plan, read_known(known), gate, jobs, keep_state=keep_state
+    )
     try:
         if resumed is not None:
             _only_resume(plan, said, list_only or bool(known))
-            report, directory = resume(layout, resumed, progress, parallel, jobs, keep_state)
+            report, directory = resume(layout, resumed, progress, parallel, jobs, keep_state=keep_state)
         else:
             if series is not None and source is None and not plan:
                 from harness.flow.series import SeriesContext

@@ -15,6 +15,7 @@ import click
 
 from harness.cli import completion
 from harness.cli.guests import Wanted, guest_options
+from harness.model.build import DEFAULT_PROFILE
 from harness.model.errors import UserError
 
 if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
@@ -63,7 +64,7 @@ class Looked:
         return Axes(
             source=() if wanted.source is None else (SourceSpec.parse(wanted.source),),
             series=() if wanted.series is None else (OptionalSeries(SeriesSpec.parse(wanted.series)),),
-            profile=(ProfileName(wanted.profile),),
+            profile=(ProfileName(wanted.profile or DEFAULT_PROFILE),),
             suites=(SuiteName(self.suite),),
             cases=tuple(Glob(text) for text in parse_globs(self.cases.split(","))),
             seeds=(self.seed,),
