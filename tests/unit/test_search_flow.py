@@ -30,7 +30,7 @@ from harness.reports.frontier import frontier_html, frontier_svg, print_frontier
 from harness.store.layout import Layout
 from tests.unit.results_support import Quiet
 from tests.unit.stand_in.cells import BOOTS, begins, case, ends, good, powers_off, request
-from tests.unit.test_run_flow import Ground
+from tests.unit.stand_in.runs import Ground
 
 pytestmark = pytest.mark.timeout(120)
 
