@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.containment import look_at_containment
-from harness.cli.logfile import LogFiles
 from harness.cli.progress import TerminalProgress
 from harness.model.errors import UserError
 from harness.model.outcome import Verdict
@@ -89,6 +88,7 @@ def from_dmesg(
     quiet: bool,
 ) -> int:
     """The exit status. `wanted` is a source."""
+    from harness.cli.logfile import LogFiles
     from harness.flow.from_dmesg import Wish, carry_out, propose_plan, read_log
     from harness.flow.plans import default_source
     from harness.flow.run import RunOptions

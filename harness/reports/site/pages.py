@@ -19,7 +19,7 @@ from harness.model.series import SeriesDiff
 from harness.model.units import about_size, format_size
 from harness.reports.changes import side_lines
 from harness.reports.html import render, suites_of
-from harness.reports.site.console import TOP, Section, case_anchor, line_anchor
+from harness.reports.site.console import TOP, Section, case_anchor, line_anchor, lines_html
 from harness.reports.site.grids import Grid, Heat, heat_of
 from harness.reports.site.values import (
     PAGE_ROWS,
@@ -198,7 +198,15 @@ def console_name(boot: SiteBoot, folder: str) -> str:
 
 
 def console_page(run: SiteRun, boot: SiteBoot, folder: str, parts: tuple[Section, ...], left_out: int) -> str:
-    return render("site/console.html", run=run, boot=boot, folder=folder, sections=parts, left_out=left_out)
+    return render(
+        "site/console.html",
+        run=run,
+        boot=boot,
+        folder=folder,
+        sections=parts,
+        left_out=left_out,
+        lines_html=lines_html,
+    )
 
 
 def case_path(suite: str, name: str) -> str:
