@@ -138,7 +138,8 @@ def _guest_of_options(wanted: Wanted, progress: TerminalProgress) -> Iterator[Li
 @contextmanager
 def _guest_like(wanted: Wanted, name: str, progress: TerminalProgress) -> Iterator[LiveGuest]:
     """Says on standard error what is not as it was in that boot, and how its cases are run again."""
-    from harness.flow.again import find_boot, guest_again
+    from harness.flow.again import guest_again
+    from harness.flow.kept_boot import find_boot
 
     of_kernel = (wanted.source, wanted.series, wanted.mirror, wanted.profile)
     if any(one is not None for one in of_kernel) or wanted.fragments or wanted.machine.axes:

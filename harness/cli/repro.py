@@ -97,9 +97,9 @@ def repro(
 
 def _pack(boot: str, target: Path, layout: Layout, progress: TerminalProgress) -> None:
     from harness.flow.bundle import make_bundle
-    from harness.flow.repro import kept_boot
+    from harness.flow.kept_boot import find_boot
 
-    identity = make_bundle(kept_boot(layout, boot), target, layout, progress)
+    identity = make_bundle(find_boot(layout, boot), target, layout, progress)
     progress.close()
     tell(f"{target}: {target.stat().st_size >> 10} KiB, {identity}")
 
@@ -108,13 +108,14 @@ def _again(
     boot: str, source: str | None, times: int, layout: Layout, progress: TerminalProgress, options: RunOptions
 ) -> tuple[Repro, Path]:
     from harness.flow.bundle import open_bundle
-    from harness.flow.repro import Original, kept_boot, make_again, reproduce
+    from harness.flow.kept_boot import find_boot
+    from harness.flow.repro import Original, make_again, reproduce
     from harness.model.tree import SourceSpec
 
     if not Path(boot).is_file():
         if source is not None:
             raise UserError("--source goes with a bundle; a run knows its own", hint="leave it out")
-        return reproduce(kept_boot(layout, boot), times, layout, progress, options)
+        return reproduce(find_boot(layout, boot), times, layout, progress, options)
     with open_bundle(Path(boot), layout) as opened:
         progress.step(f"the bundle {opened.id[:12]} of {opened.bundle.of} is as it was packed")
         request = opened.request(None if source is None else SourceSpec.parse(source))

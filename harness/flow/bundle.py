@@ -18,18 +18,20 @@ from importlib.resources import files
 from pathlib import Path
 
 from harness.checkout import data_directory
-from harness.flow.boots import images_of
+from harness.flow.boots import STANDS_ON_FILE, images_of
 from harness.flow.collect import CellResult
 from harness.flow.deadlines import limits_of
+from harness.flow.kept_boot import KeptBoot
 from harness.flow.matrix import key_of
 from harness.flow.prepare import parts_of_root, series_of
-from harness.flow.repro import KeptBoot
+from harness.flow.repro import Asked, asked_of
 from harness.flow.request import Request
 from harness.flow.run_record import load_result
 from harness.guest.argv import Launch, Share, qemu_argv
+from harness.guest.image import FOLDER as IMAGES
 from harness.guest.root import all_parts, busybox_here
 from harness.guest.swap import swap_disks
-from harness.kernel.build import find_by_id
+from harness.kernel.build import kept_build
 from harness.kernel.make import variables
 from harness.kernel.module import sources_of
 from harness.kernel.overlay import FEATURES, features_text, read_overlay
@@ -52,7 +54,8 @@ from harness.suites.registry import narrowed, registry, suite_named
 _SCRIPT = "reproduce.sh"
 _LARGEST = 64 << 20  # bytes of a file that a guest left
 _MOST_EVIDENCE = 512 << 20
-_NOT_EVIDENCE = (".seal", "reproduce.sh", "argv", "launcher.log", "config", BOOT_REPLAY, ".virtfs_metadata")
+_OF_THIS_HOST = ("reproduce.sh", "argv", "launcher.log", STANDS_ON_FILE, BOOT_REPLAY)
+_NOT_EVIDENCE = (*_OF_THIS_HOST, ".seal", "config", ".virtfs_metadata", IMAGES)
 _SHORTEST_NAME = 4  # of a user or a host: a shorter one is found in any text
 _USUAL_NAMES = ("root", "user", "linux", "localhost", "debian", "ubuntu", "fedora", "admin", "test")
 _MADE_ANEW = "make the boot again (ttm-harness repro {0}) and bundle that one"
@@ -65,41 +68,45 @@ def make_bundle(kept: KeptBoot, target: Path, layout: Layout, progress: Progress
     and scripts than the one that made it.
     """
     again = _MADE_ANEW.format(kept.name)
-    suites = tuple(narrowed(suite_named(name), kept.request.cases) for name in kept.request.suites)
+    asked = asked_of(kept)
+    if kept.cell != asked.planned.cell:
+        whole = f"{kept.run.name}/{asked.planned.place}"
+        raise UserError(f"{kept.name} went on with the cases of another boot", hint=f"bundle that one: {whole}")
+    suites = tuple(narrowed(suite_named(name), asked.request.cases) for name in asked.request.suites)
     if other := next((suite for suite in suites if suite.root != BUSYBOX), None):
         raise UserError(
             f"a bundle has no root file system of Debian, and {other.name} runs in {other.root}",
             hint=f"ttm-harness repro {kept.name} makes the boot again here",
         )
-    told = kept.kernel
-    if key_of(kept.planned.cell, suites, f"{told.qemu}, {told.vng}") != kept.planned.key:
+    told = asked.kernel
+    if key_of(kept.cell, suites, f"{told.qemu}, {told.vng}") != asked.planned.key:
         raise UserError(f"this harness has other scripts or suites than the one that made {kept.name}", hint=again)
-    build = find_by_id(kept.planned.cell.build_id, layout)
+    build = kept_build(kept.cell.build_id, layout)
     if build is None:
         raise UserError(f"the store has the kernel of {kept.name} no longer", hint=again)
     progress.step(f"packing {kept.name}")
-    asked = kept.request.kernel
-    patches = _patches(asked, layout, progress)
+    kernel = asked.request.kernel
+    patches = _patches(kernel, layout, progress)
     own = {
         **patches,
         **_guest_files(),
         **_suite_files(suites, build),
         "kernel/config": build.config_path.read_bytes(),
-        **{f"kernel/fragments/{path.name}": path.read_bytes() for path in asked.fragments},
+        **{f"kernel/fragments/{path.name}": path.read_bytes() for path in kernel.fragments},
         _SCRIPT: (files("harness.reports") / "templates" / _SCRIPT).read_bytes(),
     }
-    hidden = _hidden_words(kept, layout)
-    boot = {**_boot_files(kept, suites), **_evidence(kept)}
+    hidden = _hidden_words(kept.run, kernel, layout)
+    boot = {**_boot_files(asked, suites), **_evidence(kept)}
     contents = {**own, **{path: _without(data, hidden) for path, data in boot.items()}}
     contents["SHA256SUMS"] = _sums(contents)
     manifest = Bundle(
         schema=BUNDLE_SCHEMA,
         of=kept.name,
         verdict=kept.load().run.verdict,
-        cell=kept.planned.cell,
-        key=kept.planned.key,
-        source=_source_of(asked.source, told),
-        profile=asked.profile,
+        cell=kept.cell,
+        key=asked.planned.key,
+        source=_source_of(kernel.source, told),
+        profile=kernel.profile,
         kernel=replace(told, tree_origin=_said_without(told.tree_origin, hidden), host=""),
         fragments=tuple(path for path in own if path.startswith("kernel/fragments/")),
         patches=tuple(patches),
@@ -160,9 +167,9 @@ def _overlay_files(folder: Path, build: Build) -> dict[str, bytes]:
     return found
 
 
-def _boot_files(kept: KeptBoot, suites: Sequence[Suite]) -> dict[str, bytes]:
+def _boot_files(asked: Asked, suites: Sequence[Suite]) -> dict[str, bytes]:
     """What the boot is told, and the words of QEMU, all in the folder in which reproduce.sh works."""
-    cell, here = kept.planned.cell, Path()
+    cell, here = asked.kept.cell, Path()
     shares = [
         Share("harness.results", here / "results", writable=True),
         Share("harness.modules", here / "mods/lib/modules"),
@@ -181,8 +188,8 @@ def _boot_files(kept: KeptBoot, suites: Sequence[Suite]) -> dict[str, bytes]:
         bad_disk=here / "bad.img" if any(suite.bad_disk for suite in suites) else None,
     )
     told = {
-        "BOOT_VERSION": kept.kernel.tree_version,
-        "ORIGIN": kept.kernel.tree_origin,
+        "BOOT_VERSION": asked.kernel.tree_version,
+        "ORIGIN": asked.kernel.tree_origin,
         "MAKE_VARIABLES": " ".join(word for word in variables() if " " not in word and not word.startswith("AWK=")),
         "IMAGE_TARGET": guest_arch().image,
         "IMAGE_PATH": guest_arch().image_path,
@@ -194,8 +201,8 @@ def _boot_files(kept: KeptBoot, suites: Sequence[Suite]) -> dict[str, bytes]:
         "boot.env": "".join(f"{name}={shlex.quote(value)}\n" for name, value in told.items()).encode(),
         "disks": disks.encode(),
         "qemu.args": "".join(f"{word}\n" for word in qemu_argv(launch, here / "console.log")).encode(),
-        "job/job": (kept.place / "results" / "job").read_bytes(),
-        "job/suites": (kept.place / "results" / "suites").read_bytes(),
+        "job/job": (asked.kept.place / "results" / "job").read_bytes(),
+        "job/suites": (asked.kept.place / "results" / "suites").read_bytes(),
     }
 
 
@@ -222,12 +229,11 @@ def _evidence(kept: KeptBoot) -> dict[str, bytes]:
 _Hidden = tuple[tuple[re.Pattern[bytes], bytes], ...]
 
 
-def _hidden_words(kept: KeptBoot, layout: Layout) -> _Hidden:
+def _hidden_words(run: Path, asked: KernelSpec, layout: Layout) -> _Hidden:
     """What of this host must not be in a bundle, and what stands for it there; the longest first."""
-    asked = kept.request.kernel
     places = {
         layout.root: "STORE",
-        kept.run: "RUN",
+        run: "RUN",
         data_directory("guest-scripts").parent: "HARNESS",
         Path.home(): "HOME",
         **({Path(asked.source.where): "SOURCE"} if asked.source.where else {}),

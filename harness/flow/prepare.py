@@ -21,7 +21,7 @@ from harness.inputs.series.apply import ApplyPolicy, apply_series
 from harness.inputs.series.attempt import FUZZ_LIMIT
 from harness.inputs.series.resolve import FetchOptions, resolve_series
 from harness.inputs.source_cache import Work
-from harness.kernel.build import find_by_id, obtain
+from harness.kernel.build import kept_build, obtain
 from harness.kernel.fragments import compose, parse_fragment, read_profile
 from harness.kernel.module import build_module
 from harness.kernel.overlay import build_overlay
@@ -83,7 +83,7 @@ def prepare(
     for place in (layout.sources, layout.builds, layout.objects, layout.roots):
         sweep_leftovers(place)
     sweep_scratch(layout)
-    build = find_by_id(wanted.build, layout) if wanted.build else None
+    build = kept_build(wanted.build, layout) if wanted.build else None
     if build is None:
         build = _made_of(wanted, layout, progress, watch, jobs)
     elif layout.sources in build.tree.path.parents:

@@ -67,15 +67,6 @@ def find(tree: Tree, profile: Profile, layout: Layout, deadline: Deadline) -> Bu
     return _find(build_id(tree, profile, compiler_version(deadline)), tree, layout)
 
 
-def find_by_id(identity: str, layout: Layout) -> Build | None:
-    """The finished build of that id, whatever it was made of; None when the store has it, or its tree, no longer."""
-    try:
-        build = from_json(Build, (_places(identity, layout)[0] / _RECORD).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, StoreCorrupt):
-        return None
-    return _find(identity, build.tree, layout) if build.tree.path.is_dir() else None
-
-
 def obtain(
     tree: Tree, profile: Profile, layout: Layout, deadline: Deadline, progress: Progress, jobs: int | None = None
 ) -> Build:

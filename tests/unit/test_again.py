@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from harness.flow import again
-from harness.flow.again import find_boot, guest_again
+from harness.flow.again import guest_again
 from harness.flow.boots import STANDS_ON_FILE, StandsOn
 from harness.flow.collect import CellResult
+from harness.flow.kept_boot import find_boot
 from harness.flow.run_record import Planned, Record, save_record, save_result
 from harness.judge.expectations import verdict_of
 from harness.model.cell import Cell

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from harness.kernel.artefacts import differs
-from harness.kernel.build import build_id, find, find_by_id, obtain
+from harness.kernel.build import build_id, find, kept_build, obtain
 from harness.kernel.fragments import compose, parse_fragment
 from harness.kernel.make import prepare_place
 from harness.model.build import Build
@@ -173,15 +173,16 @@ def test_a_build_is_found_by_its_id_alone(
 ) -> None:
     install(tmp_path, monkeypatch)
     build = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
-    assert find_by_id(build.id, scratch_layout) == build
-    assert find_by_id(build.id[:-1] + "x", scratch_layout) is None  # sixteen digits of it are the same
-    assert find_by_id("f" * 64, scratch_layout) is None
+    assert kept_build(build.id, scratch_layout) == build
+    assert kept_build(build.id[:16], scratch_layout) == build
+    assert kept_build(build.id[:-1] + "x", scratch_layout) is None  # sixteen digits of it are the same
+    assert kept_build("f" * 64, scratch_layout) is None
     overwrite(build.image)
-    assert find_by_id(build.id, scratch_layout) is None
+    assert kept_build(build.id, scratch_layout) is None
     mended = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
-    assert find_by_id(build.id, scratch_layout) == mended
+    assert kept_build(build.id, scratch_layout) == mended
     tree.path.rename(tmp_path / "away")
-    assert find_by_id(build.id, scratch_layout) is None
+    assert kept_build(build.id, scratch_layout) is None
 
 
 def test_the_id_says_what_went_in_and_nothing_else(tree: Tree) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.flow import bundle as bundle_module
 from harness.flow.bundle import make_bundle, open_bundle
-from harness.flow.repro import kept_boot
+from harness.flow.kept_boot import find_boot
 from harness.model.bundle import BUNDLE_SCHEMA, MANIFEST, Bundle, BundleFile
 from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
@@ -217,8 +217,7 @@ def ground(tmp_path: Path, scratch_layout: Layout, monkeypatch: pytest.MonkeyPat
     busybox.write_bytes(b"static")
     monkeypatch.setattr(bundle_module, "busybox_here", lambda: busybox)
     monkeypatch.setattr(bundle_module, "suite_named", lambda _: SUITE)
-    monkeypatch.setattr("harness.flow.repro.suite_named", lambda _: SUITE)
-    monkeypatch.setattr(bundle_module, "find_by_id", lambda *_: kernel_in(tmp_path).build)
+    monkeypatch.setattr(bundle_module, "kept_build", lambda *_: kernel_in(tmp_path).build)
     scratch_layout.scratch.mkdir(exist_ok=True)
     return ground
 
@@ -233,7 +232,7 @@ def test_a_boot_is_packed_and_asked_for_again(
     ground.plays(good())
     asked = replace(request(), kernel=replace(request().kernel, source=SourceSpec(SourceKind.DIRECTORY, str(where))))
     _, directory = ground.execute(asked)
-    kept = kept_boot(ground.layout, directory.name)
+    kept = find_boot(ground.layout, directory.name)
     (kept.place / "results" / "said").write_text(f"{where}/mm/x.c at secrethost by secretuser in {Path.home()}\n")
     target = tmp_path / "b.tar.gz"
     make_bundle(kept, target, ground.layout, ground.told)
@@ -250,7 +249,7 @@ def test_a_boot_is_packed_and_asked_for_again(
         with pytest.raises(UserError, match="was built of a tree of its maker"):
             opened.request(None)
         again = opened.request(SourceSpec.parse("debian"))
-        assert (again.seed, again.machine, again.suites) == (1, kept.planned.cell.machine, ("p",))
+        assert (again.seed, again.machine, again.suites) == (1, kept.cell.machine, ("p",))
     assert not any(ground.layout.scratch.iterdir())
     monkeypatch.setattr(bundle_module, "registry", lambda: type("R", (), {"suites": {}}))
     with pytest.raises(UserError, match="runs p, which this harness has not"), open_bundle(target, ground.layout):
@@ -262,8 +261,8 @@ def test_a_boot_of_another_harness_is_not_packed(
 ) -> None:
     ground.plays(good())
     _, directory = ground.execute(request())
-    kept = kept_boot(ground.layout, directory.name)
-    monkeypatch.setattr(bundle_module, "find_by_id", lambda *_: None)
+    kept = find_boot(ground.layout, directory.name)
+    monkeypatch.setattr(bundle_module, "kept_build", lambda *_: None)
     with pytest.raises(UserError, match="the store has the kernel of"):
         make_bundle(kept, tmp_path / "b.tar.gz", ground.layout, ground.told)
     monkeypatch.setattr("harness.flow.matrix.root_id", lambda _parts: "1" * 16)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow.repro import KeptBoot, kept_boot, reproduce
+from harness.flow.kept_boot import KeptBoot, find_boot
+from harness.flow.repro import asked_of, reproduce
 from harness.flow.run import RunOptions
 from harness.judge.repro import findings_of, unlike_kernels
 from harness.model.errors import StoreDamaged, UserError
@@ -53,7 +54,7 @@ def ground(tmp_path: Path, scratch_layout: Layout, monkeypatch: pytest.MonkeyPat
 
 
 def again(ground: Ground, words: str, times: int, **options: object) -> tuple[Repro, Path]:
-    kept = kept_boot(ground.layout, words)
+    kept = find_boot(ground.layout, words)
     return reproduce(kept, times, ground.layout, ground.told, RunOptions(parallel=1, **options))  # type: ignore[arg-type]
 
 
@@ -94,41 +95,43 @@ def test_a_boot_that_tells_nothing_is_not_counted(ground: Ground) -> None:
     assert (found.boots, found.told, found.again, found.verdict) == (2, 1, 0, Verdict.CANNOT_TELL)
 
 
+def number_of(kept: KeptBoot) -> int:
+    return asked_of(kept).planned.number
+
+
 def test_which_boot_is_meant(ground: Ground) -> None:
-    ground.plays(good(), fails("a"), fails("b"))
+    ground.plays(good(), fails("a"), good())
     _, directory = ground.execute(request(repeat=3))
-    numbers = {
-        words: kept_boot(ground.layout, words).planned.number
-        for words in (directory.name, f"{directory.name}/1", f"{directory.name}/3", f"{directory}/001")
-    }
-    assert list(numbers.values()) == [2, 1, 3, 1]
-    third = kept_boot(ground.layout, f"{directory.name}/3")
-    assert kept_boot(ground.layout, third.name).planned == third.planned
-    assert third.request.seed == 3 and third.request.repeat == 1
-    for words, why in ((f"{directory.name}/9", "has no boot 9"), ("nothing/1", "no run"), ("", "fits|no run")):
-        with pytest.raises(UserError, match=why):
-            kept_boot(ground.layout, words)
+    for words, number in ((directory.name, 2), (f"{directory.name}/1", 1), (f"{directory.name}/3", 3)):
+        assert number_of(find_boot(ground.layout, words)) == number
+    third = find_boot(ground.layout, f"{directory.name}/3")
+    assert find_boot(ground.layout, third.name) == third
+    assert asked_of(third).request.seed == 3 and asked_of(third).request.repeat == 1
 
 
 def test_the_base_has_its_own_kernel(ground: Ground) -> None:
     ground.plays(good(), fails("a"))
     _, directory = ground.execute(replace(request(), base=BASE))
-    assert kept_boot(ground.layout, f"{directory.name}/1").request.kernel == replace(BASE, build="a" * 64)
-    assert kept_boot(ground.layout, directory.name).request.base is None
+    assert asked_of(find_boot(ground.layout, f"{directory.name}/1")).request.kernel == replace(BASE, build="a" * 64)
+    assert asked_of(find_boot(ground.layout, directory.name)).request.base is None
 
 
-def test_a_run_without_a_boot_that_ended(ground: Ground) -> None:
+def test_a_boot_that_did_not_end_and_one_that_no_run_made(ground: Ground) -> None:
     ground.plays(good())
     _, directory = ground.execute(request())
-    (directory / "journal.jsonl").write_text("")
-    with pytest.raises(UserError, match="has no boot that ended"):
-        kept_boot(ground.layout, directory.name)
+    kept = find_boot(ground.layout, directory.name)
+    (kept.place / "result.json").unlink()
+    with pytest.raises(UserError, match="has no result"):
+        kept.load()
+    (directory / "run.json").unlink()
+    with pytest.raises(UserError, match="no `run` made it"):
+        asked_of(find_boot(ground.layout, directory.name))
 
 
 def test_evidence_that_was_changed_is_not_built_upon(ground: Ground) -> None:
     ground.plays(fails("a"))
     _, directory = ground.execute(request())
-    kept = kept_boot(ground.layout, directory.name)
+    kept = find_boot(ground.layout, directory.name)
     (kept.place / "console.log").write_text("all is well\n")
     with pytest.raises(StoreDamaged):
         kept.load()
@@ -137,19 +140,18 @@ def test_evidence_that_was_changed_is_not_built_upon(ground: Ground) -> None:
 def test_what_could_not_be_made_the_same(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     ground.plays(fails("a"))
     _, directory = ground.execute(request())
-    kept = kept_boot(ground.layout, directory.name)
-    then = replace(kept.kernel, compiler="gcc 1", tree_id="f" * 64)
-    assert unlike_kernels(kept.kernel, kept.kernel) == ()
-    assert unlike_kernels(then, kept.kernel) == (
+    kept = find_boot(ground.layout, directory.name)
+    kernel = asked_of(kept).kernel
+    then = replace(kernel, compiler="gcc 1", tree_id="f" * 64)
+    assert unlike_kernels(kernel, kernel) == ()
+    assert unlike_kernels(then, kernel) == (
         "the compiler was gcc 1, and is gcc",
         "the source made up has other content: ffffffffffff, and now aaaaaaaaaaaa",
     )
-    assert unlike_kernels(replace(then, build_id="c" * 64, compiler="gcc"), kept.kernel)[0].startswith("the source")
-    assert unlike_kernels(replace(kept.kernel, build_id="c" * 64), kept.kernel) == (
-        "the kernel was built in another way",
-    )
+    assert unlike_kernels(replace(then, build_id="c" * 64, compiler="gcc"), kernel)[0].startswith("the source")
+    assert unlike_kernels(replace(kernel, build_id="c" * 64), kernel) == ("the kernel was built in another way",)
     # Nothing of the kernel, but the guest's root: the key of the boot tells.
-    other = KeptBoot(kept.run, kept.record, replace(kept.planned, key="0" * 64), kept.sealed)
+    other = replace(kept, planned=replace(asked_of(kept).planned, key="0" * 64))
     ground.plays(fails("a"))
     found, _ = reproduce(other, 1, ground.layout, ground.told, RunOptions(parallel=1))
     assert found.unlike == ("the suite, its modules or the guest's root are not those of then",)

@@ -43,6 +43,7 @@ class Ground:
         self.left_out: tuple[LeftOut, ...] = ()
         self._place = place
         monkeypatch.setattr(matrix_module, "suite_named", {"p": SUITE, "q": OTHER}.__getitem__)
+        monkeypatch.setattr("harness.flow.repro.suite_named", {"p": SUITE, "q": OTHER}.__getitem__)
         monkeypatch.setattr(matrix_module, "root_id", lambda _parts: "0" * 16)
         monkeypatch.setattr(kernels_module, "prepare", self._prepare)
         monkeypatch.setattr(run_module, "prepare", self._prepare)
