@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import IO
 
+from harness.flow.resources import most_for_guests, taken_below
+from harness.model.errors import UserError
 from harness.model.machine import Machine
-from harness.model.units import MIB
+from harness.model.units import MIB, format_size
+from harness.store.claims import Claims
 
 # What a guest takes beside its RAM: QEMU itself, its devices, the code that TCG translates (measured: 140 MiB for the
 # whole pressure suite in 256M), vng and the reaper around it (50 MiB), and some room.
@@ -31,31 +36,59 @@ class Claim:
 class Tokens:
     """Who runs holds its claim until it is given back. Used by one thread.
 
-    `capacity` says how many bytes guests may have at this moment, those that run included; `cpus` is the limit for
-    the vCPUs together, which a guest alone may exceed: it only gets slower.
+    `capacity` says how many bytes guests of this process may have at this moment, those that run included; `cpus` is
+    the limit for the vCPUs together, which a guest alone may exceed: it only gets slower. With `claims` the guests of
+    all other processes count, too.
     """
 
-    def __init__(self, capacity: Callable[[], int], cpus: int) -> None:
+    def __init__(self, capacity: Callable[[], int], cpus: int, claims: Claims | None = None) -> None:
         self._capacity = capacity
         self._cpus = cpus
-        self._held: list[Claim] = []
+        self._claims = claims
+        self._held: list[tuple[Claim, IO[bytes] | None]] = []
 
     @property
     def ram_held(self) -> int:
-        return sum(claim.ram for claim in self._held)
+        return sum(claim.ram for claim, _ in self._held)
 
     @property
     def cpus_held(self) -> int:
-        return sum(claim.cpus for claim in self._held)
+        return sum(claim.cpus for claim, _ in self._held)
 
-    def admit(self, claim: Claim) -> bool:
-        """Takes the claim if it fits now."""
-        if self._held and self.cpus_held + claim.cpus > self._cpus:
-            return False
-        if self.ram_held + claim.ram > self._capacity():
-            return False
-        self._held.append(claim)
+    def admit(self, claim: Claim, *, crowded: bool = False) -> bool:
+        """Takes the claim if it fits now; `crowded`: whatever vCPUs that makes, which only makes all slower."""
+        if self._claims is None:
+            if not self._fits(claim, self.ram_held, self.cpus_held, crowded):
+                return False
+            self._held.append((claim, None))
+            return True
+        with self._claims.turn():
+            held = self._claims.all()  # this process's own among them
+            strangers = {one.pid for one in held} - {os.getpid()}
+            ram = sum(one.ram for one in held) - (taken_below(strangers) if strangers else 0)
+            if not self._fits(claim, ram, sum(one.cpus for one in held), crowded):
+                return False
+            self._held.append((claim, self._claims.make(claim.ram, claim.cpus)))
         return True
 
     def give_back(self, claim: Claim) -> None:
-        self._held.remove(claim)
+        index = next(index for index, (one, _) in enumerate(self._held) if one == claim)
+        _, file = self._held.pop(index)
+        if file is not None and self._claims is not None:
+            self._claims.drop(file)
+
+    def _fits(self, claim: Claim, ram: int, cpus: int, crowded: bool) -> bool:
+        if cpus and not crowded and cpus + claim.cpus > self._cpus:
+            return False
+        return ram + claim.ram <= self._capacity()
+
+
+def check_machine(machine: Machine) -> None:
+    """UserError for a guest that this host could not carry even if it had nothing else to do."""
+    claim, most = Claim.of(machine), most_for_guests()
+    if claim.ram > most:
+        raise UserError(
+            f"this host cannot carry a guest with {format_size(machine.ram)} of RAM: it takes "
+            f"{claim.ram // MIB}M with QEMU's own, and guests may have {max(0, most) // MIB}M in all",
+            hint="a smaller --ram, or another host",
+        )

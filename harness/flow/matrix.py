@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Protocol
 
 from harness import __version__
-from harness.flow.admission import Claim
+from harness.flow.admission import check_machine
 from harness.flow.planfile import value_word
 from harness.flow.prepare import parts_of_root
 from harness.flow.request import Request
-from harness.flow.resources import most_for_guests
 from harness.flow.run_record import Planned
 from harness.guest.root import root_id
 from harness.kernel.module import sources_id
@@ -27,7 +26,7 @@ from harness.model.machine import Accel, Machine
 from harness.model.result import LeftOut
 from harness.model.root import RootSpec
 from harness.model.suite import Suite
-from harness.model.units import MIB, format_size
+from harness.model.units import format_size
 from harness.suites.knobs import check_knob_cases, check_knobs
 from harness.suites.registry import narrowed, registry, suite_named
 
@@ -118,15 +117,8 @@ def with_seeds(requests: Sequence[Request]) -> tuple[Request, ...]:
 
 def check_machines(requests: Sequence[Request]) -> None:
     """UserError for a guest that this host could not carry even if it had nothing else to do."""
-    most = most_for_guests()
     for machine in dict.fromkeys(request.machine for request in requests):
-        claim = Claim.of(machine)
-        if claim.ram > most:
-            raise UserError(
-                f"this host cannot carry a guest with {format_size(machine.ram)} of RAM: it takes "
-                f"{claim.ram // MIB}M with QEMU's own, and guests may have {max(0, most) // MIB}M in all",
-                hint="a smaller --ram, or another host",
-            )
+        check_machine(machine)
 
 
 def plan_boots(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def room_for_guests() -> int:
     limit = _group_limit()
     if limit is not None:
         available = min(available, max(0, limit[0] - limit[1]))
-    return available + _taken_by_children() - reserve()
+    return available + taken_below((os.getpid(),)) - reserve()
 
 
 @contextmanager
@@ -90,8 +90,8 @@ def _group_limit() -> tuple[int, int] | None:
     return min(found, key=lambda pair: pair[0] - pair[1], default=None)
 
 
-def _taken_by_children() -> int:
-    """Resident bytes of all that this process has started."""
+def taken_below(tops: Collection[int]) -> int:
+    """Resident bytes of all that these processes have started."""
     parents: dict[int, int] = {}
     resident: dict[int, int] = {}
     for entry in _PROC.iterdir():
@@ -102,15 +102,14 @@ def _taken_by_children() -> int:
                 parents[int(entry.name)], resident[int(entry.name)] = int(words[1]), int(words[21])
             except (OSError, ValueError, IndexError):
                 continue
-    own = os.getpid()
-    return sum(pages for pid, pages in resident.items() if _below(pid, own, parents)) * os.sysconf("SC_PAGE_SIZE")
+    return sum(pages for pid, pages in resident.items() if _below(pid, tops, parents)) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _below(pid: int, top: int, parents: dict[int, int]) -> bool:
+def _below(pid: int, tops: Collection[int], parents: dict[int, int]) -> bool:
     seen: set[int] = set()
     while pid not in seen and pid in parents:
         seen.add(pid)
         pid = parents[pid]
-        if pid == top:
+        if pid in tops:
             return True
     return False

@@ -51,6 +51,7 @@ from harness.model.root import PreparedRoot, RootSpec
 from harness.model.suite import Suite
 from harness.model.units import format_seconds
 from harness.proc import Deadline, run
+from harness.store.claims import Claims
 from harness.store.journal import JOURNAL_FILE, Entry, Journal, Step, read_journal
 from harness.store.layout import Layout
 from harness.store.remove import remove
@@ -263,7 +264,7 @@ class _Boots:
             self._announce(len(tasks))
             try:
                 with last_to_die():
-                    tokens = Tokens(room_for_guests, self._vcpus)
+                    tokens = Tokens(room_for_guests, self._vcpus, Claims(self._layout))
                     side_by_side(tasks, tokens, self._most, self._stop, self._no_room)
                 for one in (twin for twin in twins if first[twin.key].number in self._results):
                     kept = self._kept_here(first[one.key])

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.flow.admission import Claim, Tokens
@@ -14,8 +16,8 @@ from harness.model.errors import InfraError
 from harness.model.units import format_size
 from harness.proc import Deadline
 
-_LOOK_SECONDS = 0.5
-_NO_ROOM_SECONDS = 900.0
+LOOK_SECONDS = 0.5
+NO_ROOM_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,8 @@ def side_by_side(
     """Runs every task, at most `most` at a time, the next one when its claim is admitted.
 
     Nobody overtakes: base and tip stay beside each other in time, and a large guest does not wait for ever. When one
-    fails, or on Ctrl-C, `stop` is set, the others are waited for, and the exception goes on. InfraError when not
-    even a guest alone finds room within a quarter of an hour.
+    fails, or on Ctrl-C, `stop` is set, the others are waited for, and the exception goes on. After a quarter of an
+    hour without room for any, the cores that other processes' guests have are shared; InfraError when it is the RAM.
     """
     queue = deque(tasks)
     running: dict[Future[None], Claim] = {}
@@ -47,13 +49,18 @@ def side_by_side(
                     patience = None
                 if not running:
                     if patience is None:
-                        patience = Deadline(_NO_ROOM_SECONDS)
+                        patience = Deadline(NO_ROOM_SECONDS)
                         waiting_for_room()
+                    if patience.passed and tokens.admit(queue[0].claim, crowded=True):
+                        task = queue.popleft()
+                        running[pool.submit(task.work)] = task.claim
+                        patience = None
+                        continue
                     _check_patience(patience, queue[0].claim)
-                    stop.wait(_LOOK_SECONDS)
+                    stop.wait(LOOK_SECONDS)
                     continue
                 # Also when nobody ends: what the rest of the host does makes room, too.
-                done, _ = wait(running, timeout=_LOOK_SECONDS, return_when=FIRST_COMPLETED)
+                done, _ = wait(running, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED)
                 for future in done:
                     tokens.give_back(running.pop(future))
                     future.result()
@@ -62,9 +69,25 @@ def side_by_side(
             raise
 
 
+@contextmanager
+def admitted(claim: Claim, tokens: Tokens, waiting_for_room: Callable[[], None], *, crowded: bool) -> Iterator[None]:
+    """Holds the claim for the block, once it is admitted; who waits, waits as in `side_by_side`."""
+    patience = Deadline(NO_ROOM_SECONDS)
+    if not tokens.admit(claim, crowded=crowded):
+        waiting_for_room()
+        while not tokens.admit(claim, crowded=crowded or patience.passed):
+            _check_patience(patience, claim)
+            time.sleep(LOOK_SECONDS)
+    try:
+        yield
+    finally:
+        tokens.give_back(claim)
+
+
 def _check_patience(patience: Deadline, claim: Claim) -> None:
+    """InfraError when time is up."""
     if patience.passed:
         raise InfraError(
             f"this host had no {format_size(claim.ram)} of RAM to give to a guest for {patience.seconds:.0f} s",
-            hint="end what takes the memory and go on with --resume",
+            hint="end what takes the memory, or have fewer guests side by side; a run goes on with --resume",
         )

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,12 +17,15 @@ from hypothesis import strategies as st
 from harness.flow import schedule
 from harness.flow.admission import OVERHEAD, Claim, Tokens
 from harness.flow.resources import last_to_die, most_for_guests, reserve, room_for_guests
-from harness.flow.schedule import Task, side_by_side
+from harness.flow.schedule import Task, admitted, side_by_side
 from harness.model.errors import InfraError
 from harness.model.machine import Machine
 from harness.model.units import GIB, MIB
 from harness.proc import PIPE, Deadline, run, spawn
+from harness.store.claims import Claims, Held
+from harness.store.layout import Layout
 
+OWN_PATH = {"PYTHONPATH": str(Path(__file__).parents[2])}
 CLAIM = st.builds(Claim, ram=st.integers(1, 100), cpus=st.integers(1, 8))
 
 
@@ -111,8 +117,8 @@ def test_one_that_fails_ends_the_others() -> None:
 
 
 def test_waiting_for_room_is_said_and_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schedule, "_NO_ROOM_SECONDS", 0.3)
-    monkeypatch.setattr(schedule, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(schedule, "NO_ROOM_SECONDS", 0.3)
+    monkeypatch.setattr(schedule, "LOOK_SECONDS", 0.05)
     said: list[str] = []
     with pytest.raises(InfraError, match="no 100 of RAM"):
         side_by_side(
@@ -122,12 +128,74 @@ def test_waiting_for_room_is_said_and_has_an_end(monkeypatch: pytest.MonkeyPatch
 
 
 def test_room_that_comes_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schedule, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(schedule, "LOOK_SECONDS", 0.02)
     began = time.monotonic()
     load = Load()
     tokens = Tokens(lambda: 100 if time.monotonic() - began > 0.2 else 0, 8)
     side_by_side([load.task(0, Claim(100, 1))], tokens, 1, threading.Event(), lambda: None)
     assert load.begun == [0]
+
+
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from harness.store.claims import Claims, Held
+from harness.store.layout import Layout
+claims = Claims(Layout(Path(sys.argv[1])))
+with claims.turn():
+    file = claims.make(60, 3)
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_guests_of_other_processes_count_until_these_are_gone(scratch_layout: Layout) -> None:
+    claims = Claims(scratch_layout)
+    tokens = Tokens(lambda: 100, 4, claims)
+    with spawn((sys.executable, "-c", HOLDER, str(scratch_layout.root)), stdout=PIPE, env=OWN_PATH) as other:
+        assert other.stdout is not None
+        pid = int(other.stdout.readline())
+        assert claims.all() == (Held(pid, 60, 3),)
+        assert not tokens.admit(Claim(50, 1))  # too much RAM
+        assert not tokens.admit(Claim(50, 1), crowded=True)
+        assert not tokens.admit(Claim(10, 2))  # too many vCPUs
+        assert tokens.admit(Claim(10, 2), crowded=True)
+        os.kill(pid, signal.SIGKILL)
+        other.wait(Deadline(10))
+    assert tokens.admit(Claim(50, 1))
+    assert len(claims.all()) == 2
+    for claim in (Claim(10, 2), Claim(50, 1)):
+        tokens.give_back(claim)
+    assert claims.all() == ()
+    assert [path.name for path in (scratch_layout.locks / "guests").iterdir()] == ["gate"]
+
+
+def test_a_claim_that_nobody_can_read_is_none(scratch_layout: Layout) -> None:
+    claims = Claims(scratch_layout)
+    with claims.turn():
+        file = claims.make(1, 1)
+        (Path(str(file.name))).write_bytes(b"\xff" * 1000)
+        assert claims.all() == ()
+        claims.drop(file)
+
+
+def test_who_waits_long_shares_the_cores_and_never_the_ram(
+    scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "NO_ROOM_SECONDS", 0.2)
+    monkeypatch.setattr(schedule, "LOOK_SECONDS", 0.02)
+    first, second = (Tokens(lambda: 100, 2, Claims(scratch_layout)) for _ in range(2))
+    assert first.admit(Claim(60, 2))
+    said: list[str] = []
+    with admitted(Claim(30, 2), second, lambda: said.append("waits"), crowded=False):
+        assert said == ["waits"]
+        assert second.cpus_held == 2
+    assert second.cpus_held == 0
+    with (
+        pytest.raises(InfraError, match="no 50 of RAM"),
+        admitted(Claim(50, 1), second, lambda: None, crowded=False),
+    ):
+        pytest.fail("it was let in")
 
 
 def test_this_host_has_room_and_keeps_some() -> None:

@@ -35,7 +35,7 @@ class Ground:
         Clock(self.stand_in, monkeypatch)
         monkeypatch.setattr(stall, "time", Hurry(200.0))
         monkeypatch.setattr("harness.store.runs._ASKED_SECONDS", 0.05)
-        monkeypatch.setattr("harness.flow.schedule._LOOK_SECONDS", 0.02)
+        monkeypatch.setattr("harness.flow.schedule.LOOK_SECONDS", 0.02)
         self.layout = layout
         self.told = Told()
         self.made: list[KernelSpec] = []
