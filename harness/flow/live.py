@@ -103,13 +103,15 @@ _PUSH = 'cat >"$1.part" && chmod "$2" "$1.part" && mv -f "$1.part" "$1" || { rm 
 
 class GuestEnded(AgentLost):
     """A guest that was to stay has ended. `boot` says how, `events` are all that its kernel said, the last ones being
-    why; `directory` has all that it left: console.log first.
+    why, and `unannounced` those of them that nobody had announced; `directory` has all that it left: console.log
+    first.
     """
 
-    def __init__(self, boot: Boot, events: Sequence[Event], directory: Path) -> None:
+    def __init__(self, boot: Boot, events: Sequence[Event], unannounced: Sequence[Event], directory: Path) -> None:
         self.boot = boot
         self.ending = boot.ending
         self.events = tuple(events)
+        self.unannounced = tuple(unannounced)
         self.directory = directory
         why = f": {boot.stall.why}" if boot.stall is not None else ""
         super().__init__(f"the guest has ended ({boot.ending}){why}", log=directory / "console.log")
@@ -131,7 +133,13 @@ class Unannounced(FindingError):
 
 
 class LiveGuest:
-    """Made by `live_guest`. Its methods may be called from any thread.
+    """Made by `live_guest`, or by the fixtures of the pytest plugin. Its methods may be called from any thread.
+    Times are in seconds of the host, sizes in bytes.
+
+        before = guest.meminfo()["MemFree"]
+        ended = guest.run("dd if=/dev/zero of=/results/file bs=1M count=8", timeout=60, check=True)
+        with guest.expect_oom("hog"):
+            guest.run(("hog", "1G", "5"))
 
     Only two places in the guest can be written to: `/results`, on the host's disk (`directory / "results"`, 1 GiB),
     and `/run`, in the guest's RAM (256 KiB); where commands run in another root, also `/tmp`, on the host's disk.
@@ -155,6 +163,8 @@ class LiveGuest:
         self._panicked = False  # as was announced
         self._reachable = False  # by ssh
         self._door: SshDoor | None = None
+        self._asked = 0  # how often the agent was
+        self._asked_before = -1  # that, when events were last taken
 
     @property
     def console(self) -> Path:
@@ -182,6 +192,9 @@ class LiveGuest:
         could not start it; with `check` CommandBad where it did not end with status 0.
 
         With `over` "ssh" the guest's sshd starts it instead of its agent, with the same results (`ssh`).
+
+            guest.run("cat; exit 3", input=b"some bytes").status == 3
+            guest.run(("sha256sum", "/dev/sda"), out=print)
         """
         if over not in ("agent", "ssh"):
             raise UserError(f"a command runs over the agent or over ssh, and not over {over!r}")
@@ -210,7 +223,11 @@ class LiveGuest:
         """Starts a command and leaves it running; 16 at a time. It is killed when the guest is left.
 
         `terminal` (rows, columns) puts it on a terminal of its own. What it says waits in the guest, in a pipe, until
-        somebody takes it.
+        somebody takes it. NotStarted where the guest could not start it.
+
+            load = guest.spawn("while :; do hog 200M 5; done")
+            ...
+            load.kill()
         """
         return self._agent_of().spawn(
             _words(command),
@@ -233,7 +250,11 @@ class LiveGuest:
     def push(
         self, source: Path | bytes, target: str, *, mode: int | None = None, timeout: float | None = None
     ) -> None:
-        """Writes a file in the guest: all of it, or nothing. `mode` is that of a source that is a file, else 0644."""
+        """Writes a file in the guest: all of it, or nothing. `mode` is that of a source that is a file, else 0644.
+        CommandBad where it cannot be written, CommandTimedOut after `timeout` seconds.
+
+            guest.push(Path("program"), "/results/program")
+        """
         if isinstance(source, bytes):
             self._push(io.BytesIO(source), target, 0o644 if mode is None else mode, timeout)
             return
@@ -245,7 +266,11 @@ class LiveGuest:
             raise explain_os_error(error, f"cannot read {source}") from error
 
     def pull(self, source: str, target: Path | None = None, *, timeout: float | None = None) -> bytes:
-        """Reads a file of the guest, into `target` (all of it, or nothing; of any size) or into the answer."""
+        """Reads a file of the guest, into `target` (all of it, or nothing; of any size) or into the answer (64 MiB).
+        CommandBad where it cannot be read, CommandTimedOut after `timeout` seconds.
+
+            limit = int(guest.pull("/proc/sys/vm/swappiness"))
+        """
         if target is None:
             return self.run(("cat", source), timeout=timeout, check=True).out
         part = target.with_name(f".{target.name}.{os.getpid()}.{threading.get_ident()}.part")
@@ -274,6 +299,30 @@ class LiveGuest:
         """The events until now that nobody has announced."""
         return self._others(self.events())
 
+    @property
+    def lives(self) -> bool:
+        """It has not ended."""
+        return self._living().lives
+
+    def take_unannounced(self) -> tuple[Event, ...]:
+        """The events until now that nobody has announced, each given once: they are announced now. It costs nothing
+        where the guest was asked nothing since and its kernel said nothing. GuestEnded where it has ended and nobody
+        was told; that has the events.
+        """
+        if self.lives:
+            if self._asked == self._asked_before and self._log.has_read_all:
+                return ()
+            events = self.events()
+            self._asked_before = self._asked
+        else:
+            boot = self.ended(Deadline(0.0))
+            if self._ended is None and (boot is None or boot.ending not in self._told):
+                raise self._explain("it has ended")
+            events = self._log.look(over=True)
+        others = () if self._told_all else self._others(events)
+        self._announced.update(range(len(events)))
+        return others
+
     def dmesg(self) -> str:
         """What the kernel's ring buffer still has."""
         return self.run(("dmesg",), check=True).text
@@ -287,7 +336,9 @@ class LiveGuest:
         return _figures(self.pull("/proc/vmstat"))
 
     def sysrq(self, key: str) -> None:
-        """As if that key was pressed: `c` is a panic, `f` calls the OOM killer, `t` prints all tasks."""
+        """As if that key was pressed: `c` is a panic, `f` calls the OOM killer, `t` prints all tasks. UserError for
+        what is no key.
+        """
         if len(key) != 1 or not key.isalnum():
             raise UserError(f"sysrq has no key {key!r}")
         self.run(("sh", "-c", 'echo "$1" >/proc/sysrq-trigger', "sysrq", key), check=True)
@@ -295,6 +346,8 @@ class LiveGuest:
     def program(self, source: Path, *, timeout: float = _COMPILE_SECONDS) -> str:
         """Compiles a C file, static, and puts the program onto the guest's disk; the word that runs it there.
         CommandFailed when it does not compile.
+
+            guest.run((guest.program(Path("leak.c")), "100"))
         """
         with tempfile.TemporaryDirectory() as place:
             program = Path(place) / source.stem
@@ -307,6 +360,9 @@ class LiveGuest:
         """Loads a module for the block, and gives its name: a .ko, or a directory of sources with a Kbuild, built
         against the guest's own kernel (once; `build_module`). ModuleFailed when it does not build, CommandBad when it
         does not load or unload. The lines of its sources are in the events that go through it.
+
+            with guest.module(Path("mine"), {"size": 4096}) as name:
+                guest.run(f"cat /sys/module/{name}/parameters/size")
         """
         file = source if source.suffix == ".ko" else self._build_module(source)
         self._push_beside(file, 0o644)
@@ -329,6 +385,9 @@ class LiveGuest:
         """What is in the block makes the kernel say something: of this kind (as in `events()`; any), with a line or
         a title in which the regular expression `match` is found. NotSeen when it has not within so many seconds of
         the block's end. The list that it gives has the events, once the block is left.
+
+            with guest.expect_event("warning", match="my_function") as found:
+                guest.run("echo 1 >/sys/kernel/debug/mine/warn")
         """
         with self.allow_event(kind, match) as found:
             first = len(self.events())
@@ -452,6 +511,11 @@ class LiveGuest:
         return tuple(event for index, event in enumerate(events) if index not in self._announced)
 
     @property
+    def _told_all(self) -> bool:
+        """By GuestEnded, which has all events."""
+        return self._ended is not None and not self._panicked
+
+    @property
     def _gone(self) -> bool:
         return self._ended is not None or self._panicked
 
@@ -460,6 +524,7 @@ class LiveGuest:
         return self._live
 
     def _agent_of(self) -> Agent:
+        self._asked += 1
         return self._living().agent
 
     def _explain(self, why: str) -> AgentLost:
@@ -472,7 +537,8 @@ class LiveGuest:
                 boot = live.ending(Deadline(_ENDING_SECONDS))
                 if boot is None or not by_itself:
                     return AgentLost(f"{why}; its guest was ended", log=self.console)
-                self._ended = GuestEnded(boot, self._log.look(over=True), self.directory)
+                events = self._log.look(over=True)
+                self._ended = GuestEnded(boot, events, self._others(events), self.directory)
                 self._told.add(boot.ending)
             return self._ended
 
@@ -538,9 +604,8 @@ def live_guest(
                 require_same(before)
     events = guest._log.look(over=True)
     if result is not None and result.ending not in guest._told:
-        raise GuestEnded(result, events, place)
-    told_all = guest._ended is not None and not guest._panicked  # by GuestEnded, which has all events
-    if not told_all and (others := guest._others(events)):
+        raise GuestEnded(result, events, guest._others(events), place)
+    if not guest._told_all and (others := guest._others(events)):
         raise Unannounced(others, place)
 
 

@@ -54,6 +54,12 @@ class LiveLog:
                 self._take((), over=True)
             return tuple(self._found)
 
+    @property
+    def has_read_all(self) -> bool:
+        """The console has grown by nothing since it was last looked at."""
+        with self._lock:
+            return self._console.stat().st_size == self._offset
+
     def wait_for(self, number: int, deadline: Deadline) -> bool:
         """Until the console has the mark of that number, or a later one; False when time is up."""
         while True:
