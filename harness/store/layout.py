@@ -5,6 +5,7 @@ STORE/
   sources/NAME-HASH/            unpacked trees, read-only, shared; `files` lists what is in them (source_seal.py)
   downloads/                    archives that are being fetched or were
   objects/KEY/                  object directories of make, one a (tree, profile, compiler)
+  listings/ID/                  the names of the cases that suites have on that build
   builds/ID/                    finished builds: the image, config, modules, build.json
   roots/HASH/                   guest root file systems
   searches/ID/                  what a search noted beside its runs, and its report
@@ -45,9 +46,9 @@ class Layout:
     runs_name: str = RUNS
 
     @classmethod
-    def from_environment(cls) -> Layout:
-        """TTM_HARNESS_STORE, else XDG_CACHE_HOME/ttm-harness, else ~/.cache/ttm-harness."""
-        root = _root()
+    def from_environment(cls, named: str = "") -> Layout:
+        """The directory that is named, else TTM_HARNESS_STORE, XDG_CACHE_HOME/ttm-harness, ~/.cache/ttm-harness."""
+        root = _root(named)
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -90,6 +91,10 @@ class Layout:
     @property
     def builds(self) -> Path:
         return self._below("builds")
+
+    @property
+    def listings(self) -> Path:
+        return self._below("listings")
 
     @property
     def roots(self) -> Path:
@@ -140,8 +145,8 @@ def _runs_name() -> str:
     return name
 
 
-def _root() -> Path:
-    named = os.environ.get("TTM_HARNESS_STORE")
+def _root(named: str = "") -> Path:
+    named = named or os.environ.get("TTM_HARNESS_STORE", "")
     cache = os.environ.get("XDG_CACHE_HOME")
     try:
         root = Path(named) if named else (Path(cache) if cache else Path.home() / ".cache") / "ttm-harness"
