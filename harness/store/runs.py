@@ -38,7 +38,7 @@ def run_directory(layout: Layout) -> Iterator[Path]:
 
     Sweeps the disk images and sockets that runs of killed processes left, which are of no use.
     """
-    _sweep_killed(layout)
+    sweep_killed(layout)
     stamp = datetime.now(UTC).strftime(STAMP)
     path = layout.runs / f"{stamp}-{secrets.token_hex(3)}"
     path.mkdir()
@@ -63,7 +63,8 @@ def is_held(path: Path) -> bool:
     return is_locked(path / _HELD)
 
 
-def _sweep_killed(layout: Layout) -> None:
+def sweep_killed(layout: Layout) -> None:
+    """Removes the disk images and sockets of boots whose process is gone."""
     # A cell has its boots in its own directory, or one below it.
     patterns = (f"*/{below}/{name}" for below in ("*", "*/*") for name in ("*.img", BOOT_SCRATCH))
     for left in (found for pattern in patterns for found in layout.runs.glob(pattern)):

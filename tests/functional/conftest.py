@@ -31,6 +31,7 @@ from harness.model.units import MIB
 from harness.proc import Deadline, find_tool
 from harness.store.layout import Layout
 from harness.store.sealed import seal
+from tests.functional.plugin_support import Plugin
 
 TINY_MACHINE = Machine(ram=128 * MIB, swap=Swap(), accel=Accel.TCG)
 
@@ -110,3 +111,9 @@ def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
         return boot_cell(cell, (suite,), environment, number=1)
 
     return run
+
+
+@pytest.fixture
+def plugin(pytester: pytest.Pytester, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Plugin:
+    """pytest with the harness's plugin, in an empty project."""
+    return Plugin.made(pytester, layout, monkeypatch)

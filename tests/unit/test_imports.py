@@ -28,6 +28,7 @@ ALLOWED = {
     "reports": {"model"},
     "flow": {"model", "base", "store", "inputs", "kernel", "guest", "suites", "evidence", "judge", "reports"},
     "cli": {"model", "base", "store", "suites", "evidence", "reports", "flow"},
+    "pytest_plugin": {"model", "base", "store", "suites", "evidence", "reports", "flow"},
 }
 PURE = ("model", "evidence", "judge", "suites")
 EFFECTS = {"os", "subprocess", "socket", "shutil", "tempfile", "urllib", "http", "threading", "paramiko", "signal"}

@@ -161,6 +161,11 @@ def test_help_and_doctor(installed: Installed) -> None:
     assert {"vng", "busybox"} < {finding["name"] for finding in told["findings"] if finding["status"] == "ok"}
 
 
+def test_pytest_finds_the_plugin(installed: Installed) -> None:
+    said = installed.run("python", "-m", "pytest", "-p", "no:cacheprovider", "--markers").stdout
+    assert "@pytest.mark.guest(ram=" in said
+
+
 def test_runs_are_listed_of_shipped_suites_and_of_an_own_one(installed: Installed) -> None:
     place = installed.top / "listed"
     make_kernel(place / "linux", "7.3.4")
