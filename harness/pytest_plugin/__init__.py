@@ -49,6 +49,7 @@ _TEXTS = (
     ("profile", "NAME", "the profile of the kernel's config [default: lean]"),
     ("ram", "SIZE", "RAM of the guests [default: 256M]"),
     ("swap", "none|AREA", "swap of the guests, as `run --swap` has it [default: disk:1G]"),
+    ("root", "ROOT", "what the guests' commands run in, as `exec --root` has it [default: busybox]"),
     ("accel", "auto|kvm|tcg", "what the guests run on [default: auto]"),
     ("store", "DIR", "where kernels and runs are kept [default: that of `run`]"),
 )
@@ -81,7 +82,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "guest(ram=…, swap=…, cpus=…, cmdline=…, …): the machine of the test's guest; a list makes a test of each",
+        "guest(ram=…, swap=…, cpus=…, cmdline=…, root=…, …): the test's guest; a list makes a test of each",
     )
     config.addinivalue_line(
         "markers", "kernel_events(allow=[…]): kinds, or regular expressions, of what the kernel may say in the test"

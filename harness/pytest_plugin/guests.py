@@ -21,15 +21,15 @@ from harness.evidence.recognisers import RECOGNISERS
 from harness.flow.admission import VCPUS_PER_CORE, Claim, Tokens, check_machine
 from harness.flow.boots import BootEnvironment
 from harness.flow.live import GuestEnded, LiveGuest, Unannounced, live_guest
-from harness.flow.prepare import Stopwatch, prepare, prepare_root, settle_accel
+from harness.flow.prepare import Stopwatch, prepare, prepare_other, prepare_root, settle_accel
 from harness.flow.resources import cores, room_for_guests
 from harness.flow.schedule import admitted
 from harness.model.errors import HarnessError
 from harness.model.event import Event
 from harness.model.kernel import PreparedKernel
-from harness.model.machine import Accel, Machine
+from harness.model.machine import Accel
 from harness.model.visible import visible
-from harness.pytest_plugin.options import kernel_of, layout_of, machine_of, plainly, told
+from harness.pytest_plugin.options import GuestSpec, guest_spec, kernel_of, layout_of, plainly, told
 from harness.pytest_plugin.progress import Lines
 from harness.store.claims import Claims
 from harness.store.layout import Layout
@@ -114,22 +114,25 @@ class Guests:
 
     def of_fixture(self, request: pytest.FixtureRequest) -> Iterator[LiveGuest]:
         """A guest on the machine that the marks say."""
-        with plainly(), self.boot(self._machine(request, {}), request.node.name or "session") as guest:
+        with plainly(), self.boot(self._spec(request, {}), request.node.name or "session") as guest:
             yield guest
 
     def factory(self, request: pytest.FixtureRequest) -> GuestFactory:
         def boots(**machine: object) -> AbstractContextManager[LiveGuest]:
-            return self.boot(self._machine(request, machine), request.node.name or "session")
+            return self.boot(self._spec(request, machine), request.node.name or "session")
 
         return boots
 
     @contextmanager
-    def boot(self, machine: Machine, name: str) -> Iterator[LiveGuest]:
+    def boot(self, spec: GuestSpec, name: str) -> Iterator[LiveGuest]:
         """A guest, once the host has room for it. What its kernel said is told with the test."""
+        machine = spec.machine
         check_machine(machine)
         with self._lock:
             number = next(self._numbers)
             environment = self._environment
+            other = prepare_other(spec.root, environment.root, self._layout, self._progress, Stopwatch())
+            environment = replace(environment, other=other)
             machine = replace(machine, accel=self._accels(machine.accel))
             crowded = bool(self._open)  # who has a guest already would wait for itself
         tokens = Tokens(room_for_guests, max(1, int(cores() * VCPUS_PER_CORE)), self._claims)
@@ -189,9 +192,9 @@ class Guests:
         environment = self._environment
         return settle_accel(asked, environment.kernel, environment.root, self._layout, self._progress, Stopwatch())
 
-    def _machine(self, request: pytest.FixtureRequest, more: Mapping[str, object]) -> Machine:
+    def _spec(self, request: pytest.FixtureRequest, more: Mapping[str, object]) -> GuestSpec:
         marked = getattr(request, "param", None)
-        return machine_of(self._config, more, marked if isinstance(marked, Machine) else None)
+        return guest_spec(self._config, more, marked if isinstance(marked, GuestSpec) else None)
 
     def _wait(self) -> None:
         self._progress.step("waiting for the host to have room for the next guest")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from harness.model.errors import HarnessError, UserError
 from harness.model.kernel import KernelSpec
 from harness.model.machine import Machine
 from harness.model.progress import Progress
+from harness.model.root import BUSYBOX, RootSpec
 from harness.model.series import SeriesSpec
 from harness.model.tree import SourceSpec
 from harness.store.claims import Claims
@@ -25,6 +26,14 @@ from harness.store.layout import Layout
 from harness.store.runs import sweep_killed
 
 _MACHINE_OPTIONS = ("ram", "swap", "accel")
+
+
+@dataclass(frozen=True, slots=True)
+class GuestSpec:
+    """What a test's guest is to be: its machine, and the root that commands run in."""
+
+    machine: Machine = field(default_factory=Machine)
+    root: RootSpec = BUSYBOX
 
 
 def said(config: pytest.Config, name: str) -> str:
@@ -49,16 +58,18 @@ def kernel_of(config: pytest.Config, progress: Progress) -> KernelSpec:
     )
 
 
-def machine_of(config: pytest.Config, more: Mapping[str, object], base: Machine | None = None) -> Machine:
-    """The machine `base`, that of the options by default, with what a test says in place of it."""
+def guest_spec(config: pytest.Config, more: Mapping[str, object], base: GuestSpec | None = None) -> GuestSpec:
+    """The guest `base`, that of the options by default, with what a test says in place of it."""
     words = dict(more) if base is not None else {**_of_options(config), **more}
-    return replace(base or Machine(), **_values(words))  # type: ignore[arg-type]  # by MACHINE_KEYS
+    base = base or GuestSpec()
+    root = RootSpec.parse(str(words.pop("root"))) if "root" in words else base.root
+    return GuestSpec(replace(base.machine, **_values(words)), root)  # type: ignore[arg-type]  # by MACHINE_KEYS
 
 
 def check_command_line(config: pytest.Config) -> None:
     """UsageError for what could only fail later, in every test."""
     try:
-        machine_of(config, {})
+        guest_spec(config, {})
         for name, parse in (("source", SourceSpec.parse), ("series", SeriesSpec.parse)):
             if text := said(config, name):
                 parse(text)
@@ -74,17 +85,17 @@ def parametrize(metafunc: pytest.Metafunc, names: Sequence[str]) -> None:
         if mark.args:
             pytest.fail(f"@pytest.mark.guest takes names and values, as in ram='512M': {mark.args[0]!r}", False)
         words.update(mark.kwargs)
-    keys = sorted(words, key=[*MACHINE_KEYS, *words].index)  # in one order, whichever mark they are of
+    keys = sorted(words, key=[*MACHINE_KEYS, "root", *words].index)  # in one order, whichever mark they are of
     axes = {key: _each(words[key]) for key in keys}
-    machines, ids = [], []
+    guests, ids = [], []
     with plainly("@pytest.mark.guest: "):
         for values in itertools.product(*axes.values()):
-            machine = dict(zip(axes, values, strict=True))
-            machines.append(machine_of(metafunc.config, machine))
-            ids.append("-".join(_word(key, machine[key]) for key in axes if len(axes[key]) > 1))
+            told_of = dict(zip(axes, values, strict=True))
+            guests.append(guest_spec(metafunc.config, told_of))
+            ids.append("-".join(_word(key, told_of[key]) for key in axes if len(axes[key]) > 1))
     hidden = getattr(pytest, "HIDDEN_PARAM", "machine")
-    rows = [(machine,) * len(names) for machine in machines] if len(names) > 1 else machines
-    shown = ids if len(machines) > 1 else [hidden] * len(machines)
+    rows = [(one,) * len(names) for one in guests] if len(names) > 1 else guests
+    shown = ids if len(guests) > 1 else [hidden] * len(guests)
     metafunc.parametrize(",".join(names), rows, indirect=True, ids=shown)
 
 
@@ -120,14 +131,14 @@ def _each(value: object) -> list[object]:
 
 
 def _of_options(config: pytest.Config) -> dict[str, object]:
-    return {name: text for name in _MACHINE_OPTIONS if (text := said(config, name))}
+    return {name: text for name in (*_MACHINE_OPTIONS, "root") if (text := said(config, name))}
 
 
 def _values(words: Mapping[str, object]) -> dict[str, MachineValue]:
     found = {}
     for key, value in words.items():
         if key not in MACHINE_KEYS:
-            raise UserError(f"a guest has no {key!r}", hint=", ".join(MACHINE_KEYS))
+            raise UserError(f"a guest has no {key!r}", hint=", ".join((*MACHINE_KEYS, "root")))
         try:
             found[key] = MACHINE_KEYS[key](value)
         except UserError as error:
@@ -136,5 +147,7 @@ def _values(words: Mapping[str, object]) -> dict[str, MachineValue]:
 
 
 def _word(key: str, value: object) -> str:
+    if key == "root":
+        return str(value)
     shown = MACHINE_KEYS[key](value)
     return (" ".join(shown) or "none") if isinstance(shown, tuple) else value_word(key, shown)

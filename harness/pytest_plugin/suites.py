@@ -26,7 +26,7 @@ from harness.model.result import Case, Report
 from harness.model.suite import Suite
 from harness.model.tree import Tree
 from harness.proc import Deadline
-from harness.pytest_plugin.options import kernel_of, layout_of, machine_of, plainly, told
+from harness.pytest_plugin.options import guest_spec, kernel_of, layout_of, plainly, told
 from harness.pytest_plugin.progress import Lines
 from harness.store.files import locked
 from harness.store.layout import Layout
@@ -285,7 +285,7 @@ class SuiteHooks:
 
     @cached_property
     def _machine(self) -> Machine:
-        return machine_of(self._config, {})
+        return guest_spec(self._config, {}).machine
 
     def _build(self, group: Group) -> Build:
         if group.name not in self._builds:

@@ -67,7 +67,7 @@ def test_nothing_is_imported_where_nothing_is_used(pytester: pytest.Pytester, pl
 
 
 def test_the_help_has_the_options_and_the_marks(plain: Run) -> None:
-    names = ("source", "series", "profile", "fragment", "ram", "swap", "accel", "store", "suite")
+    names = ("source", "series", "profile", "fragment", "ram", "swap", "root", "accel", "store", "suite")
     plain("--help").stdout.fnmatch_lines_random([f"*--ttm-{name}=*" for name in names])
     plain("--markers").stdout.fnmatch_lines_random(["@pytest.mark.guest(ram=*", "@pytest.mark.kernel_events(allow=*"])
     plain("--fixtures").stdout.fnmatch_lines_random(
@@ -502,3 +502,26 @@ def test_cases_of_a_boot_stay_with_one_worker(pytester: pytest.Pytester, made_up
         found.assert_outcomes(passed=1 + 4 + 9, failed=2, skipped=1, xfailed=1, errors=1)
     runs = [line.split(" ", 1)[1] for line in boots(pytester) if "runs" in line]
     assert sorted(runs) == sorted([*["runs ttm-kunit all"] * 3, *[f"runs pressure {','.join(sorted(names))}"] * 3])
+
+
+def test_a_root_by_option_and_by_mark(pytester: pytest.Pytester, plain: Run) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.guest(root=["busybox", "debian:trixie+python3"])
+        def test_both(guest): ...
+        """
+    )
+    found = plain("--collect-only", "-q")
+    found.stdout.fnmatch_lines(["*test_both?busybox?", "*test_both?debian:trixie+python3?"])
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.guest(root="debian:")
+        def test_none(guest): ...
+        """
+    )
+    plain("--collect-only", "-q").stdout.fnmatch_lines(["*debian:*"])
+    assert plain("--ttm-root", "debian:").ret == pytest.ExitCode.USAGE_ERROR
