@@ -35,6 +35,7 @@ VERBS = {
     "exec": "Run one command in a guest and end with its status; its input and output are this one's.",
     "frontier": "Find the line on two axes where a kernel begins to fail.",
     "inspect": "A look into the memory that `run --keep-state` kept of a guest, with drgn.",
+    "minimise": "Make a kept boot that failed as small as it can be.",
     "nightly": "Find new kernels and revisions, run what is missing, compare, publish; safe to kill and...",
     "parse": "The parsers alone, on a saved log.",
     "report": "The report of a kept RUN (its directory, its name, the end of its name, or `latest`).",

@@ -141,3 +141,42 @@ class BisectOutput:
     @property
     def suspects(self) -> tuple[CandidateSeen, ...]:
         return self.candidates[self.first : self.last + 1] if self.found is Found.FOUND else ()
+
+
+MINIMISE_SCHEMA = "ttm-harness/minimise/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """One thing of a boot, before and after, as people write them."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class MinimiseOutput:
+    """What was made of a boot that failed. `failed`: it did so again at all; `finished`: nothing smaller is left to
+    try. `whole` and `smallest` count the boots of each; `plan` is a plan file, `command` does the same as that.
+    """
+
+    schema: str
+    boot: str
+    question: str
+    failed: bool
+    finished: bool
+    whole: Tally
+    smallest: Tally
+    shrunk: tuple[Shrunk, ...]
+    boots: int
+    kept: int
+    seconds: float
+    plan: str
+    command: str
+    sights: tuple[Sight, ...] = ()
+
+    @property
+    def exit_status(self) -> int:
+        """It still fails: a finding. That it did not fail again is no word about the kernel."""
+        return 1 if self.failed else 3

@@ -29,6 +29,7 @@ from harness.reports.bisect import bisect_mail, print_bisect
 from harness.reports.frontier import frontier_html, frontier_svg, print_frontier
 from harness.store.layout import Layout
 from tests.unit.results_support import Quiet
+from tests.unit.stand_in import Step as Act
 from tests.unit.stand_in.cells import BOOTS, begins, case, ends, good, powers_off, request
 from tests.unit.stand_in.runs import Ground
 
@@ -69,8 +70,12 @@ class World(Ground):
         if wanted.kernel in self.broken:
             raise BuildFailed("it does not build: a.c:1: no")
         self.booted.append(wanted)
-        self.plays(BAD if self.is_bad(wanted) else good(("a",)))
+        self.plays(self.script(wanted))
         return execute(requests, *rest)  # type: ignore[arg-type]
+
+    def script(self, wanted: Request) -> tuple[Act, ...]:
+        """What the guest of a boot does."""
+        return BAD if self.is_bad(wanted) else good(("a",))
 
     def laboratory(self, question: str = "q") -> Laboratory:
         return Laboratory(question, self.layout, self.told)
