@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -22,6 +22,7 @@ from harness.store.layout import Layout
 
 if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
     from harness.flow.planfile import Axes, MachineAxes, SuiteName
+    from harness.flow.request import Request
 
 _MANY_BOOTS = 500
 _MOST_BOOTS = 20_000
@@ -65,6 +66,8 @@ _MOST_BOOTS = 20_000
     help="Suites, with commas; your own by its folder.  [default: the quick ones]",
 )
 @click.option("--repeat", type=click.IntRange(1, 10_000), help="Boots of each cell.  [default: 1]")
+@click.option("--until-fail", is_flag=True, help="With --repeat: the first bad boot is the last.")
+@click.option("--stress", is_flag=True, help="Pause, throttle and pin the guests at moments that chance chooses.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the first boot; a plan has its own, or 1.")
 @click.option("--case", "cases", default="", metavar="GLOB[,…]", help="Only these cases; not of the kunit suites.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE[,…]", help="Parameters of the suites.")
@@ -105,6 +108,8 @@ def run(
     machine: MachineAxes,
     suites: str | None,
     repeat: int | None,
+    until_fail: bool,
+    stress: bool,
     seed: int | None,
     cases: str,
     knobs: tuple[str, ...],
@@ -154,11 +159,19 @@ def run(
     layout = Layout.from_environment()
     progress = TerminalProgress(quiet=quiet)
     options = RunOptions(
-        plan, parallel, fresh or keep_state or not plan, read_known(known), gate, jobs, keep_state=keep_state
+        plan,
+        parallel,
+        fresh or keep_state or not plan,
+        read_known(known),
+        gate,
+        jobs,
+        keep_state=keep_state,
+        until_fail=until_fail,
+        stress=stress,
     )
     try:
         if resumed is not None:
-            _only_resume(plan, said, list_only or bool(known))
+            _only_resume(plan, said, list_only or until_fail or stress or bool(known))
             report, directory = resume(layout, resumed, progress, parallel, jobs, keep_state=keep_state)
         else:
             if series is not None and source is None and not plan:
@@ -173,6 +186,8 @@ def run(
             requests = requests_of(load_plan(plan), said, extras) if plan else plain_request(said, extras)
             if every:
                 requests = each_patch(requests, layout, progress)
+            if until_fail:
+                _require_repeats(requests)
             boots = matrix_of(requests).boots
             _refuse_too_many(boots)
             if list_only:
@@ -199,6 +214,13 @@ def run(
 
         print_report(report, directory, sys.stdout)
     sys.exit(report.verdict.exit_status)
+
+
+def _require_repeats(requests: Sequence[Request]) -> None:
+    if any(one.base is not None for one in requests):
+        raise UserError("--until-fail is for one kernel: of two, both are booted as often", hint="leave the base out")
+    if all(one.repeat < 2 for one in requests):
+        raise UserError("--until-fail ends the repeats of a boot, and there are none", hint="--repeat 50")
 
 
 def _suites(text: str | None) -> tuple[SuiteName, ...]:

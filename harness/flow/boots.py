@@ -22,6 +22,8 @@ from harness.guest.argv import ROOT_TAG, Launch, Share, vng_argv
 from harness.guest.boot import Boot, as_started, boot
 from harness.guest.control import ControlFrame
 from harness.guest.job import machine_job
+from harness.guest.liveness import BootLimits
+from harness.guest.stress import stressed
 from harness.guest.swap import make_swap_image, swap_disks
 from harness.kernel.decode import Objects
 from harness.model.arch import guest_arch
@@ -38,6 +40,7 @@ from harness.store.files import write_atomically
 from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH, CELL_FILE
 from harness.store.sealed import looks, require_whole
 
+STRESS_LOG = "stress.log"
 _BAD_DISK_BYTES = 64 << 20
 _DISK_FULL_BYTES = 1 << 20
 STANDS_ON_FILE = "stands-on.json"
@@ -71,6 +74,7 @@ class BootEnvironment:
     other: PreparedRoot | None = None
     keep_state: bool = False  # images of the guest's memory where a case failed, at a panic and at a stall
     crowd: float = 1.0  # how many times slower a guest may get when others start beside it
+    stress: bool = False  # the host pauses, throttles and pins it (guest/stress.py)
 
     def sealed(self, suites: Sequence[Suite]) -> tuple[Path, ...]:
         """The directories that a boot of these suites rests on, and which must be as they were made."""
@@ -145,7 +149,7 @@ def _boot(
         with disks_of(cell, launch):
             shown = _shown(environment.progress)
             expected = deadlines.REFERENCE_READY_SECONDS * environment.kernel.slowness
-            result = boot(launch, place / "console.log", limits, shown, expected, environment.stop)
+            result = _made(launch, place, limits, shown, expected, cell.seed, environment)
             full = disk_trouble(place)  # before the images go, which may be what filled it
     if result.ending is Ending.INTERRUPTED:
         raise Stopped
@@ -155,6 +159,27 @@ def _boot(
     return observe(
         cell, suites, environment.kernel.build, result, place, objects_in(suites, environment), part, troubles
     )
+
+
+def _made(
+    launch: Launch,
+    place: Path,
+    limits: BootLimits,
+    shown: Callable[[ControlFrame], None],
+    expected: float,
+    seed: int,
+    environment: BootEnvironment,
+) -> Boot:
+    console = place / "console.log"
+    if not environment.stress:
+        return boot(launch, console, limits, shown, expected, environment.stop)
+    with stressed(launch, seed, place / STRESS_LOG) as stress:
+
+        def on_frame(frame: ControlFrame) -> None:
+            stress.on_frame(frame)
+            shown(frame)
+
+        return boot(launch, console, limits, on_frame, expected, environment.stop, stress.clock)
 
 
 def launch_of(

@@ -28,6 +28,7 @@ from harness.flow.run_record import (
     Planned,
     Record,
     assemble,
+    enough,
     finished_boots,
     finished_entry,
     judged,
@@ -87,7 +88,8 @@ class RunOptions:
     """How a run is made: the name of its plan, at most how many guests side by side (None: as many as tokens
     allow), whether results of earlier runs are kept, what is known of its kernels, whether every patch of a series
     goes through the gate first, how many processes make may have (None: one a core), whether boots that are all
-    alike are made each, its `pace`, if time is short, and whether guests leave images of their memory.
+    alike are made each, its `pace`, if time is short, and whether guests leave images of their memory; whether the
+    first bad boot is the last, and whether the host treats its guests badly.
     """
 
     plan: str = ""
@@ -99,6 +101,8 @@ class RunOptions:
     each: bool = False
     pace: Pace | None = None
     keep_state: bool = False
+    until_fail: bool = False
+    stress: bool = False
 
 
 def execute(
@@ -116,7 +120,7 @@ def execute(
     kernels = prepare_kernels(matrix, layout, progress, watch, options.jobs)
     matrix = matrix.only(kernels.prepared)
     host = _host(matrix, kernels, layout, progress, watch)
-    cells = plan_boots(matrix, kernels.prepared, host.accels, tools())
+    cells = plan_boots(matrix, kernels.prepared, host.accels, _tools(options.stress))
     left_out = tuple(dict.fromkeys(left for one in kernels.prepared.values() for left in one.left_out))
     if matrix.rows and not any(one.leg is Leg.TIP for one in cells):
         cells = ()  # nothing to compare a base with
@@ -134,6 +138,8 @@ def execute(
         known=options.known,
         left_out=left_out,
         each=options.each,
+        until_fail=options.until_fail,
+        stress=options.stress,
     )
     history = History() if options.fresh else read_history(layout)
     with run_directory(layout) as directory:
@@ -159,7 +165,7 @@ def resume(
         watch = Stopwatch()
         kernels = prepare_all(matrix, layout, progress, watch, jobs)
         host = _host(matrix, kernels, layout, progress, watch)
-        planned = plan_boots(matrix, kernels.prepared, host.accels, tools())
+        planned = plan_boots(matrix, kernels.prepared, host.accels, _tools(record.stress))
         if [one.key for one in planned] != [one.key for one in record.cells]:
             raise UserError(
                 f"what the run {directory.name} is made of has changed since it began (its sources, this harness or "
@@ -314,7 +320,8 @@ class _Boots:
         return lambda: self._boot(planned)
 
     def _boot(self, planned: Planned) -> None:
-        if self._stop.is_set() or (self._pace is not None and not self._pace.begins(planned)):
+        no_time = self._pace is not None and not self._pace.begins(planned)
+        if self._stop.is_set() or no_time or self._is_enough():
             return
         place = self._directory / planned.place
         remove(place)  # of an interrupted attempt
@@ -329,6 +336,11 @@ class _Boots:
         seconds = finished_entry(planned, result).seconds
         verdict = judged(self._record, (result,)).runs[0].verdict
         self._progress.task_ends(planned.number, f"boot {planned.number}: {verdict}, {format_seconds(seconds)}")
+
+    def _is_enough(self) -> bool:
+        with self._lock:
+            made = tuple(self._results.values())
+        return self._record.until_fail and enough(self._record, judged(self._record, made).runs)
 
     def _booted(self, planned: Planned) -> CellResult:
         """What came of the boot. When what it rests on was damaged, that is made again, and so is the boot, once."""
@@ -360,6 +372,7 @@ class _Boots:
             other=self._host.others[suites[0].root],  # those that share a boot have the same
             keep_state=self._keep_state,
             crowd=self._crowd,
+            stress=self._record.stress,
         )
 
     def _wanted(self, planned: Planned) -> KernelSpec:
@@ -416,6 +429,11 @@ class _Boots:
 def tools() -> str:
     """QEMU and vng with their versions."""
     return f"{_first_line((guest_arch().qemu, '--version'))}, virtme-ng {_version_of('virtme-ng')}"
+
+
+def _tools(stress: bool) -> str:
+    """What a boot under stress gave is no answer for one without."""
+    return f"{tools()}, under stress" if stress else tools()
 
 
 def _provenance(kernel: PreparedKernel) -> Provenance:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from harness.model.errors import StoreCorrupt, StoreDamaged, UserError
 from harness.model.figure import Figure, Figures
 from harness.model.gate import Gate
 from harness.model.known import NOTHING_KNOWN, KnownIssues
-from harness.model.result import REPORT_SCHEMA, LeftOut, Provenance, Report, Stage
+from harness.model.outcome import Verdict
+from harness.model.result import REPORT_SCHEMA, LeftOut, Provenance, Report, Run, Stage
 from harness.store.files import copy_apart, read_regular, write_atomically
 from harness.store.journal import Entry, Step, read_journal
 from harness.store.remove import remove
@@ -62,7 +63,8 @@ class Record:
 
     `gates` is what the gate said of each series beforehand; `known` are the known issues as they were on the day it
     began, `left_out` which suites some kernel does without. `each`: boots that are all alike are made, every one;
-    else one of them stands for the others.
+    else one of them stands for the others. `until_fail`: the first bad boot is the last; `stress`: the host treats
+    the guests badly.
     """
 
     plan: str
@@ -73,6 +75,8 @@ class Record:
     known: KnownIssues = NOTHING_KNOWN
     left_out: tuple[LeftOut, ...] = ()
     each: bool = False
+    until_fail: bool = False
+    stress: bool = False
 
 
 def save_record(directory: Path, record: Record) -> None:
@@ -169,11 +173,13 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
     excused = judged(record, made)
     runs, cases, events = excused.runs, excused.cases, excused.events
     based = groups_with_base(record)
+    missing = len(record.cells) - len(made)
+    also = [one.sentence for one in excused.uses if one.counts_again]
+    if missing and enough(record, runs):
+        also.append(f"ended at the first bad boot: {missing} of {len(record.cells)} were not made")
+        missing = 0
     verdict, reasons, contrast = verdict_on(
-        Evidence(runs, cases, events, record.gates, record.left_out),
-        based,
-        len(record.cells) - len(made),
-        [one.sentence for one in excused.uses if one.counts_again],
+        Evidence(runs, cases, events, record.gates, record.left_out), based, missing, also
     )
     kernels = {leg: [record.kernels[one.kernel] for one in record.cells if one.leg is leg] for leg in Leg}
     several = len(record.kernels) > 1 + bool(based)
@@ -200,6 +206,11 @@ def assemble(name: str, record: Record, results: Mapping[int, CellResult], stage
         gates=record.gates,
         left_out=record.left_out,
     )
+
+
+def enough(record: Record, runs: Iterable[Run]) -> bool:
+    """Whether a run that ends at its first bad boot has one."""
+    return record.until_fail and any(one.verdict is Verdict.BAD for one in runs)
 
 
 def _costs(record: Record) -> tuple[Figure, ...]:

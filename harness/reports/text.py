@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -25,6 +26,7 @@ from harness.reports.gate import print_gate
 _SHOWN_PER_RUN = 12
 _SHOWN_RUNS = 12
 _SHOWN_OOMS = 2
+_SHOWN_PRINTS = 4
 _EXCERPT_LINES = 6
 _SHA256 = re.compile(r" sha256:[0-9a-f]{64}|[( ]*series [0-9a-f]{64}\)?")
 _SHOWN_REASONS = 30
@@ -49,6 +51,8 @@ def print_report(report: Report, directory: Path, file: IO[str], *, color: bool 
         print_changes(report.comparisons, report.event_changes, report.metric_changes, report.known, console)
     else:
         print_known(report.known, console)
+    for line in spread(report):
+        console.print(plain(line))
     if report.machines:
         console.print()
         for line in machine_table(report.machines):
@@ -58,6 +62,30 @@ def print_report(report: Report, directory: Path, file: IO[str], *, color: bool 
         console.print(f"  {plain(reason)}")
     style = STYLE[report.verdict]
     console.print(f"verdict: [{style}]{report.verdict}[/]   [dim]{plain(directory)}[/]")
+
+
+def spread(report: Report) -> list[str]:
+    """How often each case that was ever bad ended in which way, where boots of one kernel were repeated."""
+    kinds = {run.id: (run.group, run.leg, run.cell.build_id) for run in report.runs}
+    boots = Counter(kinds.values())
+    if report.base is not None or max(boots.values(), default=0) < 2:
+        return []
+    found: dict[tuple[str, str, str], list[Case]] = {}
+    for case in report.cases:
+        found.setdefault((kinds[case.run][0], case.suite, case.name), []).append(case)
+    rows = [("", f"outcomes in {len(report.runs)} boots", "fingerprints")]
+    for (group, _, name), cases in found.items():
+        if any(case.outcome.finding for case in cases):
+            ends = Counter(str(case.outcome) for case in cases)
+            prints = Counter(event.fingerprint for case in cases for event in case.events if not event.expected)
+            rows.append(
+                (
+                    f"{name} ({group})" if group else name,
+                    ", ".join(f"{count} {word}" for word, count in ends.most_common()),
+                    ", ".join(f"{count} {word}" for word, count in prints.most_common(_SHOWN_PRINTS)),
+                )
+            )
+    return ["", *columns(rows)] if len(rows) > 1 else []
 
 
 def left_out_words(left_out: Iterable[LeftOut]) -> list[str]:
