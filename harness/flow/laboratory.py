@@ -27,6 +27,7 @@ from harness.kernel.make import compiler_version
 from harness.model.codec import from_json, to_json
 from harness.model.errors import ConfigUnmet, FindingError, InfraError, StoreCorrupt, SuiteUnfit, UserError
 from harness.model.kernel import KernelSpec
+from harness.model.outcome import Verdict
 from harness.model.progress import MultiProgress, Progress
 from harness.model.result import LeftOut, Report
 from harness.model.search import Answer, Predicate, Sight
@@ -41,10 +42,13 @@ _LARGEST = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """What no run keeps: that a kernel cannot be had, or that a boot could not tell. `key` names its inputs."""
+    """What no run is asked for again: that a kernel cannot be had, or the answer of a boot whose verdict is that it
+    cannot tell (which may be enough for a question about one of its cases). `key` names its inputs.
+    """
 
     key: str
     why: str
+    answer: Answer = Answer.NOTHING
     run: str = ""
     boot: str = ""
 
@@ -106,12 +110,12 @@ class Laboratory:
             name, place, result = kept
             return self._sight(result, predicate, request, name, place, kept=True)
         if (noted := self._noted.get(key)) is not None:
-            return Sight(Answer.NOTHING, noted.why, seed=request.seed or 0, run=noted.run, boot=noted.boot, kept=True)
+            return Sight(noted.answer, noted.why, seed=request.seed or 0, run=noted.run, boot=noted.boot, kept=True)
         report, directory = self._execute(request)
         result = CellResult(report.runs[0], report.cases, report.events)
         sight = self._sight(result, predicate, request, directory.name, report.runs[0].directory, kept=False)
-        if str(report.runs[0].verdict) == "cannot tell":
-            self._note(Noted(key, sight.why, sight.run, sight.boot))
+        if report.runs[0].verdict is Verdict.CANNOT_TELL:
+            self._note(Noted(key, sight.why, sight.answer, sight.run, sight.boot))
         return sight
 
     def _execute(self, request: Request) -> tuple[Report, Path]:

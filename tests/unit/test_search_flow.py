@@ -22,7 +22,7 @@ from harness.model.codec import from_json, to_json
 from harness.model.errors import BuildFailed, UserError
 from harness.model.frontier import FrontierOutput
 from harness.model.kernel import KernelSpec
-from harness.model.search import BisectOutput, Found, Predicate
+from harness.model.search import Answer, BisectOutput, Found, Predicate
 from harness.model.series import SeriesSpec
 from harness.model.tree import SourceSpec, Tree
 from harness.reports.bisect import bisect_mail, print_bisect
@@ -331,6 +331,18 @@ def test_releases_and_revisions(scratch_layout: Layout) -> None:
     for span in ("v5..v3", "3", "v3..", "a..b"):
         with pytest.raises(UserError):
             of_revisions(kernel, span)
+
+
+def test_a_boot_that_cannot_tell_is_not_made_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case b was to run in it, and did not; what is asked is case a, which did."""
+    half = (*BOOTS, *begins("p", "a"), *case("a", 1), *ends(), *powers_off())
+    monkeypatch.setattr(world, "script", lambda _: half)
+    asked = replace(request(), kernel=SPECS[0], cases=("a", "b"))
+    first = world.laboratory().sight(asked, Predicate(red=("p.a",)))
+    again = world.laboratory().sight(asked, Predicate(red=("p.a",)))
+    assert (first.answer, first.kept) == (Answer.GOOD, False)
+    assert (again.answer, again.kept, again.boot) == (Answer.GOOD, True, first.boot)
+    assert len(world.booted) == 1
 
 
 def test_a_file_of_a_search_that_is_damaged_costs_boots_and_no_more(world: World) -> None:
