@@ -20,6 +20,7 @@ from harness.judge.frontier import (
     needs,
     next_point,
     sentence,
+    so_far,
     whole_map,
 )
 from harness.model.compare import Leg
@@ -170,8 +171,10 @@ def _said(
     said, status = [], 0
     if len(sides) > 1:
         words, worse = sentence(survey.x, survey.y, rising, sides[0].needs, sides[1].needs)
-        said.append(words)
         status = 1 if worse else 0
+        if not _comparable(sides):
+            words, status = so_far(survey.x, survey.y, rising, maps[0], maps[1]) or words, 3
+        said.append(words)
     else:
         said.append(_alone(survey, sides[0].needs, rising))
     for side in sides:
@@ -182,6 +185,11 @@ def _said(
                 f"further on in that row ({len(side.holes)} such points)"
             )
     return tuple(said), status
+
+
+def _comparable(sides: Sequence[FrontierSide]) -> bool:
+    """Whether any row is known of both."""
+    return any(base.known and tip.known for base, tip in zip(sides[0].needs, sides[1].needs, strict=True))
 
 
 def _alone(survey: Survey, found: Sequence[Need], rising: bool) -> str:

@@ -190,6 +190,26 @@ def sentence(x: Axis, y: Axis, rising: bool, base: Sequence[Need], tip: Sequence
     return f"{place} where {other} {verb} {x.labels[loser.place]}", bool(worse)
 
 
+def so_far(x: Axis, y: Axis, rising: bool, base: Mapping[Point, Standing], tip: Mapping[Point, Standing]) -> str:
+    """The same of a line that is not known yet: one point where the tip survives, and an easier one of the same row
+    where the base fails; empty where no two are like that.
+    """
+    order = list(range(len(x.values))) if rising else list(reversed(range(len(x.values))))
+    found = []
+    for row in range(len(y.values)):
+        lives = [place for place, at in enumerate(order) if tip[at, row] is Standing.SURVIVES]
+        dies = [place for place, at in enumerate(order) if base[at, row] is Standing.FAILS]
+        if lives and dies and dies[-1] >= lives[0]:
+            found.append((dies[-1] - lives[0], -row, order[lives[0]], order[dies[-1]]))
+    if not found:
+        return ""
+    _, row, lives_at, dies_at = max(found)
+    return (
+        f"so far: the patched kernel survives at {x.at(lives_at)} with {y.at(-row)} where the base fails at "
+        f"{x.labels[dies_at]}"
+    )
+
+
 def _cost(need: Need, columns: int, rising: bool) -> int:
     """How far along the row it is until it survives: `columns` for never."""
     if need.place is None:

@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.judge.frontier import Grid, Phase, Point, holes, is_rising, needs, next_point, sentence, whole_map
+from harness.judge.frontier import (
+    Grid,
+    Phase,
+    Point,
+    holes,
+    is_rising,
+    needs,
+    next_point,
+    sentence,
+    so_far,
+    whole_map,
+)
 from harness.model.frontier import Axis, Need, Standing
 from harness.model.search import Answer, Sight, Tally
 
@@ -164,6 +175,16 @@ def test_the_sentence_where_there_is_no_difference() -> None:
     assert "neither" in sentence(RAM, SWAP, True, line(None), line(None))[0]
     gap = (Need(0, 3, known=False),)
     assert "too little" in sentence(RAM, SWAP, True, gap, gap)[0]
+
+
+def test_the_sentence_of_a_line_that_is_not_known_yet() -> None:
+    base, tip = (dict.fromkeys(((x, y) for x in range(16) for y in range(9)), Standing.UNKNOWN) for _ in range(2))
+    assert so_far(RAM, SWAP, True, base, tip) == ""
+    base |= {(3, 2): Standing.FAILS, (5, 2): Standing.FAILS}
+    tip |= {(3, 2): Standing.SURVIVES, (9, 4): Standing.SURVIVES}
+    assert so_far(RAM, SWAP, True, base, tip) == (
+        "so far: the patched kernel survives at 128M of RAM with 128M of swap where the base fails at 192M"
+    )
 
 
 def test_the_sentence_of_an_axis_that_gets_harder() -> None:
