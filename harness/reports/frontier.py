@@ -25,7 +25,7 @@ _LETTERS = {
 # Okabe and Ito's colours, which people see apart who do not see all colours.
 _BASE, _TIP, _GAIN, _LOSS, _INK = "#d55e00", "#0072b2", "#c6e7d6", "#f6d5c2", "#333333"
 _LEFT, _TOP, _RIGHT, _BOTTOM = 84, 46, 20, 86
-_CELL_WIDTH, _CELL_HEIGHT = 40, 32
+_CELL_WIDTH, _CELL_HEIGHT = 72, 40
 _MOST_WIDE, _MOST_HIGH = 760, 420
 _MOST_TICKS = 16
 
@@ -190,9 +190,14 @@ class _Picture:
             yield "</g>"
 
     def _line(self, side: FrontierSide, color: str, number: int) -> Iterator[str]:
-        """Along the edges of the first columns that survive; the second kernel's a little beside the first's."""
+        """Along the edges of the first columns that survive, where that is known; the second kernel's a little beside
+        the first's.
+        """
         path, last = [], None
         for need in side.needs:
+            if need.place is None and not need.known:
+                last = None  # nobody knows where it goes
+                continue
             if need.place is None:
                 edge = self._x(self._columns - 0.5 if self._output.rising else -0.5)
             else:
