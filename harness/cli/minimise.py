@@ -55,10 +55,10 @@ def minimise(
     Exit status: 1 it still fails, and this is the smallest; 2 a mistake in the input, as a
     boot in which nothing failed; 3 it did not fail again.
     """
+    from harness.flow.kept_boot import find_boot
     from harness.flow.laboratory import Budget, Laboratory
     from harness.flow.minimise import MinimiseOptions, subject_of, with_patches
     from harness.flow.minimise import minimise as minimised
-    from harness.flow.repro import kept_boot
     from harness.model.codec import to_json
     from harness.reports.minimise import print_minimised
     from harness.store.files import write_atomically
@@ -69,7 +69,7 @@ def minimise(
         looked = Looked("", "", red, fingerprint, False, (), 0).predicate
         share = parse_percent(confidence, "--confidence", 50.1, 99.999)
         options = MinimiseOptions(share, most, Budget.of(parse_budget(budget)))
-        subject = subject_of(kept_boot(layout, boot), looked)
+        subject = subject_of(find_boot(layout, boot), looked)
         look_at_containment(untrusted)
         if patches:
             subject = with_patches(subject, layout, progress)

@@ -22,7 +22,7 @@ from harness.flow.request import Request
 from harness.flow.run import RunOptions, execute, tools
 from harness.guest import accel
 from harness.judge.predicate import look
-from harness.kernel.build import build_id, find_by_id
+from harness.kernel.build import build_id, kept_build
 from harness.kernel.make import compiler_version
 from harness.model.codec import from_json, to_json
 from harness.model.errors import ConfigUnmet, FindingError, InfraError, StoreCorrupt, SuiteUnfit, UserError
@@ -132,7 +132,7 @@ class Laboratory:
         return made
 
     def _known(self, wanted: KernelSpec) -> KnownKernel | str:
-        if wanted.build and (made := find_by_id(wanted.build, self._layout)) is not None:
+        if wanted.build and (made := kept_build(wanted.build, self._layout)) is not None:
             return KnownKernel(made.id, made.profile, made.tree.version)
         try:
             tree, profile = tree_of(wanted, self._layout, self._progress), profile_of(wanted)

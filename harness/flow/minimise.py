@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 
 from harness.flow.collect import CellResult
 from harness.flow.comparison import is_note
+from harness.flow.kept_boot import KeptBoot
 from harness.flow.laboratory import Budget, Laboratory, Unfit
 from harness.flow.matrix import matrix_of
 from harness.flow.prepare import series_of
-from harness.flow.repro import KeptBoot
+from harness.flow.repro import asked_of
 from harness.flow.request import Request
 from harness.judge.expectations import BOOT_SUITE
 from harness.judge.minimise import Items, Number, Problem, Size, Smallest, best_so_far, next_trial
@@ -58,7 +59,7 @@ class MinimiseOptions:
 def subject_of(kept: KeptBoot, predicate: Predicate) -> Subject:
     """UserError for a boot in which nothing failed, or nothing of what is looked for."""
     result = kept.load()
-    request = kept.request
+    request = asked_of(kept).request
     seen = look(result.run, result.cases, result.events, predicate, is_note)
     if seen.answer is not Answer.BAD:
         raise UserError(

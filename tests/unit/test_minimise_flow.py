@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.flow import minimise as minimise_module
+from harness.flow.kept_boot import find_boot
 from harness.flow.laboratory import Budget
 from harness.flow.minimise import (
     MinimiseOptions,
@@ -24,7 +25,6 @@ from harness.flow.minimise import (
 )
 from harness.flow.planfile import Axes, parse_plan
 from harness.flow.plans import Extras, requests_of
-from harness.flow.repro import kept_boot
 from harness.flow.request import Request
 from harness.model.cell import Knob
 from harness.model.codec import from_json, to_json
@@ -68,7 +68,7 @@ class Small(World):
         return plays(wanted.cases, "c" if self.fails(wanted) else "")
 
     def minimise(self, predicate: Predicate = ANY) -> MinimiseOutput:
-        subject = subject_of(kept_boot(self.layout, self.run.name), predicate)
+        subject = subject_of(find_boot(self.layout, self.run.name), predicate)
         return minimise(subject, OPTIONS, self.laboratory(), self.told)
 
 
@@ -112,7 +112,7 @@ def test_a_boot_in_which_nothing_failed(small: Small) -> None:
     small.plays(good(("a",)))
     _, run = small.execute(replace(request(seed=8), cases=("a",)))
     with pytest.raises(UserError, match="has nothing to make smaller: 1 case passed"):
-        subject_of(kept_boot(small.layout, run.name), Predicate())
+        subject_of(find_boot(small.layout, run.name), Predicate())
 
 
 def test_a_boot_without_what_is_looked_for(small: Small) -> None:
@@ -121,7 +121,7 @@ def test_a_boot_without_what_is_looked_for(small: Small) -> None:
 
 
 def test_patches_without_a_series(small: Small) -> None:
-    subject = subject_of(kept_boot(small.layout, small.run.name), Predicate())
+    subject = subject_of(find_boot(small.layout, small.run.name), Predicate())
     with pytest.raises(UserError, match="no series"):
         with_patches(subject, small.layout, small.told)
 
