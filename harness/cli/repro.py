@@ -52,7 +52,7 @@ def repro(
     """Make a kept boot again: the same kernel, machine, cases, knobs and seed.
 
     The kernel is the very build, or made again of what it was made of; what could not be made the same is said. Of a
-    RUN alone it is the first boot that was bad. BOOT is its number, or the name of its folder.
+    RUN alone it is its only boot, or the only one with a red case. BOOT is its number, or the name of its folder.
 
     --bundle FILE packs the boot for somebody else: configuration, patches, sources of all that ran in the guest,
     console and results, with a script that needs no harness. `repro FILE` checks such a file, and makes its boot.
