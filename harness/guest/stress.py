@@ -24,7 +24,8 @@ from harness.model.errors import InfraError
 from harness.proc import Deadline
 from harness.store.scratch import short_name
 
-_ASK_SECONDS = 2.0
+_ASK_SECONDS = 10.0
+_GO_ON_SECONDS = 60.0  # a guest that nobody lets go on would stand still until its deadline
 _PROC = Path("/proc")
 _ACTS = 100_000  # of a plan: more than any boot lives to see
 
@@ -120,11 +121,13 @@ class Stress:
         try:
             self._ends.wait(seconds)
         finally:
-            with monitor(qmp, Deadline(_ASK_SECONDS)) as session:
-                session.ask("cont")
-            with self._lock:
-                self._paused += time.monotonic() - (self._since or 0.0)
-                self._since = None
+            try:
+                with monitor(qmp, Deadline(_GO_ON_SECONDS)) as session:
+                    session.ask("cont")
+            finally:  # where it does not even answer, its deadlines must count again
+                with self._lock:
+                    self._paused += time.monotonic() - (self._since or 0.0)
+                    self._since = None
 
     def _pin(self, seconds: float) -> None:
         chance = random.Random(f"{self._seed} {len(self.told)}")
@@ -167,5 +170,5 @@ def stressed(launch: Launch, seed: int, log: Path) -> Iterator[Stress]:
         yield stress
     finally:
         stress.end()
-        thread.join(3 * _ASK_SECONDS)
+        thread.join(_GO_ON_SECONDS)
         log.write_text("".join(f"{line}\n" for line in stress.told), encoding="utf-8")
