@@ -38,9 +38,9 @@ def compare(base: str, tip: str, form: str, known: tuple[str, ...], metrics: tup
 
     \b
     A and B are RUN[,RUN…], each its directory, its name, the end of its name, or
-    `latest`. RUN:base and RUN:tip are the two legs of `run --base` (alone RUN is the
-    tip); RUN:7.3.4 or RUN:BUILD-ID are one kernel of several. Without B the base of
-    run A is compared with its tip.
+    `latest`. RUN:base and RUN:patched are the two kernels of `run --base` (alone RUN is the
+    patched one); RUN:7.3.4 or RUN:BUILD-ID are one kernel of several. Without B the base of
+    run A is compared with its patched kernel.
     Exit status: 0 B is in nothing worse; 1 a regression; 3 cannot tell.
     """
     from harness.flow.compare import CompareOptions, compare_runs

@@ -24,7 +24,7 @@ def print_list(estimate: Estimate) -> None:
         for kernel in estimate.kernels
     ]
     lines += left_out_words(estimate.left_out)
-    rows: list[tuple[str, ...]] = [("boot", "cell", "leg", "machine", "suites", "cases", "seed", "time")]
+    rows: list[tuple[str, ...]] = [("boot", "cell", "side", "machine", "suites", "cases", "seed", "time")]
     rows += [_row(boot) for boot in estimate.boots]
     kept = sum(bool(boot.kept) for boot in estimate.boots)
     count = f"{len(estimate.boots)} boots, {kept} of them with a kept result"
@@ -38,7 +38,7 @@ def print_list(estimate: Estimate) -> None:
 def _row(boot: BootAhead) -> tuple[str, ...]:
     cell = boot.planned.cell
     what = (str(cell.machine), ", ".join(cell.suites), ", ".join(cell.cases) or "all", str(cell.seed))
-    return (str(boot.planned.number), cell.id, str(boot.planned.leg), *what, _time(boot))
+    return (str(boot.planned.number), cell.id, boot.planned.leg.word, *what, _time(boot))
 
 
 def list_json(estimate: Estimate) -> str:

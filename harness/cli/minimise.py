@@ -48,8 +48,8 @@ def minimise(
     """Make a kept boot that failed as small as it can be.
 
     Less RAM, swap and vCPUs, fewer cases before the one that fails, fewer and lower knobs, fewer settings, as long as
-    it fails in the same way. What fails only sometimes is booted as often as that needs. Of a RUN alone it is its only
-    boot, or the only one with a red case. The same command goes on where it was ended.
+    it fails in the same way. What fails only sometimes is booted as often as that needs. Of a RUN alone it is its
+    only boot, or the only one with a red case. The same command goes on where it was ended.
 
     \b
     Exit status: 1 it still fails, and this is the smallest; 2 a mistake in the input, as a

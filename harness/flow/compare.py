@@ -72,21 +72,22 @@ def _legs_of(words: str) -> tuple[str, str]:
     if any(word in words for word in (",", ":")) and not Path(words).is_dir():
         raise UserError(
             f"{words!r} alone has nothing to be compared with",
-            hint="compare A B; or compare RUN, for the base and the tip of one run",
+            hint="compare A B; or compare RUN, for the base and the patched kernel of one run",
         )
     return f"{words}:{Leg.BASE}", f"{words}:{Leg.TIP}"
 
 
 def _named(words: str, layout: Layout) -> list[tuple[Path, str]]:
-    """`RUN[:WHICH][,…]` -> directories, each with its WHICH: base, tip, a kernel's version or build id."""
+    """`RUN[:WHICH][,…]` -> directories, each with its WHICH: base, patched, a kernel's version or build id."""
     found = []
     for word in [words] if Path(words).is_dir() else words.split(","):
         name, which = word.strip(), str(Leg.TIP)
         if not Path(name).is_dir() and ":" in name:
             name, _, which = name.rpartition(":")
+            which = str(Leg.TIP) if which == Leg.TIP.word else which
         if not name or not which:
             raise UserError(
-                f"{word!r} names no run", hint="RUN, RUN:base, RUN:tip, RUN:VERSION, several with commas between"
+                f"{word!r} names no run", hint="RUN, RUN:base, RUN:patched, RUN:VERSION, several with commas between"
             )
         found.append((name, which))
     return [(find_run(layout, name), which) for name, which in found]
@@ -145,7 +146,7 @@ def _is_chosen(run: Run, which: str, kernels: Mapping[str, Provenance]) -> bool:
 
 def _choices(report: Report) -> str:
     versions = dict.fromkeys(one.tree_version for one in _kernels(report))
-    return ", ".join([*dict.fromkeys(str(run.leg) for run in report.runs), *versions])
+    return ", ".join([*dict.fromkeys(run.leg.word for run in report.runs), *versions])
 
 
 def _compared(before: _Taken, after: _Taken, options: CompareOptions) -> CompareOutput:

@@ -10,10 +10,18 @@ from harness.model.outcome import Outcome
 
 
 class Leg(StrEnum):
-    """Which of the two kernels of a comparison a run is of; without a base every run is of the tip."""
+    """Which of the two kernels of a comparison a run is of; without a base every run is of the tip.
+
+    The values are those of the JSON forms; people read `word`, for `tip` is a tree to them.
+    """
 
     BASE = "base"
     TIP = "tip"
+
+    @property
+    def word(self) -> str:
+        """`base` or `patched`."""
+        return "base" if self is Leg.BASE else "patched"
 
 
 class Change(StrEnum):

@@ -26,7 +26,7 @@ _THOUSAND = 1000
 def print_compared(output: CompareOutput, file: IO[str], *, color: bool | None = None) -> None:
     """Writes the whole comparison."""
     console = console_on(file, color=color)
-    for word, side in (("base", output.base), ("tip", output.tip)):
+    for word, side in (("base", output.base), ("patched", output.tip)):
         for line in side_lines(word, side):
             console.print(plain(line))
     for remark in output.remarks:
@@ -77,7 +77,7 @@ def _print_cases(cases: Sequence[Comparison], console: Console) -> None:
         )
         for one in changed
     ]
-    _print_table(("change", "case", "base", "tip", "good", "known issue", "machine"), rows, console)
+    _print_table(("change", "case", "base", "patched", "good", "known issue", "machine"), rows, console)
 
 
 def _print_events(events: Sequence[EventChange], console: Console) -> None:
@@ -117,7 +117,7 @@ def _print_metrics(metrics: MetricComparison, console: Console) -> None:
         )
         for one in called
     ]
-    head = ("change", "figure", "base: median [quartiles]", "tip: median [quartiles]", "by", "p", "machine")
+    head = ("change", "figure", "base: median [quartiles]", "patched: median [quartiles]", "by", "p", "machine")
     _print_table(head, rows, console)
     for note in metrics.notes:
         console.print(f"  {plain(note)}")

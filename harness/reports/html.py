@@ -136,7 +136,7 @@ def report_html(report: Report, directory: Path, plots: Mapping[str, str] | None
 
 def compare_html(output: CompareOutput) -> str:
     """The page of a comparison."""
-    sides = (("base", output.base), ("tip", output.tip))
+    sides = (("base", output.base), ("patched", output.tip))
     return render(
         "compare.html",
         output=output,

@@ -66,9 +66,9 @@ def print_run(detail: RunDetail, file: IO[str]) -> None:
     console.print(f"kernel   {plain(' -> '.join(reversed(run.kernels)))}")
     if run.series:
         console.print(f"series   {plain(', '.join(run.series))}")
-    table = [["boot", "leg", "kernel", "machine", "suites", "seed", "cases", "bad", "time", "ending", "verdict"]]
+    table = [["boot", "side", "kernel", "machine", "suites", "seed", "cases", "bad", "time", "ending", "verdict"]]
     for boot in detail.boots[:_SHOWN_BOOTS]:
-        words = (boot.name, str(boot.leg), boot.kernel, boot.machine, ", ".join(boot.suites), str(boot.seed))
+        words = (boot.name, boot.leg.word, boot.kernel, boot.machine, ", ".join(boot.suites), str(boot.seed))
         numbers = (str(boot.executed), str(boot.bad), format_seconds(boot.seconds))
         table.append([*words, *numbers, str(boot.ending), str(boot.verdict)])
     if detail.boots:
@@ -109,7 +109,7 @@ def _print_cases(cases: Sequence[PastCase], console: Console, *, with_run: bool)
     table = [[*(["run"] if with_run else []), "case", "leg", "kernel", "series", "outcomes", "message"]]
     for one in cases:
         where = [one.run] if with_run else []
-        words = [f"{one.suite} {one.name}", str(one.leg), one.kernel, one.series or "-", _counts(one.outcomes)]
+        words = [f"{one.suite} {one.name}", one.leg.word, one.kernel, one.series or "-", _counts(one.outcomes)]
         table.append([*where, *words, _short(one.message)])
     if all(one.leg is Leg.TIP for one in cases):
         place = table[0].index("leg")

@@ -171,7 +171,7 @@ def without_hash(origin: str) -> str:
 
 def _print_run(run: Run, report: Report, directory: Path, console: Console) -> None:
     cases = [case for case in report.cases if case.run == run.id]
-    told = (*([str(run.leg)] if report.base is not None else []), *([run.group] if run.group else []))
+    told = (*([run.leg.word] if report.base is not None else []), *([run.group] if run.group else []))
     words = f"[bold]{plain(', '.join(told))}[/]: " if told else ""
     kept = f"   [dim]kept from {plain(run.kept_from)}[/]" if run.kept_from else ""
     console.print(f"guest    {words}{plain(reached_words(run))}, seed {run.cell.seed}{kept}")

@@ -147,6 +147,7 @@ def test_the_legs_of_one_run(store: Layout) -> None:
     one = report("one", *boots(P, leg=Leg.BASE), *boots(F, first=1))
     keep(store, replace(one, base=one.provenance))
     assert changes(output("one", status=1)) == {"t.a": Change.REGRESSED}
+    assert changes(output("one:patched", "one:base", status=0)) == changes(output("one:tip", "one:base", status=0))
     assert changes(output("one:tip", "one:base", status=0)) == {"t.a": Change.FIXED}
     assert "nothing to be compared with" in called("one:tip", status=2).output
 
@@ -159,7 +160,7 @@ def test_a_kernel_of_several(store: Layout) -> None:
     assert "several kernels on one machine: " in called("one", "one", status=2).output
     assert changes(output("one:7.2", "one:7.3.4", status=1)) == {"t.a": Change.REGRESSED}
     assert changes(output("one:aaaaaaaa", "one:bbbbbbbb", status=1)) == {"t.a": Change.REGRESSED}
-    assert "it has tip, 7.3.4, 7.2.1" in called("one:7.4", "one", status=2).output
+    assert "it has patched, 7.3.4, 7.2.1" in called("one:7.4", "one", status=2).output
     assert "no boot of '7.3.40'" in called("one:7.3.40", "one", status=2).output
 
 

@@ -25,7 +25,12 @@ from harness.suites.registry import SHIPPED, Registry, quick_suites, subject_of,
 
 PACKAGE = SHIPPED.parent
 # The project is called after the first of them: its own command, package, store and variables.
-OWN_NAMES = re.compile(r"ttm[-_]harness|TTM_HARNESS\w*", re.IGNORECASE)
+# Options and ini keys of the pytest plugin among them.
+OWN_NAMES = re.compile(
+    r"ttm[-_]harness|TTM_HARNESS\w*|--ttm-[\w{]+"
+    r"|ttm_(?:\{name|source|series|profile|ram|swap|accel|store|suite|fragments?|chosen|guests)\b",
+    re.IGNORECASE,
+)
 # What the harness and its guest scripts call each other's things by.
 GUEST_NAMES = re.compile(
     r"TTM_(?:SEED|KNOBS|CASES|SAMPLE_MS|STATS|STOP_AT_FIRST|SWAP|ZSWAP|MEMORY_MAX|MEMORY_HIGH|SYSCTLS"
