@@ -233,6 +233,11 @@ def test_a_timeline_is_xml_whatever_the_cases_are_called(
         assert not recorded
 
 
+def test_a_timeline_of_next_to_no_time_ends() -> None:
+    bars = [Bar("c", Outcome.PASS, 1e6, 1e6 + 1e-7, "case-0")]
+    assert timeline_svg(Telemetry(), bars, [], "c.html").count("<line") < 20
+
+
 def site_boot(ram: int, swap: str, verdict: Verdict, leg: Leg = Leg.TIP, kills: int = 0) -> SiteBoot:
     return replace(_BOOT, verdict=verdict, leg=leg, ram=ram << 20, swap=Swap.parse(swap), kills=kills)
 

@@ -109,12 +109,14 @@ def _moments(axis: _Axis, moments: Sequence[Moment], bottom: float, console: str
 
 def _seconds(axis: _Axis, top: float, bottom: float) -> Iterator[str]:
     step = _step((axis.end - axis.start) / _TICKS)
-    time = math.ceil(axis.start / step) * step
-    while time <= axis.end:
+    first = math.ceil(axis.start / step)
+    for number in range(first, first + _TICKS + 2):  # not by adding: a small step is lost in a large time
+        time = number * step
+        if time > axis.end:
+            break
         x = axis.at(time)
         yield f'<line class="grid" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>'
         yield _text(x, bottom + 15, f"{time:g} s", "soft", "middle")
-        time = round(time + step, 6)
 
 
 def _step(about: float) -> float:
