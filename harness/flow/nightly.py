@@ -109,7 +109,6 @@ class _Past:
     """What the ledger says of the nights before."""
 
     entries: tuple[LedgerEntry, ...]
-    unfinished: str = ""
     since_closed: tuple[LedgerEntry, ...] = ()
     ended: dict[str, list[LedgerEntry]] = field(default_factory=dict)
     begun: dict[str, str] = field(default_factory=dict)  # the first time of each job
@@ -125,11 +124,8 @@ class _Past:
 
     def take(self, one: LedgerEntry) -> None:
         match one.what:
-            case Noted.OPENED:
-                # One that had not begun anything is not worth a word.
-                self.unfinished = self.since_closed[0].night if self.since_closed else ""
             case Noted.CLOSED:
-                self.since_closed, self.unfinished = (), ""
+                self.since_closed = ()
             case Noted.BEGUN if one.job is not None:
                 self.begun.setdefault(one.job.key, one.at)
             case Noted.ENDED if one.job is not None:
@@ -370,6 +366,7 @@ class _Night:
         rows = tuple(self._rows(jobs))
         control = self._past.control.control if self._past.control is not None else None
         shown = control if not idle or (control is not None and not control.caught) else None
+        shown = None if self._config.control.off else shown
         left = tuple(self._left.values())
         verdict, reasons = verdict_of_night(rows, left, shown, self._troubles)
         unfinished = {one.night for one in self._past.since_closed} - {self._name}
@@ -386,7 +383,7 @@ class _Night:
             resends=look.resends,
             rows=rows,
             left=left,
-            control=None if self._config.control.off else shown,
+            control=shown,
             troubles=tuple(self._troubles),
             proposals=aged,
             proposals_file=str(self._proposals_file) if aged else "",

@@ -18,6 +18,7 @@ from harness.store.runs import RUN_NAME, STAMP
 from harness.store.tables import BootRow, CaseRow, NameRow, RunRow
 
 _FEW_NAMES = 100
+_MOST_NUMBERS = 10_000  # in one statement
 _SHARE_OF_NAMES = 0.1  # with more of them, a boot has a case of these in its first dozen or so
 _GLOB_SIGNS = re.compile(r"[*?\[]")
 _BAD = tuple(str(one) for one in Outcome if one.finding or one is Outcome.INCOMPLETE)
@@ -108,7 +109,9 @@ def history(connection: Connection, wanted: Wanted, limit: int) -> tuple[PastCas
     # Each run that fits brings a case or more, so no others than these are looked at.
     newest = select(RunRow.id).where(_fits(connection, wanted)).order_by(RunRow.name.desc()).limit(limit)
     runs = list(connection.execute(newest).scalars())
-    return _past(connection, and_(RunRow.id.in_(runs), *_of_cases(wanted), *_of_boots(connection, wanted)), limit)
+    return _past(
+        connection, and_(RunRow.id.in_(runs), *_of_cases(connection, wanted), *_of_boots(connection, wanted)), limit
+    )
 
 
 def seen_cases(connection: Connection, name: str) -> tuple[SeenCase, ...]:
@@ -215,15 +218,17 @@ def _has_cases(connection: Connection, wanted: Wanted) -> ColumnElement[bool]:
     """That a boot has a case that fits. Few names, or rare outcomes, lead to their cases by the index. Of many names
     nearly every boot has one, and it takes less to ask each boot than to read all of their cases.
     """
-    total, fitting = (
-        connection.execute(select(func.count()).select_from(NameRow).where(*conditions)).scalar_one()
-        for conditions in ((), tuple(_of_names(wanted)))
-    )
+    total = connection.execute(select(func.count()).select_from(NameRow)).scalar_one()
+    fitting = len(_names(connection, wanted))
     few = fitting <= max(_FEW_NAMES, total * _SHARE_OF_NAMES)
     if few or (wanted.outcomes and all(str(one) in _BAD for one in wanted.outcomes)):
-        return BootRow.id.in_(select(CaseRow.boot_id).where(*_of_cases(wanted)))
-    conditions = tuple(_of_cases(wanted, all_names=fitting == total))
+        return BootRow.id.in_(select(CaseRow.boot_id).where(*_of_cases(connection, wanted)))
+    conditions = tuple(_of_cases(connection, wanted, all_names=fitting == total))
     return select(CaseRow.boot_id).where(CaseRow.boot_id == BootRow.id, *conditions).exists()
+
+
+def _names(connection: Connection, wanted: Wanted) -> list[int]:
+    return list(connection.execute(select(NameRow.id).where(*_of_names(wanted))).scalars())
 
 
 def _of_names(wanted: Wanted) -> Iterable[ColumnElement[bool]]:
@@ -234,10 +239,12 @@ def _of_names(wanted: Wanted) -> Iterable[ColumnElement[bool]]:
         yield or_(_glob(NameRow.name, wanted.case), _glob(NameRow.name, f"*.{wanted.case}"))
 
 
-def _of_cases(wanted: Wanted, *, all_names: bool = False) -> Iterable[ColumnElement[bool]]:
+def _of_cases(connection: Connection, wanted: Wanted, *, all_names: bool = False) -> Iterable[ColumnElement[bool]]:
     # By the names, of which there are few, even where all of them fit: that is what the index of cases begins with.
+    # Their numbers, and not a question after them: PostgreSQL would rather read all cases.
     if not all_names:
-        yield CaseRow.name_id.in_(select(NameRow.id).where(*_of_names(wanted)))
+        ids = _names(connection, wanted)
+        yield CaseRow.name_id.in_(ids if len(ids) <= _MOST_NUMBERS else select(NameRow.id).where(*_of_names(wanted)))
     if wanted.outcomes:
         yield CaseRow.outcome.in_(map(str, wanted.outcomes))
 
@@ -289,7 +296,7 @@ def glob_regex(glob: str) -> str:
     while place < len(glob):
         sign = glob[place]
         place += 1
-        end = glob.find("]", place + 1)
+        end = glob.find("]", place + 1 + glob.startswith(("!", "^"), place))  # the first ] is one of them
         if sign == "*":
             parts.append("[^\n]*")
         elif sign == "?":
@@ -314,7 +321,7 @@ def _matching(connection: Connection, wanted: Wanted, runs: Sequence[int]) -> di
     asked = (
         select(BootRow.run_id, CaseRow.outcome, func.count())
         .join(CaseRow, CaseRow.boot_id == BootRow.id)
-        .where(BootRow.run_id.in_(runs), *_of_cases(wanted), *_of_boots(connection, wanted))
+        .where(BootRow.run_id.in_(runs), *_of_cases(connection, wanted), *_of_boots(connection, wanted))
         .group_by(BootRow.run_id, CaseRow.outcome)
     )
     found: dict[int, list[Count]] = {}
