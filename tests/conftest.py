@@ -86,6 +86,12 @@ def in_store(store: Path) -> dict[str, str]:
     }
 
 
+def not_a_worker(patch: pytest.MonkeyPatch) -> None:
+    """For a pytest that a test starts: it is no worker of pytest-xdist, whatever this one is."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        patch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def scratch_layout(tmp_path: Path) -> Layout:
     """A store of this test alone."""

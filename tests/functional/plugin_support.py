@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from harness.store.layout import Layout
+from tests.conftest import not_a_worker
 
 ROOT = Path(__file__).parents[2]
 TINY = ("--ttm-profile", "tiny", "--ttm-ram", "128M", "--ttm-swap", "none", "--ttm-accel", "tcg")
@@ -28,6 +29,7 @@ class Plugin:
     @classmethod
     def made(cls, pytester: pytest.Pytester, layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Plugin:
         monkeypatch.setenv("PYTHONPATH", os.fspath(ROOT))
+        not_a_worker(monkeypatch)
         # pytester gives a test a home of its own; the kernels are in the user's.
         monkeypatch.setenv("TTM_HARNESS_STORE", os.fspath(layout.root))
         return cls(pytester)

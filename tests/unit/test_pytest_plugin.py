@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.conftest import in_store
+from tests.conftest import in_store, not_a_worker
 
 pytest_plugins = ("pytester",)
 pytestmark = pytest.mark.timeout(300)
@@ -33,6 +33,7 @@ def fixture_plain(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) ->
     )
     for name, value in in_store(pytester.path / "store").items():
         monkeypatch.setenv(name, value)
+    not_a_worker(monkeypatch)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(info.parent), str(ROOT))))
     (pytester.path / "store").mkdir()
 
