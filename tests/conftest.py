@@ -6,8 +6,10 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -84,6 +86,17 @@ def in_store(store: Path) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if name != "TTM_HARNESS_RUNS"},
         "TTM_HARNESS_STORE": str(store),
     }
+
+
+def require_module(name: str, extra: str) -> ModuleType:
+    """A Python module of one of the extras. At home a missing one skips the test and says so; on CI it fails."""
+    try:
+        return import_module(name)
+    except ImportError:
+        message = f"{name} is not installed (pip install -e '.[{extra}]')"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message, allow_module_level=True)
 
 
 def not_a_worker(patch: pytest.MonkeyPatch) -> None:

@@ -102,6 +102,7 @@ TEST_TOOLS = (
     Tool("shellcheck", "the tests check the guest scripts", True, ("shellcheck", "ShellCheck", "shellcheck")),
     Tool("bwrap", "the tests attack what it contains", True, ("bubblewrap", "bubblewrap", "bubblewrap")),
     Tool("pg_ctlcluster", "the tests keep the index in PostgreSQL, too", False, ("postgresql", "", "")),
+    Tool("systemd-analyze", "the tests verify the timer of `nightly`", False, ("systemd", "systemd", "systemd")),
     Tool("mkswap", "the tests compare swap signatures", True, ("util-linux", "util-linux", "util-linux")),
     Tool("chromium", "the tests look at the pages of `results site`", False, ("chromium", "chromium", "chromium")),
 )

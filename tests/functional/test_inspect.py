@@ -14,6 +14,7 @@ from harness.guest.image import image_path
 from harness.model.errors import UserError
 from harness.model.outcome import Ending
 from harness.store.layout import Layout
+from tests.conftest import require_module
 from tests.functional.conftest import TINY_MACHINE, Quiet, Runner
 from tests.functional.test_endings import REST, SAY
 
@@ -29,7 +30,7 @@ def test_a_panic_and_a_kernel_without_debug_info(run_script: Runner, layout: Lay
     unpack(image.path, tmp_path / "memory.elf")
     assert (tmp_path / "memory.elf").stat().st_size > TINY_MACHINE.ram
     assert b"Linux version 7.3.4" in (tmp_path / "memory.elf").read_bytes()
-    pytest.importorskip("drgn")
+    require_module("drgn", "inspect")
     with pytest.raises(UserError, match="built without debug info"):
         inspect(image, layout, Quiet())
 

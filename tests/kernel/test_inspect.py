@@ -20,9 +20,10 @@ from harness.model.outcome import Ending
 from harness.model.result import Report
 from harness.reports.memory import short_lines
 from harness.store.layout import Layout
+from tests.conftest import require_module
 from tests.functional.conftest import Quiet
 
-pytest.importorskip("drgn")
+require_module("drgn", "inspect")
 
 SUITE = """title = "a panic"
 symbols = ["SWAP"]

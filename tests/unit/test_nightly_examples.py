@@ -6,14 +6,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from harness.flow.nightly_config import read_nightly
-from harness.proc import find_tool
-from tests.conftest import require_tool
+from tests.conftest import require_module, require_tool
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "nightly"
 UNITS = ("ttm-harness-nightly.service", "ttm-harness-nightly.timer")
@@ -53,21 +51,13 @@ def test_units_are_verified_by_systemd(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_pipelines_fit_their_schemas(name: str, tmp_path: Path) -> None:
-    if find_spec("check_jsonschema") is None:
-        pytest.skip("check-jsonschema is not installed (pip install check-jsonschema)")
+    require_module("check_jsonschema", "test")
     check = (sys.executable, "-m", "check_jsonschema", "--builtin-schema", PIPELINES[name])
     status, said = ran(*check, EXAMPLES / name)
     assert status == 0, said
     broken = tmp_path / name
     broken.write_text((EXAMPLES / name).read_text().replace("timeout", "time_out"))
     assert ran(*check, broken)[0] != 0
-
-
-def test_the_workflow_is_linted() -> None:
-    """By actionlint, where somebody has it: it also reads the expressions, and the shell."""
-    if find_tool("actionlint") is None:
-        pytest.skip("actionlint is not installed")
-    assert ran(require_tool("actionlint"), EXAMPLES / "github-workflow.yml") == (0, "")
 
 
 @pytest.mark.parametrize("name", PIPELINES)

@@ -32,6 +32,7 @@ from harness.model.gate import GATE_SCHEMA, Gate, GateCheck, Mark, PatchGate
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Report
 from harness.store.layout import Layout
+from tests.conftest import require_module
 from tests.unit.results_support import Quiet, keep, plain_report
 from tests.unit.series_support import Repo
 
@@ -289,7 +290,7 @@ def test_a_patch_that_nobody_ran_is_no_good_one(with_patch: tuple[Layout, list[b
 def test_b4_itself_reads_it(
     with_patch: tuple[Layout, list[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    b4 = pytest.importorskip("b4", reason="b4 is not installed (the extra lore)")
+    b4 = require_module("b4", "lore")
     from email import message_from_bytes, policy
 
     layout, mails = with_patch
