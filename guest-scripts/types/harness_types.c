@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The types of a kernel, for `ttm-harness inspect` to read an image of its memory by. */
-#include <linux/dma-resv.h>
-#include <linux/list_lru.h>
+/* The types of a kernel, for `ttm-harness inspect` to read an image of its memory by. Subjects have more. */
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -12,18 +10,8 @@
 #ifdef CONFIG_X86
 #include <asm/switch_to.h>
 #endif
-#if IS_ENABLED(CONFIG_DRM_TTM)
-#include <drm/drm_gem.h>
-#include <drm/ttm/ttm_bo.h>
-#include <drm/ttm/ttm_device.h>
-#include <drm/ttm/ttm_pool.h>
-#include <drm/ttm/ttm_resource.h>
-#include <drm/ttm/ttm_tt.h>
-#endif
 
 /* A type is described where something of it is defined. */
-struct dma_resv *harness_dma_resv;
-struct list_lru_node *harness_list_lru_node;
 struct module *harness_module;
 struct shrinker *harness_shrinker;
 struct signal_struct *harness_signal_struct;
@@ -31,39 +19,6 @@ struct task_struct *harness_task_struct;
 struct uts_namespace *harness_uts_namespace;
 #ifdef CONFIG_X86
 struct inactive_task_frame *harness_inactive_task_frame;
-#endif
-
-#if IS_ENABLED(CONFIG_DRM_TTM)
-struct ttm_bo_lru_cursor *harness_ttm_bo_lru_cursor;
-struct ttm_buffer_object *harness_ttm_buffer_object;
-struct ttm_device *harness_ttm_device;
-struct ttm_global *harness_ttm_global;
-struct ttm_lru_bulk_move *harness_ttm_lru_bulk_move;
-struct ttm_lru_item *harness_ttm_lru_item;
-struct ttm_pool_type *harness_ttm_pool_type;
-struct ttm_resource *harness_ttm_resource;
-struct ttm_resource_cursor *harness_ttm_resource_cursor;
-struct ttm_resource_manager *harness_ttm_resource_manager;
-struct ttm_tt *harness_ttm_tt;
-
-/* Which bit it is depends on the kernel, and debug info has no macros. */
-enum harness_tt_flag {
-	HARNESS_TT_SWAPPED = TTM_TT_FLAG_SWAPPED,
-	HARNESS_TT_ZERO_ALLOC = TTM_TT_FLAG_ZERO_ALLOC,
-	HARNESS_TT_EXTERNAL = TTM_TT_FLAG_EXTERNAL,
-#ifdef TTM_TT_FLAG_EXTERNAL_MAPPABLE
-	HARNESS_TT_EXTERNAL_MAPPABLE = TTM_TT_FLAG_EXTERNAL_MAPPABLE,
-#endif
-#ifdef TTM_TT_FLAG_DECRYPTED
-	HARNESS_TT_DECRYPTED = TTM_TT_FLAG_DECRYPTED,
-#endif
-#ifdef TTM_TT_FLAG_BACKED_UP
-	HARNESS_TT_BACKED_UP = TTM_TT_FLAG_BACKED_UP,
-#endif
-	HARNESS_TT_POPULATED = TTM_TT_FLAG_PRIV_POPULATED,
-};
-
-enum harness_tt_flag *harness_tt_flags;
 #endif
 
 MODULE_DESCRIPTION("types for a debugger");

@@ -14,8 +14,6 @@ from harness.model.errors import UserError
 from harness.model.visible import visible
 from harness.store.layout import Layout
 
-_WHAT = ("devices", "lists", "bulk-moves", "pools", "shrinkers", "locks", "tasks", "problems")
-
 
 @click.command()
 @click.argument("image", metavar="RUN[/BOOT[/IMAGE]]")
@@ -24,7 +22,7 @@ _WHAT = ("devices", "lists", "bulk-moves", "pools", "shrinkers", "locks", "tasks
     "wanted",
     multiple=True,
     metavar="WHAT[,…]",
-    help=f"{', '.join(_WHAT)}; all; short, as in a report.",
+    help="shrinkers, locks, tasks, problems, and what subjects have (docs/inspect.md); all; short, as in a report.",
 )
 @click.option(
     "--script", type=click.Path(path_type=Path), help="A Python file to run; the names of the prompt are there."
@@ -41,18 +39,15 @@ def inspect(
     """A look into the memory that `run --keep-state` kept of a guest, with drgn.
 
     On a terminal and without options: a Python prompt, on which `memory` is all that was read, `kernel` reads with
-    bounds, and `program` is drgn's own. Else all is printed: TTM's devices and lists and what stands where it does
-    not belong, pools, shrinkers, tasks and what they wait for. IMAGE may be the file itself, too.
+    bounds, `program` is drgn's own, and `readers` are those of the subjects. Else all is printed: what the subjects
+    read and what stands where it does not belong, shrinkers, tasks and what they wait for. IMAGE may be the file
+    itself, too.
     """
     from harness.flow import inspect as flow
     from harness.model.codec import to_json
-    from harness.reports.memory import short_lines, text
+    from harness.reports.memory import sections, short_lines, text
 
     named = [word.strip() for words in wanted for word in words.split(",") if word.strip()]
-    if unknown := sorted(set(named) - {*_WHAT, "all", "short"}):
-        raise UserError(
-            f"--print {unknown[0]!r}: there is no such thing", hint=f"one of {', '.join(_WHAT)}, all, short"
-        )
     if (script is not None) + bool(named) + as_json > 1:
         raise UserError("--print, --script and --json are three ways to look", hint="give one of them")
     layout = Layout.from_environment()
@@ -69,6 +64,9 @@ def inspect(
         memory = flow.inspect(found, layout, progress)
     finally:
         progress.close()
+    there = (*sections(memory), "all", "short")
+    if unknown := [word for word in named if word not in there]:
+        raise UserError(f"--print {unknown[0]!r}: there is no such thing", hint=f"one of {', '.join(there)}")
     if as_json:
         click.echo(to_json(memory), nl=False)
     elif "short" in named:

@@ -14,15 +14,17 @@ from typing import BinaryIO
 import zstandard
 
 from harness.checkout import data_directory
+from harness.flow.kept_boot import KeptBoot, find_boot
 from harness.guest.image import FOLDER, SUFFIX, require_room
 from harness.kernel.decode import VMLINUX
 from harness.kernel.module import build_module
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.codec import from_json
-from harness.model.errors import CommandFailed, HarnessError, InfraError, StoreCorrupt, UserError
+from harness.model.errors import CommandFailed, HarnessError, InfraError, ModuleFailed, StoreCorrupt, UserError
 from harness.model.memory import Memory
 from harness.model.progress import Progress
+from harness.model.subject import Subject
 from harness.model.units import GIB, MIB, about_size
 from harness.proc import Deadline, run, run_attached
 from harness.reports.memory import short_lines
@@ -31,6 +33,7 @@ from harness.store.files import read_regular
 from harness.store.layout import Layout
 from harness.store.runs import find_run
 from harness.store.scratch import scratch_directory
+from harness.suites.registry import registry
 
 _MOST_TOLD = 2  # images of one cell in its report
 _READ_SECONDS = 120.0
@@ -45,7 +48,7 @@ _ROOT = Path(__file__).parents[2]
 _CALL = "import sys; sys.path.insert(0, {!r}); from harness.memory.reader import main; sys.exit(main(sys.argv[1]))"
 _INSTALL = "pip install 'ttm-harness[inspect]'"
 _BANNER = """memory  {name}, Linux {release}
-names   memory: all that was read; kernel: bounded reads; program: drgn's own
+names   memory: all that was read; kernel: bounded reads; program: drgn's own; readers: of the subjects
 """
 
 
@@ -161,27 +164,56 @@ def _asked(
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], Path]]:
     """The reader's argv, the words that contain it, and the only directory to which it can write."""
     build = build_of(image, layout)
-    types = build_module(build, data_directory("guest-scripts") / "types", layout, Deadline(_BUILD_SECONDS), progress)
+    subjects, problems = _reading(find_boot(layout, str(image.place)))
+    types = _types(subjects, build, layout, progress, problems)
     with scratch_directory(layout) as scratch:
         elf = scratch / "memory.elf"
         unpack(image.path, elf)
         asked = {
             "image": str(elf),
             "vmlinux": str(build.objects / VMLINUX),
-            "types": str(types / "harness_types.ko"),
+            "types": [str(path) for path in types],
             "symbols": str(build.path / "System.map"),
             "modules": {name: [str(path) for path in paths] for name, paths in _modules(build, layout).items()},
             "release": build.release,
+            "readers": [(one.name, str(one.memory)) for one in subjects],
+            "problems": problems,
             "mode": mode,
             "script": str(script or ""),
             "banner": _BANNER.format(name=image.name, release=build.release),
         }
         (scratch / "asked.json").write_text(json.dumps(asked), "utf-8")
-        reads = (layout.objects, build.path, _ROOT / "harness", *((script,) if script else ()))
+        folders = (one.folder for one in subjects if not one.folder.is_relative_to(_ROOT / "harness"))
+        reads = (layout.objects, build.path, _ROOT / "harness", *folders, *((script,) if script else ()))
         limits = SandboxLimits(memory=_ADDRESSES, reserve=0)
         contained = within(Confines(writes=(scratch,), reads=reads, limits=limits))
         argv = (sys.executable, "-I", "-c", _CALL.format(str(_ROOT)), str(scratch))
         yield argv, contained, scratch
+
+
+def _reading(boot: KeptBoot) -> tuple[list[Subject], list[str]]:
+    """The subjects that read something in images; and which suites of the boot are no longer there."""
+    problems = []
+    for word in boot.words.values():
+        try:
+            registry().named(word)  # a folder of the user's is known from now on
+        except UserError as error:
+            problems.append(f"whether its subject reads something cannot be told: {error.message}")
+    return [one for one in registry().subjects.values() if one.memory is not None], problems
+
+
+def _types(
+    subjects: Sequence[Subject], build: Build, layout: Layout, progress: Progress, problems: list[str]
+) -> list[Path]:
+    """The objects with types: ours, and those of the subjects. What does not build is a problem."""
+    deadline = Deadline(_BUILD_SECONDS)
+    made = [build_module(build, data_directory("guest-scripts") / "types", layout, deadline, progress)]
+    for one in subjects:
+        try:
+            made += [build_module(build, one.types, layout, deadline, progress)] if one.types is not None else []
+        except (ModuleFailed, UserError) as error:
+            problems.append(f"{one.name} has no types: {error.message}")
+    return [path for directory in made for path in sorted(directory.glob("*.ko"))]
 
 
 def build_of(image: Image, layout: Layout) -> Build:

@@ -457,7 +457,7 @@ class LiveGuest:
         return image
 
     def memory(self, name: str = "live") -> Memory:
-        """What a fresh image says: TTM's devices, lists and pools, shrinkers, tasks and locks."""
+        """What a fresh image says: what subjects read in it, shrinkers, tasks and locks."""
         return inspect(self.dump(name), self._layout, self._environment.progress)
 
     def kill(self) -> None:

@@ -37,13 +37,13 @@ class NotOpened(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """`symbols` is the System.map; `modules` are where the object of a module may be, by its name; `types` the object
-    with the types that vmlinux lacks.
+    """`symbols` is the System.map; `modules` are where the object of a module may be, by its name; `types` have
+    those that vmlinux lacks.
     """
 
     image: Path
     vmlinux: Path
-    types: Path
+    types: Sequence[Path]
     symbols: Mapping[str, int]
     modules: Mapping[str, Sequence[Path]]
     release: str
@@ -191,9 +191,9 @@ def _program(files: Files, levels: int) -> drgn.Program:
 
 
 def _load(program: drgn.Program, files: Files) -> None:
-    types = program.extra_module("harness_types", create=True)
     try:
-        types.try_file(str(files.types), force=True)
+        for path in files.types:
+            program.extra_module(path.stem, create=True).try_file(str(path), force=True)
         program.load_debug_info([str(files.vmlinux)])
     except (OSError, ValueError, drgn.MissingDebugInfoError) as error:
         raise NotOpened(f"the debug info of the build cannot be read: {error}") from error

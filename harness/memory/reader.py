@@ -2,7 +2,8 @@
 """The process that reads an image: started by flow/inspect.py, contained, with limits and a deadline.
 
 Its one argument is its directory, with what it is asked in asked.json. It leaves the Memory there as memory.json,
-runs a script, or is a prompt; in the last two `program` is drgn's own, `kernel` ours, and `memory` all that was read.
+runs a script, or is a prompt; in the last two `program` is drgn's own, `kernel` ours, `memory` all that was read, and
+`readers` what the subjects read with.
 """
 
 from __future__ import annotations
@@ -20,37 +21,44 @@ except ImportError as error:  # the harness itself needs no drgn
         raise
     sys.stdout.write("drgn is not there")
     sys.exit(4)
+from harness.memory.parts import Readers
 from harness.memory.tasks import shrinkers, tasks
-from harness.memory.ttm import Ttm, pools
 from harness.model.codec import to_json
-from harness.model.memory import Memory
+from harness.model.memory import SCHEMA, Memory
 
 NOT_OPENED, NO_DRGN = 3, 4
 _SYMBOL = re.compile(r"^([0-9a-f]{16}) \S (\S+)$", re.MULTILINE)
 
 
-def read(kernel: Kernel, release: str) -> Memory:
+def read(kernel: Kernel, release: str, readers: Readers) -> Memory:
     """All that an image says."""
-    devices, objects, no_devices = Ttm(kernel).devices()
-    own_pools, pooled, limit = pools(kernel)
-    own_shrinkers, no_shrinkers = shrinkers(kernel)
+    parts = readers.parts(kernel)
+    own_shrinkers, no_shrinkers = shrinkers(kernel, readers.counts())
     own_tasks, no_tasks = tasks(kernel)
-    problems = tuple(filter(None, (no_devices, no_shrinkers, no_tasks)))
-    return Memory(release, devices, objects, own_pools, pooled, limit, own_shrinkers, own_tasks, problems)
+    problems = tuple(filter(None, (*readers.problems, no_shrinkers, no_tasks)))
+    return Memory(SCHEMA, release, own_shrinkers, own_tasks, parts, problems)
 
 
 def main(directory: str) -> int:
     asked = json.loads(Path(directory, "asked.json").read_text("utf-8"))
     symbols = {name: int(at, 16) for at, name in _SYMBOL.findall(Path(asked["symbols"]).read_text("utf-8"))}
     modules = {name: tuple(map(Path, paths)) for name, paths in asked["modules"].items()}
-    image, vmlinux, types = (Path(asked[name]) for name in ("image", "vmlinux", "types"))
+    types = tuple(map(Path, asked["types"]))
     try:
-        kernel = open_kernel(Files(image, vmlinux, types, symbols, modules, asked["release"]))
+        files = Files(Path(asked["image"]), Path(asked["vmlinux"]), types, symbols, modules, asked["release"])
+        kernel = open_kernel(files)
     except NotOpened as error:
         sys.stdout.write(str(error))
         return NOT_OPENED
-    memory = read(kernel, asked["release"])
-    names = {"__name__": "__main__", "kernel": kernel, "program": kernel.program, "memory": memory}
+    readers = Readers(asked["readers"], asked["problems"])
+    memory = read(kernel, asked["release"], readers)
+    names = {
+        "__name__": "__main__",
+        "kernel": kernel,
+        "program": kernel.program,
+        "memory": memory,
+        "readers": readers.modules,
+    }
     if asked["mode"] == "json":
         Path(directory, "memory.json").write_text(to_json(memory), "utf-8")
     elif asked["mode"] == "script":

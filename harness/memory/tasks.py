@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.memory.kernel import UNREADABLE, Kernel, Object
 from harness.model.memory import Shrinker, Task
 from harness.model.visible import visible_field
+
+Counts = Callable[[Kernel, Object], Iterable[tuple[str, int]]]  # of a struct shrinker
 
 _MOST_TASKS = 1 << 14
 _MOST_WAITERS = 64
@@ -169,29 +171,23 @@ def _mutex_of_waiter(kernel: Kernel, waiter: int, task: int) -> int:
     return 0
 
 
-def shrinkers(kernel: Kernel) -> tuple[tuple[Shrinker, ...], str]:
-    """All that are registered, and what is wrong with their list."""
+def shrinkers(kernel: Kernel, known: Mapping[str, Counts]) -> tuple[tuple[Shrinker, ...], str]:
+    """All that are registered, and what is wrong with their list. `known` gives figures, by the name of the function
+    that counts: that itself cannot be called any more.
+    """
     try:
         found = kernel.ring(kernel.symbol("shrinker_list"), _MOST_SHRINKERS)
     except UNREADABLE as error:
         return (), f"shrinkers: {error}"
-    read = (_shrinker(kernel, kernel.outer("struct shrinker", "list", node)) for node in found.nodes)
+    read = (_shrinker(kernel, kernel.outer("struct shrinker", "list", node), known) for node in found.nodes)
     return tuple(one for one in read if one is not None), f"shrinkers: {found.problem}" if found.problem else ""
 
 
-def _shrinker(kernel: Kernel, one: Object) -> Shrinker | None:
+def _shrinker(kernel: Kernel, one: Object, known: Mapping[str, Counts]) -> Shrinker | None:
     try:
         count = kernel.name_of(int(one.count_objects))
         name = kernel.text(int(one.name), 64) if kernel.has("struct shrinker", "name") and int(one.name) else count
         deferred = kernel.word(int(one.nr_deferred)) if int(one.nr_deferred) else 0
-        return Shrinker(name, count, deferred, tuple(_counts(kernel, one, count)))
+        return Shrinker(name, count, deferred, tuple(known[count](kernel, one)) if count in known else ())
     except UNREADABLE:
         return None
-
-
-def _counts(kernel: Kernel, one: Object, count: str) -> Iterator[tuple[str, int]]:
-    """What xe counts from: the function itself cannot be called any more."""
-    if count == "xe_shrinker_count" and kernel.has("struct xe_shrinker"):
-        own = kernel.at("struct xe_shrinker", int(one.private_data))
-        yield "shrinkable_pages", int(own.shrinkable_pages)
-        yield "purgeable_pages", int(own.purgeable_pages)

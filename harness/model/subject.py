@@ -45,7 +45,10 @@ class SplatSet:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What `subject.toml` says, and the suites in the folder. `tools` are C programs for the guest's /tools."""
+    """What `subject.toml` says, and the suites in the folder. `tools` are C programs for the guest's /tools;
+    `memory` is the Python file that reads images of a guest's memory, `types` the sources of a module with the types
+    for it.
+    """
 
     name: str
     title: str
@@ -55,3 +58,5 @@ class Subject:
     controls: ControlSet | None = None
     tools: tuple[Path, ...] = ()
     splats: tuple[SplatSet, ...] = ()
+    memory: Path | None = None
+    types: Path | None = None

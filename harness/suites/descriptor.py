@@ -90,6 +90,8 @@ class _SubjectFile:
     branch: tuple[Branch, ...] = ()
     controls: _Controls | None = None
     splats: tuple[SplatSet, ...] = ()
+    memory: str = ""
+    types: str = ""
 
 
 def read_subject(folder: Path) -> Subject:
@@ -117,7 +119,27 @@ def read_subject(folder: Path) -> Subject:
         ControlSet(folder / "controls", **asdict(told.controls)) if told.controls is not None else None,
         tuple(sorted((folder / "tools").glob("*.c"))),
         told.splats,
+        _python(folder, told.memory),
+        _types(folder, told),
     )
+
+
+def _python(folder: Path, name: str) -> Path | None:
+    """A file, or the first one of a package."""
+    if not name:
+        return None
+    found = folder / name / "__init__.py" if (folder / name).is_dir() else folder / name
+    if found.suffix != ".py" or not found.is_file() or not _is_below(name):
+        raise UserError(
+            f"{folder / SUBJECT_FILE}: memory: there is no Python file {name} beside it", hint="nor such a package"
+        )
+    return found
+
+
+def _types(folder: Path, told: _SubjectFile) -> Path | None:
+    if told.types and not told.memory:
+        raise UserError(f"{folder / SUBJECT_FILE}: types: nothing reads with them", hint='memory = "FILE.py"')
+    return _inside(folder, told.types, folder / SUBJECT_FILE)
 
 
 def _suites(folder: Path, subject: str) -> Iterator[Suite]:
@@ -264,9 +286,13 @@ def _inside(owner: Path, name: str, path: Path) -> Path | None:
     if not name:
         return None
     found = owner / name
-    if Path(name).is_absolute() or ".." in Path(name).parts or not found.is_dir():
+    if not _is_below(name) or not found.is_dir():
         raise UserError(f"{path}: there is no folder {name} beside it")
     return found
+
+
+def _is_below(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def _name_of(folder: Path) -> str:

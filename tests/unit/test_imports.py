@@ -25,6 +25,7 @@ ALLOWED = {
     "guest": {"model", "base", "store"},
     "suites": {"model", "base"},
     "memory": {"model"},  # a process of its own, which flow starts and does not import
+    "subjects": {"model", "memory"},  # what reads their part of an image, in that process
     "reports": {"model"},
     "flow": {"model", "base", "store", "inputs", "kernel", "guest", "suites", "evidence", "judge", "reports"},
     "cli": {"model", "base", "store", "suites", "evidence", "reports", "flow"},
@@ -93,6 +94,8 @@ def test_imports_follow_the_flow(name: str, room: str, path: Path) -> None:
         ("judge", "import paramiko"),
         ("flow", "from harness.memory.kernel import Kernel"),
         ("memory", "import drgn"),
+        ("memory", "from harness.subjects.ttm.memory import read"),
+        ("subjects", "from harness.flow.run import execute"),
     ],
 )
 def test_a_breach_is_seen(room: str, line: str) -> None:

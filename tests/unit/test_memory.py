@@ -1,32 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is said of a memory image: walks that end whatever memory holds, what belongs on which list, the text."""
+"""What is said of a memory image: walks that end whatever memory holds, what subjects read in it, the text."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.memory.walk import ring, wrong_cursor, wrong_object
+import harness.reports
+from harness.memory.parts import Readers
+from harness.memory.walk import ring
 from harness.model.codec import from_json, to_json
-from harness.model.memory import (
-    BufferObject,
-    BulkMove,
-    Cursor,
-    LruList,
-    Manager,
-    Memory,
-    PageVector,
-    Place,
-    Pool,
-    Shrinker,
-    Stretch,
-    Task,
-    TtmDevice,
-)
-from harness.reports.memory import MOST_LINES, short_lines, text
+from harness.model.errors import StoreCorrupt
+from harness.model.memory import SCHEMA, Line, Memory, Part, Section, Shrinker, Task
+from harness.reports.memory import MOST_LINES, sections, short_lines, text
+
+if TYPE_CHECKING:
+    from harness.memory.kernel import Kernel, Object
+
+JSON_SCHEMA = json.loads((Path(harness.reports.__file__).parent / "schema" / "memory-1.json").read_text())
 
 
 def circle(*addresses: int) -> dict[int, tuple[int, int]]:
@@ -67,154 +67,154 @@ class TestRing:
         assert len(found.nodes) == len(set(found.nodes)) <= 8
 
 
-CURSOR = Cursor(0x100, 1, 0, 0xB)
-VECTOR = PageVector(("ZERO_ALLOC", "POPULATED"), "cached", 8, 8, 0)
-OUT = PageVector(("ZERO_ALLOC", "BACKED_UP"), "cached", 8, 0, 8)
-OBJECT = BufferObject(0x200, 32768, 1, 0, 0, False, 0xB, VECTOR)
-
-
-class TestPlaces:
-    def test_a_walk_on_its_own_list(self) -> None:
-        assert wrong_cursor(CURSOR, 1, 0) == ""
-
-    @pytest.mark.parametrize(
-        ("memory", "priority", "why"),
-        [
-            (-1, 0, "a walk along memory 1 stands on a list that no walk may go along"),
-            (2, 0, "a walk along memory 1 stands on a list of memory 2"),
-            (1, 3, "a walk at priority 0 stands on the list of priority 3"),
-        ],
-    )
-    def test_a_walk_on_another_list(self, memory: int, priority: int, why: str) -> None:
-        assert wrong_cursor(CURSOR, memory, priority) == why
-
-    @pytest.mark.parametrize(
-        ("found", "memory", "priority", "own", "why"),
-        [
-            (OBJECT, 1, 0, True, ""),
-            (replace(OBJECT, vector=OUT), -1, 0, True, ""),
-            (replace(OBJECT, pins=1), -1, 0, True, ""),
-            (OBJECT, -1, 0, False, ""),
-            (OBJECT, -1, 0, True, "it is neither pinned nor out, and no walk sees it here"),
-            (OBJECT, 2, 0, True, "it lies in memory 1"),
-            (OBJECT, 1, 2, True, "its priority is 0"),
-            (replace(OBJECT, vector=OUT), 1, 0, True, "it is pinned or out, and a walk sees it here"),
-            (replace(OBJECT, vector=OUT), 1, 0, False, ""),
-        ],
-    )
-    def test_an_object(self, found: BufferObject, memory: int, priority: int, own: bool, why: str) -> None:
-        assert wrong_object(found, memory, priority, own=own, moved_late=False) == why
-
-    def test_older_kernels_leave_what_is_pinned_where_it_is(self) -> None:
-        assert wrong_object(replace(OBJECT, pins=1), 1, 0, own=True, moved_late=True) == ""
-        assert wrong_object(OBJECT, -1, 0, own=True, moved_late=True) == ""
-
-
-WRONG = "a walk along memory 1 stands on a list that no walk may go along"
-DEVICE = TtmDevice(
-    address=0x1000,
-    name="tp_funcs",
-    managers=(Manager(1, "ttm_range_manager_func", True, 4 << 20, 65536),),
-    lists=(
-        LruList(
-            "memory 1, priority 0", 1, 0, (Place(0x11, replace(OBJECT, owner="sh (pid 9)", waiters=("x (pid 3)",))),)
-        ),
-        LruList("memory 1, priority 1", 1, 1, ()),
-        LruList("unevictable", -1, 0, (Place(0x12, cursor=CURSOR, wrong=WRONG),), "the list is torn"),
+PART = Part(
+    (
+        Section("queues", (Line("queue 1", below=(Line("entry 5", "it is of queue 2"), Line("entry 6"))),)),
+        Section("empty", ()),
+        Section("locks", (Line("queue 1: locked by sh (pid 9)"),)),
     ),
-    bulk_moves=(BulkMove(0xB, 1, (), (CURSOR,)), BulkMove(0xC, 1, (Stretch(1, 0, 0x5, 0x6),))),
+    (Line("1 queue", below=(Line("entry 5", "it is of queue 2"),)),),
 )
 MEMORY = Memory(
+    schema=SCHEMA,
     release="7.3.4",
-    devices=(DEVICE,),
-    objects=2,
-    pools=(Pool("write_combined", 0, 3), Pool("write_combined", 1, 1), Pool("uncached", 0, 0, "it cannot be read")),
-    pooled=5,
-    pool_limit=100,
-    shrinkers=(Shrinker("drm-xe", "xe_shrinker_count", 7, (("shrinkable_pages", 12),)), Shrinker("sb", "super", 0)),
+    shrinkers=(Shrinker("mine", "my_count", 7, (("pages", 12),)), Shrinker("sb", "super", 0)),
     tasks=(
         Task(1, "init", "S", 0),
         Task(3, "x", "D", 1, ("schedule+0x1",), "for the mutex 0x77, held by sh (pid 9)"),
         Task(9, "sh", "on CPU", 0, ("panic+0x1",)),
     ),
+    parts={"mine": PART},
     problems=("tasks: the list is torn",),
 )
 
 
-def test_the_short_form_names_what_stands_where_it_does_not_belong() -> None:
+def test_the_short_form() -> None:
     assert short_lines(MEMORY) == (
-        "device 0x1000 (tp_funcs): 1 object on the list of memory 1, priority 0, 1 walk on the list `unevictable`",
-        "  the list `unevictable`: the list is torn",
-        f"  a walk 0x100 along memory 1, priority 0, in the bulk move 0xb  WRONG: {WRONG}",
-        "TTM counts 2 objects; its pools have 5 pages (20 KiB)",
-        "2 shrinkers; drm-xe: 7 deferred, shrinkable_pages 12",
+        "1 queue",
+        "  entry 5  WRONG: it is of queue 2",
+        "2 shrinkers; mine: 7 deferred, pages 12",
         "x (pid 3), D, waits for the mutex 0x77, held by sh (pid 9)",
         "tasks: the list is torn",
     )
 
 
 def test_all_of_it() -> None:
-    said = text(MEMORY)
-    for line in (
-        "  device 0x1000 (tp_funcs)",
-        "    memory 1: 64 KiB of 4.0 MiB in use, for ttm_tt (ttm_range_manager_func)",
-        "    object 0x200, 32 KiB, memory 1, bulk move 0xb, ZERO_ALLOC|POPULATED, cached, 8 pages and 0 handles of "
-        "8, locked by sh (pid 9)",
-        "  bulk move 0xb of device 0x1000 (tp_funcs): 1 objects name it, empty: no stretch of any list is its own",
-        "    memory 1, priority 0: resources 0x5 to 0x6",
-        "  write_combined: 3 of order 0, 1 of order 1",
-        "  uncached: 0 of order 0 (it cannot be read)",
-        "  together 5 pages (20 KiB); TTM counts 5 pages (20 KiB) of at most 100 pages (400 KiB)",
-        "  object 0x200: locked by sh (pid 9); it is waited for by x (pid 3)",
+    assert text(MEMORY).splitlines() == [
+        "queues:",
+        "  queue 1",
+        "    entry 5  WRONG: it is of queue 2",
+        "    entry 6",
+        "shrinkers:",
+        "  mine: 7 deferred, pages 12  (my_count)",
+        "  sb: 0 deferred  (super)",
+        "locks:",
+        "  queue 1: locked by sh (pid 9)",
+        "  x (pid 3), D, waits for the mutex 0x77, held by sh (pid 9)",
+        "tasks:",
+        "  x (pid 3), D, waits for the mutex 0x77, held by sh (pid 9)",
+        "    schedule+0x1",
         "  sh (pid 9), on CPU, CPU 0",
         "    panic+0x1",
         "  3 tasks in all",
+        "problems:",
         "  tasks: the list is torn",
-    ):
-        assert line in said.splitlines()
+    ]
 
 
 def test_only_what_is_asked_for() -> None:
-    assert text(MEMORY, ("pools",)).startswith("pools:\n")
-    assert "tasks" not in text(MEMORY, ("pools",))
+    assert text(MEMORY, ("queues",)).splitlines()[::3] == ["queues:", "    entry 6"]
+    assert list(sections(MEMORY)) == ["queues", "empty", "shrinkers", "locks", "tasks", "problems"]
 
 
-def test_without_ttm() -> None:
-    memory = Memory("7.3.4", (), -1, (), -1, -1, (), ())
-    assert short_lines(memory) == ("0 shrinkers",)
-    assert "  TTM is not there" in text(memory).splitlines()
+def test_two_subjects_with_sections_of_one_name() -> None:
+    memory = replace(MEMORY, parts={"mine": PART, "yours": Part((Section("queues", (Line("queue 7"),)),))})
+    assert sections(memory)["queues"] == ("queue 1", "  entry 5  WRONG: it is of queue 2", "  entry 6", "queue 7")
 
 
-def test_a_list_of_thousands_is_cut() -> None:
-    many = LruList("memory 1, priority 0", 1, 0, (Place(0x11, OBJECT),) * 5000)
-    said = text(replace(MEMORY, devices=(replace(DEVICE, lists=(many,)),)), ("lists",)).splitlines()
+def test_what_has_thousands_of_lines_is_cut() -> None:
+    part = Part((Section("queues", (Line("queue 1", below=(Line("entry"),) * 5000),)),))
+    said = text(replace(MEMORY, parts={"mine": part}), ("queues",)).splitlines()
     assert len(said) == MOST_LINES + 3
-    assert said[-1].strip() == f"and {5000 - MOST_LINES} more"
-
-
-def test_garbage_is_said_and_no_trouble() -> None:
-    mad = BufferObject(
-        2**64 - 1, 2**64 - 1, 2**32 - 1, 2**32 - 1, -1, True, 1, replace(VECTOR, size=2**32 - 1, unread=True)
-    )
-    pool = Pool("uncached", 2**32 - 1, 2**63)
-    memory = replace(
-        MEMORY,
-        pools=(pool,),
-        pooled=2**64 - 1,
-        devices=(replace(DEVICE, lists=(LruList("?", 1, 0, (Place(1, mad),)),)),),
-    )
-    assert "cannot be read" in text(memory)
-    assert short_lines(memory)
+    assert said[-1] == f"    and {5000 - MOST_LINES} more"
 
 
 def test_it_comes_back_from_json() -> None:
-    assert from_json(Memory, to_json(MEMORY), "a test") == MEMORY
+    said = to_json(MEMORY)
+    assert from_json(Memory, said, "a test") == MEMORY
+    jsonschema.validate(json.loads(said), JSON_SCHEMA)
+
+
+@pytest.mark.parametrize("line", ["{}", '{"text": "x", "wrong": "", "below": [{"no": "text"}]}', '"x"'])
+def test_what_is_no_line_is_refused(line: str) -> None:
+    plain = json.loads(to_json(MEMORY))
+    plain["parts"]["mine"]["short"] = [json.loads(line)]
+    with pytest.raises(StoreCorrupt, match="a test is not the JSON of a Memory"):
+        from_json(Memory, json.dumps(plain), "a test")
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(plain, JSON_SCHEMA)
+
+
+class TestReaders:
+    """Code of a subject's, found by its path."""
+
+    KERNEL = cast("Kernel", "a kernel")
+    PART = "from harness.model.memory import Line, Part\ndef part(kernel): return Part((), (Line(str(kernel)),))\n"
+
+    @staticmethod
+    def path(place: Path, text: str) -> str:
+        place.write_text(text)
+        return str(place)
+
+    def test_a_file(self, tmp_path: Path) -> None:
+        found = Readers([("mine", self.path(tmp_path / "any.py", self.PART))])
+        assert found.parts(self.KERNEL) == {"mine": Part((), (Line("a kernel"),))}
+        assert list(found.modules) == ["mine"]
+        assert found.problems == []
+
+    def test_a_package(self, tmp_path: Path) -> None:
+        self.path(tmp_path / "inner.py", self.PART)
+        found = Readers([("mine", self.path(tmp_path / "__init__.py", "from .inner import part as part\n"))])
+        assert found.parts(self.KERNEL) == {"mine": Part((), (Line("a kernel"),))}
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("def part(", "SyntaxError: "),
+            ("import nothing_of_this_name", "ModuleNotFoundError: "),
+            ("x = 1", "has neither part() nor SHRINKERS"),
+            ("def part(kernel): return 1", "TypeError: part() gave int and not a Part"),
+            ("def part(kernel): return kernel.what", "AttributeError: "),
+            ("def part(kernel): raise ValueError('a\\nb\\x1b')", "ValueError: a"),
+        ],
+    )
+    def test_what_fails_is_said_and_costs_the_others_nothing(self, tmp_path: Path, text: str, said: str) -> None:
+        paths = [("bad", self.path(tmp_path / "bad.py", text)), ("good", self.path(tmp_path / "good.py", self.PART))]
+        found = Readers(paths, ["known"])
+        assert list(found.parts(self.KERNEL)) == ["good"]
+        first, second = found.problems
+        assert first == "known"
+        assert second.startswith("what reads the part of bad failed: ")
+        assert said in second
+        assert second.isprintable()
+
+    def test_two_of_one_name(self, tmp_path: Path) -> None:
+        path = self.path(tmp_path / "any.py", self.PART)
+        found = Readers([("mine", path), ("mine", f"{path}.other")])
+        assert found.problems == [f"there are two subjects of the name mine: {path}.other was not asked"]
+
+    def test_what_shrinkers_count_from(self, tmp_path: Path) -> None:
+        text = "SHRINKERS = {'a': lambda kernel, one: [('pages', len(one))], 'b': lambda kernel, one: one.what}\n"
+        found = Readers([("mine", self.path(tmp_path / "any.py", text))])
+        counts = found.counts()
+        shrinker = cast("Object", "four")
+        assert found.parts(self.KERNEL) == {}
+        assert tuple(counts["a"](self.KERNEL, shrinker)) == (("pages", 4),)
+        assert tuple(counts["b"](self.KERNEL, shrinker)) == ()
+        assert len(found.problems) == 1
 
 
 def test_drgn_is_where_only_the_reader_needs_it() -> None:
     """The harness itself works without: no other room imports what imports it."""
-    import subprocess
-    import sys
-
     code = "import sys, harness.flow.inspect, harness.cli.inspect, harness.flow.live; sys.exit('drgn' in sys.modules)"
     assert subprocess.run((sys.executable, "-c", code), check=False).returncode == 0

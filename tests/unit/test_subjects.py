@@ -80,10 +80,6 @@ TREE_LISTS = {
 }
 
 
-# What a memory image is read by are structures of the kernel: those of TTM, and of drivers on it, have their names.
-STRUCTURES = {PACKAGE / "model" / "memory.py", PACKAGE / "reports" / "memory.py", *(PACKAGE / "memory").glob("*.py")}
-
-
 def naming(path: Path) -> list[str]:
     known = TREE_LISTS.get(path.name, re.compile(r"(?!)"))
     return [
@@ -95,7 +91,7 @@ def naming(path: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in sorted(PACKAGE.rglob("*.py")) if "subjects" not in path.parts and path not in STRUCTURES],
+    [path for path in sorted(PACKAGE.rglob("*.py")) if "subjects" not in path.parts],
     ids=lambda path: path.stem,
 )
 def test_the_code_names_no_subject(path: Path) -> None:
@@ -161,6 +157,37 @@ def test_a_subject_of_the_users_own(tmp_path: Path) -> None:
     assert two.script == "suite-one"
     with pytest.raises(UserError, match="is a subject with 2 suites"):
         known.named(str(tmp_path / "mine"))
+
+
+@pytest.mark.parametrize(("name", "file"), [("read.py", "read.py"), ("reads", "reads/__init__.py")])
+def test_what_reads_images_is_a_file_or_a_package(tmp_path: Path, name: str, file: str) -> None:
+    folder = tmp_path / "mine"
+    (folder / file).parent.mkdir(parents=True)
+    (folder / file).touch()
+    (folder / "types").mkdir()
+    (folder / "subject.toml").write_text(f'title = "mine"\nmemory = "{name}"\ntypes = "types"\n')
+    found = read_subject(folder)
+    assert (found.memory, found.types) == (folder / file, folder / "types")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ('memory = "gone.py"', "memory: there is no Python file gone.py beside it"),
+        ('memory = "empty"', "memory: there is no Python file empty beside it"),
+        ('memory = "subject.toml"', "memory: there is no Python file subject.toml beside it"),
+        ('memory = "../other.py"', r"memory: there is no Python file \.\./other\.py beside it"),
+        ('memory = "read.py"\ntypes = "gone"', "there is no folder gone beside it"),
+        ('types = "empty"', "types: nothing reads with them"),
+    ],
+)
+def test_what_could_not_read_is_refused(tmp_path: Path, keys: str, said: str) -> None:
+    (tmp_path / "mine" / "empty").mkdir(parents=True)
+    for path in (tmp_path / "other.py", tmp_path / "mine" / "read.py"):
+        path.touch()
+    (tmp_path / "mine" / "subject.toml").write_text(f'title = "mine"\n{keys}\n')
+    with pytest.raises(UserError, match=said):
+        read_subject(tmp_path / "mine")
 
 
 @pytest.mark.parametrize(

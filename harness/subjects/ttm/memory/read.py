@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""TTM's devices: managers, every list with what is on it, bulk moves, pools.
+"""An image -> TTM's devices: managers, every list with what is on it, bulk moves; and its pools.
 
 What a structure has is asked of its type, never of the kernel's version.
 """
@@ -11,8 +11,9 @@ from dataclasses import replace
 
 from harness.memory.kernel import UNREADABLE, Kernel, Object
 from harness.memory.tasks import mutex_of
-from harness.memory.walk import wrong_cursor, wrong_object
-from harness.model.memory import (
+
+from .places import wrong_cursor, wrong_object
+from .values import (
     BufferObject,
     BulkMove,
     Cursor,
@@ -22,6 +23,7 @@ from harness.model.memory import (
     Place,
     Pool,
     Stretch,
+    Ttm,
     TtmDevice,
 )
 
@@ -36,7 +38,14 @@ _MARK = 1  # enum ttm_lru_item_type: a walk's
 _POOLS = ("write_combined", "uncached", "dma32_write_combined", "dma32_uncached")
 
 
-class Ttm:
+def read(kernel: Kernel) -> Ttm:
+    """All that the image says of TTM."""
+    devices, objects, problem = _Reader(kernel).devices()
+    pools, pooled, limit = _pools(kernel)
+    return Ttm(devices, objects, pools, pooled, limit, problem)
+
+
+class _Reader:
     """Reads the devices of an image; each object once."""
 
     def __init__(self, kernel: Kernel) -> None:
@@ -57,7 +66,7 @@ class Ttm:
         except UNREADABLE:
             return (), -1, ""
         devices = (self._device(self._kernel.outer("struct ttm_device", "device_list", at)) for at in found.nodes)
-        return tuple(devices), objects, f"TTM's devices: {found.problem}" if found.problem else ""
+        return tuple(devices), objects, found.problem
 
     def _device(self, device: Object) -> TtmDevice:
         address = int(device.address_)
@@ -196,7 +205,7 @@ class Ttm:
             return BulkMove(address, members, (), (), f"it cannot be read: {error}")
 
 
-def pools(kernel: Kernel) -> tuple[tuple[Pool, ...], int, int]:
+def _pools(kernel: Kernel) -> tuple[tuple[Pool, ...], int, int]:
     """What the global pools have, the pages of all by TTM's own count, and their limit; -1 without TTM."""
     found = []
     for name in _POOLS:
