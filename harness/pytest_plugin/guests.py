@@ -223,7 +223,7 @@ class Guests:
         said = self._look(item)
         if isinstance(caught, HarnessError):
             _add_section(item, "the guest", _evidence(caught))
-            raise caught.with_traceback(_without_harness(caught.__traceback__))
+            raise caught.with_traceback(_without_harness(caught.__traceback__)) from None
         if said and (caught is None or isinstance(caught, pytest.skip.Exception)):
             pytest.fail("\n".join(said), pytrace=False)
         if caught is not None:
