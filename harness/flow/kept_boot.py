@@ -19,7 +19,7 @@ from harness.model.result import Case
 from harness.model.suite import short_name
 from harness.store.files import read_regular
 from harness.store.layout import Layout
-from harness.store.runs import CELL_FILE, find_run
+from harness.store.runs import CELL_FILE, RECORD_FILE, find_run
 from harness.store.sealed import require_sealed
 
 _LARGEST = 1 << 20
@@ -102,6 +102,8 @@ def find_boot(layout: Layout, name: str) -> KeptBoot:
             raise
         run, part = _run_of(layout, name)
     places = sorted(path.parent for pattern in ("*", "*/*") for path in run.glob(f"{pattern}/{CELL_FILE}"))
+    if not places and not (run / RECORD_FILE).is_file():
+        raise UserError(f"there is no run {name!r}, and no such file", hint="ttm-harness results list has the runs")
     boots = [_boot(place) for place in places]
     if part:
         boots = [one for one in boots if _is_called(one.place.relative_to(run).as_posix(), part)]

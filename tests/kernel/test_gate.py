@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
@@ -23,6 +24,7 @@ from harness.kernel.users import users_of_header, users_of_symbol
 from harness.model.gate import ConfigVariant
 from harness.model.tree import SourceSpec
 from harness.proc import Deadline
+from harness.store.files import locked
 from harness.store.layout import Layout
 from tests.kernel.test_run import ttm_harness
 from tests.mails import patch_mail
@@ -52,6 +54,13 @@ class Quiet:
     def step(self, text: str) -> None: ...
 
     def advance(self, done: int, total: int, unit: str) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def alone(layout: Layout) -> Iterator[None]:
+    """All have the same objects in the store: those of another worker wait."""
+    with locked(layout.locks / "test-gate", Deadline(SECONDS)):
+        yield
 
 
 def gate(*words: str, status: int) -> dict[str, object]:
