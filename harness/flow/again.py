@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.checkout import data_directory
 from harness.flow.boots import BootEnvironment
-from harness.flow.kept_boot import KeptBoot
+from harness.flow.kept_boot import StoredBoot
 from harness.flow.live import LiveGuest, live_guest
 from harness.flow.prepare import Stopwatch, own_modules, prepare, prepare_root, settle_accel
 from harness.kernel.build import kept_build
@@ -29,7 +29,7 @@ from harness.suites.registry import suite_named
 
 @contextmanager
 def guest_again(
-    boot: KeptBoot, layout: Layout, progress: Progress, *, jobs: int | None = None
+    boot: StoredBoot, layout: Layout, progress: Progress, *, jobs: int | None = None
 ) -> Iterator[tuple[LiveGuest, tuple[str, ...]]]:
     """A live guest like the boot, and sentences for what is not as it was then."""
     watch = Stopwatch()
@@ -51,7 +51,7 @@ def guest_again(
             yield guest, tuple(notes)
 
 
-def _suites(boot: KeptBoot, notes: list[str]) -> tuple[Suite, ...]:
+def _suites(boot: StoredBoot, notes: list[str]) -> tuple[Suite, ...]:
     found = []
     for name in boot.cell.suites:
         try:
@@ -62,7 +62,7 @@ def _suites(boot: KeptBoot, notes: list[str]) -> tuple[Suite, ...]:
 
 
 def _kernel(
-    boot: KeptBoot,
+    boot: StoredBoot,
     suites: Sequence[Suite],
     layout: Layout,
     progress: Progress,
@@ -94,7 +94,7 @@ def _kernel(
     return PreparedKernel(build, modules, slowness), own
 
 
-def _kept_extra(boot: KeptBoot) -> Path | None:
+def _kept_extra(boot: StoredBoot) -> Path | None:
     """What the boot's suite brought along, as it was then. That of a boot of `controls` carries the control, and
     nothing else could take its place.
     """
@@ -104,7 +104,7 @@ def _kept_extra(boot: KeptBoot) -> Path | None:
     return extra if extra is not None and not damage(extra) else None
 
 
-def _require_kept(boot: KeptBoot, modules: Path) -> None:
+def _require_kept(boot: StoredBoot, modules: Path) -> None:
     if why := damage(modules):
         raise InfraError(
             f"the modules of the boot {boot.place.name} cannot be had any more: {why}", hint="make the run again"
@@ -112,7 +112,7 @@ def _require_kept(boot: KeptBoot, modules: Path) -> None:
 
 
 def _made_again(
-    boot: KeptBoot, suites: Sequence[Suite], layout: Layout, progress: Progress, jobs: int | None
+    boot: StoredBoot, suites: Sequence[Suite], layout: Layout, progress: Progress, jobs: int | None
 ) -> PreparedKernel:
     short = boot.cell.build_id[:12]
     if boot.kernel is None:

@@ -21,7 +21,7 @@ from harness.checkout import data_directory
 from harness.flow.boots import STANDS_ON_FILE, images_of
 from harness.flow.collect import CellResult
 from harness.flow.deadlines import limits_of
-from harness.flow.kept_boot import KeptBoot
+from harness.flow.kept_boot import StoredBoot
 from harness.flow.matrix import key_of
 from harness.flow.prepare import parts_of_root, series_of
 from harness.flow.repro import Asked, asked_of
@@ -61,7 +61,7 @@ _USUAL_NAMES = ("root", "user", "linux", "localhost", "debian", "ubuntu", "fedor
 _MADE_ANEW = "make the boot again (ttm-harness repro {0}) and bundle that one"
 
 
-def make_bundle(kept: KeptBoot, target: Path, layout: Layout, progress: Progress) -> str:
+def make_bundle(kept: StoredBoot, target: Path, layout: Layout, progress: Progress) -> str:
     """Writes the bundle, and returns the hash that names it.
 
     UserError where the boot cannot be told of any more as it was: its build is gone, or this harness has other suites
@@ -206,7 +206,7 @@ def _boot_files(asked: Asked, suites: Sequence[Suite]) -> dict[str, bytes]:
     }
 
 
-def _evidence(kept: KeptBoot) -> dict[str, bytes]:
+def _evidence(kept: StoredBoot) -> dict[str, bytes]:
     """All that the boot left, but for what names places of this host alone."""
     found: dict[str, bytes] = {}
     size = 0

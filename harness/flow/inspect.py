@@ -14,7 +14,7 @@ from typing import BinaryIO
 import zstandard
 
 from harness.checkout import data_directory
-from harness.flow.kept_boot import KeptBoot, find_boot
+from harness.flow.kept_boot import StoredBoot, find_boot
 from harness.guest.image import FOLDER, SUFFIX, require_room
 from harness.kernel.decode import VMLINUX
 from harness.kernel.module import build_module
@@ -191,7 +191,7 @@ def _asked(
         yield argv, contained, scratch
 
 
-def _reading(boot: KeptBoot) -> tuple[list[Subject], list[str]]:
+def _reading(boot: StoredBoot) -> tuple[list[Subject], list[str]]:
     """The subjects that read something in images; and which suites of the boot are no longer there."""
     problems = []
     for word in boot.words.values():

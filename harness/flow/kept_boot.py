@@ -27,7 +27,7 @@ _MOST_NAMED = 8
 
 
 @dataclass(frozen=True, slots=True)
-class KeptBoot:
+class StoredBoot:
     """A boot of a kept run: its folder, its cell, and what it was made of as far as that was written down. Without a
     record, of `controls` or of a live guest, nobody can make its kernel again.
     """
@@ -88,7 +88,7 @@ class KeptBoot:
         return short_name(next(found, case.name))
 
 
-def find_boot(layout: Layout, name: str) -> KeptBoot:
+def find_boot(layout: Layout, name: str) -> StoredBoot:
     """RUN, or RUN/BOOT: the run as `report` takes it, the boot by its folder, the beginning of that, or its number.
     Without BOOT it is the run's only one, or its only one that is not good. UserError lists those there are.
     """
@@ -138,12 +138,12 @@ def _is_called(folder: str, part: str) -> bool:
     return own.startswith(number) or (number.isdecimal() and own.partition("-")[0].lstrip("0") == number.lstrip("0"))
 
 
-def _about(boot: KeptBoot) -> str:
+def _about(boot: StoredBoot) -> str:
     failed = boot.failed()
     return f"{', '.join(boot.cell.suites) or 'a live guest'}{f'; red: {failed[0]}' if failed else ''}"
 
 
-def _boot(place: Path) -> KeptBoot:
+def _boot(place: Path) -> StoredBoot:
     cell = from_json(Cell, _text(place / CELL_FILE), str(place / CELL_FILE))
     ground = place / STANDS_ON_FILE
     stands_on = from_json(StandsOn, _text(ground), str(ground)) if ground.is_file() else None
@@ -154,8 +154,8 @@ def _boot(place: Path) -> KeptBoot:
             continue
         folder = place.relative_to(top).parts[0]
         planned = next((one for one in record.cells if one.place == folder), None)
-        return KeptBoot(place, cell, stands_on, record, planned)
-    return KeptBoot(place, cell, stands_on)
+        return StoredBoot(place, cell, stands_on, record, planned)
+    return StoredBoot(place, cell, stands_on)
 
 
 def _text(path: Path) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from harness.flow.collect import CellResult
 from harness.flow.comparison import is_note
-from harness.flow.kept_boot import KeptBoot
+from harness.flow.kept_boot import StoredBoot
 from harness.flow.laboratory import Budget, Laboratory, Unfit
 from harness.flow.matrix import matrix_of
 from harness.flow.prepare import series_of
@@ -56,7 +56,7 @@ class MinimiseOptions:
     budget: Budget
 
 
-def subject_of(kept: KeptBoot, predicate: Predicate) -> Subject:
+def subject_of(kept: StoredBoot, predicate: Predicate) -> Subject:
     """UserError for a boot in which nothing failed, or nothing of what is looked for."""
     result = kept.load()
     request = asked_of(kept).request

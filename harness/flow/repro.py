@@ -8,20 +8,21 @@ from pathlib import Path
 
 from harness.flow.collect import CellResult
 from harness.flow.comparison import is_note
-from harness.flow.kept_boot import KeptBoot
+from harness.flow.kept_boot import StoredBoot
+from harness.flow.matrix import key_of
 from harness.flow.request import Request
 from harness.flow.run import RunOptions, execute
 from harness.flow.run_record import Planned, Record, load_record
-from harness.judge.repro import judge_again, unlike_kernels
+from harness.judge.repro import judge_again, same_sources, unlike_kernels
 from harness.model.errors import UserError
 from harness.model.progress import MultiProgress
 from harness.model.repro import Repro
 from harness.model.result import Provenance
 from harness.store.layout import Layout
-from harness.suites.registry import suite_named
+from harness.suites.registry import narrowed, suite_named
 
 
-def asked_of(kept: KeptBoot) -> Asked:
+def asked_of(kept: StoredBoot) -> Asked:
     """UserError for a boot of `controls`, or of a live guest: nothing says what it was made of."""
     if kept.record is None or kept.planned is None:
         raise UserError(
@@ -35,7 +36,7 @@ def asked_of(kept: KeptBoot) -> Asked:
 class Asked:
     """A kept boot, with what its run was to do."""
 
-    kept: KeptBoot
+    kept: StoredBoot
     record: Record
     planned: Planned
 
@@ -73,7 +74,7 @@ class Original:
 
 
 def reproduce(
-    kept: KeptBoot, times: int, layout: Layout, progress: MultiProgress, options: RunOptions
+    kept: StoredBoot, times: int, layout: Layout, progress: MultiProgress, options: RunOptions
 ) -> tuple[Repro, Path]:
     """Makes the boot again, `times` times with the same seed, and says what came again."""
     asked = asked_of(kept)
@@ -90,8 +91,31 @@ def make_again(
     report, directory = execute(requests, layout, progress, replace(options, gate=False, fresh=True, each=True))
     now = load_record(directory)
     unlike = unlike_kernels(first.kernel, now.kernels[0])
-    if not unlike and first.key not in ("", now.cells[0].key):
-        unlike = ("the suite, its modules or the guest's root are not those of then",)
+    other_suite = _other_suite(first, request)
+    if other_suite:
+        unlike = (*unlike, "the suite, its modules or the guest's root are not those of then")
+    same_code = not other_suite and same_sources(first.kernel, now.kernels[0])
     told = (first.result.run, first.result.cases, first.result.events)
-    found = judge_again(first.name, told, directory.name, report.runs, report.cases, report.events, unlike, is_note)
+    found = judge_again(
+        first.name,
+        told,
+        directory.name,
+        report.runs,
+        report.cases,
+        report.events,
+        unlike,
+        is_note,
+        same_code=same_code,
+    )
     return found, directory
+
+
+def _other_suite(first: Original, request: Request) -> bool:
+    """Whether what this harness has beside the kernel is not what the first boot was made of: were it, the key of
+    that boot would come out again with its own build and tools.
+    """
+    if not first.key:
+        return False
+    cell = first.result.run.cell
+    suites = tuple(narrowed(suite_named(word), cell.cases) for word in request.suites)
+    return key_of(cell, suites, f"{first.kernel.qemu}, {first.kernel.vng}") != first.key

@@ -51,8 +51,12 @@ def judge_again(
     events: Sequence[Event],
     unlike: tuple[str, ...],
     is_note: IsNote,
+    *,
+    same_code: bool = True,
 ) -> Repro:
-    """What the run `name` of the same boots makes of the first boot."""
+    """What the run `name` of the same boots makes of the first boot. Where kernel or suite is not of the `same_code`,
+    that nothing came again says nothing.
+    """
     was, told = first[0].verdict, [run for run in runs if run.verdict is not Verdict.CANNOT_TELL]
     wanted = findings_of(first[1], first[2], is_note)
     seen = {
@@ -81,15 +85,21 @@ def judge_again(
         findings=tuple(Again(one, counts[one.key]) for one in wanted),
         more=tuple(Again(one, counts[one.key]) for one in others.values()),
         unlike=unlike,
-        verdict=_verdict(runs),
+        verdict=_verdict(runs, same_code),
     )
 
 
-def _verdict(runs: Sequence[Run]) -> Verdict:
+def _verdict(runs: Sequence[Run], same_code: bool) -> Verdict:
     verdicts = [run.verdict for run in runs]
     if Verdict.BAD in verdicts:
         return Verdict.BAD
-    return Verdict.GOOD if verdicts and all(one is Verdict.GOOD for one in verdicts) else Verdict.CANNOT_TELL
+    good = same_code and verdicts and all(one is Verdict.GOOD for one in verdicts)
+    return Verdict.GOOD if good else Verdict.CANNOT_TELL
+
+
+def same_sources(before: Provenance, now: Provenance) -> bool:
+    """Whether both kernels are of one tree and one .config; compilers may differ."""
+    return (before.tree_id, before.config_id) == (now.tree_id, now.config_id)
 
 
 def unlike_kernels(before: Provenance, now: Provenance) -> tuple[str, ...]:

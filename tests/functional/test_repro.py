@@ -113,6 +113,17 @@ def test_its_script_needs_no_harness(unpacked: Path) -> None:
     assert "the guest did not end" not in done.stderr and "not quite the same" not in done.stderr
 
 
+def test_its_script_refuses_what_was_added(unpacked: Path) -> None:
+    added = unpacked / "guest" / "scripts" / "more"
+    added.write_text("#!/bin/sh\n")
+    for look in ("a file", "a link"):
+        done = script(unpacked, str(unpacked.parent / "linux"))
+        assert (done.returncode, "files in it that were not packed" in done.stderr) == (2, True), look
+        added.unlink(missing_ok=True)
+        if look == "a file":
+            added.symlink_to("/bin/sh")
+
+
 def test_its_script_refuses_what_was_changed(unpacked: Path) -> None:
     (unpacked / "guest" / "scripts" / "init").write_text("#!/bin/sh\n")
     done = script(unpacked, str(unpacked.parent / "linux"))

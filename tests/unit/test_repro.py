@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow.kept_boot import KeptBoot, find_boot
-from harness.flow.repro import asked_of, reproduce
+from harness.flow.kept_boot import StoredBoot, find_boot
+from harness.flow.repro import Original, asked_of, make_again, reproduce
 from harness.flow.run import RunOptions
 from harness.judge.repro import findings_of, unlike_kernels
 from harness.model.errors import StoreDamaged, UserError
@@ -95,7 +95,7 @@ def test_a_boot_that_tells_nothing_is_not_counted(ground: Ground) -> None:
     assert (found.boots, found.told, found.again, found.verdict) == (2, 1, 0, Verdict.CANNOT_TELL)
 
 
-def number_of(kept: KeptBoot) -> int:
+def number_of(kept: StoredBoot) -> int:
     return asked_of(kept).planned.number
 
 
@@ -155,6 +155,14 @@ def test_what_could_not_be_made_the_same(ground: Ground, monkeypatch: pytest.Mon
     ground.plays(fails("a"))
     found, _ = reproduce(other, 1, ground.layout, ground.told, RunOptions(parallel=1))
     assert found.unlike == ("the suite, its modules or the guest's root are not those of then",)
+    # That nothing comes again on something else is no good news.
+    ground.plays(good(), good(), good())
+    assert again(ground, directory.name, 1)[0].verdict is Verdict.GOOD
+    assert reproduce(other, 1, ground.layout, ground.told, RunOptions(parallel=1))[0].verdict is Verdict.CANNOT_TELL
+    first = Original(kept.name, replace(kernel, tree_id="f" * 64), "", kept.load())
+    asked = asked_of(kept).request
+    found, _ = make_again(first, asked, 1, ground.layout, ground.told, RunOptions(parallel=1))
+    assert found.verdict is Verdict.CANNOT_TELL and "has other content" in found.unlike[0]
 
 
 def test_an_oom_counts_only_in_a_case_that_is_red() -> None:

@@ -25,6 +25,10 @@ mkdir -p "${2:-$here/again}"
 work=$(cd "${2:-$here/again}" && pwd)
 
 (cd "$here" && sha256sum --check --quiet SHA256SUMS) || fail "the bundle was changed: what is named above is not what was packed"
+# What is not in the list would be applied, compiled or run like the rest.
+there() { (cd "$here" && find . ! -type d ! -path './again/*' ! -path ./SHA256SUMS ! -path ./bundle.json | sed 's|^\./||' | sort); }
+[ "$(there)" = "$(sed 's/^[0-9a-f]*  //' "$here/SHA256SUMS" | sort)" ] ||
+	fail "the bundle was changed: there are files in it that were not packed; unpack it again, into an empty folder"
 # shellcheck source=/dev/null
 . "$here/boot.env"
 
