@@ -92,6 +92,8 @@ def wanted_guest(wanted: Wanted, boot: str = "") -> Iterator[LiveGuest]:
     """The guest, once it is there: of the options, or like a boot of a kept run. What its kernel says meanwhile is
     told on standard error afterwards.
     """
+    from harness.flow.live import ConsoleCut
+
     progress = TerminalProgress(quiet=wanted.quiet)
     events: list[Event] = []
     try:
@@ -99,6 +101,8 @@ def wanted_guest(wanted: Wanted, boot: str = "") -> Iterator[LiveGuest]:
             progress.close()
             with guest.allow_event() as events:
                 yield guest
+    except ConsoleCut as error:  # which is no word on the command
+        tell(f"ttm-harness: {error.message}")
     finally:
         progress.close()
     for event in events:

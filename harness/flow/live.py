@@ -69,6 +69,7 @@ from harness.model.outcome import Ending
 from harness.model.progress import Progress
 from harness.model.root import BUSYBOX, RootSpec
 from harness.model.suite import Suite
+from harness.model.units import about_size
 from harness.proc import Deadline
 from harness.store.files import explain_os_error, write_atomically
 from harness.store.layout import Layout
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CommandBad",
     "CommandTimedOut",
+    "ConsoleCut",
     "Ended",
     "GuestEnded",
     "LiveGuest",
@@ -129,6 +131,18 @@ class Unannounced(FindingError):
         more = f", and {len(events) - 1} more" if len(events) > 1 else ""
         super().__init__(
             f"the guest's kernel said what was not announced: {events[0].title}{more}", log=directory / "console.log"
+        )
+
+
+class ConsoleCut(InfraError):
+    """The kernel said more than is kept: what stood in the middle of it, nobody knows."""
+
+    def __init__(self, left_out: int, console: Path) -> None:
+        super().__init__(
+            f"the guest's console was too long to be kept: {about_size(left_out)} are left out of it, and what the "
+            "kernel said there was not read",
+            hint="let it say less: what floods the console hides what a test is for",
+            log=console,
         )
 
 
@@ -562,8 +576,8 @@ def live_guest(
 
     It may stay as long as it lives: one that panics, is lost, or of which nothing is heard for a minute, has ended.
     InfraError when it is not what was asked for; GuestEnded when it does not come up, or has ended without anybody
-    being told; Unannounced when its kernel said what nobody had announced; StoreDamaged when what it rests on is not
-    as it was made.
+    being told; Unannounced when its kernel said what nobody had announced; ConsoleCut when it said more than is kept;
+    StoreDamaged when what it rests on is not as it was made.
     """
     kernel = environment.kernel
     if ssh:
@@ -607,6 +621,8 @@ def live_guest(
         raise GuestEnded(result, events, guest._others(events), place)
     if not guest._told_all and (others := guest._others(events)):
         raise Unannounced(others, place)
+    if result is not None and result.left_out:
+        raise ConsoleCut(result.left_out, guest.console)
 
 
 def _require_symbols_of_ssh(build: Build) -> None:

@@ -105,7 +105,7 @@ class Source(Protocol):
 Sink = Callable[[bytes], object]
 
 
-class Kept:
+class Gathered:
     """Output that is kept in memory: UserError beyond 64 MiB."""
 
     def __init__(self) -> None:
@@ -400,7 +400,7 @@ class Agent:
         CommandTimedOut after `timeout` seconds, CommandBad with `check` where it does not end well.
         """
         began = time.monotonic()
-        kept = Kept(), Kept()
+        kept = Gathered(), Gathered()
         command = self.spawn(
             words,
             takes_input=source is not None,

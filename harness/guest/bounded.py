@@ -44,7 +44,7 @@ class OutputBounds:
     process: Process
     why: str = ""
     left_out: int = 0
-    _given_back: int = HEAD  # where the hole ends
+    _given_back: int = field(default_factory=lambda: HEAD)  # where the hole ends
     _over: threading.Event = field(default_factory=threading.Event)
 
     def watch(self) -> None:

@@ -25,7 +25,7 @@ from harness.guest.agent import (
     CommandBad,
     CommandTimedOut,
     Ended,
-    Kept,
+    Gathered,
     NotStarted,
     Sink,
     Source,
@@ -127,7 +127,7 @@ class SshDoor:
         oom_score_adj: int = 0,
     ) -> Ended:
         """As `Agent.run`, by a session of a client that all calls share."""
-        kept = Kept(), Kept()
+        kept = Gathered(), Gathered()
         client = self._shared()
         assignments = {"PATH": self._path, **(environment or {})}
         began = time.monotonic()

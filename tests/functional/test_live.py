@@ -25,6 +25,7 @@ from harness.flow.boots import BootEnvironment, job_text
 from harness.flow.live import (
     CommandBad,
     CommandTimedOut,
+    ConsoleCut,
     GuestEnded,
     LiveGuest,
     NotSeen,
@@ -33,6 +34,7 @@ from harness.flow.live import (
     live_guest,
 )
 from harness.flow.prepare import parts_of_root
+from harness.guest import bounded
 from harness.guest.root import guest_root
 from harness.model.build import Build
 from harness.model.errors import CommandFailed, InfraError
@@ -343,3 +345,13 @@ def test_a_shell_has_a_terminal_and_gives_this_one_back() -> None:
     assert termios.tcgetattr(its) == before
     os.close(mine)
     os.close(its)
+
+
+def test_a_kernel_that_says_more_than_is_kept_is_no_calm_one(boots: Boots, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A splat in the middle of a flood is not read by anybody: who looks afterwards must not find all well."""
+    for name, size in (("HEAD", 1 << 16), ("TAIL", 1 << 14), ("ROOM", 1 << 14)):
+        monkeypatch.setattr(bounded, name, size)
+    flood = 'i=0; while [ $i -lt 2000 ]; do echo "<4>$i $(printf %0200d 0)" >/dev/kmsg; i=$((i + 1)); done'
+    splat = 'echo "<4>WARNING: CPU: 0 PID: 1 at mm/vmscan.c:1 shrink_one+0x1/0x2" >/dev/kmsg'
+    with pytest.raises(ConsoleCut, match="are left out of it"), boots() as guest:
+        guest.run(f"{flood}; {splat}; {flood}", timeout=SECONDS, check=True)
