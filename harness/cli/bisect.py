@@ -34,7 +34,21 @@ if TYPE_CHECKING:
 _ABORT = 128  # which ends `git bisect run`; 1 to 127 would say that the commit is bad
 
 
-@click.command()
+class _ForGit(click.Command):
+    """With --git-step a mistake in the options is none of the commit's: click's own status would be."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for_git = "--git-step" in args
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if not for_git:
+                raise
+            error.show()
+            sys.exit(_ABORT)
+
+
+@click.command(cls=_ForGit)
 @click.option(
     "--over",
     multiple=True,

@@ -62,6 +62,9 @@ def test_a_mistake_makes_no_commit_bad() -> None:
     """For `git bisect run` 2 would be a bad commit; from 128 on it stops."""
     assert called("bisect", *SUITE, "--git-step", "--case", "?!").exit_code == 128
     assert called("bisect", *SUITE, "--git-step", "--source", "/no/such/place").exit_code == 128
+    assert called("bisect", "--git-step").exit_code == 128
+    assert called("bisect", *SUITE, "--git-step", "--most", "many").exit_code == 128
+    assert called("bisect").exit_code == 2
 
 
 def test_times_and_shares() -> None:
