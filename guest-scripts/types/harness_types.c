@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The types of a kernel, for `ttm-harness inspect` to read an image of its memory by. Subjects have more. */
+/*
+ * The types of a kernel, for `ttm-harness inspect` to read an image of its
+ * memory by. Subjects have more.
+ */
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>

@@ -61,6 +61,7 @@ MODULE_LICENSE("GPL");
 PANIC = """#!/bin/sh
 modprobe ttm
 sleep 1000 &
+until grep -qx sleep "/proc/$!/comm"; do usleep 10000; done
 echo c >/proc/sysrq-trigger
 """
 
