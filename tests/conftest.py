@@ -12,9 +12,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
 
 from harness.proc import find_tool
 from harness.store.layout import Layout
+
+settings.register_profile("no-seconds", deadline=None)  # of the profile in use: on CI it is Hypothesis' own for CI
+settings.load_profile("no-seconds")
 
 _WORTH_SECONDS = 60.0  # a run of less needs no account of itself
 _LAYERS = ("unit", "functional", "kernel", "bench")

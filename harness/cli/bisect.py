@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.containment import look_at_containment
-from harness.cli.guests import Wanted
+from harness.cli.guests import GuestOptions
 from harness.cli.plainly import speaks_plainly, tell
 from harness.cli.progress import TerminalProgress
 from harness.cli.searches import (
@@ -82,7 +82,7 @@ def bisect(
     budget: str | None,
     mail: Path | None,
     as_json: bool,
-    wanted: Wanted,
+    wanted: GuestOptions,
     looked: Looked,
 ) -> None:
     """Find the first bad patch, revision, commit or release.
@@ -126,7 +126,7 @@ def bisect(
     sys.exit(output.found.exit_status)
 
 
-def _based(wanted: Wanted, over: tuple[str, ...]) -> Wanted:
+def _based(wanted: GuestOptions, over: tuple[str, ...]) -> GuestOptions:
     """With --over there is no source beside it: the first of them stands for it."""
     if over and wanted.source is not None:
         raise UserError("--over says what the sources are, and --source says it again", hint="leave one of them out")
@@ -154,7 +154,7 @@ def _question(
 def _candidates(
     over: tuple[str, ...],
     revisions: str | None,
-    wanted: Wanted,
+    wanted: GuestOptions,
     request: Request,
     layout: Layout,
     progress: TerminalProgress,
@@ -182,7 +182,7 @@ def _candidates(
     return checked(of_series(kernel, layout, progress))
 
 
-def _git_step(wanted: Wanted, looked: Looked, most: int, confidence: str, fails: str) -> int:
+def _git_step(wanted: GuestOptions, looked: Looked, most: int, confidence: str, fails: str) -> int:
     """Everything that is no word about the commit ends the bisection: no mistake may make a commit bad."""
     from harness.cli.plainly import explain
     from harness.flow.bisect import step_of_git

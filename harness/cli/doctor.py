@@ -15,7 +15,7 @@ from harness.cli.plainly import EXIT_CANNOT_TELL, speaks_plainly
 from harness.store.layout import Layout
 
 if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
-    from harness.flow.doctor import Finding
+    from harness.flow.doctor import HostCheck
 
 _MARK = {"ok": "[green]ok[/]", "missing": "[bold red]missing[/]", "absent": "[yellow]absent[/]"}
 
@@ -57,7 +57,7 @@ def doctor(do_fix: bool, with_tests: bool, brief: bool, as_json: bool) -> None:
     sys.exit(0 if able else EXIT_CANNOT_TELL)
 
 
-def _wanted(finding: Finding) -> bool:
+def _wanted(finding: HostCheck) -> bool:
     from harness.flow.doctor import CONTAINMENT, Status
 
     return finding.status is Status.MISSING or (
@@ -65,7 +65,7 @@ def _wanted(finding: Finding) -> bool:
     )
 
 
-def _print(findings: tuple[Finding, ...]) -> None:
+def _print(findings: tuple[HostCheck, ...]) -> None:
     from rich.table import Table
 
     from harness.reports.console import console_on, plain

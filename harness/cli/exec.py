@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from harness.cli.guests import Input, Wanted, Written, guest_options, status_of, wanted_guest
+from harness.cli.guests import GuestOptions, Input, Written, guest_options, status_of, wanted_guest
 from harness.cli.plainly import speaks_plainly
 
 
@@ -32,7 +32,7 @@ class _OfRun(click.Command):
 @click.option("--timeout", type=click.FloatRange(0.0, min_open=True), metavar="SECONDS", help="Then it is killed.")
 @speaks_plainly
 @guest_options
-def exec(command: tuple[str, ...], run: str, timeout: float | None, wanted: Wanted) -> None:
+def exec(command: tuple[str, ...], run: str, timeout: float | None, wanted: GuestOptions) -> None:
     """Run one command in a guest and end with its status; its input and output are this one's.
 
     With RUN and `--` before COMMAND the guest is like the one of a kept run's BOOT, as of `shell`.

@@ -11,7 +11,7 @@ import click
 
 from harness.cli import completion
 from harness.cli.containment import look_at_containment
-from harness.cli.guests import Wanted
+from harness.cli.guests import GuestOptions
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.cli.searches import Looked, command_words, parse_budget, request_of, search_options
@@ -47,7 +47,7 @@ def frontier(
     most: int,
     budget: str | None,
     form: str,
-    wanted: Wanted,
+    wanted: GuestOptions,
     looked: Looked,
 ) -> None:
     """Find the line on two axes where a kernel begins to fail.

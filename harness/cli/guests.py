@@ -32,7 +32,7 @@ _MOST_CASES = 3  # that are named
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class GuestOptions:
     """What the options of `guest_options` say."""
 
     source: str | None
@@ -53,8 +53,8 @@ def guest_options(command: Callable[..., None]) -> Callable[..., None]:
     @machine_axes
     @functools.wraps(command)
     def with_wanted(**options: object) -> None:
-        own = {name: options.pop(name) for name in Wanted.__dataclass_fields__}
-        command(wanted=Wanted(**own), **options)  # type: ignore[arg-type]
+        own = {name: options.pop(name) for name in GuestOptions.__dataclass_fields__}
+        command(wanted=GuestOptions(**own), **options)  # type: ignore[arg-type]
 
     decorated: Callable[..., None] = with_wanted
     for option in reversed(_OPTIONS):
@@ -88,7 +88,7 @@ _OPTIONS = (
 
 
 @contextmanager
-def wanted_guest(wanted: Wanted, boot: str = "") -> Iterator[LiveGuest]:
+def wanted_guest(wanted: GuestOptions, boot: str = "") -> Iterator[LiveGuest]:
     """The guest, once it is there: of the options, or like a boot of a kept run. What its kernel says meanwhile is
     told on standard error afterwards.
     """
@@ -112,7 +112,7 @@ def wanted_guest(wanted: Wanted, boot: str = "") -> Iterator[LiveGuest]:
 
 
 @contextmanager
-def _guest_of_options(wanted: Wanted, progress: TerminalProgress) -> Iterator[LiveGuest]:
+def _guest_of_options(wanted: GuestOptions, progress: TerminalProgress) -> Iterator[LiveGuest]:
     from harness.flow.live import guest_of
     from harness.flow.planfile import Axes, OptionalSeries, ProfileName
     from harness.flow.plans import Extras, default_source, plain_request
@@ -140,7 +140,7 @@ def _guest_of_options(wanted: Wanted, progress: TerminalProgress) -> Iterator[Li
 
 
 @contextmanager
-def _guest_like(wanted: Wanted, name: str, progress: TerminalProgress) -> Iterator[LiveGuest]:
+def _guest_like(wanted: GuestOptions, name: str, progress: TerminalProgress) -> Iterator[LiveGuest]:
     """Says on standard error what is not as it was in that boot, and how its cases are run again."""
     from harness.flow.again import guest_again
     from harness.flow.kept_boot import find_boot

@@ -16,7 +16,7 @@ from harness.cli.progress import TerminalProgress
 from harness.model.codec import to_json
 from harness.model.errors import UserError
 from harness.model.outcome import Outcome, Verdict
-from harness.model.results import Skipped, State, Wanted
+from harness.model.results import RunQuery, Skipped, State
 from harness.model.units import parse_age, parse_size
 from harness.store.layout import Layout
 
@@ -82,7 +82,7 @@ def list_(
 ) -> None:
     """The runs, the newest first, and how each ended."""
     _refuse_bytes(kernel, series, suite, case, machine)
-    wanted = Wanted(
+    wanted = RunQuery(
         kernel=kernel,
         suite=suite,
         case=case,
@@ -144,7 +144,7 @@ def show(
     if against:
         raise UserError(f"there is no run {what!r} to compare with {against}", hint="`results list` names the runs")
     words = _words(machine)
-    wanted = Wanted(kernel, suite, what, tuple(map(Outcome, outcomes)), None, None, series, words, _moment(since))
+    wanted = RunQuery(kernel, suite, what, tuple(map(Outcome, outcomes)), None, None, series, words, _moment(since))
     history = found.history(wanted, limit)
     if as_json:
         click.echo(to_json(history), nl=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli import completion
-from harness.cli.guests import Wanted, guest_options
+from harness.cli.guests import GuestOptions, guest_options
 from harness.model.build import DEFAULT_PROFILE
 from harness.model.errors import UserError
 
@@ -54,7 +54,7 @@ class Looked:
             raise UserError("--red and --fingerprint say two things", hint="give one of them")
         return Predicate(tuple(glob.strip() for glob in self.red.split(",") if glob.strip()), self.fingerprint)
 
-    def axes(self, wanted: Wanted, machine: MachineAxes | None = None) -> Axes:
+    def axes(self, wanted: GuestOptions, machine: MachineAxes | None = None) -> Axes:
         """All that was said, for one request."""
         from harness.flow.planfile import Axes, Glob, KnobAxes, OptionalSeries, ProfileName, SuiteName
         from harness.model.series import SeriesSpec
@@ -106,7 +106,7 @@ _OPTIONS = (
 
 
 def request_of(
-    wanted: Wanted, looked: Looked, progress: MultiProgress, machine: MachineAxes | None = None
+    wanted: GuestOptions, looked: Looked, progress: MultiProgress, machine: MachineAxes | None = None
 ) -> Request:
     """The one request that was said."""
     from dataclasses import replace

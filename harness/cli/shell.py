@@ -15,7 +15,7 @@ from typing import Protocol
 
 import click
 
-from harness.cli.guests import Input, Wanted, Written, guest_options, status_of, wanted_guest
+from harness.cli.guests import GuestOptions, Input, Written, guest_options, status_of, wanted_guest
 from harness.cli.plainly import EXIT_INTERRUPTED, speaks_plainly, tell
 from harness.model.errors import InfraError, UserError
 
@@ -31,7 +31,7 @@ _SHELL = "command -v bash >/dev/null && exec bash --norc -i; exec sh -i"
 @click.argument("run", default="", metavar="[RUN[/BOOT]]")
 @speaks_plainly
 @guest_options
-def shell(run: str, wanted: Wanted) -> None:
+def shell(run: str, wanted: GuestOptions) -> None:
     """A shell on a terminal in a guest, which is there until the shell ends.
 
     With RUN, a kept run as `report` takes it, the guest is like the one of its BOOT (the number, as in latest/2; by

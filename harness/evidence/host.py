@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from harness.evidence.lines import Line
+from harness.evidence.lines import LogLine
 from harness.model.scenario import HostFacts, SeenSwap
 from harness.model.units import KIB
 
@@ -33,7 +33,7 @@ class HostReader:
         self._swaps: dict[str, SeenSwap] = {}
         self._zswap = False
 
-    def feed(self, lines: Iterable[Line]) -> None:
+    def feed(self, lines: Iterable[LogLine]) -> None:
         """Some lines of the log, in their order."""
         for line in lines:
             text = line[1]

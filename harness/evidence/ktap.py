@@ -25,7 +25,7 @@ from harness.evidence.ktap_grammar import (
     read_result,
 )
 from harness.evidence.ktap_tree import KtapLog, Node, Numbers, judge, of_document
-from harness.evidence.lines import Line
+from harness.evidence.lines import LogLine
 from harness.model.event import Span
 from harness.model.outcome import Outcome
 
@@ -75,7 +75,7 @@ class _Open:
         return number < 1 or beyond or number in self.numbers or self.numbers.full
 
 
-def parse(lines: Iterable[Line]) -> KtapLog:
+def parse(lines: Iterable[LogLine]) -> KtapLog:
     """Lines of a console, of /dev/kmsg or of a debugfs results file -> the tests in them. Never raises.
 
     Accepted form: any number of documents, each opened by `KTAP version 1` or `TAP version 13|14` at any
@@ -102,7 +102,7 @@ class KtapReader:
         self._seen: set[tuple[float, str]] = set()
         self._failed: set[tuple[float, str]] = set()
 
-    def feed(self, lines: Iterable[Line]) -> None:
+    def feed(self, lines: Iterable[LogLine]) -> None:
         """More lines."""
         shape, stamped, bare = SHAPE.match, self._stamped, self._bare
         number = self._last
@@ -142,7 +142,7 @@ class KtapReader:
         documents.sort(key=lambda node: node.span.first if node.span else 0)
         return KtapLog(tuple(documents), self._report.sentences())
 
-    def _is_again(self, line: Line, time: float, match: re.Match[str]) -> bool:
+    def _is_again(self, line: LogLine, time: float, match: re.Match[str]) -> bool:
         """Somebody printed the log into itself: the time goes back to an opening that was there before."""
         if match.lastgroup == "version":
             key = (time, line.text)
@@ -241,7 +241,7 @@ class _Stream:
         self._deeper: int | None = None  # how much deeper than its header a nested document is, in all of the log
         self._tabs: bool | None = None  # whether the log is indented by tabs
 
-    def take(self, line: Line, match: re.Match[str]) -> None:
+    def take(self, line: LogLine, match: re.Match[str]) -> None:
         """One line that looks like KTAP. `match` is that of SHAPE."""
         kind = match.lastgroup
         indent = self._indent(match)
@@ -264,7 +264,7 @@ class _Stream:
             self._report.error(line.number, line.text.strip())
             self._close_down_to(-1, line.number)
 
-    def take_last(self, line: Line, match: re.Match[str]) -> None:
+    def take_last(self, line: LogLine, match: re.Match[str]) -> None:
         """The last line of a saved log, without a newline: a result, if it is the last one of its document."""
         result = read_result(line.text) if match.lastgroup == "result" else None
         top = self._stack[0] if self._stack else None
@@ -299,7 +299,7 @@ class _Stream:
             level.settled = True
             level.indent += self._deeper
 
-    def go_on(self, line: Line) -> None:
+    def go_on(self, line: LogLine) -> None:
         """A line after a failed expectation: part of its text if indented like it or of the same printk."""
         self.continued -= 1
         mine = line.text.startswith("    ") or (line.time is not None and line.time == self._failed_at)
@@ -313,12 +313,12 @@ class _Stream:
                 self._report.error(last, f"the log ends inside {level.name}")
         self._close_down_to(-1, last)
 
-    def _move_edge(self, line: Line) -> None:
+    def _move_edge(self, line: LogLine) -> None:
         self._edge, self._edge_time = line.number, line.time
 
     # Lines that open
 
-    def _note(self, line: Line, indent: int) -> None:
+    def _note(self, line: LogLine, indent: int) -> None:
         """Accepted form: `# Subtest: NAME`, `# NAME: pass:1 fail:0 skip:0 total:1`, `# anything`."""
         text = line.text.strip()
         if text.startswith("# Subtest:"):
@@ -343,7 +343,7 @@ class _Stream:
         if " FAILED at " in text and FAILED.search(text):
             self.continued, self._failed_at = _CONTINUED, line.time
 
-    def _subtest(self, line: Line, indent: int, name: str) -> None:
+    def _subtest(self, line: LogLine, indent: int, name: str) -> None:
         """`# Subtest: NAME` names the document that a version line just opened, or opens one itself (TAP 14)."""
         top = self._stack[-1] if self._stack else None
         fresh = top is not None and top.indent == indent and not (top.name or top.nodes or top.plan is not None)
@@ -353,7 +353,7 @@ class _Stream:
             return
         self._open(line, indent, "", name)
 
-    def _version(self, line: Line, indent: int) -> None:
+    def _version(self, line: LogLine, indent: int) -> None:
         """Accepted form: `KTAP version 1`, `TAP version 13`, `TAP version 14`."""
         match = VERSION.match(line.text)
         if match is None:
@@ -362,7 +362,7 @@ class _Stream:
             self._report.error(line.number, f"a version that nobody defined: {line.text.strip()}")
         self._open(line, indent, match[1], "")
 
-    def _open(self, line: Line, indent: int, kind: str, name: str) -> None:
+    def _open(self, line: LogLine, indent: int, kind: str, name: str) -> None:
         """A document begins; what is open at the same depth or deeper did not get its end."""
         if indent < 0:
             return
@@ -395,7 +395,7 @@ class _Stream:
             self._stats.clear()
         self._speaker = ""
 
-    def _plan(self, line: Line, indent: int) -> None:
+    def _plan(self, line: LogLine, indent: int) -> None:
         """Accepted form: `1..N`, `1..0 # SKIP reason`, at the indentation of the document."""
         match = PLAN.match(line.text)
         if match is None or not self._stack:
@@ -415,7 +415,7 @@ class _Stream:
 
     # Lines that close
 
-    def _result(self, line: Line, indent: int) -> None:
+    def _result(self, line: LogLine, indent: int) -> None:
         """A result line at the indentation of an open document, else it is somebody's prose."""
         if self._deeper and len(self._stack) > 1:
             self._settle(self._stack[-1], indent, plan=False)
@@ -460,7 +460,7 @@ class _Stream:
         self._stats.clear()
         self._speaker = ""
 
-    def _node(self, line: Line, result: Result, number: int, level: _Open, inner: _Open | None) -> Node:
+    def _node(self, line: LogLine, result: Result, number: int, level: _Open, inner: _Open | None) -> Node:
         """The node of a result line, judged together with what stands in its document."""
         outcome, note = result.outcome, ""
         children: tuple[Node, ...] = ()
@@ -481,7 +481,7 @@ class _Stream:
         span = Span(first if first < last else last, last)
         return Node(name or f"?{number}", number, outcome, raw, reason, plan, children, said, span, start, end, note)
 
-    def _store(self, line: Line, level: _Open, node: Node, number: int, misfit: bool) -> None:
+    def _store(self, line: LogLine, level: _Open, node: Node, number: int, misfit: bool) -> None:
         """Into the document, unless its number says that it has no place there: then only bad news is kept."""
         if not misfit:
             if number != level.next:

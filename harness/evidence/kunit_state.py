@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.evidence.lines import Line
+from harness.evidence.lines import LogLine
 
 _MOST = 20
 
@@ -43,7 +43,7 @@ class KunitState:
     reasons: tuple[str, ...]
 
 
-def kunit_state(lines: Iterable[Line]) -> KunitState:
+def kunit_state(lines: Iterable[LogLine]) -> KunitState:
     """Lines of a console -> what they say about tests that did not run. Says nothing about those that did."""
     reader = KunitStateReader()
     for line in lines:
@@ -59,7 +59,7 @@ class KunitStateReader:
         self._reasons: list[str] = []
         self._autorun: bool | None = None
 
-    def feed(self, line: Line) -> None:
+    def feed(self, line: LogLine) -> None:
         text = line.text
         if _MAY_MATTER(text) is None:
             return
@@ -81,7 +81,7 @@ class KunitStateReader:
         return KunitState(disabled, self._documents, self._empty, tuple(reasons))
 
 
-def _hints(line: Line) -> list[str]:
+def _hints(line: LogLine) -> list[str]:
     """The sentence for one line, if it is a hint; the message itself stands in it."""
     for needle, pattern, sentence in _HINTS:
         if needle in line.text and pattern.match(line.text):

@@ -51,7 +51,7 @@ _ODD_BEGIN = ("", " ", "<")  # of a line without a time that may be more than it
 _KTAP = re.compile(r" *(?:(?:not )?ok\b|#|K?TAP version|1\.\.|Bail out!)")
 
 
-class Line(NamedTuple):
+class LogLine(NamedTuple):
     """One message. `number` counts the lines of the file from 1; `time` is None where no mark carried one.
 
     `whole` is False when the end of the line was not seen (cut log, another writer in between, longer than
@@ -65,14 +65,14 @@ class Line(NamedTuple):
     whole: bool = True
 
 
-def decode(data: bytes) -> tuple[Line, ...]:
+def decode(data: bytes) -> tuple[LogLine, ...]:
     """Any bytes -> lines. Never raises, takes time linear in the size.
 
     Accepted form: LF, CR LF or CR CR LF ends, CR alone in a log without any LF; printk prefixes as above, one of the
     forms of prefixes.py, or none; terminal escapes and NULs anywhere.
     """
     stream = LineStream()
-    found: list[Line] = []
+    found: list[LogLine] = []
     for block in stream.cut(data):
         found += stream.feed(block)
     return (*found, *stream.finish())
@@ -151,7 +151,7 @@ class LineStream:
         block, self._held = self._held[:end], self._held[end:]
         return block
 
-    def feed(self, block: bytes) -> list[Line]:
+    def feed(self, block: bytes) -> list[LogLine]:
         """Whole lines -> the lines that can no longer change."""
         text, self._text = self._text, ""
         self._take(text or _clean(block), ends=False)
@@ -204,7 +204,7 @@ class LineStream:
             self._look(block)
         return block
 
-    def finish(self) -> list[Line]:
+    def finish(self) -> list[LogLine]:
         """The log is at its end."""
         last = -1
         rest = self.rest()
@@ -294,18 +294,18 @@ class _Mender:
     """
 
     def __init__(self) -> None:
-        self.lines: list[Line] = []
+        self.lines: list[LogLine] = []
         self.number = 0  # physical lines so far
         self._broken = -1  # index of the line that waits for its rest
         self._inner = -1  # index of the line that broke in, if the broken one is the kernel's
-        self._before: Line | None = None  # the last line that was taken
+        self._before: LogLine | None = None  # the last line that was taken
         self._raw = ""  # the physical line of which both were made
 
     @property
     def waiting(self) -> bool:
         return self._broken >= 0
 
-    def take(self) -> list[Line]:
+    def take(self) -> list[LogLine]:
         """The lines that no rest can change any more; they are forgotten."""
         if self._late():
             self._give_up()
@@ -318,7 +318,7 @@ class _Mender:
             self._broken = 0
         return done
 
-    def finish(self) -> list[Line]:
+    def finish(self) -> list[LogLine]:
         """No more comes."""
         self._give_up()
         return self.lines
@@ -333,7 +333,7 @@ class _Mender:
             match = prefix(raw)
             if match is None:
                 if self._broken < 0 and "[" not in raw and ": " not in raw and raw[:1] not in _ODD_BEGIN:
-                    append(new(Line, (number, raw, None, whole)))
+                    append(new(LogLine, (number, raw, None, whole)))
                 elif raw or whole:
                     self._bare(number, raw, whole)
                 continue
@@ -341,7 +341,7 @@ class _Mender:
             if "[" in text:
                 self._stamped(number, raw, match, whole)
             else:
-                append(new(Line, (number, text, float(match[1]), whole)))
+                append(new(LogLine, (number, text, float(match[1]), whole)))
 
     def _late(self) -> bool:
         """The rest of the broken line has not come within reason."""
@@ -352,17 +352,17 @@ class _Mender:
         time = float(match[1])
         middle = _MIDDLE.search(raw, match.end())
         if middle is None or middle.start() == match.end():
-            self.lines.append(Line(number, raw[match.end() :], time, whole))
+            self.lines.append(LogLine(number, raw[match.end() :], time, whole))
             return
         inner = _PREFIX.match(raw, middle.start())
         alone = inner is not None and _MIDDLE.search(raw, inner.end()) is None
         if inner is None or not alone or not whole or float(inner[1]) < time:
-            self.lines.append(Line(number, raw[match.end() :], time, False))
+            self.lines.append(LogLine(number, raw[match.end() :], time, False))
             return
         self._give_up()
         self._broken, self._inner, self._raw = len(self.lines), len(self.lines) + 1, raw[match.end() :]
-        self.lines.append(Line(number, raw[match.end() : middle.start()], time, False))
-        self.lines.append(Line(number, raw[inner.end() :], float(inner[1])))
+        self.lines.append(LogLine(number, raw[match.end() : middle.start()], time, False))
+        self.lines.append(LogLine(number, raw[inner.end() :], float(inner[1])))
 
     def _bare(self, number: int, raw: str, whole: bool) -> None:
         """A line without a plain time: the rest of a broken one, or user space's, or a log without times."""
@@ -377,9 +377,9 @@ class _Mender:
                 return
             if raw[:1] in ("[", "<") or (": " in raw and _SYSLOG.match(raw)):
                 text, time = _split_prefix(raw)
-                self.lines.append(Line(number, text, time, whole))
+                self.lines.append(LogLine(number, text, time, whole))
             else:
-                self.lines.append(Line(number, raw, None, whole))
+                self.lines.append(LogLine(number, raw, None, whole))
             return
         self._bare_with_kernel(number, raw, middle, whole)
 
@@ -389,10 +389,10 @@ class _Mender:
         syslog = _SYSLOG.match(raw)
         if syslog is not None and inner is not None and syslog.end() == middle.start():
             text, time = _split_prefix(raw)
-            self.lines.append(Line(number, text, time, whole))
+            self.lines.append(LogLine(number, text, time, whole))
             return
         if inner is None or _MIDDLE.search(raw, inner.end()) is not None:
-            self.lines.append(Line(number, raw, None, False))
+            self.lines.append(LogLine(number, raw, None, False))
             return
         head = raw[: middle.start()]
         if self._broken >= 0:
@@ -401,8 +401,8 @@ class _Mender:
         else:
             # At time 0 the kernel starts: what stood before it is the firmware's and has no rest.
             self._broken, self._inner = (len(self.lines) if float(inner[1]) else -1), -1
-            self.lines.append(Line(number, head, None, False))
-        self.lines.append(Line(number, raw[inner.end() :], float(inner[1]), whole))
+            self.lines.append(LogLine(number, head, None, False))
+        self.lines.append(LogLine(number, raw[inner.end() :], float(inner[1]), whole))
 
     def _go_on(self, number: int, raw: str, whole: bool) -> bool:
         """A record of several lines, as dmesg shows it: blanks stand where the first line has its time."""
@@ -413,7 +413,7 @@ class _Mender:
         if not text:
             return False
         width = min(len(raw) - len(text), len(f"[{before.time:12.6f}] "))
-        self.lines.append(Line(number, raw[width:], before.time, whole))
+        self.lines.append(LogLine(number, raw[width:], before.time, whole))
         return True
 
     def _mend(self, rest: str, whole: bool) -> None:

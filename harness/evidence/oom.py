@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 
-from harness.evidence.lines import Line
+from harness.evidence.lines import LogLine
 from harness.evidence.oom_blocks import MemBlock, MemcgBlock, TaskBlock
 from harness.evidence.oom_grammar import (
     INVOKED,
@@ -55,7 +55,7 @@ _MOST_KNOWN = 20000
 _SETTLED = 32  # reports that may still be joined by their reaper's line
 
 
-def find_ooms(lines: Iterable[Line]) -> tuple[OomReport, ...]:
+def find_ooms(lines: Iterable[LogLine]) -> tuple[OomReport, ...]:
     """The reports of a log in their order. Linear in the size, never raises.
 
     Accepted form: kernels 4.9 to 7.x. A kill without a report (the kernel limits the rate of reports), and a
@@ -73,7 +73,7 @@ def find_ooms(lines: Iterable[Line]) -> tuple[OomReport, ...]:
 class _Draft:
     """A report while it is read."""
 
-    def __init__(self, line: Line, headed: bool) -> None:
+    def __init__(self, line: LogLine, headed: bool) -> None:
         self.first = self.last = self.seen = line.number
         self.time = line.time
         self.end_time: float | None = None
@@ -102,7 +102,7 @@ class _Draft:
     def ended(self) -> bool:
         return self.ending is not OomEnding.UNKNOWN
 
-    def end(self, ending: OomEnding, line: Line) -> None:
+    def end(self, ending: OomEnding, line: LogLine) -> None:
         self.ending, self.end_time = ending, line.time
         self.last = self.seen = line.number
 
@@ -143,7 +143,7 @@ class OomReader:
         self._maybe: _Draft | None = None
         self._foreign = 0  # up to this line a Mem-Info is somebody else's
         self._known: set[tuple[object, ...]] = set()
-        self._torn: Line | None = None  # its rest is the next line of the same time
+        self._torn: LogLine | None = None  # its rest is the next line of the same time
 
     @property
     def idle(self) -> bool:
@@ -155,7 +155,7 @@ class OomReader:
         """There is something to take."""
         return len(self._settled) > _SETTLED
 
-    def feed(self, line: Line) -> None:
+    def feed(self, line: LogLine) -> None:
         """One line of the log."""
         text = line[1]
         if self.idle and not _may_matter(text):
@@ -172,7 +172,7 @@ class OomReader:
         else:
             self._read(line)
 
-    def _read(self, line: Line) -> None:
+    def _read(self, line: LogLine) -> None:
         text = line.text
         if _opens(text):
             self._begin(line)
@@ -199,7 +199,7 @@ class OomReader:
 
     # ---- the states ----
 
-    def _begin(self, line: Line) -> None:
+    def _begin(self, line: LogLine) -> None:
         """`COMM invoked oom-killer`: whatever was open was cut."""
         if self._open is not None:
             self._settle()
@@ -225,7 +225,7 @@ class OomReader:
             self._known.clear()
         self._known |= keys
 
-    def _draft(self, line: Line) -> _Draft:
+    def _draft(self, line: LogLine) -> _Draft:
         """The open report, or one whose head was not seen."""
         if self._open is None:
             self._open = self._maybe or _Draft(line, headed=False)
@@ -233,7 +233,7 @@ class OomReader:
         self._open.seen = line.number
         return self._open
 
-    def _ends(self, line: Line) -> bool:
+    def _ends(self, line: LogLine) -> bool:
         """The lines that say what came of it."""
         text = line.text
         if "Kill" in text:
@@ -251,7 +251,7 @@ class OomReader:
             return True
         return text.startswith(_PANIC) and self._panicked(text[len(_PANIC) :], line)
 
-    def _killed(self, kill: Kill, line: Line) -> bool:
+    def _killed(self, kill: Kill, line: LogLine) -> bool:
         """`Killed process`. Without a report: of a group that is killed as a whole, or a report of its own."""
         if self._open is None:
             last = self._settled[-1] if self._settled else None
@@ -274,7 +274,7 @@ class OomReader:
         self._settle()
         return True
 
-    def _panicked(self, said: str, line: Line) -> bool:
+    def _panicked(self, said: str, line: LogLine) -> bool:
         """A panic: of this OOM, or of something else while it was printed."""
         if said.startswith(_DEADLOCKED):
             if self._open is None and self._settled and self._settled[-1].ending is OomEnding.NO_VICTIM:
@@ -291,7 +291,7 @@ class OomReader:
         self._maybe = None
         return True
 
-    def _follows(self, line: Line) -> bool:
+    def _follows(self, line: LogLine) -> bool:
         """What comes after the end of a report."""
         text = line.text
         if text.startswith("oom_reaper: "):
@@ -312,7 +312,7 @@ class OomReader:
 
     # ---- inside a report ----
 
-    def _inside(self, line: Line) -> None:
+    def _inside(self, line: LogLine) -> None:
         """Any other line: part of the open report, the start of one whose head is cut off, or nothing to us."""
         text = line.text
         if self._open is None and any(word in text for word in _FOREIGN):

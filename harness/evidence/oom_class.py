@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from harness.evidence.lines import Line
+from harness.evidence.lines import LogLine
 from harness.evidence.oom import find_ooms
 from harness.model.oom import Kill, Oom, OomClass, OomEnding, OomReport
 from harness.model.units import MIB
@@ -22,7 +22,7 @@ SHRINKABLE_LEAST = MIB
 _COMM = 15  # the kernel cuts names there
 
 
-def read_ooms(lines: Iterable[Line], hogs: Sequence[str] = HOGS, shrinkable: int | None = None) -> tuple[Oom, ...]:
+def read_ooms(lines: Iterable[LogLine], hogs: Sequence[str] = HOGS, shrinkable: int | None = None) -> tuple[Oom, ...]:
     """Every OOM of a log, with what it means. The arguments are those of `judge_oom`."""
     return tuple(judge_oom(report, hogs, shrinkable) for report in find_ooms(lines))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.evidence.cases import attach
 from harness.evidence.ktap import KtapReader
 from harness.evidence.kunit_state import KunitStateReader
-from harness.evidence.lines import Line, LineStream, decode
+from harness.evidence.lines import LineStream, LogLine, decode
 from harness.evidence.splats import EventStream, find_events
 from harness.model.event import Case, Event
 from harness.model.suite import ExpectedSplat
@@ -66,7 +66,7 @@ def _parse_ktap(chunks: Iterable[bytes], suite: str, expected: Sequence[Expected
     return ParseResult(attached.cases, attached.events, tuple(problems), attached.loose)
 
 
-def _lines(stream: LineStream, chunks: Iterable[bytes]) -> Iterator[tuple[list[Line], bool]]:
+def _lines(stream: LineStream, chunks: Iterable[bytes]) -> Iterator[tuple[list[LogLine], bool]]:
     """The lines of a log, block after block, and whether they are the last."""
     for chunk in chunks:
         for block in stream.cut(chunk):

@@ -12,22 +12,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from harness.evidence.lines import Line
+from harness.evidence.lines import LogLine
 
 _MARKER = re.compile(r"\s*ttm-harness: suite ([\w.-]+) (begin|end)\b")
 _LIST = re.compile(r"\s*ttm-harness: list ([\w.-]+) (begin|end)\s*")
 _CASE = re.compile(r"\s*ttm-harness: case ([\w.-]+) ([\w.:+-]+)\s*")
 
 
-def cases_begun(lines: Iterable[Line], suite: str) -> tuple[tuple[int, str], ...]:
+def cases_begun(lines: Iterable[LogLine], suite: str) -> tuple[tuple[int, str], ...]:
     """The line numbers at which the suite's runner began a case, and its name."""
     found = ((line.number, _CASE.fullmatch(line.text)) for line in lines)
     return tuple((number, match[2]) for number, match in found if match is not None and match[1] == suite)
 
 
-def suite_sections(lines: Iterable[Line]) -> dict[str, tuple[Line, ...]]:
+def suite_sections(lines: Iterable[LogLine]) -> dict[str, tuple[LogLine, ...]]:
     """Suite name -> the lines between its markers, markers left out."""
-    sections: dict[str, list[Line]] = {}
+    sections: dict[str, list[LogLine]] = {}
     current: str | None = None
     listing = False
     for line in lines:

@@ -18,7 +18,7 @@ from harness.evidence.frames import frames_of as frames_of
 from harness.evidence.frames import function_of as function_of
 from harness.evidence.frames import functions as functions
 from harness.evidence.frames import telling as telling
-from harness.evidence.lines import Line
+from harness.evidence.lines import LogLine
 from harness.evidence.recognisers import BLOCKED, CUT, SEVERITY, Extent, Recogniser, Role
 from harness.evidence.recognisers import RECOGNISERS as RECOGNISERS
 from harness.evidence.recognisers import Severity as Severity
@@ -93,7 +93,7 @@ def severity(kind: str) -> Severity:
     return SEVERITY.get(kind, Severity.SPLAT)
 
 
-def find_events(lines: Iterable[Line]) -> tuple[Event, ...]:
+def find_events(lines: Iterable[LogLine]) -> tuple[Event, ...]:
     """The events of a log in their order. Linear in the size, never raises.
 
     Lines with a printk time and lines without are looked at apart: what user space writes to the console in the
@@ -108,15 +108,15 @@ class EventStream:
     lines of each."""
 
     def __init__(self) -> None:
-        self._stamped: list[Line] = []
-        self._bare: list[Line] = []
+        self._stamped: list[LogLine] = []
+        self._bare: list[LogLine] = []
 
     @property
     def idle(self) -> bool:
         """No event is open: lines without a needle mean nothing."""
         return not self._stamped and not self._bare
 
-    def feed(self, lines: Iterable[Line], ends: bool = False) -> list[Event]:
+    def feed(self, lines: Iterable[LogLine], ends: bool = False) -> list[Event]:
         """More lines -> the events that are over. `ends`: the log is at its end."""
         lines = tuple(lines)
         self._bare += [line for line in lines if line[2] is None]
@@ -128,7 +128,7 @@ class EventStream:
         return stamped + bare
 
 
-def _events(lines: Sequence[Line], ends: bool) -> tuple[list[Event], int]:
+def _events(lines: Sequence[LogLine], ends: bool) -> tuple[list[Event], int]:
     """The events in lines of one writer, and the index of the first line that may belong to one to come."""
     if not lines:
         return [], 0
@@ -157,7 +157,7 @@ def _events(lines: Sequence[Line], ends: bool) -> tuple[list[Event], int]:
     return events, _kept(lines, free)
 
 
-def _kept(lines: Sequence[Line], free: int) -> int:
+def _kept(lines: Sequence[LogLine], free: int) -> int:
     """The first of the last lines that may belong to an event to come: its rule, or its reason."""
     if lines and len(lines) > free and _EQUALS.match(lines[-1].text):
         return len(lines) - 1
@@ -167,7 +167,7 @@ def _kept(lines: Sequence[Line], free: int) -> int:
     return len(lines)
 
 
-def _reason(lines: Sequence[Line], marks: dict[int, Recogniser], index: int, free: int) -> int:
+def _reason(lines: Sequence[LogLine], marks: dict[int, Recogniser], index: int, free: int) -> int:
     """The line that says which list is broken: the kernel prints it before the `cut here` at `index`."""
     for at in range(index - 1, max(free, index - 1 - _REASON_WITHIN) - 1, -1):
         if at in marks and marks[at].role is Role.REFINES and _CORRUPTION.match(lines[at].text):
@@ -175,7 +175,7 @@ def _reason(lines: Sequence[Line], marks: dict[int, Recogniser], index: int, fre
     return index
 
 
-def _marks(lines: Sequence[Line]) -> dict[int, Recogniser]:
+def _marks(lines: Sequence[LogLine]) -> dict[int, Recogniser]:
     """Index of a line -> what it opens. Each stem is looked for once in the whole text."""
     texts = [line[1] for line in lines]
     text = "\n".join(texts)
@@ -211,7 +211,7 @@ _ROWS_OF = _rows_of()
 
 
 def _swallow(
-    lines: Sequence[Line], marks: dict[int, Recogniser], index: int, row: Recogniser, inner: list[tuple[int, int]]
+    lines: Sequence[LogLine], marks: dict[int, Recogniser], index: int, row: Recogniser, inner: list[tuple[int, int]]
 ) -> tuple[int, bool]:
     """The last line of the event that opens at `index`, and whether it is over: the one place that knows how far a
     trace goes. It is not over when the lines were. `inner` gets the events that broke into an OOM report."""
@@ -267,7 +267,7 @@ def _breaks_in(mark: Recogniser) -> bool:
     return mark.role is Role.OPENS and mark.kind not in ("oom", "panic", "page-alloc-failure", "taint")
 
 
-def _whole_group(lines: Sequence[Line], at: int, end: int) -> tuple[int, bool]:
+def _whole_group(lines: Sequence[LogLine], at: int, end: int) -> tuple[int, bool]:
     """The last line of an OOM kill whose victim is named at `at`: a cgroup may be killed as a whole."""
     last, group = at, False
     for after in range(at + 1, end):
@@ -287,7 +287,7 @@ def _is_test(text: str) -> bool:
 
 
 def _event(
-    lines: Sequence[Line], marks: dict[int, Recogniser], at: Sequence[int], index: int, row: Recogniser
+    lines: Sequence[LogLine], marks: dict[int, Recogniser], at: Sequence[int], index: int, row: Recogniser
 ) -> Event:
     """The event in the lines `at`, which `row` opened at `index`."""
     texts = [lines[one].text for one in at]
@@ -319,7 +319,7 @@ def _others(texts: Sequence[str]) -> str:
 
 
 def _headline(
-    lines: Sequence[Line], marks: dict[int, Recogniser], within: Sequence[int], index: int, row: Recogniser
+    lines: Sequence[LogLine], marks: dict[int, Recogniser], within: Sequence[int], index: int, row: Recogniser
 ) -> tuple[str, str]:
     """Kind and title of an event."""
     first, last = lines[index].text, within[-1]

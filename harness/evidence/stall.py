@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from harness.evidence.lines import Line
+from harness.evidence.lines import LogLine
 from harness.evidence.recognisers import BLOCKED
 from harness.evidence.splats import MOST_EXCERPT, fingerprint, frames_of, functions, task_of
 from harness.model.event import Event, Span
@@ -28,7 +28,7 @@ _IDLE = re.compile(r"(?:\w*_)?idle(?:_\w+)?$|pv_native_safe_halt|native_safe_hal
 _MOST_TOLD = 3
 
 
-def stall_events(lines: Sequence[Line], events: Sequence[Event], first: int) -> tuple[Event, ...]:
+def stall_events(lines: Sequence[LogLine], events: Sequence[Event], first: int) -> tuple[Event, ...]:
     """The events of a log that answers a stall from line `first` on, in their order."""
     told: set[tuple[str, str]] = set()
     kept: list[Event] = []
@@ -54,7 +54,7 @@ def suspects(events: Sequence[Event], first: int) -> str:
     return "; ".join(titles[:_MOST_TOLD]) + more
 
 
-def _cpus(lines: Sequence[Line]) -> list[Event]:
+def _cpus(lines: Sequence[LogLine]) -> list[Event]:
     """An event for each CPU in the answer to sysrq l that was not idle."""
     starts = [at for at, line in enumerate(lines) if _OVER.match(line.text)]
     events = []

@@ -18,11 +18,11 @@ from harness.model.search import (
     BISECT_SCHEMA,
     Answer,
     BisectOutput,
+    BisectResult,
+    BootVotes,
     CandidateSeen,
-    Found,
     Predicate,
     Sight,
-    Tally,
 )
 from harness.model.units import format_seconds
 
@@ -84,8 +84,8 @@ class _Bisect:
             self._ask(step)
 
     @property
-    def _tallies(self) -> Mapping[int, Tally]:
-        return {number: Tally.of(sights) for number, sights in self._sights.items()}
+    def _tallies(self) -> Mapping[int, BootVotes]:
+        return {number: BootVotes.of(sights) for number, sights in self._sights.items()}
 
     def _costs(self) -> Mapping[int, float]:
         """What was booted is built. What the store has beside that is not looked at: whoever goes on with a search
@@ -149,23 +149,23 @@ class _Bisect:
         )
 
 
-def _found(belief: Belief, count: int) -> Found:
+def _found(belief: Belief, count: int) -> BisectResult:
     if not belief.sure:
-        return Found.UNSURE
+        return BisectResult.UNSURE
     if belief.last == 0:
-        return Found.GOOD_END_IS_BAD
+        return BisectResult.GOOD_END_IS_BAD
     if belief.first == count:
-        return Found.BAD_END_IS_GOOD
-    return Found.FOUND if belief.first > 0 and belief.last < count else Found.UNSURE
+        return BisectResult.BAD_END_IS_GOOD
+    return BisectResult.FOUND if belief.first > 0 and belief.last < count else BisectResult.UNSURE
 
 
 def step_of_git(candidate: Candidate, question: Question, laboratory: Laboratory, progress: MultiProgress) -> int:
     """The status for `git bisect run`: 0 good, 1 bad, 125 neither can be said of this commit."""
     sights: list[Sight] = []
     while len(sights) < question.most:
-        standing = stands(Tally.of(sights), question.confidence, question.rate)
+        standing = stands(BootVotes.of(sights), question.confidence, question.rate)
         if standing is not None:
-            progress.step(f"{'bad' if standing else 'good'}: {sights[-1].why}  [{Tally.of(sights)}]")
+            progress.step(f"{'bad' if standing else 'good'}: {sights[-1].why}  [{BootVotes.of(sights)}]")
             return 1 if standing else 0
         try:
             sights.append(laboratory.sight(question.of(candidate, len(sights)), question.predicate))
@@ -175,5 +175,5 @@ def step_of_git(candidate: Candidate, question: Question, laboratory: Laboratory
         progress.step(f"  {sights[-1].answer}: {sights[-1].why}")
         if sum(one.answer is Answer.NOTHING for one in sights) > 1:
             break
-    progress.step(f"skipped: {Tally.of(sights)}")
+    progress.step(f"skipped: {BootVotes.of(sights)}")
     return 125

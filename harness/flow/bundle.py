@@ -24,7 +24,7 @@ from harness.flow.deadlines import limits_of
 from harness.flow.kept_boot import StoredBoot
 from harness.flow.matrix import key_of
 from harness.flow.prepare import parts_of_root, series_of
-from harness.flow.repro import Asked, asked_of
+from harness.flow.repro import BootToRepeat, asked_of
 from harness.flow.request import Request
 from harness.flow.run_record import load_result
 from harness.guest.argv import Launch, Share, qemu_argv
@@ -167,7 +167,7 @@ def _overlay_files(folder: Path, build: Build) -> dict[str, bytes]:
     return found
 
 
-def _boot_files(asked: Asked, suites: Sequence[Suite]) -> dict[str, bytes]:
+def _boot_files(asked: BootToRepeat, suites: Sequence[Suite]) -> dict[str, bytes]:
     """What the boot is told, and the words of QEMU, all in the folder in which reproduce.sh works."""
     cell, here = asked.kept.cell, Path()
     shares = [

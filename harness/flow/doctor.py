@@ -33,7 +33,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class HostCheck:
     """One line of the doctor. `package` is what installs it on this host, empty when nothing does."""
 
     name: str
@@ -147,7 +147,7 @@ HEADERS = (
 )
 
 
-def examine(layout: Layout, with_tests: bool = False) -> tuple[Finding, ...]:
+def examine(layout: Layout, with_tests: bool = False) -> tuple[HostCheck, ...]:
     """All findings about this host; needs a few hundred milliseconds and changes nothing."""
     family = family_of_host()
     findings = [_python()]
@@ -165,7 +165,7 @@ def family_of_host() -> Family | None:
     return next((family for family in families if find_tool(family.tool) is not None), None)
 
 
-def install_command(findings: tuple[Finding, ...], family: Family | None) -> tuple[str, ...]:
+def install_command(findings: tuple[HostCheck, ...], family: Family | None) -> tuple[str, ...]:
     """The words that install all that is missing or absent; empty when nothing is, or nothing can be."""
     packages = sorted(
         {finding.package for finding in findings if finding.status is not Status.OK and finding.package}
@@ -176,7 +176,7 @@ def install_command(findings: tuple[Finding, ...], family: Family | None) -> tup
     return (*prefix, *family.install, *packages)
 
 
-def fix(findings: tuple[Finding, ...], family: Family | None) -> None:
+def fix(findings: tuple[HostCheck, ...], family: Family | None) -> None:
     """Runs the install command on the user's terminal; UserError when the package manager is not known."""
     command = install_command(findings, family)
     if not command:
@@ -189,21 +189,21 @@ def fix(findings: tuple[Finding, ...], family: Family | None) -> None:
     run_attached(command, environment)
 
 
-def _python() -> Finding:
+def _python() -> HostCheck:
     version = platform.python_version()
     status = Status.OK if sys.version_info >= (3, 11) else Status.MISSING
-    return Finding("python", status, f"{version}, 3.11 or later is needed")
+    return HostCheck("python", status, f"{version}, 3.11 or later is needed")
 
 
-def _tool(tool: Tool, family: Family | None) -> Finding:
+def _tool(tool: Tool, family: Family | None) -> HostCheck:
     path = find_tool(tool.program)
     package = tool.packages[family.column] if family is not None else ""
     if package in _ONLY_SNAPS and distribution() == "ubuntu":
         package = ""
     if path is not None:
-        return Finding(tool.program, Status.OK, str(path))
+        return HostCheck(tool.program, Status.OK, str(path))
     status = Status.MISSING if tool.needed else Status.ABSENT
-    return Finding(tool.program, status, tool.why, package)
+    return HostCheck(tool.program, status, tool.why, package)
 
 
 def distribution() -> str:
@@ -214,50 +214,52 @@ def distribution() -> str:
         return ""
 
 
-def _compiles(header: Compiles, family: Family | None) -> Finding:
+def _compiles(header: Compiles, family: Family | None) -> HostCheck:
     package = header.packages[family.column] if family is not None else ""
     if find_tool("gcc") is None:
-        return Finding(header.name, Status.MISSING, f"cannot be tried without gcc; {header.why}", package)
+        return HostCheck(header.name, Status.MISSING, f"cannot be tried without gcc; {header.why}", package)
     with tempfile.TemporaryDirectory(prefix="harness-") as scratch:
         source = Path(scratch) / "try.c"
         source.write_text(header.program)
         try:
             run(("gcc", *header.flags, "-o", f"{scratch}/try", str(source)), deadline=Deadline(30.0))
         except HarnessError:
-            return Finding(header.name, Status.MISSING, header.why, package)
-    return Finding(header.name, Status.OK, header.why)
+            return HostCheck(header.name, Status.MISSING, header.why, package)
+    return HostCheck(header.name, Status.OK, header.why)
 
 
-def _containment(family: Family | None) -> Finding:
+def _containment(family: Family | None) -> HostCheck:
     """Whether it works is one matter, whether bubblewrap is there another: some hosts allow nobody's namespaces."""
     found = containment()
     if found.backend:
-        return Finding(CONTAINMENT, Status.OK, f"builds and guests are contained ({found.backend})")
+        return HostCheck(CONTAINMENT, Status.OK, f"builds and guests are contained ({found.backend})")
     package = next(tool for tool in TOOLS if tool.program == "bwrap").packages[family.column] if family else ""
     missing = find_tool("bwrap") is None
-    return Finding(CONTAINMENT, Status.ABSENT, found.sentence, package if missing else "")
+    return HostCheck(CONTAINMENT, Status.ABSENT, found.sentence, package if missing else "")
 
 
-def _disk(layout: Layout) -> Finding:
+def _disk(layout: Layout) -> HostCheck:
     free = shutil.disk_usage(layout.root).free
     status = Status.OK if free >= _DISK_NEEDED else Status.MISSING
-    return Finding("disk", status, f"{free / GIB:.1f} GiB free in {layout.root}, {format_size(_DISK_NEEDED)} needed")
+    return HostCheck(
+        "disk", status, f"{free / GIB:.1f} GiB free in {layout.root}, {format_size(_DISK_NEEDED)} needed"
+    )
 
 
-def _ram() -> Finding:
+def _ram() -> HostCheck:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     status = Status.OK if total >= _RAM_NEEDED else Status.MISSING
-    return Finding("RAM", status, f"{total / GIB:.1f} GiB, {format_size(_RAM_NEEDED)} needed")
+    return HostCheck("RAM", status, f"{total / GIB:.1f} GiB, {format_size(_RAM_NEEDED)} needed")
 
 
-def _kvm(layout: Layout) -> Finding:
+def _kvm(layout: Layout) -> HostCheck:
     if not accel.KVM_DEVICE.exists():
-        return Finding("KVM", Status.ABSENT, f"no {accel.KVM_DEVICE}: guests run under TCG, several times slower")
+        return HostCheck("KVM", Status.ABSENT, f"no {accel.KVM_DEVICE}: guests run under TCG, several times slower")
     if not os.access(accel.KVM_DEVICE, os.R_OK | os.W_OK):
-        return Finding("KVM", Status.ABSENT, f"{accel.KVM_DEVICE} cannot be opened: join the group kvm")
+        return HostCheck("KVM", Status.ABSENT, f"{accel.KVM_DEVICE} cannot be opened: join the group kvm")
     known = accel.remembered(layout)
     if known is None:
-        return Finding("KVM", Status.ABSENT, "not probed yet: the first run boots a guest under it to find out")
+        return HostCheck("KVM", Status.ABSENT, "not probed yet: the first run boots a guest under it to find out")
     if known:
-        return Finding("KVM", Status.OK, "a guest got ready under it")
-    return Finding("KVM", Status.ABSENT, "it opens, but a guest under it never got ready: guests run under TCG")
+        return HostCheck("KVM", Status.OK, "a guest got ready under it")
+    return HostCheck("KVM", Status.ABSENT, "it opens, but a guest under it never got ready: guests run under TCG")

@@ -24,7 +24,7 @@ from harness.model.oom import Oom, OomClass
 from harness.model.outcome import Ending, Verdict
 from harness.model.progress import MultiProgress
 from harness.model.result import Report
-from harness.model.scenario import SCENARIO_SCHEMA, Choice, HostFacts, Reproduction, Scenario
+from harness.model.scenario import SCENARIO_SCHEMA, ChosenKey, HostFacts, Reproduction, Scenario
 from harness.model.subject import SplatSet
 from harness.model.tree import SourceSpec, version_tuple
 from harness.model.units import MIB, format_size
@@ -158,18 +158,20 @@ def _problems(log: SeenLog, oom: Oom | None) -> list[str]:
     return said
 
 
-def _source(scenario: Scenario, wish: Wish, default: SourceSpec) -> Choice:
+def _source(scenario: Scenario, wish: Wish, default: SourceSpec) -> ChosenKey:
     """The kernel that is nearest to the report's, of those that the suites can be had on."""
     release = scenario.release
     if wish.source is not None:
-        return Choice("source", str(wish.source), f"as asked for; the report is of {release or 'an unknown kernel'}")
+        return ChosenKey(
+            "source", str(wish.source), f"as asked for; the report is of {release or 'an unknown kernel'}"
+        )
     version = version_tuple(release)
     if not release or version[:2] >= _MERGED:
         said = f"the report is of {release}, which has the shrinker" if release else "the report names no kernel"
-        return Choice("source", str(default), f"{said}; --source kernel.org:VERSION for another")
+        return ChosenKey("source", str(default), f"{said}; --source kernel.org:VERSION for another")
     old = SourceSpec(default.kind, what=_OLDEST)
     near = "" if version >= version_tuple(_OLDEST) else f", older than {_OLDEST}, the first that the suites know"
-    return Choice("source", str(old), f"the report is of {release}{near}; a kernel from before the shrinker")
+    return ChosenKey("source", str(old), f"the report is of {release}{near}; a kernel from before the shrinker")
 
 
 def carry_out(

@@ -12,7 +12,7 @@ from harness.flow.laboratory import Budget, KnownKernel, Laboratory, Unfit
 from harness.flow.request import Request
 from harness.judge.frontier import (
     AskPoint,
-    Grid,
+    AxisGrid,
     Phase,
     Point,
     holes,
@@ -35,7 +35,7 @@ from harness.model.frontier import (
     Standing,
 )
 from harness.model.progress import MultiProgress
-from harness.model.search import Answer, Predicate, Sight, Tally
+from harness.model.search import Answer, BootVotes, Predicate, Sight
 
 _PURPOSE = {Phase.COARSE: "", Phase.LINE: "", Phase.AGAIN: ", once more", Phase.CHECK: ", to check"}
 
@@ -62,8 +62,8 @@ class _Side:
     sights: dict[Point, list[Sight]] = field(default_factory=dict)
 
     @property
-    def tallies(self) -> Mapping[Point, Tally]:
-        return {point: Tally.of(sights) for point, sights in self.sights.items()}
+    def tallies(self) -> Mapping[Point, BootVotes]:
+        return {point: BootVotes.of(sights) for point, sights in self.sights.items()}
 
     @property
     def boots(self) -> int:
@@ -73,7 +73,7 @@ class _Side:
 def frontier(survey: Survey, laboratory: Laboratory, progress: MultiProgress) -> FrontierOutput:
     """BuildFailed when a kernel cannot be had: there is nothing to look at then."""
     began = time.monotonic()
-    grid = Grid(len(survey.x.values), len(survey.y.values), survey.repeats)
+    grid = AxisGrid(len(survey.x.values), len(survey.y.values), survey.repeats)
     sides = []
     for leg, kernel in survey.request.sides.items():
         try:
@@ -88,7 +88,7 @@ def frontier(survey: Survey, laboratory: Laboratory, progress: MultiProgress) ->
 
 
 def _step(
-    survey: Survey, grid: Grid, sides: Sequence[_Side], laboratory: Laboratory, progress: MultiProgress
+    survey: Survey, grid: AxisGrid, sides: Sequence[_Side], laboratory: Laboratory, progress: MultiProgress
 ) -> bool:
     """One boot more, of the side that is less far; False when none is left to make."""
     asks = [(ask, side) for side in sides if (ask := next_point(grid, side.tallies)) is not None]
@@ -120,7 +120,7 @@ def _sight(survey: Survey, ask: AskPoint, side: _Side, laboratory: Laboratory) -
         raise BuildFailed(f"no kernel for the {side.leg}: {error}") from error
 
 
-def _output(survey: Survey, grid: Grid, sides: Sequence[_Side], finished: bool, seconds: float) -> FrontierOutput:
+def _output(survey: Survey, grid: AxisGrid, sides: Sequence[_Side], finished: bool, seconds: float) -> FrontierOutput:
     maps = [whole_map(grid, side.tallies) for side in sides]
     rising = is_rising(maps)
     made = tuple(_side(side, grid, whole, rising) for side, whole in zip(sides, maps, strict=True))
@@ -143,7 +143,7 @@ def _output(survey: Survey, grid: Grid, sides: Sequence[_Side], finished: bool, 
     )
 
 
-def _side(side: _Side, grid: Grid, whole: Mapping[Point, Standing], rising: bool) -> FrontierSide:
+def _side(side: _Side, grid: AxisGrid, whole: Mapping[Point, Standing], rising: bool) -> FrontierSide:
     points = tuple(
         FrontierPoint(x, y, whole[x, y], tuple(side.sights.get((x, y), ())))
         for y in range(grid.rows)

@@ -169,18 +169,18 @@ def gate(request: GateRequest, layout: Layout, progress: Progress) -> Gate:
     series = resolve_series(request.series, work, FetchOptions(partial=True, mirror=request.mirror))
     profile = read_profile(request.profile, data_directory("kernel-configs"))
     depth = Depth.TOUCHED if request.only_touched else Depth.WHOLE
-    return gate_series(Candidate(base, series, profile, depth, request.jobs, request.strict), layout, progress)
+    return gate_series(GateJob(base, series, profile, depth, request.jobs, request.strict), layout, progress)
 
 
 def gate_kernel(kernel: KernelSpec, layout: Layout, progress: Progress, jobs: int | None) -> Gate:
     """The gate on a kernel's series, without what a run does itself: the builds of the kernel and its base."""
     base = tree_of(kernel.unpatched, layout, progress)
     series = series_of(kernel, layout, progress)
-    return gate_series(Candidate(base, series, profile_of(kernel), Depth.NEEDED, jobs), layout, progress)
+    return gate_series(GateJob(base, series, profile_of(kernel), Depth.NEEDED, jobs), layout, progress)
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class GateJob:
     """A tree, a series for it, and how closely to look."""
 
     base: Tree
@@ -191,7 +191,7 @@ class Candidate:
     strict: bool = False  # an ERROR of checkpatch makes a patch bad
 
 
-def gate_series(candidate: Candidate, layout: Layout, progress: Progress) -> Gate:
+def gate_series(candidate: GateJob, layout: Layout, progress: Progress) -> Gate:
     """The gate on a tree and a series that are there already."""
     deadline = Deadline(_SECONDS)
     base, series, depth = candidate.base, candidate.series, candidate.depth

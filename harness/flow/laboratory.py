@@ -41,7 +41,7 @@ _LARGEST = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class KeptAnswer:
     """What no run is asked for again: that a kernel cannot be had, or the answer of a boot whose verdict is that it
     cannot tell (which may be enough for a question about one of its cases). `key` names its inputs.
     """
@@ -58,7 +58,7 @@ class SearchState:
     """The small file of a search: its question in words, and what it noted."""
 
     question: str
-    noted: tuple[Noted, ...] = ()
+    noted: tuple[KeptAnswer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Laboratory:
         result = CellResult(report.runs[0], report.cases, report.events)
         sight = self._sight(result, predicate, request, directory.name, report.runs[0].directory, kept=False)
         if report.runs[0].verdict is Verdict.CANNOT_TELL:
-            self._note(Noted(key, sight.why, sight.answer, sight.run, sight.boot))
+            self._note(KeptAnswer(key, sight.why, sight.answer, sight.run, sight.boot))
         return sight
 
     def _execute(self, request: Request) -> tuple[Report, Path]:
@@ -125,7 +125,7 @@ class Laboratory:
         try:
             made = execute((request,), self._layout, progress, options)
         except (FindingError, ConfigUnmet, SuiteUnfit) as error:
-            self._note(Noted(self.kernel(request.kernel).build_id, error.message))
+            self._note(KeptAnswer(self.kernel(request.kernel).build_id, error.message))
             self._kernels[request.kernel] = error.message
             raise Unfit(error.message) from error
         self._booted.add(request.kernel)
@@ -176,7 +176,7 @@ class Laboratory:
         except (OSError, UnicodeDecodeError, StoreCorrupt):
             return SearchState(question)  # what is lost with it is asked again
 
-    def _note(self, noted: Noted) -> None:
+    def _note(self, noted: KeptAnswer) -> None:
         self._noted[noted.key] = noted
         self._state = replace(self._state, noted=tuple(self._noted.values()))
         write_atomically(self.place / STATE_FILE, to_json(self._state))

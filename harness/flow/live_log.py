@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
-from harness.evidence.lines import Line, LineStream
+from harness.evidence.lines import LineStream, LogLine
 from harness.evidence.splats import EventStream
 from harness.flow.observe import with_ooms
 from harness.flow.sources import Objects, with_sources
@@ -33,7 +33,7 @@ class LiveLog:
         self._console = console
         self._offset = 0
         self._lines, self._events = LineStream(), EventStream()
-        self._recent: deque[Line] = deque(maxlen=_RECENT)
+        self._recent: deque[LogLine] = deque(maxlen=_RECENT)
         self._found: list[Event] = []
         self._end = b""
         self._marked = 0
@@ -90,7 +90,7 @@ class LiveLog:
         if rest := self._lines.rest():
             self._take(self._lines.feed(rest))
 
-    def _take(self, lines: list[Line] | tuple[()], *, over: bool = False) -> None:
+    def _take(self, lines: list[LogLine] | tuple[()], *, over: bool = False) -> None:
         self._recent += lines
         if events := self._events.feed(lines, ends=over):
             known = with_ooms(events, tuple(self._recent))

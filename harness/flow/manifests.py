@@ -11,7 +11,7 @@ from harness.checkout import data_directory
 from harness.flow.deadlines import REFERENCE_READY_SECONDS
 from harness.flow.observe import read_announced
 from harness.flow.run_loader import read_report
-from harness.judge.listing import Changed, Sighting, updated
+from harness.judge.listing import Changed, SuiteBoot, updated
 from harness.kernel.fragments import read_profile
 from harness.model.outcome import Ending, Outcome
 from harness.model.result import Case, Provenance, Report, Run
@@ -26,27 +26,27 @@ from harness.suites.registry import registry, suite_named
 class Offer:
     """The boots of one suite that can be learned from, and sentences for those that cannot."""
 
-    sightings: Mapping[str, tuple[Sighting, ...]]
+    sightings: Mapping[str, tuple[SuiteBoot, ...]]
     passed_over: tuple[str, ...]
 
 
 def offers(directories: Sequence[Path], wanted: Sequence[str] = ()) -> Offer:
     """What the runs know of the suites that have a manifest, or of those that are named."""
-    found: dict[str, list[Sighting]] = {}
+    found: dict[str, list[SuiteBoot]] = {}
     passed_over: list[str] = []
     for directory in directories:
         report = read_report(directory)
         for run in report.runs:
             for suite in _suites(run, wanted):
                 said = _sighting(report, run, suite, directory)
-                if isinstance(said, Sighting):
+                if isinstance(said, SuiteBoot):
                     found.setdefault(suite.name, []).append(said)
                 else:
                     passed_over.append(f"{run.id}, {suite.name}: {said}")
     return Offer({name: tuple(seen) for name, seen in found.items()}, tuple(passed_over))
 
 
-def renewed(name: str, sightings: Sequence[Sighting], drop: bool) -> Changed:
+def renewed(name: str, sightings: Sequence[SuiteBoot], drop: bool) -> Changed:
     suite = suite_named(name)
     assert suite.manifest is not None
     return updated(suite.manifest, sightings, suite.brings is not None, drop)
@@ -65,7 +65,7 @@ def _suites(run: Run, wanted: Sequence[str]) -> Iterator[Suite]:
             yield suite
 
 
-def _sighting(report: Report, run: Run, suite: Suite, directory: Path) -> Sighting | str:
+def _sighting(report: Report, run: Run, suite: Suite, directory: Path) -> SuiteBoot | str:
     """What a boot saw of a suite, or why nothing can be learned from it."""
     cases = tuple(case for case in report.cases if case.run == run.id and case.suite == suite.name)
     if run.ending is not Ending.FINISHED or run.problems or run.differences:
@@ -82,7 +82,7 @@ def _sighting(report: Report, run: Run, suite: Suite, directory: Path) -> Sighti
     ready = next((stage.seconds for stage in run.stages if stage.name == "ready"), 0.0)
     slowness = max(1.0, ready / (REFERENCE_READY_SECONDS * profile.slowness)) * profile.slowness
     version = version_tuple(where.tree_version)[:2]
-    return Sighting(version, run.cell.machine.swap.size > 0, announced, cases, slowness)
+    return SuiteBoot(version, run.cell.machine.swap.size > 0, announced, cases, slowness)
 
 
 def _not_good(cases: Sequence[Case]) -> Case | None:

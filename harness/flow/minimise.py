@@ -17,7 +17,7 @@ from harness.flow.prepare import series_of
 from harness.flow.repro import asked_of
 from harness.flow.request import Request
 from harness.judge.expectations import BOOT_SUITE
-from harness.judge.minimise import Items, Number, Problem, Size, Smallest, best_so_far, next_trial
+from harness.judge.minimise import Items, Number, Problem, Reduction, Smallest, best_so_far, next_trial
 from harness.judge.predicate import learnt, look
 from harness.model.cell import Knob
 from harness.model.errors import UserError
@@ -25,7 +25,7 @@ from harness.model.event import Case
 from harness.model.machine import SETTINGS, Machine
 from harness.model.outcome import Outcome
 from harness.model.progress import MultiProgress
-from harness.model.search import MINIMISE_SCHEMA, Answer, MinimiseOutput, Predicate, Shrunk, Sight, Tally
+from harness.model.search import MINIMISE_SCHEMA, Answer, BootVotes, MinimiseOutput, Predicate, Shrunk, Sight
 from harness.model.suite import KnobForm, KnobSpec, Suite
 from harness.model.swap import Swap
 from harness.model.units import MIB, format_size, parse_size, whole_number
@@ -39,7 +39,7 @@ _CASES, _KNOBS, _SETTINGS = "cases", "knobs", "settings"
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class BootToShrink:
     """What is made smaller: `request` is the boot as it was, but for the cases after the one that failed."""
 
     boot: str
@@ -56,7 +56,7 @@ class MinimiseOptions:
     budget: Budget
 
 
-def subject_of(kept: StoredBoot, predicate: Predicate) -> Subject:
+def subject_of(kept: StoredBoot, predicate: Predicate) -> BootToShrink:
     """UserError for a boot in which nothing failed, or nothing of what is looked for."""
     result = kept.load()
     request = asked_of(kept).request
@@ -72,7 +72,7 @@ def subject_of(kept: StoredBoot, predicate: Predicate) -> Subject:
     if not request.cases:
         request = replace(request, knobs=tuple(one for one in request.knobs if one.name in _names(suite)))
     matrix_of((request,))
-    return Subject(kept.name, request, learnt(predicate, seen), suite.knobs)
+    return BootToShrink(kept.name, request, learnt(predicate, seen), suite.knobs)
 
 
 def _names(suite: Suite) -> set[str]:
@@ -101,7 +101,7 @@ def _is_red(case: Case, predicate: Predicate) -> bool:
 
 
 def minimise(
-    subject: Subject, options: MinimiseOptions, laboratory: Laboratory, progress: MultiProgress
+    subject: BootToShrink, options: MinimiseOptions, laboratory: Laboratory, progress: MultiProgress
 ) -> MinimiseOutput:
     """Boots smaller and smaller ones, as long as they fail in the same way."""
     return _Minimise(subject, options, laboratory, progress).run()
@@ -109,19 +109,19 @@ def minimise(
 
 class _Minimise:
     def __init__(
-        self, subject: Subject, options: MinimiseOptions, laboratory: Laboratory, progress: MultiProgress
+        self, subject: BootToShrink, options: MinimiseOptions, laboratory: Laboratory, progress: MultiProgress
     ) -> None:
         self._subject = subject
         self._options = options
         self._laboratory = laboratory
         self._progress = progress
         self._problem = problem_of(subject, options.confidence)
-        self._sights: dict[Size, list[Sight]] = {}
+        self._sights: dict[Reduction, list[Sight]] = {}
         self._began = time.monotonic()
 
     def run(self) -> MinimiseOutput:
         while True:
-            seen = {size: Tally.of(sights) for size, sights in self._sights.items()}
+            seen = {size: BootVotes.of(sights) for size, sights in self._sights.items()}
             step = next_trial(self._problem, seen)
             if isinstance(step, Smallest):
                 return self._output(step)
@@ -130,7 +130,7 @@ class _Minimise:
                 return self._output(best_so_far(self._problem, seen))
             self._try(step.size, made + 1)
 
-    def _try(self, size: Size, number: int) -> None:
+    def _try(self, size: Reduction, number: int) -> None:
         turn = len(self._sights.get(size, ()))
         seed = ((self._subject.request.seed or 0) + turn) % 2**32
         try:
@@ -142,7 +142,7 @@ class _Minimise:
         kept = ", there already" if sight.kept else ""
         self._progress.step(f"{number:>4}  {self._words(size)}: {sight.answer}{kept}: {sight.why[:80]}")
 
-    def _words(self, size: Size) -> str:
+    def _words(self, size: Reduction) -> str:
         request = smaller(self._subject, size)
         words = [format_size(request.machine.ram), f"swap {request.machine.swap}", f"{request.machine.cpus} vCPUs"]
         words += [f"{len(request.cases)} cases"] if request.cases else []
@@ -151,7 +151,7 @@ class _Minimise:
 
     def _output(self, found: Smallest) -> MinimiseOutput:
         request = smaller(self._subject, found.size)
-        tally = {size: Tally.of(sights) for size, sights in self._sights.items()}
+        tally = {size: BootVotes.of(sights) for size, sights in self._sights.items()}
         every = [one for sights in self._sights.values() for one in sights]
         return MinimiseOutput(
             schema=MINIMISE_SCHEMA,
@@ -159,8 +159,8 @@ class _Minimise:
             question=str(self._subject.predicate),
             failed=found.failed,
             finished=found.finished,
-            whole=tally.get(self._problem.whole, Tally()),
-            smallest=tally.get(found.size, Tally()),
+            whole=tally.get(self._problem.whole, BootVotes()),
+            smallest=tally.get(found.size, BootVotes()),
             shrunk=tuple(shrunk(self._subject.request, request)),
             boots=sum(not one.kept for one in every),
             kept=sum(one.kept for one in every),
@@ -171,7 +171,7 @@ class _Minimise:
         )
 
 
-def problem_of(subject: Subject, confidence: float = 0.95) -> Problem:
+def problem_of(subject: BootToShrink, confidence: float = 0.95) -> Problem:
     """What of the boot can be smaller. RAM comes before swap: it is what people ask about first."""
     request, machine = subject.request, subject.request.machine
     numbers = [Number("ram", machine.ram, min(machine.ram, _LEAST_RAM), _STEP)]
@@ -203,7 +203,7 @@ def _knob_number(knob: Knob, specs: Sequence[KnobSpec]) -> Number | None:
     return Number(f"knob {knob.name}", size, min(size, least), min(MIB, max(4096, least)))
 
 
-def smaller(subject: Subject, size: Size) -> Request:
+def smaller(subject: BootToShrink, size: Reduction) -> Request:
     """The request with these values. UserError for a machine that cannot be."""
     request = subject.request
     numbers, sets = dict(size.numbers), dict(size.sets)
@@ -235,7 +235,7 @@ def _knob_at(knob: Knob, numbers: dict[str, int]) -> Knob:
     return Knob(knob.name, format_size(value) if knob.value[-1:].isalpha() else str(value))
 
 
-def with_patches(subject: Subject, layout: Layout, progress: MultiProgress) -> Subject:
+def with_patches(subject: BootToShrink, layout: Layout, progress: MultiProgress) -> BootToShrink:
     """The subject with the patches of its series as one thing that may be less; each number of them is a build."""
     kernel = subject.request.kernel
     if kernel.series is None:

@@ -20,8 +20,8 @@ from harness.flow.admission import Claim
 from harness.flow.known_issues import SHIPPED, read_known
 from harness.flow.nightly_config import NightlyConfig
 from harness.flow.nightly_control import control_boot
-from harness.flow.nightly_jobs import Crew, Share, against, jobs_of
-from harness.flow.nightly_look import Look, Looker
+from harness.flow.nightly_jobs import Crew, JobBudget, against, jobs_of
+from harness.flow.nightly_look import Looker, NightlySurvey
 from harness.flow.publish import publish
 from harness.flow.request import Request
 from harness.flow.resources import room_for_guests
@@ -39,7 +39,7 @@ from harness.proc import Deadline
 from harness.reports.proposals import to_proposals
 from harness.store.files import locked, write_atomically
 from harness.store.layout import Layout
-from harness.store.ledger import Ledger, LedgerEntry, Noted, place_of, read_ledger
+from harness.store.ledger import Ledger, LedgerEntry, LedgerEvent, place_of, read_ledger
 from harness.store.prune import PruneLimits, prune
 from harness.store.runs import STAMP
 
@@ -124,15 +124,15 @@ class _Past:
 
     def take(self, one: LedgerEntry) -> None:
         match one.what:
-            case Noted.CLOSED:
+            case LedgerEvent.CLOSED:
                 self.since_closed = ()
-            case Noted.BEGUN if one.job is not None:
+            case LedgerEvent.BEGUN if one.job is not None:
                 self.begun.setdefault(one.job.key, one.at)
-            case Noted.ENDED if one.job is not None:
+            case LedgerEvent.ENDED if one.job is not None:
                 self.ended.setdefault(one.job.key, []).append(one)
-            case Noted.CONTROL:
+            case LedgerEvent.CONTROL:
                 self.control, self.controls = one, self.controls + 1
-        if one.what in (Noted.BEGUN, Noted.ENDED, Noted.CONTROL):
+        if one.what in (LedgerEvent.BEGUN, LedgerEvent.ENDED, LedgerEvent.CONTROL):
             self.since_closed = (*self.since_closed, one)
 
     def newest(self, job: Job) -> LedgerEntry | None:
@@ -186,7 +186,7 @@ class _Night:
     def _read_known(self) -> KnownIssues:
         return read_known([one if one == SHIPPED else str(self._beside / one) for one in self._config.known])
 
-    def _entry(self, what: Noted, **words: object) -> LedgerEntry:
+    def _entry(self, what: LedgerEvent, **words: object) -> LedgerEntry:
         now = datetime.now(UTC).strftime(STAMP)
         return LedgerEntry(what, now, self._name, **words)  # type: ignore[arg-type]  # the fields of an entry
 
@@ -198,7 +198,7 @@ class _Night:
         self._past.take(entry)
         return entry
 
-    def _look(self) -> tuple[Look, dict[Job, tuple[Request, ...]]]:
+    def _look(self) -> tuple[NightlySurvey, dict[Job, tuple[Request, ...]]]:
         parts = (self._config, self._beside, self._place, self._past.entries, self._layout, self._progress)
         look = Looker(*parts, self._entry).look()
         self._troubles += look.troubles
@@ -211,7 +211,7 @@ class _Night:
         return self._told(look, jobs, idle=not self._left, aged=())
 
     def make(self) -> Night:
-        self._note(self._entry(Noted.OPENED))
+        self._note(self._entry(LedgerEvent.OPENED))
         look, jobs = self._look()
         for entry in look.notes:
             self._note(entry)
@@ -227,7 +227,7 @@ class _Night:
             self._troubles += troubles
             told = self._told(look, jobs, idle=idle, aged=aged)
             publish(told, self._layout, self._target)
-        self._note(self._entry(Noted.CLOSED, label=str(told.verdict)))
+        self._note(self._entry(LedgerEvent.CLOSED, label=str(told.verdict)))
         return told
 
     @property
@@ -245,7 +245,7 @@ class _Night:
         tried = {one.night for one in self._past.ended[job.key] if one.result is not None and not one.result.left}
         return len(tried) < self._config.tries
 
-    def _try_control(self, look: Look, work: bool) -> None:
+    def _try_control(self, look: NightlySurvey, work: bool) -> None:
         """Once a night, unless nothing is to be run and the last one was caught."""
         config, last = self._config.control, self._past.control
         if config.off:
@@ -263,7 +263,7 @@ class _Night:
             self._troubles.append(f"no control was tried: {why}")
         else:
             tried = control_boot(config, kernel.spec, self._past.controls, self._layout, self._progress)
-            self._note(self._entry(Noted.CONTROL, control=tried))
+            self._note(self._entry(LedgerEvent.CONTROL, control=tried))
 
     def _run_all(self, jobs: Mapping[Job, tuple[Request, ...]]) -> None:
         """Each job with an equal part of the time that is left; what that leaves over goes to those not done."""
@@ -288,14 +288,14 @@ class _Night:
         newest = self._past.newest(job)
         noted = newest.result.run if newest is not None and newest.result is not None else ""
         self._progress.step(f"job {job.label}")
-        self._note(self._entry(Noted.BEGUN, label=job.label, job=job))
-        share = Share(self._layout, telling, lambda: self._share(rest))
+        self._note(self._entry(LedgerEvent.BEGUN, label=job.label, job=job))
+        share = JobBudget(self._layout, telling, lambda: self._share(rest))
         crew = Crew(self._config, self._layout, self._progress, self._known)
         result = crew.run(job, requests, self._past.begun[job.key], noted, share)
         if result.run:
             beside = against(job, result, self._past.results(), self._known, self._layout)
             result = replace(result, against=tuple(beside))
-        self._note(self._entry(Noted.ENDED, label=job.label, job=job, result=result))
+        self._note(self._entry(LedgerEvent.ENDED, label=job.label, job=job, result=result))
         self._left.pop(job.key, None)
         if result.left:
             self._left[job.key] = JobLeft(job.label, result.left, _NO_TIME)
@@ -345,7 +345,7 @@ class _Night:
         results = [
             PastResult(_day(one.night), one.result)
             for one in self._past.entries
-            if one.what is Noted.ENDED and one.result is not None
+            if one.what is LedgerEvent.ENDED and one.result is not None
         ]
         names = [one.name for one in self._known.issues]
         found = proposals(results[-_AGEING_RESULTS:], names, _day(self._name))
@@ -361,7 +361,7 @@ class _Night:
         return file.with_name(f"{file.stem}.proposals.toml")
 
     def _told(
-        self, look: Look, jobs: Mapping[Job, tuple[Request, ...]], *, idle: bool, aged: tuple[Proposal, ...]
+        self, look: NightlySurvey, jobs: Mapping[Job, tuple[Request, ...]], *, idle: bool, aged: tuple[Proposal, ...]
     ) -> Night:
         rows = tuple(self._rows(jobs))
         control = self._past.control.control if self._past.control is not None else None

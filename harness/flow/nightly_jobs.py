@@ -14,7 +14,7 @@ from harness.flow.compare import CompareOptions, compare_runs
 from harness.flow.comparison import is_note
 from harness.flow.history import read_history
 from harness.flow.nightly_config import NightlyConfig
-from harness.flow.nightly_look import Look
+from harness.flow.nightly_look import NightlySurvey
 from harness.flow.planfile import Axes, OptionalSeries
 from harness.flow.plans import Extras, load_plan, requests_of
 from harness.flow.request import Request
@@ -41,7 +41,7 @@ _UNKNOWN_SECONDS = 60.0  # of a boot unlike all that were made
 _FAILED = (Outcome.FAIL, Outcome.TIMEOUT)
 
 
-def jobs_of(config: NightlyConfig, look: Look, beside: Path) -> dict[Job, tuple[Request, ...]]:
+def jobs_of(config: NightlyConfig, look: NightlySurvey, beside: Path) -> dict[Job, tuple[Request, ...]]:
     """Every job that what was found comes to: revisions first, then kernels, then what there is a newer one of."""
     found: dict[Job, tuple[Request, ...]] = {}
     sources = {one.name: one for one in config.source}
@@ -81,7 +81,7 @@ def _job(
     return {job: requests}
 
 
-class Share:
+class JobBudget:
     """A job's part of the night: its boots by what they told before, until its seconds are over.
 
     The seconds are asked for when the boots begin. One boot is always made, so that every night gets on.
@@ -126,7 +126,7 @@ class Crew:
         """What the run of a job calls its plan: by that it is found again after a kill."""
         return f"{self.config.name} {job.key}: {job.label}"
 
-    def run(self, job: Job, requests: Sequence[Request], since: str, noted: str, pace: Share) -> JobResult:
+    def run(self, job: Job, requests: Sequence[Request], since: str, noted: str, pace: JobBudget) -> JobResult:
         """The job, from where an earlier attempt was killed or had no time left; runs from the stamp `since` on may
         be that. The run `noted` is the one whose result is known. What goes wrong is the result's `trouble`.
         """
@@ -136,7 +136,9 @@ class Crew:
             return JobResult(Verdict.CANNOT_TELL, trouble=error.message)
         return result_of(job, report, len(load_record(directory).cells))
 
-    def _run(self, job: Job, requests: Sequence[Request], since: str, noted: str, pace: Share) -> tuple[Report, Path]:
+    def _run(
+        self, job: Job, requests: Sequence[Request], since: str, noted: str, pace: JobBudget
+    ) -> tuple[Report, Path]:
         earlier = self._earlier(job, since)
         if earlier is not None and _is_whole(earlier) and earlier.name != noted:
             return read_report(earlier), earlier  # killed after its end, before anybody noted it

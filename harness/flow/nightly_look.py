@@ -34,14 +34,14 @@ from harness.model.series import SeriesSpec
 from harness.proc import Deadline
 from harness.store.files import write_atomically
 from harness.store.layout import Layout
-from harness.store.ledger import LedgerEntry, Noted
+from harness.store.ledger import LedgerEntry, LedgerEvent
 
 _SOURCE_SECONDS = 3600.0
 _SERIES_SECONDS = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class NightlySurvey:
     """What there is. `notes` are the ledger's lines for what is new of it."""
 
     kernels: tuple[FoundKernel, ...]
@@ -70,11 +70,11 @@ class Looker:
         self._layout = layout
         self._progress = progress
         self._note = note
-        self._seen = {one.key: one for one in past if one.what is Noted.FOUND}
+        self._seen = {one.key: one for one in past if one.what is LedgerEvent.FOUND}
         self._troubles: list[str] = []
         self._notes: list[LedgerEntry] = []
 
-    def look(self) -> Look:
+    def look(self) -> NightlySurvey:
         kernels = [one for source in self._config.source for one in self._kernels(source)]
         revisions: list[FoundRevision] = []
         resends: list[Resend] = []
@@ -82,7 +82,9 @@ class Looker:
             found, again = self._series(series)
             revisions += found
             resends += again
-        return Look(tuple(kernels), tuple(revisions), tuple(resends), tuple(self._troubles), tuple(self._notes))
+        return NightlySurvey(
+            tuple(kernels), tuple(revisions), tuple(resends), tuple(self._troubles), tuple(self._notes)
+        )
 
     def _work(self, seconds: float) -> Work:
         return Work(self._layout, Deadline(seconds), self._progress)
@@ -116,7 +118,7 @@ class Looker:
     def _is_new(self, key: str, label: str, family: str = "") -> bool:
         if key in self._seen:
             return False
-        entry = self._note(Noted.FOUND, key=key, label=label, family=family)
+        entry = self._note(LedgerEvent.FOUND, key=key, label=label, family=family)
         self._seen[key] = entry
         self._notes.append(entry)
         return True

@@ -13,7 +13,7 @@ from pathlib import Path
 from harness.evidence.cases import attach
 from harness.evidence.ktap import parse as parse_ktap
 from harness.evidence.kunit_state import kunit_state
-from harness.evidence.lines import Line, decode
+from harness.evidence.lines import LogLine, decode
 from harness.evidence.oom_class import read_ooms
 from harness.evidence.parse import parse_ktap_text
 from harness.evidence.sections import cases_begun, suite_sections
@@ -182,7 +182,7 @@ def _broken_promises(
     return problems
 
 
-def with_ooms(events: Sequence[Event], lines: Sequence[Line]) -> tuple[Event, ...]:
+def with_ooms(events: Sequence[Event], lines: Sequence[LogLine]) -> tuple[Event, ...]:
     """OOM events are titled by what they mean: who was killed, with how much swap free."""
     sentences = {oom.report.span.first: oom.sentence for oom in read_ooms(lines)}
     return tuple(replace(event, title=sentences.get(event.span.first, event.title)) for event in events)
@@ -244,14 +244,14 @@ def _telemetry(place: Path, figures: Figures) -> tuple[Metric, ...]:
     return telemetry_metrics(telemetry)
 
 
-def _within(events: Sequence[Event], section: Sequence[Line]) -> list[Event]:
+def _within(events: Sequence[Event], section: Sequence[LogLine]) -> list[Event]:
     if not section:
         return []
     first, last = section[0].number, section[-1].number
     return [event for event in events if first <= event.span.first <= last]
 
 
-def _problems(result: Boot, suites: Sequence[Suite], lines: Sequence[Line]) -> list[str]:
+def _problems(result: Boot, suites: Sequence[Suite], lines: Sequence[LogLine]) -> list[str]:
     """Sentences for what makes the boot invalid, whatever its cases say."""
     problems = []
     if result.garbage:

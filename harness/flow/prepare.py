@@ -14,7 +14,7 @@ from harness.guest import accel
 from harness.guest.argv import Launch
 from harness.guest.boot import boot
 from harness.guest.liveness import BootLimits
-from harness.guest.root import Part, guest_root
+from harness.guest.root import RootFile, guest_root
 from harness.inputs.resolve import resolve
 from harness.inputs.roots import obtain_root, require_usable
 from harness.inputs.series.apply import ApplyPolicy, apply_series
@@ -154,12 +154,15 @@ def settle_accel(
     return settled
 
 
-def parts_of_root() -> tuple[Part, ...]:
+def parts_of_root() -> tuple[RootFile, ...]:
     """What the subjects put into the guest's root: runners of suites, and programs."""
     known = registry()
     runners = {suite.script: suite.runner for suite in known.suites.values() if suite.runner is not None}
     tools = [path for subject in known.subjects.values() for path in subject.tools]
-    return (*(Part(name, path) for name, path in sorted(runners.items())), *(Part(one.name, one) for one in tools))
+    return (
+        *(RootFile(name, path) for name, path in sorted(runners.items())),
+        *(RootFile(one.name, one) for one in tools),
+    )
 
 
 def own_modules(suite: Suite, build: Build, layout: Layout, progress: Progress) -> Path | None:

@@ -22,18 +22,18 @@ from harness.store.layout import Layout
 from harness.suites.registry import narrowed, suite_named
 
 
-def asked_of(kept: StoredBoot) -> Asked:
+def asked_of(kept: StoredBoot) -> BootToRepeat:
     """UserError for a boot of `controls`, or of a live guest: nothing says what it was made of."""
     if kept.record is None or kept.planned is None:
         raise UserError(
             f"nothing says what the boot {kept.name} was made of: no `run` made it",
             hint=f"ttm-harness shell {kept.name} is a guest like it, while the store has its kernel",
         )
-    return Asked(kept, kept.record, kept.planned)
+    return BootToRepeat(kept, kept.record, kept.planned)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BootToRepeat:
     """A kept boot, with what its run was to do."""
 
     kept: StoredBoot

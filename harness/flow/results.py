@@ -25,10 +25,10 @@ from harness.model.results import (
     Listing,
     Refreshed,
     RunDetail,
+    RunQuery,
     SeenCase,
     State,
     Tally,
-    Wanted,
 )
 from harness.store.database import BrokenIndex
 from harness.store.index import Index
@@ -73,7 +73,7 @@ class Results:
             )
         return found
 
-    def list(self, wanted: Wanted, limit: int) -> Listing:
+    def list(self, wanted: RunQuery, limit: int) -> Listing:
         """The newest runs that fit."""
         (total, runs), refreshed = self._ask(lambda connection: list_runs(connection, wanted, limit))
         return Listing(RESULTS_SCHEMA, total, tuple(map(self._now, runs)), refreshed.skipped)
@@ -106,7 +106,7 @@ class Results:
             raise UserError(f"the run {directory.name} has only begun", hint="there is something when it boots")
         return replace(detail, comparisons=comparisons)
 
-    def history(self, wanted: Wanted, limit: int) -> CaseHistory:
+    def history(self, wanted: RunQuery, limit: int) -> CaseHistory:
         """What became of the cases that fit, run by run; UserError when no run has such a case."""
         cases, _ = self._ask(lambda connection: history(connection, wanted, limit))
         if not cases:

@@ -22,7 +22,7 @@ from harness.flow.site_run import pages_of_run, read_run
 from harness.model.codec import from_json, to_json
 from harness.model.errors import HarnessError, StoreCorrupt, UserError
 from harness.model.progress import Progress
-from harness.model.results import KeptRun, Skipped, State, Wanted
+from harness.model.results import KeptRun, RunQuery, Skipped, State
 from harness.proc import Deadline
 from harness.reports.site.values import NightNote, SiteRun, series_and_revision
 from harness.store.files import explain_os_error, locked, read_regular, write_atomically
@@ -107,7 +107,7 @@ def write_site(
         before = _state(target)
         if before.get("state") == digest:
             return SiteOutcome(len(stamps), 0, 0, 0, ())
-        listing = results.list(Wanted(), _ALL)
+        listing = results.list(RunQuery(), _ALL)
         try:
             return _bring_up_to_date(
                 _Work(layout, target, progress, form, stamps, notes), results, listing.runs, digest

@@ -79,13 +79,13 @@ def all_lists(runs: Sequence[SiteRun], tallies: Sequence[Tally], context: ListCo
     yield from _search(runs, tallies)
 
 
-def _nights(runs: Sequence[SiteRun], notes: Sequence[NightNote]) -> list[pages.Night]:
+def _nights(runs: Sequence[SiteRun], notes: Sequence[NightNote]) -> list[pages.DayOfRuns]:
     by_day: dict[str, list[SiteRun]] = defaultdict(list)
     told = {note.day: note for note in notes}
     for run in runs:
         by_day[run.day].append(run)
     days = sorted({*by_day, *told}, reverse=True)
-    return [pages.Night(day, tuple(by_day.get(day, ())), told.get(day)) for day in days]
+    return [pages.DayOfRuns(day, tuple(by_day.get(day, ())), told.get(day)) for day in days]
 
 
 def _boots(runs: Iterable[SiteRun]) -> Iterator[tuple[str, SiteBoot]]:

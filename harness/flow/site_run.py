@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.evidence.lines import Line, decode
+from harness.evidence.lines import LogLine, decode
 from harness.evidence.oom_class import read_ooms
 from harness.evidence.telemetry import Telemetry
 from harness.evidence.telemetry import parse as parse_telemetry
@@ -35,7 +35,7 @@ from harness.reports.site.pages import (
     run_pages,
 )
 from harness.reports.site.timeline import timeline_svg
-from harness.reports.site.values import Moment, SiteBoot, SiteCase, SiteEvent, SiteRun, Span
+from harness.reports.site.values import CaseSpan, Moment, SiteBoot, SiteCase, SiteEvent, SiteRun
 from harness.store.files import open_regular
 from harness.store.layout import Layout
 from harness.store.queries import started
@@ -231,13 +231,13 @@ def _start(place: Path | None, name: str, limit: int) -> bytes:
     return b""
 
 
-def _console(place: Path | None, folder: str) -> tuple[Line, ...]:
+def _console(place: Path | None, folder: str) -> tuple[LogLine, ...]:
     if place is None or (folder and (place / folder).resolve().parent != place.resolve()):
         return ()
     return decode(_start(place / folder if folder else place, "console.log", _CONSOLE))
 
 
-def _texts(lines: Iterable[Line]) -> list[str]:
+def _texts(lines: Iterable[LogLine]) -> list[str]:
     """The lines as they are shown, each at its number: a line without a message is empty."""
     texts: list[str] = []
     for line in lines:
@@ -256,7 +256,7 @@ def _telemetry(place: Path | None, run: Run) -> Telemetry:
     return parse_telemetry(text.decode("utf-8", "replace"), figures) if text else Telemetry()
 
 
-def _spans(cases: Iterable[Case], times: Mapping[int, float], linked: frozenset[str]) -> list[Span]:
+def _spans(cases: Iterable[Case], times: Mapping[int, float], linked: frozenset[str]) -> list[CaseSpan]:
     found = []
     for case in cases:
         if case.span is None or case.boot:
@@ -266,7 +266,7 @@ def _spans(cases: Iterable[Case], times: Mapping[int, float], linked: frozenset[
             continue
         anchor = case_anchor(case)
         ended = end if end is not None else start + (case.seconds or 0.0)
-        found.append(Span(case.name, case.outcome, start, max(start, ended), anchor if anchor in linked else TOP))
+        found.append(CaseSpan(case.name, case.outcome, start, max(start, ended), anchor if anchor in linked else TOP))
     return found
 
 

@@ -34,7 +34,7 @@ from harness.model.result import Report
 from harness.model.series import Series, SeriesSpec
 from harness.model.visible import visible_field
 from harness.proc import Deadline, run
-from harness.reports.mail import Posting
+from harness.reports.mail import SentSeries
 from harness.store.layout import Layout
 from harness.store.rows import series_of
 
@@ -61,17 +61,17 @@ def record_of(directory: Path) -> Record | None:
         return None
 
 
-def posting_of(report: Report, record: Record | None, layout: Layout, progress: Progress) -> Posting:
+def posting_of(report: Report, record: Record | None, layout: Layout, progress: Progress) -> SentSeries:
     """The series on trial, read again from where it was, for its Message-ID; what cannot be read is not known."""
     spec = _spec(record)
     label = series_of(report.provenance) or next((gate.series for gate in report.gates), "")
     if spec is None:
-        return Posting(label)
+        return SentSeries(label)
     try:
         found = resolve_series(spec, Work(layout, Deadline(_SECONDS), progress), FetchOptions(partial=True))
     except HarnessError as error:
         progress.step(f"the series {spec} cannot be read again, and so its Message-ID is not known: {error.message}")
-        return Posting(label)
+        return SentSeries(label)
     return _posting(found)
 
 
@@ -80,14 +80,14 @@ def _spec(record: Record | None) -> SeriesSpec | None:
     return next((kernel.series for kernel in kernels if kernel.series is not None), None)
 
 
-def _posting(series: Series) -> Posting:
+def _posting(series: Series) -> SentSeries:
     if series.cover is not None:
         first = (series.cover.subject, series.cover.message_id, series.cover.author)
     else:
         patch = series.patches[0]
         first = (patch.subject, patch.message_id, patch.author)
     subject, message_id, author = first
-    return Posting(
+    return SentSeries(
         series.label, f"{subject} ({series.label.rpartition(' ')[2]})", message_id, author, len(series.patches)
     )
 

@@ -30,14 +30,14 @@ _BUSYBOX_PLACES = ("busybox",)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RootFile:
     """A file that is put into the root by a name: a script as /scripts/NAME, a C program compiled into /tools."""
 
     name: str
     path: Path
 
 
-def root_id(parts: Sequence[Part]) -> str:
+def root_id(parts: Sequence[RootFile]) -> str:
     """Sixteen hex digits over busybox, the present guest scripts, and the parts that others bring."""
     digest = hashlib.sha256(busybox_here().read_bytes())
     for part in all_parts(parts):
@@ -45,7 +45,9 @@ def root_id(parts: Sequence[Part]) -> str:
     return digest.hexdigest()[:16]
 
 
-def guest_root(layout: Layout, parts: Sequence[Part], deadline: Deadline, progress: Progress | None = None) -> Path:
+def guest_root(
+    layout: Layout, parts: Sequence[RootFile], deadline: Deadline, progress: Progress | None = None
+) -> Path:
     """The root directory with the present guest scripts, busybox and these parts; made once, found again by content.
     One that is not as it was made is set aside, which `progress` is told.
     """
@@ -78,9 +80,9 @@ def busybox_here() -> Path:
     return busybox
 
 
-def all_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
+def all_parts(parts: Sequence[RootFile]) -> tuple[RootFile, ...]:
     """The harness's own and those of others; UserError where one would take the place of another."""
-    found: dict[str, Part] = {}
+    found: dict[str, RootFile] = {}
     for part in (*_own_parts(), *parts):
         if part.name in found:
             raise UserError(
@@ -91,14 +93,14 @@ def all_parts(parts: Sequence[Part]) -> tuple[Part, ...]:
     return tuple(found.values())
 
 
-def _own_parts() -> tuple[Part, ...]:
+def _own_parts() -> tuple[RootFile, ...]:
     """Scripts at the top, and the sources of the load programs; what kernel modules share is built apart."""
     scripts = data_directory("guest-scripts")
     files = [path for path in sorted(scripts.iterdir()) if path.is_file() and path.suffix == ""]
-    return tuple(Part(path.name, path) for path in (*files, *sorted((scripts / "load").glob("*.c"))))
+    return tuple(RootFile(path.name, path) for path in (*files, *sorted((scripts / "load").glob("*.c"))))
 
 
-def _fill(work: Path, busybox: Path, parts: Sequence[Part], deadline: Deadline) -> None:
+def _fill(work: Path, busybox: Path, parts: Sequence[RootFile], deadline: Deadline) -> None:
     for name in _DIRECTORIES:
         (work / name).mkdir(parents=True)
     shutil.copy(busybox, work / "bin" / "busybox")

@@ -14,8 +14,8 @@ from typing import TypeVar
 from harness.inputs.apt import APT_DIRECTORY, FRESH_SECONDS, Gone, PackageOffer, PrivateApt
 from harness.inputs.debian_version import compare_versions, upstream_version
 from harness.inputs.source_cache import (
+    CachedSource,
     SourceEntry,
-    SourcePlace,
     Work,
     find,
     install,
@@ -130,7 +130,7 @@ def _choose(apt: PrivateApt, spec: SourceSpec, younger_than: float) -> PackageOf
 
 
 def _land(apt: PrivateApt, offer: PackageOffer, spec: SourceSpec, work: Work) -> Tree:
-    place = SourcePlace(f"{_LABEL}{offer.version}", offer.sha256)
+    place = CachedSource(f"{_LABEL}{offer.version}", offer.sha256)
     if tree := find(work, place, str(spec)):
         return tree
     folder = work.layout.downloads / f"deb-{offer.sha256[:16]}"

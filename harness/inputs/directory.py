@@ -27,8 +27,8 @@ from harness.inputs.manifest import (
 )
 from harness.inputs.source_cache import (
     LINUX,
+    CachedSource,
     SourceEntry,
-    SourcePlace,
     Work,
     find,
     install,
@@ -75,11 +75,11 @@ def _snapshot(root: Path, spec: SourceSpec, work: Work) -> Tree:
     if not known.rows:
         work.progress.step(f"reading {root}")
     now = take_manifest(root, paths, known, lambda done, total: work.progress.advance(done, total, "files"))
-    place = SourcePlace("dir", now.id)
+    place = CachedSource("dir", now.id)
     origin = f"{root}{what}, content {now.id}"
     tree = find(work, place, str(spec))
     if tree is None:
-        before = SourcePlace("dir", known.id).below(work.layout) / LINUX if known.rows else None
+        before = CachedSource("dir", known.id).below(work.layout) / LINUX if known.rows else None
         copier = _Copier(root, now, known, before, work)
         tree = install(work, SourceEntry(place, str(spec), origin, before), copier.fill)
     if now != known:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from harness.inputs.source_cache import LINUX, SourceEntry, SourcePlace, Work, find, install, no_space, require_space
+from harness.inputs.source_cache import LINUX, CachedSource, SourceEntry, Work, find, install, no_space, require_space
 from harness.inputs.unpack import refuse_odd_files
 from harness.model.errors import CommandFailed, InfraError, UserError
 from harness.model.tree import SourceSpec, Tree
@@ -63,7 +63,7 @@ def resolve_git(spec: SourceSpec, work: Work) -> Tree:
         raise UserError(f"{repository} is not a directory", hint="write git:DIR@REV")
     commit = commit_of(repository, spec.what, "git:DIR@REV", work)
     oid = git(repository, "rev-parse", "--verify", f"{commit}^{{tree}}", deadline=work.deadline).strip()
-    place = SourcePlace("git", hashlib.sha256(f"git tree {oid}".encode()).hexdigest())
+    place = CachedSource("git", hashlib.sha256(f"git tree {oid}".encode()).hexdigest())
     origin = f"{repository} commit {commit}"
     if tree := find(work, place, str(spec)):
         return replace(tree, origin=origin)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from harness.inputs.apt import FRESH_SECONDS
 from harness.inputs.download import NotThere, fetch_file, fetch_text
-from harness.inputs.source_cache import SourceEntry, SourcePlace, Work, find, install, is_sound, stored_trees
+from harness.inputs.source_cache import CachedSource, SourceEntry, Work, find, install, is_sound, stored_trees
 from harness.inputs.unpack import hash_file, unpack_kernel
 from harness.model.errors import InfraError, UserError
 from harness.model.tree import SourceSpec, Tree, version_tuple
@@ -48,7 +48,7 @@ def resolve_kernel_org(spec: SourceSpec, work: Work) -> Tree:
             return replace(tree, spec=str(spec))
     directory = f"{_base()}/v{version.split('.')[0]}.x"
     work.progress.step(f"looking up linux-{version} on kernel.org")
-    place = SourcePlace(label, _published_sum(directory, version, work))
+    place = CachedSource(label, _published_sum(directory, version, work))
     if tree_here := find(work, place, str(spec)):
         return tree_here
 

@@ -61,7 +61,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class SourcePlace:
+class CachedSource:
     """A source's place in the store: `label` for people, `id` (64 hex digits) for the content."""
 
     label: str
@@ -96,7 +96,7 @@ def read_version(tree: Path, what: str) -> str:
     return ".".join(numbers) + words.get("EXTRAVERSION", "")
 
 
-def find(work: Work, place: SourcePlace, spec: str) -> Tree | None:
+def find(work: Work, place: CachedSource, spec: str) -> Tree | None:
     """The tree that stands whole and unchanged at `place`, None when there is none."""
     tree = _read(place.below(work.layout))
     return None if tree is None or tree.id != place.id or not is_sound(work, tree) else replace(tree, spec=spec)
@@ -148,7 +148,7 @@ def _read(directory: Path) -> Tree | None:
 class SourceEntry:
     """A tree about to go into the store, and what it will say of itself. `kin` is one that shares files with it."""
 
-    place: SourcePlace
+    place: CachedSource
     spec: str
     origin: str
     kin: Path | None = None

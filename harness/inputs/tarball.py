@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.inputs.source_cache import SourceEntry, SourcePlace, Work, find, install
+from harness.inputs.source_cache import CachedSource, SourceEntry, Work, find, install
 from harness.inputs.unpack import hash_file, unpack_kernel
 from harness.model.errors import UserError
 from harness.model.tree import SourceSpec, Tree
@@ -16,7 +16,7 @@ def resolve_tarball(spec: SourceSpec, work: Work) -> Tree:
     archive = Path(spec.where).expanduser().absolute()
     if not archive.is_file():
         raise UserError(f"{archive} is not a file", hint="name a .tar, .tar.xz, .tar.gz, .tar.bz2 or .tar.zst")
-    place = SourcePlace("tar", hash_file(archive))
+    place = CachedSource("tar", hash_file(archive))
     if tree := find(work, place, str(spec)):
         return tree
     origin = f"{archive.name} sha256:{place.id}"

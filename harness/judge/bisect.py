@@ -16,7 +16,7 @@ from itertools import accumulate
 from math import exp, lgamma, log
 from typing import NamedTuple
 
-from harness.model.search import Tally
+from harness.model.search import BootVotes
 
 CONFIDENCE = 0.95
 RATE = 2 / 3  # at which something bad fails, where nobody says
@@ -62,15 +62,18 @@ class Belief:
 
 
 def next_step(
-    search: Bisection, seen: Mapping[int, Tally], unfit: Sequence[int] = (), costs: Mapping[int, float] | None = None
+    search: Bisection,
+    seen: Mapping[int, BootVotes],
+    unfit: Sequence[int] = (),
+    costs: Mapping[int, float] | None = None,
 ) -> Ask | Belief:
     """What to do, given what was seen of each candidate. `unfit` are those that cannot be had at all; `costs` of a
     boot of each, 1 where nothing is said.
     """
-    askable = [one for one in range(search.count) if one not in set(unfit) and not _tires(seen.get(one, Tally()))]
+    askable = [one for one in range(search.count) if one not in set(unfit) and not _tires(seen.get(one, BootVotes()))]
     weights = _Weights(search, seen)
     belief = _belief(search, weights, askable)
-    good_end, bad_end = (seen.get(end, Tally()) for end in (0, search.count - 1))
+    good_end, bad_end = (seen.get(end, BootVotes()) for end in (0, search.count - 1))
     for end, tally, word in ((search.count - 1, bad_end, "bad"), (0, good_end, "good")):
         if end not in askable and not tally.evidence:
             return _unsure(belief, f"the end that is said to be {word} gives no evidence")
@@ -86,7 +89,7 @@ def next_step(
     return best if best is not None else _unsure(belief, "no candidate that is left can tell more")
 
 
-def stands(tally: Tally, confidence: float = CONFIDENCE, rate: float = RATE) -> bool | None:
+def stands(tally: BootVotes, confidence: float = CONFIDENCE, rate: float = RATE) -> bool | None:
     """Is the one candidate bad? None: boot it again. For `git bisect run`, which asks for one after the other."""
     if tally.bad:
         return True
@@ -94,7 +97,7 @@ def stands(tally: Tally, confidence: float = CONFIDENCE, rate: float = RATE) -> 
     return False if tally.good and missed <= 1 - confidence else None
 
 
-def _tires(tally: Tally) -> bool:
+def _tires(tally: BootVotes) -> bool:
     return tally.nothing >= _PATIENCE + tally.evidence
 
 
@@ -105,10 +108,10 @@ def _unsure(belief: Belief, why: str) -> Belief:
 class _Weights:
     """The posterior of each hypothesis 0..count, and the rates that each of them believes in."""
 
-    def __init__(self, search: Bisection, seen: Mapping[int, Tally]) -> None:
+    def __init__(self, search: Bisection, seen: Mapping[int, BootVotes]) -> None:
         count = search.count
-        reds = list(accumulate((seen.get(one, Tally()).bad for one in range(count)), initial=0))
-        greens = list(accumulate((seen.get(one, Tally()).good for one in range(count)), initial=0))
+        reds = list(accumulate((seen.get(one, BootVotes()).bad for one in range(count)), initial=0))
+        greens = list(accumulate((seen.get(one, BootVotes()).good for one in range(count)), initial=0))
         rate = min(max(search.rate, 1e-3), 0.999)
         prior = (_RATE_WEIGHT, _RATE_WEIGHT * (1 - rate) / rate)
         middle = (1 - 2 * _END_SHARE) / (count - 1)

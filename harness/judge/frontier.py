@@ -16,7 +16,7 @@ from itertools import pairwise
 from math import ceil
 
 from harness.model.frontier import Axis, Need, Standing
-from harness.model.search import Tally
+from harness.model.search import BootVotes
 
 Point = tuple[int, int]
 _FIRST_CUTS = 3  # along each axis
@@ -40,7 +40,7 @@ class AskPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class AxisGrid:
     """So many values on each axis; points beside the line are booted `repeats` times."""
 
     columns: int
@@ -81,7 +81,7 @@ class _Rectangle:
         return self.left <= point[0] <= self.right and self.low <= point[1] <= self.high
 
 
-def standing(tally: Tally) -> Standing:
+def standing(tally: BootVotes) -> Standing:
     """What the boots of a point say together."""
     if tally.bad and tally.good:
         return Standing.FLAKY
@@ -90,7 +90,7 @@ def standing(tally: Tally) -> Standing:
     return Standing.NOTHING if tally.nothing >= _NOTHING_TWICE else Standing.UNKNOWN
 
 
-def next_point(grid: Grid, seen: Mapping[Point, Tally]) -> AskPoint | None:
+def next_point(grid: AxisGrid, seen: Mapping[Point, BootVotes]) -> AskPoint | None:
     """The point to boot next; None when the line is as fine as the grid, was booted again, and was checked."""
     known = _known(seen)
     leaves = list(_leaves(grid, known))
@@ -102,7 +102,7 @@ def next_point(grid: Grid, seen: Mapping[Point, Tally]) -> AskPoint | None:
         coarse = any(corner == missing[0][1] for one in _first(grid) for corner in one.corners)
         return AskPoint(missing[0][1], Phase.COARSE if coarse else Phase.LINE)
     for point in _beside_the_line(leaves, known):
-        tally = seen.get(point, Tally())
+        tally = seen.get(point, BootVotes())
         flaky = known[point] is Standing.FLAKY
         if tally.evidence < grid.repeats * (_MOST_REPEATS if flaky else 1) and tally.nothing < grid.repeats + 1:
             return AskPoint(point, Phase.AGAIN)
@@ -112,7 +112,7 @@ def next_point(grid: Grid, seen: Mapping[Point, Tally]) -> AskPoint | None:
     return None
 
 
-def whole_map(grid: Grid, seen: Mapping[Point, Tally]) -> dict[Point, Standing]:
+def whole_map(grid: AxisGrid, seen: Mapping[Point, BootVotes]) -> dict[Point, Standing]:
     """Every point of the grid: as it was seen, else as all the corners around it are, else unknown."""
     known = _known(seen)
     found = {(x, y): Standing.UNKNOWN for y in range(grid.rows) for x in range(grid.columns)}
@@ -136,7 +136,7 @@ def is_rising(maps: Sequence[Mapping[Point, Standing]]) -> bool:
     return votes >= 0
 
 
-def needs(grid: Grid, whole: Mapping[Point, Standing], rising: bool) -> tuple[Need, ...]:
+def needs(grid: AxisGrid, whole: Mapping[Point, Standing], rising: bool) -> tuple[Need, ...]:
     """From where on each row survives, in the direction in which it gets easier."""
     order = list(range(grid.columns)) if rising else list(reversed(range(grid.columns)))
     return tuple(_need(row, order, [whole[x, row] for x in order]) for row in range(grid.rows))
@@ -151,7 +151,7 @@ def _need(row: int, order: Sequence[int], line: Sequence[Standing]) -> Need:
     return Need(row, order[first], not first, not first or line[first - 1] is not Standing.UNKNOWN)
 
 
-def holes(grid: Grid, whole: Mapping[Point, Standing], rising: bool) -> tuple[Point, ...]:
+def holes(grid: AxisGrid, whole: Mapping[Point, Standing], rising: bool) -> tuple[Point, ...]:
     """Points that survive though one that should be easier, in the same row, fails."""
     found = []
     for row in range(grid.rows):
@@ -217,12 +217,12 @@ def _cost(need: Need, columns: int, rising: bool) -> int:
     return need.place if rising else columns - 1 - need.place
 
 
-def _known(seen: Mapping[Point, Tally]) -> dict[Point, Standing]:
+def _known(seen: Mapping[Point, BootVotes]) -> dict[Point, Standing]:
     found = {point: standing(tally) for point, tally in seen.items()}
     return {point: one for point, one in found.items() if one is not Standing.UNKNOWN}
 
 
-def _first(grid: Grid) -> Iterator[_Rectangle]:
+def _first(grid: AxisGrid) -> Iterator[_Rectangle]:
     for low, high in _cuts(grid.rows):
         for left, right in _cuts(grid.columns):
             yield _Rectangle(left, right, low, high)
@@ -236,7 +236,7 @@ def _cuts(count: int) -> list[tuple[int, int]]:
     return list(pairwise([*range(0, count - 1, step), count - 1]))
 
 
-def _leaves(grid: Grid, known: Mapping[Point, Standing]) -> Iterator[_Rectangle]:
+def _leaves(grid: AxisGrid, known: Mapping[Point, Standing]) -> Iterator[_Rectangle]:
     for rectangle in _first(grid):
         yield from _cut(rectangle, {point: one for point, one in known.items() if rectangle.holds(point)})
 

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from harness.model.oom import MemcgInfo, MemInfo, OomReport
-from harness.model.scenario import Ledger
+from harness.model.scenario import MemoryShares
 
 
-def ledger_of(report: OomReport) -> Ledger:
+def ledger_of(report: OomReport) -> MemoryShares:
     """Of the whole machine, or of the cgroup that was at its limit: then `managed` is the limit."""
     if report.memcg is not None and not report.memory.zones and not report.memory.totals:
         return _of_group(report.memcg)
@@ -20,7 +20,7 @@ def _sum(memory: MemInfo, *names: str) -> int | None:
     return sum(told) if told else None
 
 
-def _of_machine(memory: MemInfo) -> Ledger:
+def _of_machine(memory: MemInfo) -> MemoryShares:
     managed = _managed(memory)
     free = _sum(memory, "free", "free_pcp")
     on_anon = _sum(memory, "active_anon", "inactive_anon", "isolated_anon", "isolated(anon)")
@@ -44,7 +44,7 @@ def _of_machine(memory: MemInfo) -> Ledger:
     boost = memory.in_zones("boost") or 0
     low_mark, high_mark = memory.in_zones("low"), memory.in_zones("high")
     least = memory.in_zones("min")
-    return Ledger(
+    return MemoryShares(
         managed=managed,
         free=free,
         anon=anon,
@@ -73,7 +73,7 @@ def _managed(memory: MemInfo) -> int | None:
     return max(memory.ram - (memory.reserved or 0), zones or 0) or None
 
 
-def _of_group(group: MemcgInfo) -> Ledger:
+def _of_group(group: MemcgInfo) -> MemoryShares:
     """The stat of cgroup v2, or of v1, whose names differ."""
     stat = {amount.name: amount.size for amount in group.stat}
 
@@ -90,7 +90,7 @@ def _of_group(group: MemcgInfo) -> Ledger:
         slab = stat["slab_unreclaimable"] + stat.get("slab_reclaimable", 0)
     kernel = [stat[name] for name in ("kernel_stack", "pagetables", "sec_pagetables") if name in stat]
     parts = (anon, file, slab, *kernel)
-    return Ledger(
+    return MemoryShares(
         managed=limit or sum(part for part in parts if part is not None) or None,
         free=None if limit is None or memory is None else max(0, limit - memory.usage),
         anon=anon,

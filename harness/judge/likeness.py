@@ -9,7 +9,7 @@ from harness.judge.callpath import call_path
 from harness.judge.ledger import ledger_of
 from harness.judge.scenario import kinds
 from harness.model.oom import Oom, OomEnding
-from harness.model.scenario import Ledger, Likeness
+from harness.model.scenario import Likeness, MemoryShares
 from harness.model.units import about_size
 
 _POINTS = 15  # of a hundred that two shares may differ by
@@ -86,7 +86,7 @@ def _flags(flags: tuple[str, ...]) -> str:
     return "|".join(sorted(flags))
 
 
-def _zone(ledger: Ledger) -> str:
+def _zone(ledger: MemoryShares) -> str:
     if ledger.free is None or ledger.min is None or ledger.low is None or ledger.high is None:
         return ""
     marks = ((ledger.min, "below min"), (ledger.low, "min to low"), (ledger.high, "low to high"))

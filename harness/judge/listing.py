@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.model.result import Case
-from harness.model.suite import Listed, Manifest
+from harness.model.suite import Manifest, ManifestCase
 
 _LEAST_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class SuiteBoot:
     """One boot of a whole suite: the kernel, whether there was swap, what was announced, and the results. `slowness`
     is how many times slower the guest was than the machine that the limits are for.
     """
@@ -35,7 +35,7 @@ class Changed:
     moved: tuple[str, ...]
 
 
-def updated(manifest: Manifest, sightings: Sequence[Sighting], brought: bool, drop: bool = False) -> Changed:
+def updated(manifest: Manifest, sightings: Sequence[SuiteBoot], brought: bool, drop: bool = False) -> Changed:
     """`brought`: the suite's cases are the harness's own and the same for every kernel; else they are the kernel's,
     and each is required from the oldest kernel on that had it. Names that were not seen go only with `drop`.
     """
@@ -44,7 +44,7 @@ def updated(manifest: Manifest, sightings: Sequence[Sighting], brought: bool, dr
     names = list(dict.fromkeys(name for one in newest for name in one.announced))
     unseen = tuple(name for name in before if name not in names)
     # Kernels that somebody looked at before: what was not listed then is not in them.
-    known = frozenset(one.since for one in manifest.cases) - {Listed("").since}
+    known = frozenset(one.since for one in manifest.cases) - {ManifestCase("").since}
     cases = [_listed(name, before.get(name), sightings, brought, known) for name in names]
     if not drop:
         cases += [before[name] for name in unseen]
@@ -55,31 +55,31 @@ def updated(manifest: Manifest, sightings: Sequence[Sighting], brought: bool, dr
 
 def _listed(
     name: str,
-    before: Listed | None,
-    sightings: Sequence[Sighting],
+    before: ManifestCase | None,
+    sightings: Sequence[SuiteBoot],
     brought: bool,
     known: frozenset[tuple[int, int]],
-) -> Listed:
+) -> ManifestCase:
     seconds = _seconds(name, sightings)
     if seconds is None:
         seconds = before.seconds if before is not None else 0.0
     if brought:
         has, lacks = (before.has, before.lacks) if before is not None else ("", "")
-        return Listed(name, seconds, tuple(_params(name, sightings)), has=has, lacks=lacks)
+        return ManifestCase(name, seconds, tuple(_params(name, sightings)), has=has, lacks=lacks)
     seen = [one.version for one in sightings if name in one.announced]
     without = [one.version for one in sightings if name not in one.announced]
     without += known if before is None else ()
     since = min(seen) if before is None or before.since == (0, 0) else min(*seen, before.since)
-    last = before.before if before is not None else Listed("").before
+    last = before.before if before is not None else ManifestCase("").before
     if any(version > max(seen) for version in without):
         # When it went nobody knows: it is asked of the last kernel that had it, and of none after that.
         last = (max(seen)[0], max(seen)[1] + 1)
     if before is not None and (before.has or before.lacks):
         since, last = before.since, before.before  # a feature says it better
-    return replace(before or Listed(name), seconds=seconds, params=(), since=since, before=last)
+    return replace(before or ManifestCase(name), seconds=seconds, params=(), since=since, before=last)
 
 
-def _seconds(name: str, sightings: Sequence[Sighting]) -> float | None:
+def _seconds(name: str, sightings: Sequence[SuiteBoot]) -> float | None:
     """The least that it took, for other work only makes a case slower; with swap or without, whichever is longer."""
     least: dict[bool, float] = {}
     for one in sightings:
@@ -89,12 +89,12 @@ def _seconds(name: str, sightings: Sequence[Sighting]) -> float | None:
     return max(_LEAST_SECONDS, round(max(least.values()), 1)) if least else None
 
 
-def _params(name: str, sightings: Sequence[Sighting]) -> Iterator[str]:
+def _params(name: str, sightings: Sequence[SuiteBoot]) -> Iterator[str]:
     found = (case.name.removeprefix(name).removeprefix(".") for one in sightings for case in _results(name, one))
     return iter(dict.fromkeys(word for word in found if word))
 
 
-def _results(name: str, sighting: Sighting) -> list[Case]:
+def _results(name: str, sighting: SuiteBoot) -> list[Case]:
     return [case for case in sighting.cases if case.name == name or case.name.startswith(f"{name}.")]
 
 

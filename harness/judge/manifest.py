@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from harness.model.outcome import Outcome
 from harness.model.result import Case
-from harness.model.suite import Ground, Listed, Suite
+from harness.model.suite import Ground, ManifestCase, Suite
 
 _SHOWN = 5
 
@@ -26,7 +26,7 @@ def vanished(suite: Suite, ground: Ground, cases: Sequence[Case]) -> list[Case]:
     ]
 
 
-def _absent(listed: Listed, ground: Ground, there: Collection[str]) -> tuple[str, ...]:
+def _absent(listed: ManifestCase, ground: Ground, there: Collection[str]) -> tuple[str, ...]:
     """Which of the names of a listed case have no result. A case that skipped, or died, as a whole has one."""
     if listed.name in there:
         return ()

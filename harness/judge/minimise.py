@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil, log
 
-from harness.model.search import Tally
+from harness.model.search import BootVotes
 
 _FIRST = 3  # boots of the whole, to see how often it fails
 _MOST_FIRST = 10  # when it has not failed yet
@@ -42,7 +42,7 @@ class Items:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class Reduction:
     """A value for each number and the parts that are left of each set, by their names."""
 
     numbers: tuple[tuple[str, int], ...]
@@ -54,10 +54,10 @@ class Size:
     def parts(self, name: str) -> tuple[str, ...]:
         return dict(self.sets)[name]
 
-    def with_number(self, name: str, value: int) -> Size:
+    def with_number(self, name: str, value: int) -> Reduction:
         return replace(self, numbers=tuple((key, value if key == name else old) for key, old in self.numbers))
 
-    def with_parts(self, name: str, parts: tuple[str, ...]) -> Size:
+    def with_parts(self, name: str, parts: tuple[str, ...]) -> Reduction:
         return replace(self, sets=tuple((key, parts if key == name else old) for key, old in self.sets))
 
 
@@ -68,8 +68,8 @@ class Problem:
     confidence: float = 0.95
 
     @property
-    def whole(self) -> Size:
-        return Size(
+    def whole(self) -> Reduction:
+        return Reduction(
             tuple((one.name, one.start) for one in self.numbers), tuple((one.name, one.all) for one in self.sets)
         )
 
@@ -78,24 +78,24 @@ class Problem:
 class Try:
     """Boot this."""
 
-    size: Size
+    size: Reduction
 
 
 @dataclass(frozen=True, slots=True)
 class Smallest:
     """The answer so far; `failed`: the whole failed at all; `finished`: nothing smaller is left to try."""
 
-    size: Size
+    size: Reduction
     failed: bool = True
     finished: bool = True
 
 
-Search = Generator[Size, bool, Size]
+Search = Generator[Reduction, bool, Reduction]
 
 
-def next_trial(problem: Problem, seen: Mapping[Size, Tally]) -> Try | Smallest:
+def next_trial(problem: Problem, seen: Mapping[Reduction, BootVotes]) -> Try | Smallest:
     """What to boot next, given what was seen of each size; the same is answered for the same."""
-    whole = seen.get(problem.whole, Tally())
+    whole = seen.get(problem.whole, BootVotes())
     if not whole.bad:
         tired = whole.evidence >= _MOST_FIRST or whole.nothing >= _FIRST
         return Smallest(problem.whole, failed=False) if tired else Try(problem.whole)
@@ -105,25 +105,25 @@ def next_trial(problem: Problem, seen: Mapping[Size, Tally]) -> Try | Smallest:
     search = _smaller(problem)
     try:
         size = next(search)
-        while (verdict := _fails(seen.get(size, Tally()), needed)) is not None:
+        while (verdict := _fails(seen.get(size, BootVotes()), needed)) is not None:
             size = search.send(verdict)
     except StopIteration as end:
-        smallest: Size = end.value
-        there = seen.get(smallest, Tally())
+        smallest: Reduction = end.value
+        there = seen.get(smallest, BootVotes())
         return Smallest(smallest) if there.evidence >= _CONFIRM else Try(smallest)
     return Try(size)
 
 
-def best_so_far(problem: Problem, seen: Mapping[Size, Tally]) -> Smallest:
+def best_so_far(problem: Problem, seen: Mapping[Reduction, BootVotes]) -> Smallest:
     """Where the search stands when it must end before it is through."""
-    whole = seen.get(problem.whole, Tally())
+    whole = seen.get(problem.whole, BootVotes())
     if not whole.bad:
         return Smallest(problem.whole, failed=False, finished=False)
     best, search = problem.whole, _smaller(problem)
     needed = _needed(whole, problem.confidence)
     try:
         size = next(search)
-        while (verdict := _fails(seen.get(size, Tally()), needed)) is not None:
+        while (verdict := _fails(seen.get(size, BootVotes()), needed)) is not None:
             best = size if verdict else best
             size = search.send(verdict)
     except StopIteration as end:
@@ -131,13 +131,13 @@ def best_so_far(problem: Problem, seen: Mapping[Size, Tally]) -> Smallest:
     return Smallest(best, finished=False)
 
 
-def _needed(whole: Tally, confidence: float) -> int:
+def _needed(whole: BootVotes, confidence: float) -> int:
     """So many boots without a failure, and something that fails as often as the whole did would have failed."""
     rate = (whole.bad + 1) / (whole.evidence + 2)
     return max(1, ceil(log(1 - confidence) / log(1 - rate)))
 
 
-def _fails(tally: Tally, needed: int) -> bool | None:
+def _fails(tally: BootVotes, needed: int) -> bool | None:
     if tally.bad:
         return True
     return False if tally.good >= needed or tally.nothing >= _NOTHING_TWICE else None
@@ -156,7 +156,7 @@ def _smaller(problem: Problem) -> Search:
     return size
 
 
-def _less(size: Size, number: Number) -> Search:
+def _less(size: Reduction, number: Number) -> Search:
     low, high = number.least, size.number(number.name)  # as far as is known: not at `low`, at `high`
     if high <= low:
         return size
@@ -171,11 +171,11 @@ def _less(size: Size, number: Number) -> Search:
     return size.with_number(number.name, high)
 
 
-def _fewer(size: Size, items: Items) -> Search:
+def _fewer(size: Reduction, items: Items) -> Search:
     """ddmin: without everything, else without one of so many parts, which become smaller and smaller."""
     kept = list(size.parts(items.name))
 
-    def having(parts: Sequence[str]) -> Size:
+    def having(parts: Sequence[str]) -> Reduction:
         return size.with_parts(items.name, tuple(parts))
 
     fixed = items.all[len(items.all) - items.least :]
@@ -199,8 +199,8 @@ def _fewer(size: Size, items: Items) -> Search:
 
 
 def _first_that_fails(
-    choices: Sequence[list[str]], size_of: Callable[[list[str]], Size]
-) -> Generator[Size, bool, list[str] | None]:
+    choices: Sequence[list[str]], size_of: Callable[[list[str]], Reduction]
+) -> Generator[Reduction, bool, list[str] | None]:
     for left in choices:
         if (yield size_of(left)):
             return left

@@ -15,7 +15,7 @@ from harness.judge.callpath import CallPath, call_path
 from harness.judge.ledger import ledger_of
 from harness.model.errors import NoScenario
 from harness.model.oom import Oom, OomClass, OomEnding, OomReport
-from harness.model.scenario import Choice, HostFacts, Ledger, Scenario
+from harness.model.scenario import ChosenKey, HostFacts, MemoryShares, Scenario
 from harness.model.swap import Swap
 from harness.model.units import KIB, MIB, about_size, format_size
 
@@ -127,7 +127,7 @@ class _Draft:
 
     def __init__(self, oom: Oom, facts: HostFacts) -> None:
         self.oom, self.report, self.facts = oom, oom.report, facts
-        self.ledger: Ledger = ledger_of(oom.report)
+        self.ledger: MemoryShares = ledger_of(oom.report)
         self.path = call_path(oom.report.functions)
         self.scale = 1.0
         self.ram = LEAST_RAM
@@ -178,7 +178,7 @@ class _Draft:
         ]
         return "; ".join(said)
 
-    def processes(self, anon: int | None, swapped: int, more: int) -> Iterator[Choice]:
+    def processes(self, anon: int | None, swapped: int, more: int) -> Iterator[ChosenKey]:
         """Who is meant to be killed, and all others as one."""
         rss, swap = self._victim()
         hog, total = rss + swap, (anon if anon is not None else rss) + swapped
@@ -189,12 +189,14 @@ class _Draft:
             hog, rss, name = total, total, "all processes together"
         others = min(self.scaled(total - hog), self.room)
         if others >= 4 * MIB:
-            yield Choice("anon", format_size(others), f"all others had {self.words(total - hog)}")
+            yield ChosenKey("anon", format_size(others), f"all others had {self.words(total - hog)}")
         demand = max(self.scaled(hog) + (0 if self.last == "pipes" else more), MIB)
         why = f"{name} had {self.words(rss)}" + (f" and {about_size(swap)} in swap" if swap else "")
         if self.last != "pipes":
             why += f"; {format_size(more)} more than that, so that it is not there"
-        yield Choice("hog", format_size(demand), why + (f". The largest: {self.who()}" if self.report.tasks else ""))
+        yield ChosenKey(
+            "hog", format_size(demand), why + (f". The largest: {self.who()}" if self.report.tasks else "")
+        )
 
     # ---- who asked last ----
 
@@ -205,18 +207,18 @@ class _Draft:
             return "pipes"
         return "objects" if self.path is CallPath.DRIVER else "hog"
 
-    def asking(self, more: int) -> Iterator[Choice]:
+    def asking(self, more: int) -> Iterator[ChosenKey]:
         order, comm = self.report.invoker.order or 0, _clean(self.report.invoker.comm) or "somebody"
         if self.last == "hog":
             return
         if self.last == "objects":
-            yield Choice("last", "objects", f"{comm} asked in an ioctl of a driver ({self.path})")
+            yield ChosenKey("last", "objects", f"{comm} asked in an ioctl of a driver ({self.path})")
             return
         what = f"{comm} asked for pages of order {order}" if order else f"{comm} asked for the kernel ({self.path})"
-        yield Choice("last", "pipes", what)
-        yield Choice("ask", format_size(more), "so much more than there was")
+        yield ChosenKey("last", "pipes", what)
+        yield ChosenKey("ask", format_size(more), "so much more than there was")
         if order:
-            yield Choice("order", str(min(order, 3)), f"order={order}")
+            yield ChosenKey("order", str(min(order, 3)), f"order={order}")
 
     def common_notes(self) -> Iterator[str]:
         report = self.report
@@ -257,22 +259,22 @@ class _Whole(_Draft):
         else:
             self.scale = (self.ram - _OWN) / self.usable
 
-    def machine(self) -> Iterator[Choice]:
-        yield Choice("ram", format_size(self.ram), self._why_ram())
+    def machine(self) -> Iterator[ChosenKey]:
+        yield ChosenKey("ram", format_size(self.ram), self._why_ram())
         swap, why = self._swap()
-        yield Choice("swap", str(swap), why)
+        yield ChosenKey("swap", str(swap), why)
         least, managed = self.ledger.min, self.ledger.managed
         if not (least and managed):
             return
         kept = round(least * self.scale / KIB) * KIB
         own = isqrt(16 * self.ram // KIB) * KIB  # what the guest's kernel would choose
         if 512 * KIB <= kept <= self.ram // 4 and abs(kept - own) > own // 4:
-            yield Choice("min_free", format_size(kept), f"the min watermarks were {self.words(least)}")
+            yield ChosenKey("min_free", format_size(kept), f"the min watermarks were {self.words(least)}")
         step = (self.ledger.low or 0) - least
         factor = round(10000 * step / managed)
         if step > least // 4 + managed // 1000 and 2 * _SCALE_OF_KERNEL <= factor <= 3000:
             why = f"low is {about_size(step)} above min, {factor} ten-thousandths of memory"
-            yield Choice("watermark_scale", str(factor), why)
+            yield ChosenKey("watermark_scale", str(factor), why)
 
     def _why_ram(self) -> str:
         assert self.theirs is not None
@@ -327,17 +329,19 @@ class _Whole(_Draft):
         why += f", compressed swap is at most {about_size(self.in_zram)} of that" if self.in_zram else ""
         return missing, f"{why}: pages of drivers, for which buffer objects stand"
 
-    def knobs(self) -> Iterator[Choice]:
+    def knobs(self) -> Iterator[ChosenKey]:
         ledger = self.ledger
         if ledger.managed is None:  # a kill without its report: the RAM is known from the boot
             swap = Swap.parse(next(one.value for one in self.machine() if one.key == "swap")).size
-            yield Choice("hog", format_size(self.ram + swap), "more than RAM and swap; the report has no Mem-Info")
+            yield ChosenKey("hog", format_size(self.ram + swap), "more than RAM and swap; the report has no Mem-Info")
             return
         held, why = self.held()
         if self.scaled(held) >= 2 * MIB:
-            yield Choice("objects", format_size(self.scaled(held)), why)
+            yield ChosenKey("objects", format_size(self.scaled(held)), why)
         elif self.last == "objects":
-            yield Choice("objects", format_size(_mib(self.ram / 8)), "a driver asked; what it held is not to be seen")
+            yield ChosenKey(
+                "objects", format_size(_mib(self.ram / 8)), "a driver asked; what it held is not to be seen"
+            )
         # What the victim has beyond what can be swapped out is its own locked memory.
         own = min(max(0, self._victim()[0] - (ledger.anon or 0)), ledger.unevictable or 0)
         for key, size, name in (
@@ -350,12 +354,12 @@ class _Whole(_Draft):
             if size is not None and size > share * ledger.managed and self.scaled(size) >= 2 * MIB:
                 if key == "file" and "disk:" not in str(self._swap()[0]):
                     continue
-                yield Choice(key, format_size(self.scaled(size)), f"{name}: {self.words(size)}")
+                yield ChosenKey(key, format_size(self.scaled(size)), f"{name}: {self.words(size)}")
         more = self.more()
         anon = None if ledger.anon is None else ledger.anon + own
         yield from self.processes(anon, ledger.swap_used or 0, more)
         if own > self._victim()[0] // 2:
-            yield Choice("lock", "1", f"unevictable: {self.words(ledger.unevictable or 0)}, the victim's own")
+            yield ChosenKey("lock", "1", f"unevictable: {self.words(ledger.unevictable or 0)}, the victim's own")
         yield from self.asking(more)
 
     def more(self) -> int:
@@ -392,18 +396,18 @@ class _Group(_Draft):
             self.max = min(max(-(-self.limit // MIB) * MIB, _LEAST_GROUP), self.max)
             self.scale = min(1.0, self.max / self.limit)
 
-    def machine(self) -> Iterator[Choice]:
-        yield Choice(
+    def machine(self) -> Iterator[ChosenKey]:
+        yield ChosenKey(
             "ram", format_size(self.ram), "more than the cgroup may have; what there was the report leaves out"
         )
         swap, why = self._swap()
-        yield Choice("swap", str(swap), why)
+        yield ChosenKey("swap", str(swap), why)
         if self.limit:
             scaled = "" if self.scale == 1.0 else f". All sizes below are {self.scale:.3g} times the report's"
             why = f"the report: the limit of {self._name()} was {about_size(self.limit)}{scaled}"
         else:
             why = "the report does not say what the limit was"
-        yield Choice("memory_max", format_size(self.max), why)
+        yield ChosenKey("memory_max", format_size(self.max), why)
 
     @property
     def room(self) -> int:
@@ -428,10 +432,10 @@ class _Group(_Draft):
             return Swap.parse(f"disk:{format_size(size)}"), f"{about_size(used)} of the cgroup were in swap"
         return Swap(), "nothing of the cgroup was in swap"
 
-    def knobs(self) -> Iterator[Choice]:
+    def knobs(self) -> Iterator[ChosenKey]:
         shmem = self.scaled(self.ledger.shmem)
         if shmem >= 2 * MIB:
-            yield Choice("shmem", format_size(shmem), f"shmem of the cgroup: {self.words(self.ledger.shmem or 0)}")
+            yield ChosenKey("shmem", format_size(shmem), f"shmem of the cgroup: {self.words(self.ledger.shmem or 0)}")
         more = max(_mib(self.max / 2), 2 * MIB) + self.scaled(self.ledger.swap_free)
         yield from self.processes(self._anon(), self._swapped(), more)
         yield from self.asking(more)
@@ -455,7 +459,7 @@ def _clean(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-def parameters(facts: HostFacts, modules: Sequence[str], scale: float) -> Iterator[Choice]:
+def parameters(facts: HostFacts, modules: Sequence[str], scale: float) -> Iterator[ChosenKey]:
     """Parameters of the modules under test that the report's command line had."""
     for word in facts.cmdline:
         name, _, value = word.partition("=")
@@ -464,11 +468,11 @@ def parameters(facts: HostFacts, modules: Sequence[str], scale: float) -> Iterat
             continue
         if _PAGES.search(parameter) and value.isdecimal() and value.isascii() and len(value) < 16:
             pages = max(1, round(int(value) * scale))
-            yield Choice("cmdline", f"{name}={pages}", f"{word} on the report's command line, in pages, scaled")
+            yield ChosenKey("cmdline", f"{name}={pages}", f"{word} on the report's command line, in pages, scaled")
         else:
-            yield Choice("cmdline", word, f"{word} on the report's command line")
+            yield ChosenKey("cmdline", word, f"{word} on the report's command line")
 
 
-def _panics(report: OomReport) -> Iterator[Choice]:
+def _panics(report: OomReport) -> Iterator[ChosenKey]:
     if report.ending is OomEnding.PANIC:
-        yield Choice("cmdline", "sysctl.vm.panic_on_oom=1", f"the kernel panicked: {_clean(report.panic)}")
+        yield ChosenKey("cmdline", "sysctl.vm.panic_on_oom=1", f"the kernel panicked: {_clean(report.panic)}")

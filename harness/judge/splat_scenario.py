@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from harness.judge.scenario import GUEST, LEAST_RAM, MOST_RAM, parameters
 from harness.model.errors import NoScenario
 from harness.model.event import Event
-from harness.model.scenario import Choice, HostFacts, Scenario
+from harness.model.scenario import ChosenKey, HostFacts, Scenario
 from harness.model.subject import SplatSet
 from harness.model.swap import Swap
 from harness.model.units import MIB, about_size, format_size
@@ -72,10 +72,10 @@ def _scenario(
     machine = []
     if facts.ram is not None:
         machine.append(
-            Choice("ram", format_size(size), f"the log: {about_size(facts.ram)} of RAM, {scale:.3g} of it here")
+            ChosenKey("ram", format_size(size), f"the log: {about_size(facts.ram)} of RAM, {scale:.3g} of it here")
         )
     elif ram is not None:
-        machine.append(Choice("ram", format_size(size), "as asked for; the log does not say how much there was"))
+        machine.append(ChosenKey("ram", format_size(size), "as asked for; the log does not say how much there was"))
     machine += _swap(facts, scale, size)
     machine += parameters(facts, modules_of(sets), scale)
     return Scenario(
@@ -90,14 +90,14 @@ def _scenario(
     )
 
 
-def _swap(facts: HostFacts, scale: float, ram: int) -> Iterator[Choice]:
+def _swap(facts: HostFacts, scale: float, ram: int) -> Iterator[ChosenKey]:
     total = sum(area.size for area in facts.swaps)
     if not total:
         return
     kind = "zram" if any("zram" in area.device for area in facts.swaps) else "zswap" if facts.zswap else "disk"
     size = max(round(total * scale / MIB), 1) * MIB
     size = min(size, 4 * ram) if kind == "zram" else min(size, 64 << 30)
-    yield Choice("swap", str(Swap.parse(f"{kind}:{format_size(size)}")), f"the log: {about_size(total)} of swap")
+    yield ChosenKey("swap", str(Swap.parse(f"{kind}:{format_size(size)}")), f"the log: {about_size(total)} of swap")
 
 
 def _notes(facts: HostFacts) -> Iterator[str]:

@@ -49,7 +49,7 @@ class Files:
     release: str
 
 
-class Kernel:
+class KernelImage:
     """Made by `open_kernel`. Objects that it gives are drgn's own, whose reads may raise one of UNREADABLE."""
 
     def __init__(self, program: drgn.Program, symbols: Mapping[str, int]) -> None:
@@ -136,7 +136,7 @@ class Kernel:
             return "?"
 
 
-def open_kernel(files: Files) -> Kernel:
+def open_kernel(files: Files) -> KernelImage:
     """NotOpened with the reason where the image is none, is another kernel's, or there are no types for it."""
     for levels in (0, 1):  # of page tables, four or five: the CPU's choice, and so QEMU's
         program = _program(files, levels)
@@ -149,7 +149,7 @@ def open_kernel(files: Files) -> Kernel:
     else:
         raise NotOpened(f"the image has no Linux {files.release} where that build would be: it is another kernel's")
     _load(program, files)
-    return Kernel(program, files.symbols)
+    return KernelImage(program, files.symbols)
 
 
 def _move_away(image: Path) -> None:

@@ -14,7 +14,7 @@ from harness.model.memory import Part
 from harness.model.visible import visible_field
 
 if TYPE_CHECKING:
-    from harness.memory.kernel import Kernel, Object
+    from harness.memory.kernel import KernelImage, Object
     from harness.memory.tasks import Counts
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class Readers:
             if module is not None:
                 self.modules[name] = module
 
-    def parts(self, kernel: Kernel) -> dict[str, Part]:
+    def parts(self, kernel: KernelImage) -> dict[str, Part]:
         """What they say of the image."""
         found = {
             name: self._told(name, partial(_part, module, kernel))
@@ -52,7 +52,9 @@ class Readers:
             for function, count in getattr(module, "SHRINKERS", {}).items()
         }
 
-    def _counted(self, name: str, count: Counts, kernel: Kernel, shrinker: Object) -> tuple[tuple[str, int], ...]:
+    def _counted(
+        self, name: str, count: Counts, kernel: KernelImage, shrinker: Object
+    ) -> tuple[tuple[str, int], ...]:
         return self._told(name, lambda: tuple(count(kernel, shrinker))) or ()
 
     def _told(self, name: str, ask: Callable[[], T]) -> T | None:
@@ -76,7 +78,7 @@ def _module(name: str, path: str) -> ModuleType:
     return module
 
 
-def _part(module: ModuleType, kernel: Kernel) -> Part:
+def _part(module: ModuleType, kernel: KernelImage) -> Part:
     found = module.part(kernel)
     if not isinstance(found, Part):
         raise TypeError(f"part() gave {type(found).__name__} and not a Part")

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 try:
-    from harness.memory.kernel import Files, Kernel, NotOpened, open_kernel
+    from harness.memory.kernel import Files, KernelImage, NotOpened, open_kernel
 except ImportError as error:  # the harness itself needs no drgn
     if (error.name or "").partition(".")[0] != "drgn":
         raise
@@ -30,7 +30,7 @@ NOT_OPENED, NO_DRGN = 3, 4
 _SYMBOL = re.compile(r"^([0-9a-f]{16}) \S (\S+)$", re.MULTILINE)
 
 
-def read(kernel: Kernel, release: str, readers: Readers) -> Memory:
+def read(kernel: KernelImage, release: str, readers: Readers) -> Memory:
     """All that an image says."""
     parts = readers.parts(kernel)
     own_shrinkers, no_shrinkers = shrinkers(kernel, readers.counts())

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from harness.memory.kernel import UNREADABLE, Kernel, Object
-from harness.model.memory import Shrinker, Task
+from harness.memory.kernel import UNREADABLE, KernelImage, Object
+from harness.model.memory import KernelTask, Shrinker
 from harness.model.visible import visible_field
 
-Counts = Callable[[Kernel, Object], Iterable[tuple[str, int]]]  # of a struct shrinker
+Counts = Callable[[KernelImage, Object], Iterable[tuple[str, int]]]  # of a struct shrinker
 
 _MOST_TASKS = 1 << 14
 _MOST_WAITERS = 64
@@ -28,14 +28,14 @@ class Lock:
     waiters: tuple[str, ...]
 
 
-def mutex_of(kernel: Kernel, address: int) -> Lock:
+def mutex_of(kernel: KernelImage, address: int) -> Lock:
     """Who holds it, and who waits."""
     mutex = kernel.at("struct mutex", address)
     owner = int(mutex.owner.counter) & _OWNER
     return Lock(task_name(kernel, owner) if owner else "", tuple(_waiters(kernel, mutex)))
 
 
-def task_name(kernel: Kernel, address: int) -> str:
+def task_name(kernel: KernelImage, address: int) -> str:
     """`comm (pid N)`; what lies at an address may be no task."""
     try:
         task = kernel.at("struct task_struct", address)
@@ -48,7 +48,7 @@ def _comm(task: Object) -> str:
     return visible_field(bytes(task.comm.string_()).decode("utf-8", "replace"))
 
 
-def _waiters(kernel: Kernel, mutex: Object) -> Iterator[str]:
+def _waiters(kernel: KernelImage, mutex: Object) -> Iterator[str]:
     if not kernel.has("struct mutex_waiter"):
         return
     link = kernel.offset("struct mutex_waiter", "list")
@@ -66,7 +66,7 @@ def _waiters(kernel: Kernel, mutex: Object) -> Iterator[str]:
             return
 
 
-def tasks(kernel: Kernel) -> tuple[tuple[Task, ...], str]:
+def tasks(kernel: KernelImage) -> tuple[tuple[KernelTask, ...], str]:
     """All of them; stacks only of those that run or wait uninterruptibly. And what is wrong with their list."""
     try:
         init = kernel.at("struct task_struct", kernel.symbol("init_task"))
@@ -77,7 +77,7 @@ def tasks(kernel: Kernel) -> tuple[tuple[Task, ...], str]:
         ]
     except UNREADABLE as error:
         return (), f"tasks: {error}"
-    found: list[Task] = []
+    found: list[KernelTask] = []
     stacks = 0
     seen: set[int] = set()
     for address in (thread for head in heads for thread in _threads(kernel, head)):
@@ -90,7 +90,7 @@ def tasks(kernel: Kernel) -> tuple[tuple[Task, ...], str]:
             shown = state in ("D", "on CPU") and stacks < _MOST_STACKS
             stacks += shown
             found.append(
-                Task(
+                KernelTask(
                     int(task.pid),
                     _comm(task),
                     state,
@@ -104,7 +104,7 @@ def tasks(kernel: Kernel) -> tuple[tuple[Task, ...], str]:
     return tuple(found), f"tasks: {leaders.problem}" if leaders.problem else ""
 
 
-def _threads(kernel: Kernel, leader: int) -> Iterator[int]:
+def _threads(kernel: KernelImage, leader: int) -> Iterator[int]:
     yield leader
     try:
         signal = kernel.at("struct task_struct", leader).signal
@@ -114,7 +114,7 @@ def _threads(kernel: Kernel, leader: int) -> Iterator[int]:
         return
 
 
-def _state(kernel: Kernel, task: Object) -> str:
+def _state(kernel: KernelImage, task: Object) -> str:
     if kernel.has("struct task_struct", "on_cpu") and int(task.on_cpu):
         return "on CPU"
     state = int(task.member_("__state"))
@@ -125,7 +125,7 @@ def _state(kernel: Kernel, task: Object) -> str:
     return next((letter for bit, letter in _LETTERS if state & bit), "?")
 
 
-def _waits(kernel: Kernel, task: Object) -> str:
+def _waits(kernel: KernelImage, task: Object) -> str:
     """For which lock, and who holds it."""
     try:
         mutex = _mutex_waited_for(kernel, task)
@@ -137,7 +137,7 @@ def _waits(kernel: Kernel, task: Object) -> str:
         return ""
 
 
-def _mutex_waited_for(kernel: Kernel, task: Object) -> int:
+def _mutex_waited_for(kernel: KernelImage, task: Object) -> int:
     """Newer kernels say it; in older ones the waiter is on the task's stack."""
     if kernel.has("struct task_struct", "blocked_on"):
         return int(task.blocked_on)
@@ -157,7 +157,7 @@ def _mutex_waited_for(kernel: Kernel, task: Object) -> int:
     return 0
 
 
-def _mutex_of_waiter(kernel: Kernel, waiter: int, task: int) -> int:
+def _mutex_of_waiter(kernel: KernelImage, waiter: int, task: int) -> int:
     """Of the nodes in the ring of a waiter one is the list of the mutex: its owner is a task."""
     node = waiter + kernel.offset("struct mutex_waiter", "list")
     found = kernel.ring(node, _MOST_WAITERS)
@@ -171,7 +171,7 @@ def _mutex_of_waiter(kernel: Kernel, waiter: int, task: int) -> int:
     return 0
 
 
-def shrinkers(kernel: Kernel, known: Mapping[str, Counts]) -> tuple[tuple[Shrinker, ...], str]:
+def shrinkers(kernel: KernelImage, known: Mapping[str, Counts]) -> tuple[tuple[Shrinker, ...], str]:
     """All that are registered, and what is wrong with their list. `known` gives figures, by the name of the function
     that counts: that itself cannot be called any more.
     """
@@ -183,7 +183,7 @@ def shrinkers(kernel: Kernel, known: Mapping[str, Counts]) -> tuple[tuple[Shrink
     return tuple(one for one in read if one is not None), f"shrinkers: {found.problem}" if found.problem else ""
 
 
-def _shrinker(kernel: Kernel, one: Object, known: Mapping[str, Counts]) -> Shrinker | None:
+def _shrinker(kernel: KernelImage, one: Object, known: Mapping[str, Counts]) -> Shrinker | None:
     try:
         count = kernel.name_of(int(one.count_objects))
         name = kernel.text(int(one.name), 64) if kernel.has("struct shrinker", "name") and int(one.name) else count

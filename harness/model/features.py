@@ -66,7 +66,7 @@ def read_features(folder: Path) -> tuple[Feature, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TreeFeatures:
     """What a tree has, by the names of the macros; what was answered by its version alone; and what its version says
     that it has, and it has not: it may be a mixture, or the words of the table are no longer the tree's.
     """
@@ -81,7 +81,7 @@ class Found:
         return self.names | set(self.missing)
 
 
-def features_of(tree: Tree, features: Iterable[Feature]) -> Found:
+def features_of(tree: Tree, features: Iterable[Feature]) -> TreeFeatures:
     """Asks the tree; where a file is not in it, the version decides (a feature of no version is not there then)."""
     names, by_version, missing = set(), [], []
     for one in dict.fromkeys(features):
@@ -93,7 +93,7 @@ def features_of(tree: Tree, features: Iterable[Feature]) -> Found:
             names.add(one.define)
         elif is_due:
             missing.append(one.define)
-    return Found(frozenset(names), tuple(by_version), tuple(missing))
+    return TreeFeatures(frozenset(names), tuple(by_version), tuple(missing))
 
 
 def _text(path: Path) -> str | None:

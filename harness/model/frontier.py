@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.model.compare import Leg
-from harness.model.search import Sight, Tally
+from harness.model.search import BootVotes, Sight
 
 FRONTIER_SCHEMA = "ttm-harness/frontier/1"
 
@@ -62,8 +62,8 @@ class FrontierPoint:
         return bool(self.sights)
 
     @property
-    def tally(self) -> Tally:
-        return Tally.of(self.sights)
+    def tally(self) -> BootVotes:
+        return BootVotes.of(self.sights)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class Shrinker:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class KernelTask:
     """`state` is a letter, as of ps, or what it is; `waits` says for which lock and who holds it."""
 
     pid: int
@@ -65,6 +65,6 @@ class Memory:
     schema: str
     release: str
     shrinkers: tuple[Shrinker, ...]
-    tasks: tuple[Task, ...]
+    tasks: tuple[KernelTask, ...]
     parts: dict[str, Part] = field(default_factory=dict)
     problems: tuple[str, ...] = ()

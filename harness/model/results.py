@@ -133,7 +133,7 @@ class Refreshed:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RunQuery:
     """Which runs are asked for; empty means all.
 
     A run fits when one of its boots fits `kernel`, `series`, `suite` and every word of `machine`, and has a case

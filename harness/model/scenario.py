@@ -37,7 +37,7 @@ class HostFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class MemoryShares:
     """Where the memory of the machine was. `managed` is what the page allocator had; the parts do not overlap.
 
     `gpu` is what a kernel counts as GPU pages, None before 7.1; `unaccounted` is what no counter names: pages that
@@ -74,7 +74,7 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenKey:
     """One key of the plan, as it is written there, and why: a sentence with the report's own numbers."""
 
     key: str
@@ -90,8 +90,8 @@ class Scenario:
     sentence: str
     span: Span
     suites: tuple[str, ...]
-    machine: tuple[Choice, ...] = ()
-    knobs: tuple[Choice, ...] = ()
+    machine: tuple[ChosenKey, ...] = ()
+    knobs: tuple[ChosenKey, ...] = ()
     scale: float = 1.0
     release: str = ""
     notes: tuple[str, ...] = ()

@@ -61,7 +61,7 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class BootVotes:
     """How many boots said what."""
 
     bad: int = 0
@@ -69,7 +69,7 @@ class Tally:
     nothing: int = 0
 
     @classmethod
-    def of(cls, sights: tuple[Sight, ...] | list[Sight]) -> Tally:
+    def of(cls, sights: tuple[Sight, ...] | list[Sight]) -> BootVotes:
         counts = [sum(one.answer is answer for one in sights) for answer in (Answer.BAD, Answer.GOOD, Answer.NOTHING)]
         return cls(*counts)
 
@@ -83,7 +83,7 @@ class Tally:
         return words + (f", {self.nothing} no evidence" if self.nothing and self.evidence else "")
 
 
-class Found(StrEnum):
+class BisectResult(StrEnum):
     """How a bisection ended."""
 
     FOUND = "found"
@@ -94,7 +94,7 @@ class Found(StrEnum):
     @property
     def exit_status(self) -> int:
         """The first bad one is a finding; ends that are not as they were said to be are a mistake in the input."""
-        return {Found.FOUND: 1, Found.UNSURE: 3}.get(self, 2)
+        return {BisectResult.FOUND: 1, BisectResult.UNSURE: 3}.get(self, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,8 @@ class CandidateSeen:
     unfit: str = ""
 
     @property
-    def tally(self) -> Tally:
-        return Tally.of(self.sights)
+    def tally(self) -> BootVotes:
+        return BootVotes.of(self.sights)
 
 
 BISECT_SCHEMA = "ttm-harness/bisect/1"
@@ -123,7 +123,7 @@ class BisectOutput:
     """
 
     schema: str
-    found: Found
+    found: BisectResult
     question: str
     first: int
     last: int
@@ -140,7 +140,7 @@ class BisectOutput:
 
     @property
     def suspects(self) -> tuple[CandidateSeen, ...]:
-        return self.candidates[self.first : self.last + 1] if self.found is Found.FOUND else ()
+        return self.candidates[self.first : self.last + 1] if self.found is BisectResult.FOUND else ()
 
 
 MINIMISE_SCHEMA = "ttm-harness/minimise/1"
@@ -166,8 +166,8 @@ class MinimiseOutput:
     question: str
     failed: bool
     finished: bool
-    whole: Tally
-    smallest: Tally
+    whole: BootVotes
+    smallest: BootVotes
     shrunk: tuple[Shrunk, ...]
     boots: int
     kept: int

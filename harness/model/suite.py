@@ -91,7 +91,7 @@ class MaySkip(_OnMachines):
 
 
 @dataclass(frozen=True, slots=True)
-class Listed(OnKernels):
+class ManifestCase(OnKernels):
     """A case of a manifest: `name` is SUITE.CASE as KTAP nests it. `seconds` is what it takes on an unbroken kernel,
     on the machine that the limits are for; with `params` each of them is a case of its own, `name.PARAM`, where no
     knob chooses others.
@@ -114,7 +114,7 @@ class Manifest:
     """
 
     suite: str
-    cases: tuple[Listed, ...] = ()
+    cases: tuple[ManifestCase, ...] = ()
     floors: tuple[Requirement, ...] = ()
     skips: tuple[MaySkip, ...] = ()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from harness.model.search import Answer, BisectOutput, CandidateSeen, Found, Sight
+from harness.model.search import Answer, BisectOutput, BisectResult, CandidateSeen, Sight
 from harness.model.units import format_seconds
 from harness.reports.console import console_on, plain
 
@@ -43,19 +43,19 @@ def conclusion(output: BisectOutput) -> Iterator[str]:
     last = output.candidates[-1]
     first = output.candidates[0]
     match output.found:
-        case Found.FOUND:
+        case BisectResult.FOUND:
             several = len(output.suspects) > 1
             yield "first bad: one of these, which nothing tells apart" if several else "first bad:"
             yield from (f"    {one.label}" for one in output.suspects)
             yield f"odds {odds_words(output.odds)}; what is bad fails in about {output.rate:.0%} of its boots"
             yield from _evidence(output)
-        case Found.GOOD_END_IS_BAD:
+        case BisectResult.GOOD_END_IS_BAD:
             yield f"the end that is said to be good is bad itself: {first.label} ({first.tally})"
             yield from _sights(first, Answer.BAD)
-        case Found.BAD_END_IS_GOOD:
+        case BisectResult.BAD_END_IS_GOOD:
             yield f"the end that is said to be bad does not fail: {last.label} ({last.tally})"
             yield from _sights(last, Answer.GOOD)
-        case Found.UNSURE:
+        case BisectResult.UNSURE:
             yield f"cannot tell: {output.why or 'the ends themselves could not be had'}"
             labels = [one.label for one in output.candidates[output.first : output.last + 1]]
             yield f"likeliest so far, at {output.odds:.0%}: {'; '.join(labels[:3]) or 'none of them is bad'}"
@@ -91,7 +91,7 @@ def _of(sight: Sight) -> str:
 
 def bisect_mail(output: BisectOutput, commit: str = "") -> str:
     """A draft; empty where nothing was found. No path of this machine is in it."""
-    if output.found is not Found.FOUND:
+    if output.found is not BisectResult.FOUND:
         return ""
     bad, good = output.candidates[output.last], output.candidates[output.first - 1]
     symptom = next((sight.why for sight in bad.sights if sight.answer is Answer.BAD), "")

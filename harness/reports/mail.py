@@ -29,7 +29,7 @@ _SUBJECT = {Verdict.GOOD: "success", Verdict.BAD: "failure", Verdict.CANNOT_TELL
 
 
 @dataclass(frozen=True, slots=True)
-class Posting:
+class SentSeries:
     """The series as it was sent: what the answer refers to. Empty where it is not known."""
 
     label: str = ""
@@ -49,7 +49,7 @@ class Envelope:
     url: str = ""
 
 
-def draft(report: Report, posting: Posting, envelope: Envelope, again: Sequence[tuple[str, str]]) -> EmailMessage:
+def draft(report: Report, posting: SentSeries, envelope: Envelope, again: Sequence[tuple[str, str]]) -> EmailMessage:
     """The mail. `again` are (boot, command). UserError for an address that is none."""
     mail = EmailMessage(policy=default.clone(max_line_length=998))
     mail["Subject"] = _subject(report, posting)
@@ -81,12 +81,12 @@ def _addresses(what: str, texts: Iterable[str]) -> list[Address]:
     return found
 
 
-def _subject(report: Report, posting: Posting) -> str:
+def _subject(report: Report, posting: SentSeries) -> str:
     name = posting.subject or posting.label or report.provenance.tree_version
     return visible_field(f"{_SUBJECT[report.verdict]}: ttm-harness: {name}")
 
 
-def _body(report: Report, posting: Posting, envelope: Envelope, again: Sequence[tuple[str, str]]) -> Iterator[str]:
+def _body(report: Report, posting: SentSeries, envelope: Envelope, again: Sequence[tuple[str, str]]) -> Iterator[str]:
     yield from _details(report, posting, envelope)
     yield from _summary(report)
     yield from _gate(report)
@@ -122,7 +122,7 @@ def _rest(count: int) -> Iterator[str]:
         yield f"  and {count - _MOST} more"
 
 
-def _details(report: Report, posting: Posting, envelope: Envelope) -> Iterator[str]:
+def _details(report: Report, posting: SentSeries, envelope: Envelope) -> Iterator[str]:
     yield "== Series details =="
     yield ""
     rows = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from harness.model.memory import Line, Memory, Shrinker, Task
+from harness.model.memory import KernelTask, Line, Memory, Shrinker
 
 MOST_LINES = 200  # of one list
 _SHORT_LINES = 24
@@ -77,7 +77,7 @@ def _shrinker_line(memory: Memory) -> str:
     return f"{len(memory.shrinkers)} shrinkers{shown}"
 
 
-def _task_line(task: Task) -> str:
+def _task_line(task: KernelTask) -> str:
     waits = f", waits {task.waits}" if task.waits else ""
     return f"{task.name} (pid {task.pid}), {task.state}{waits}"
 

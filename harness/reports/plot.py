@@ -72,7 +72,7 @@ class Recording(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CurveStyle:
     """How a curve is drawn; `right` puts it on the axis at the right."""
 
     label: str
@@ -86,7 +86,7 @@ class Look:
 class Curve:
     """A curve in the unit of its axis, open where a value is not a number."""
 
-    look: Look
+    look: CurveStyle
     times: tuple[float, ...]
     values: tuple[float, ...]
     steps: bool = False
@@ -161,7 +161,7 @@ def _memory(telemetry: Recording) -> Iterator[Curve]:
     ):
         series = telemetry.get(name)
         if series is not None:
-            yield _level(telemetry, series, Look(label, color, filled=name == "MemFree"))
+            yield _level(telemetry, series, CurveStyle(label, color, filled=name == "MemFree"))
     for name, mib, look in _own(telemetry, Plot.MEMORY):
         series = telemetry.get(name)
         if series is not None:
@@ -171,16 +171,16 @@ def _memory(telemetry: Recording) -> Iterator[Curve]:
 def _swap(telemetry: Recording, edges: Sequence[float]) -> Iterator[Curve]:
     if telemetry.swap_used is None:
         return
-    yield _level(telemetry, telemetry.swap_used, Look("used", _GREY, filled=True))
+    yield _level(telemetry, telemetry.swap_used, CurveStyle("used", _GREY, filled=True))
     mib = telemetry.page_size / (1 << 20)
-    yield from _rate(telemetry, "pswpout", edges, mib, Look("out", _RED, right=True))
-    yield from _rate(telemetry, "pswpin", edges, mib, Look("in", _BLUE, right=True))
+    yield from _rate(telemetry, "pswpout", edges, mib, CurveStyle("out", _RED, right=True))
+    yield from _rate(telemetry, "pswpin", edges, mib, CurveStyle("in", _BLUE, right=True))
 
 
 def _pressure(telemetry: Recording, edges: Sequence[float]) -> Iterator[Curve]:
     percent = 100 * 1e-6
     for name, label, color in (("psi_some_total", "some task", _ORANGE), ("psi_full_total", "all tasks", _RED)):
-        for curve in _rate(telemetry, name, edges, percent, Look(label, color, filled=True)):
+        for curve in _rate(telemetry, name, edges, percent, CurveStyle(label, color, filled=True)):
             # A sample has one time, but a stalled guest reads its files at several.
             yield replace(curve, values=tuple(min(value, 100.0) for value in curve.values))
 
@@ -191,7 +191,7 @@ def _shrinker(telemetry: Recording, edges: Sequence[float]) -> Iterator[Curve]:
             yield from _rate(telemetry, name, edges, factor, look)
 
 
-def _own(telemetry: Recording, plot: Plot) -> Iterator[tuple[str, float, Look]]:
+def _own(telemetry: Recording, plot: Plot) -> Iterator[tuple[str, float, CurveStyle]]:
     """What the suites have drawn so: the name, how much of the axis's unit one is, the look."""
     for figure, color in zip(telemetry.figures.drawn(plot), cycle(_COLORS[plot]), strict=False):
         factor = 1.0 if plot is Plot.SCANS else figure.unit.in_bytes(telemetry.page_size) / (1 << 20)
@@ -199,11 +199,11 @@ def _own(telemetry: Recording, plot: Plot) -> Iterator[tuple[str, float, Look]]:
         yield (
             figure.name,
             factor,
-            Look(label, color, plot is Plot.SCANS, dashed=figure.is_estimate, right=plot is Plot.RATE),
+            CurveStyle(label, color, plot is Plot.SCANS, dashed=figure.is_estimate, right=plot is Plot.RATE),
         )
 
 
-def _level(telemetry: Recording, series: PlotLine, look: Look, mib: float = 1 / 1024) -> Curve:
+def _level(telemetry: Recording, series: PlotLine, look: CurveStyle, mib: float = 1 / 1024) -> Curve:
     """A series as a curve in MiB, one of its unit being `mib` of them (KiB), open where there were no samples."""
     times: list[float] = []
     values: list[float] = []
@@ -241,7 +241,9 @@ def _moments(telemetry: Recording, name: str) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _rate(telemetry: Recording, name: str, edges: Sequence[float], factor: float, look: Look) -> Iterator[Curve]:
+def _rate(
+    telemetry: Recording, name: str, edges: Sequence[float], factor: float, look: CurveStyle
+) -> Iterator[Curve]:
     """A counter's growth per second in bins, as steps; nothing without the counter or without growth."""
     growth = telemetry.growth(name)
     if not any(grown for _, grown in growth) or len(edges) < 2:

@@ -7,14 +7,14 @@ import json
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from harness.model.scenario import Choice, Likeness, Scenario
+from harness.model.scenario import ChosenKey, Likeness, Scenario
 from harness.reports.columns import columns
 
 _WIDTH = 110
 _NUMBERS = ("watermark_scale",)  # keys of [machine] that are no words
 
 
-def plan_text(scenario: Scenario, source: Choice | None = None) -> str:
+def plan_text(scenario: Scenario, source: ChosenKey | None = None) -> str:
     """TOML as harness/plans/README.md has it; every choice is explained by the comment before it."""
     lines = [
         *_comment(f"Made of the report in lines {scenario.span.first} to {scenario.span.last} of a log by"),
@@ -31,7 +31,7 @@ def plan_text(scenario: Scenario, source: Choice | None = None) -> str:
     return "\n".join((*lines, ""))
 
 
-def _table(name: str, choices: Sequence[Choice]) -> Iterator[str]:
+def _table(name: str, choices: Sequence[ChosenKey]) -> Iterator[str]:
     if not choices:
         return
     yield ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from harness.store.lines import Lines, read_lines
+from harness.store.lines import LineWriter, read_lines
 
 JOURNAL_FILE = "journal.jsonl"
 
@@ -39,7 +39,7 @@ class Entry:
     sealed: str = ""
 
 
-class Journal(Lines[Entry]):
+class Journal(LineWriter[Entry]):
     """A journal that is being written, by any thread."""
 
     def __init__(self, directory: Path) -> None:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from harness.model.nightly import ControlBoot, Job, JobResult
 from harness.store.layout import Layout
-from harness.store.lines import Lines, read_lines
+from harness.store.lines import LineWriter, read_lines
 
 LEDGER_FILE = "ledger.jsonl"
 
 
-class Noted(StrEnum):
+class LedgerEvent(StrEnum):
     OPENED = "opened"  # a night begins
     FOUND = "found"  # a kernel, a revision, mails of one: `key` is what tells it
     BEGUN = "begun"  # a job
@@ -31,7 +31,7 @@ class Noted(StrEnum):
 class LedgerEntry:
     """One line. `at` is the time, and `night` the name of the night, both in UTC."""
 
-    what: Noted
+    what: LedgerEvent
     at: str
     night: str
     key: str = ""
@@ -42,7 +42,7 @@ class LedgerEntry:
     control: ControlBoot | None = None
 
 
-class Ledger(Lines[LedgerEntry]):
+class Ledger(LineWriter[LedgerEntry]):
     """The ledger of one nightly, being written."""
 
     def __init__(self, place: Path) -> None:

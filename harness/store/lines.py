@@ -21,7 +21,7 @@ T = TypeVar("T")
 _LARGEST = 256 << 20
 
 
-class Lines(Generic[T]):
+class LineWriter(Generic[T]):
     """A file that is being written, by any thread."""
 
     def __init__(self, path: Path) -> None:

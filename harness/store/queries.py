@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from harness.model.compare import Leg
 from harness.model.errors import UserError
 from harness.model.outcome import Ending, Outcome, Verdict
-from harness.model.results import Count, KeptBoot, KeptRun, PastCase, SeenCase, State, Tally, Wanted
+from harness.model.results import Count, KeptBoot, KeptRun, PastCase, RunQuery, SeenCase, State, Tally
 from harness.store.runs import RUN_NAME, STAMP
 from harness.store.tables import BootRow, CaseRow, NameRow, RunRow
 
@@ -24,7 +24,7 @@ _GLOB_SIGNS = re.compile(r"[*?\[]")
 _BAD = tuple(str(one) for one in Outcome if one.finding or one is Outcome.INCOMPLETE)
 
 
-def list_runs(connection: Connection, wanted: Wanted, limit: int) -> tuple[int, tuple[KeptRun, ...]]:
+def list_runs(connection: Connection, wanted: RunQuery, limit: int) -> tuple[int, tuple[KeptRun, ...]]:
     """How many runs fit, and the newest `limit` of them; what was asked of cases is counted in each."""
     fits = _fits(connection, wanted)
     total = connection.execute(select(func.count()).select_from(RunRow).where(fits)).scalar_one()
@@ -104,7 +104,7 @@ def bad_cases(connection: Connection, name: str, limit: int) -> tuple[PastCase, 
     return _past(connection, and_(RunRow.name == name, CaseRow.name_id.in_(bad)), limit)
 
 
-def history(connection: Connection, wanted: Wanted, limit: int) -> tuple[PastCase, ...]:
+def history(connection: Connection, wanted: RunQuery, limit: int) -> tuple[PastCase, ...]:
     """The cases that fit, run by run, the newest first."""
     # Each run that fits brings a case or more, so no others than these are looked at.
     newest = select(RunRow.id).where(_fits(connection, wanted)).order_by(RunRow.name.desc()).limit(limit)
@@ -204,7 +204,7 @@ def _split(lines: str) -> tuple[str, ...]:
     return tuple(lines.split("\n")) if lines else ()
 
 
-def _fits(connection: Connection, wanted: Wanted) -> ColumnElement[bool]:
+def _fits(connection: Connection, wanted: RunQuery) -> ColumnElement[bool]:
     conditions = [RunRow.trouble == "", *_of_runs(wanted)]
     if wanted.of_boots:
         boots = select(BootRow.run_id).where(*_of_boots(connection, wanted))
@@ -214,7 +214,7 @@ def _fits(connection: Connection, wanted: Wanted) -> ColumnElement[bool]:
     return and_(*conditions)
 
 
-def _has_cases(connection: Connection, wanted: Wanted) -> ColumnElement[bool]:
+def _has_cases(connection: Connection, wanted: RunQuery) -> ColumnElement[bool]:
     """That a boot has a case that fits. Few names, or rare outcomes, lead to their cases by the index. Of many names
     nearly every boot has one, and it takes less to ask each boot than to read all of their cases.
     """
@@ -227,11 +227,11 @@ def _has_cases(connection: Connection, wanted: Wanted) -> ColumnElement[bool]:
     return select(CaseRow.boot_id).where(CaseRow.boot_id == BootRow.id, *conditions).exists()
 
 
-def _names(connection: Connection, wanted: Wanted) -> list[int]:
+def _names(connection: Connection, wanted: RunQuery) -> list[int]:
     return list(connection.execute(select(NameRow.id).where(*_of_names(wanted))).scalars())
 
 
-def _of_names(wanted: Wanted) -> Iterable[ColumnElement[bool]]:
+def _of_names(wanted: RunQuery) -> Iterable[ColumnElement[bool]]:
     if wanted.suite:
         yield _glob(NameRow.suite, wanted.suite)
     if wanted.case:
@@ -239,7 +239,7 @@ def _of_names(wanted: Wanted) -> Iterable[ColumnElement[bool]]:
         yield or_(_glob(NameRow.name, wanted.case), _glob(NameRow.name, f"*.{wanted.case}"))
 
 
-def _of_cases(connection: Connection, wanted: Wanted, *, all_names: bool = False) -> Iterable[ColumnElement[bool]]:
+def _of_cases(connection: Connection, wanted: RunQuery, *, all_names: bool = False) -> Iterable[ColumnElement[bool]]:
     # By the names, of which there are few, even where all of them fit: that is what the index of cases begins with.
     # Their numbers, and not a question after them: PostgreSQL would rather read all cases.
     if not all_names:
@@ -249,7 +249,7 @@ def _of_cases(connection: Connection, wanted: Wanted, *, all_names: bool = False
         yield CaseRow.outcome.in_(map(str, wanted.outcomes))
 
 
-def _of_runs(wanted: Wanted) -> Iterable[ColumnElement[bool]]:
+def _of_runs(wanted: RunQuery) -> Iterable[ColumnElement[bool]]:
     if wanted.verdict is not None:
         yield and_(RunRow.verdict == str(wanted.verdict), RunRow.state == str(State.FINISHED))
     if wanted.state is not None:
@@ -258,7 +258,7 @@ def _of_runs(wanted: Wanted) -> Iterable[ColumnElement[bool]]:
         yield RunRow.name >= wanted.since.astimezone(UTC).strftime(STAMP)
 
 
-def _of_boots(connection: Connection, wanted: Wanted) -> Iterable[ColumnElement[bool]]:
+def _of_boots(connection: Connection, wanted: RunQuery) -> Iterable[ColumnElement[bool]]:
     if wanted.suite:
         yield _any_of(connection, BootRow.suites, f"(^|\n){glob_regex(wanted.suite)[1:-1]}(\n|$)")
     if wanted.kernel:
@@ -316,7 +316,7 @@ def glob_regex(glob: str) -> str:
     return pattern
 
 
-def _matching(connection: Connection, wanted: Wanted, runs: Sequence[int]) -> dict[int, tuple[Count, ...]]:
+def _matching(connection: Connection, wanted: RunQuery, runs: Sequence[int]) -> dict[int, tuple[Count, ...]]:
     """Of each run on the page: how often the cases asked for came out how."""
     asked = (
         select(BootRow.run_id, CaseRow.outcome, func.count())

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.model.errors import UserError
-from harness.model.suite import Listed, Manifest, MaySkip, OnKernels, Requirement
+from harness.model.suite import Manifest, ManifestCase, MaySkip, OnKernels, Requirement
 from harness.model.toml import FIRST, NEVER, parse_toml, text_of
 from harness.model.units import format_size
 
@@ -52,7 +52,7 @@ def parse_manifest(suite: str, text: str, where: str = MANIFEST_FILE) -> Manifes
     if any(one.least < 1 for one in found.floor):
         raise UserError(f"{where}: a floor of less than one case is none")
     cases = (
-        Listed(name, one.seconds, one.params, since=one.since, before=one.before, has=one.has, lacks=one.lacks)
+        ManifestCase(name, one.seconds, one.params, since=one.since, before=one.before, has=one.has, lacks=one.lacks)
         for name, one in found.cases.items()
     )
     return Manifest(suite, tuple(cases), found.floor, found.skip)
@@ -74,7 +74,7 @@ def manifest_text(manifest: Manifest) -> str:
     return "\n".join(parts)
 
 
-def _inline(case: Listed) -> str:
+def _inline(case: ManifestCase) -> str:
     words: list[tuple[str, object]] = [("seconds", case.seconds), *_range(case)]
     if case.params:
         words.append(("params", list(case.params)))

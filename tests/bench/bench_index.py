@@ -23,7 +23,7 @@ from sqlalchemy import Connection, insert
 from harness.flow.results import Results
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Report
-from harness.model.results import State, Wanted
+from harness.model.results import RunQuery, State
 from harness.store.database import explained, open_engine, place_of
 from harness.store.index import Names, write_run
 from harness.store.layout import Layout
@@ -187,19 +187,19 @@ def test_questions_to_ten_million_cases(tmp_path: Path) -> None:
     middle = runs // 2
     questions: dict[str, Callable[[], object]] = {
         "nothing new (refresh)": results.refresh,
-        "list, the newest 20": lambda: results.list(Wanted(), 20).runs,
-        "list, one case": lambda: results.list(Wanted(case="group3.case150"), 20).runs,
-        "list, a glob over 50 names": lambda: results.list(Wanted(case="group3.*"), 20).runs,
-        "list, all cases (*)": lambda: results.list(Wanted(case="*"), 20).runs,
-        "list, any FAIL": lambda: results.list(Wanted(outcomes=(Outcome.FAIL,)), 20).runs,
+        "list, the newest 20": lambda: results.list(RunQuery(), 20).runs,
+        "list, one case": lambda: results.list(RunQuery(case="group3.case150"), 20).runs,
+        "list, a glob over 50 names": lambda: results.list(RunQuery(case="group3.*"), 20).runs,
+        "list, all cases (*)": lambda: results.list(RunQuery(case="*"), 20).runs,
+        "list, any FAIL": lambda: results.list(RunQuery(outcomes=(Outcome.FAIL,)), 20).runs,
         "list, a case that FAILs on 7.3 with zram": lambda: results.list(
-            Wanted(kernel="7.3", case="group7.*", outcomes=(Outcome.FAIL,), machine=("zram",)), 20
+            RunQuery(kernel="7.3", case="group7.*", outcomes=(Outcome.FAIL,), machine=("zram",)), 20
         ),
         "list, kernel, series, machine": lambda: (
-            results.list(Wanted(kernel="7", series="ttm-shrinker@v8", machine=("256M",)), 20).runs
+            results.list(RunQuery(kernel="7", series="ttm-shrinker@v8", machine=("256M",)), 20).runs
         ),
-        "history of one case": lambda: results.history(Wanted(case="group3.case150"), 50).cases,
-        "history of a glob": lambda: results.history(Wanted(case="group3.*"), 50).cases,
+        "history of one case": lambda: results.history(RunQuery(case="group3.case150"), 50).cases,
+        "history of a glob": lambda: results.history(RunQuery(case="group3.*"), 50).cases,
         "show a run": lambda: results.run(made[middle], 20),
         "what boots told before": lambda: results.telling().shares,
         "compare two runs": lambda: results.run(made[middle], 20, against=made[middle + 5 if runs > 9 else 0]),

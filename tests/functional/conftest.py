@@ -25,7 +25,7 @@ from harness.model.cell import Cell
 from harness.model.kernel import PreparedKernel
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.root import PreparedRoot, RootSpec
-from harness.model.suite import Listed, Manifest, Requirement, Suite
+from harness.model.suite import Manifest, ManifestCase, Requirement, Suite
 from harness.model.tree import SourceSpec
 from harness.model.units import MIB
 from harness.proc import Deadline, find_tool
@@ -101,7 +101,7 @@ def run_script(tiny: Build, layout: Layout, tmp_path: Path) -> Runner:
             deadline=deadline,
             profile="tiny",
             selectable=bool(cases),
-            manifest=Manifest("script", tuple(Listed(name, 0.1) for name in cases)) if cases else None,
+            manifest=Manifest("script", tuple(ManifestCase(name, 0.1) for name in cases)) if cases else None,
         )
         root = guest_root(layout, parts_of_root(), Deadline(60))
         kernel = PreparedKernel(tiny, {"script": extra})

@@ -19,7 +19,7 @@ from harness.flow.run_record import load_record
 from harness.model.errors import HarnessError
 from harness.store.journal import Step, read_journal
 from harness.store.layout import Layout
-from harness.store.ledger import Noted, read_ledger
+from harness.store.ledger import LedgerEvent, read_ledger
 from tests.attack.forked import Call, Ended, ready, start, wait
 from tests.attack.ground import Ground, processes_naming
 
@@ -125,9 +125,9 @@ def test_killed_at_random_moments_it_loses_and_doubles_nothing(nights: Nights) -
     assert set(finished.values()) == {1}, finished  # a run for each job, and each boot once
     assert len(finished) == BOOTS + 2
     entries = read_ledger(nights.store / "nightly" / "night")
-    ended = Counter(one.job.key for one in entries if one.what is Noted.ENDED and one.job is not None)
+    ended = Counter(one.job.key for one in entries if one.what is LedgerEvent.ENDED and one.job is not None)
     assert set(ended.values()) == {1}
-    assert sum(one.what is Noted.CLOSED for one in entries) >= 1
+    assert sum(one.what is LedgerEvent.CLOSED for one in entries) >= 1
     assert nights.tally.lines == []
 
 

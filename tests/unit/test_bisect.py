@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.judge.bisect import Ask, Belief, Bisection, next_step, stands
-from harness.model.search import Answer, Sight, Tally
+from harness.model.search import Answer, BootVotes, Sight
 
 Oracle = Callable[[int], Answer]
 
@@ -34,7 +34,7 @@ def searched(search: Bisection, oracle: Oracle, unfit: Collection[int] = ()) -> 
     asked: list[int] = []
     known: set[int] = set()
     for _ in range(2 * search.most + search.count):
-        tallies = {one: Tally.of(of) for one, of in sights.items()}
+        tallies = {one: BootVotes.of(of) for one, of in sights.items()}
         step = next_step(search, tallies, sorted(known))
         if isinstance(step, Belief):
             return step, asked
@@ -142,7 +142,7 @@ def test_one_answer_that_is_wrong_is_outvoted() -> None:
 
 
 def test_what_must_be_built_is_asked_later() -> None:
-    seen = {6: Tally(bad=1), 0: Tally(good=1)}
+    seen = {6: BootVotes(bad=1), 0: BootVotes(good=1)}
     plain = next_step(Bisection(7), seen)
     dear = next_step(Bisection(7), seen, costs={number: 50.0 if number in (2, 3, 4) else 1.0 for number in range(7)})
     assert isinstance(plain, Ask)
@@ -158,10 +158,10 @@ def test_a_thousand_candidates() -> None:
 
 
 def test_one_tree_alone() -> None:
-    assert stands(Tally()) is None
-    assert stands(Tally(bad=1, good=5)) is True
-    assert stands(Tally(good=2)) is None
-    assert stands(Tally(good=3)) is False
-    assert stands(Tally(good=10), rate=0.2) is None
-    assert stands(Tally(good=14), rate=0.2) is False
-    assert stands(Tally(nothing=9)) is None
+    assert stands(BootVotes()) is None
+    assert stands(BootVotes(bad=1, good=5)) is True
+    assert stands(BootVotes(good=2)) is None
+    assert stands(BootVotes(good=3)) is False
+    assert stands(BootVotes(good=10), rate=0.2) is None
+    assert stands(BootVotes(good=14), rate=0.2) is False
+    assert stands(BootVotes(nothing=9)) is None

@@ -22,7 +22,7 @@ from harness.model.codec import from_json
 from harness.model.errors import StoreDamaged
 from harness.model.machine import Swap
 from harness.model.outcome import Ending, Verdict
-from harness.model.suite import ExpectedSplat, Listed, Manifest, Suite
+from harness.model.suite import ExpectedSplat, Manifest, ManifestCase, Suite
 from harness.model.suite import Ground as Grounds
 from tests.unit.stand_in import HANG, Clock, StandIn, Step, say, seen, time_passes
 from tests.unit.stand_in.cells import (
@@ -362,7 +362,7 @@ def test_a_runner_that_could_not_do_its_work_is_no_evidence(ground: Ground) -> N
 def test_a_runner_that_could_not_do_its_work_is_told_before_what_is_missing_for_it(ground: Ground) -> None:
     log = ("result_file", "p.log", "no such module\n")
     steps = (*BOOTS, *begins()[:2], log, say("ttm-harness: suite p end 1"), *ends(status=1)[2:], *powers_off())
-    suite = replace(SUITE, manifest=Manifest("p", (Listed("p.a", 1.0),)))
+    suite = replace(SUITE, manifest=Manifest("p", (ManifestCase("p.a", 1.0),)))
     result = ground.boots(steps, suites=(suite,))
     assert result.run.problems == (
         "the runner of p could not do its work (status 1): no such module",
@@ -445,7 +445,7 @@ def test_a_suite_that_is_sampled_without_telemetry_is_no_evidence(ground: Ground
 
 def test_a_fourth_case_that_does_not_end_leaves_the_rest_out(ground: Ground) -> None:
     names = ("a", "b", "c", "d", "e", "f")
-    suite = replace(SUITE, manifest=Manifest("p", tuple(Listed(f"p.{name}", 1.0) for name in names)))
+    suite = replace(SUITE, manifest=Manifest("p", tuple(ManifestCase(f"p.{name}", 1.0) for name in names)))
     dead = [(*BOOTS, *begins("p", names[at:]), *case_begins(names[at]), PANIC) for at in range(4)]
     result = ground.boots(*dead, suites=(suite,))
     assert [one.directory for one in result.run.more] == ["rest-1", "rest-2", "rest-3"]

@@ -23,7 +23,7 @@ from harness.model.kernel import PreparedKernel
 from harness.model.machine import Machine
 from harness.model.outcome import Ending, Outcome, Verdict
 from harness.model.result import Case, Event, Span
-from harness.model.suite import KnobForm, KnobSpec, Listed, Manifest, Suite
+from harness.model.suite import KnobForm, KnobSpec, Manifest, ManifestCase, Suite
 from harness.model.swap import Swap, SwapArea, SwapKind
 from harness.model.tree import Tree
 from harness.model.units import GIB
@@ -41,7 +41,7 @@ SUITE = Suite(
     profile="lean",
     selectable=True,
     may_skip=(),
-    manifest=Manifest("p", tuple(Listed(name, 1.0) for name in NAMES)),
+    manifest=Manifest("p", tuple(ManifestCase(name, 1.0) for name in NAMES)),
     knobs=(KnobSpec("total", KnobForm.SHARE, ""), KnobSpec("device", KnobForm.CHOICE, "", chooses=True)),
     knob_cases=("a", "b"),
 )
@@ -204,7 +204,7 @@ def test_results_without_an_announcement_are_left_as_they_are() -> None:
 
 
 def test_a_cases_deadline_is_made_of_what_it_takes() -> None:
-    suite = replace(SUITE, manifest=Manifest("p", (Listed("p.a", 1.0), Listed("p.c", 50.0))))
+    suite = replace(SUITE, manifest=Manifest("p", (ManifestCase("p.a", 1.0), ManifestCase("p.c", 50.0))))
     cell = Cell("b", Machine(), ("p",), 1)
     assert limits_of(cell, (suite,)).cases == (
         ("p", "a", CaseLimit(1.0, 30.0)),
@@ -286,7 +286,7 @@ def test_a_deadline_that_was_not_confirmed_is_no_verdict(
 
 def test_the_boots_have_a_bound_and_it_is_said(environment: BootEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     names = "abcdefg"
-    suite = replace(SUITE, manifest=Manifest("p", tuple(Listed(f"p.{name}", 1.0) for name in names)))
+    suite = replace(SUITE, manifest=Manifest("p", tuple(ManifestCase(f"p.{name}", 1.0) for name in names)))
     played = Boots(monkeypatch, *(hung(*names[at:]) for at in range(5)))
     result = boot_cell(Cell("b", Machine(), ("p",), 1), (suite,), environment, 1)
     assert [folder for folder, _ in played.asked] == ["", "rest-1", "rest-2", "rest-3"]

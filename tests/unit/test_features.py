@@ -14,7 +14,7 @@ import pytest
 from harness.kernel.module import sources_id
 from harness.model.errors import UserError
 from harness.model.features import features_of, read_features
-from harness.model.suite import Ground, Listed, MaySkip, Requirement
+from harness.model.suite import Ground, ManifestCase, MaySkip, Requirement
 from harness.model.tree import Tree
 from harness.proc import find_tool
 from harness.suites.descriptor import read_subject
@@ -304,8 +304,8 @@ def test_what_is_no_table_of_features_is_refused(tmp_path: Path) -> None:
 def test_an_entry_holds_where_the_tree_has_what_it_asks_for(has: str, lacks: str, there: set[str]) -> None:
     ground = Ground((7, 2, 0), features=frozenset(there))
     holds = (not has or has in there) and (not lacks or lacks not in there)
-    assert Listed("s.a", has=has, lacks=lacks).on_kernel(ground) is holds
-    assert not Listed("s.a", has=has, lacks=lacks, since=(7, 3)).on_kernel(ground)
+    assert ManifestCase("s.a", has=has, lacks=lacks).on_kernel(ground) is holds
+    assert not ManifestCase("s.a", has=has, lacks=lacks, since=(7, 3)).on_kernel(ground)
 
 
 def test_an_entry_that_asks_for_what_no_table_has_is_refused(tmp_path: Path) -> None:

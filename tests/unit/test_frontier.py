@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.judge.frontier import (
-    Grid,
+    AxisGrid,
     Phase,
     Point,
     holes,
@@ -24,10 +24,10 @@ from harness.judge.frontier import (
     whole_map,
 )
 from harness.model.frontier import Axis, Need, Standing
-from harness.model.search import Answer, Sight, Tally
+from harness.model.search import Answer, BootVotes, Sight
 
 Oracle = Callable[[Point], Answer]
-GRID = Grid(16, 9, repeats=2)
+GRID = AxisGrid(16, 9, repeats=2)
 RAM = Axis("ram", tuple(range(16)), tuple(f"{32 * (one + 1)}M" for one in range(16)))
 SWAP = Axis("swap", tuple(range(9)), tuple(f"{64 * one}M" for one in range(9)), "disk")
 
@@ -36,11 +36,11 @@ def where(bad: Callable[[int, int], bool]) -> Oracle:
     return lambda point: Answer.BAD if bad(*point) else Answer.GOOD
 
 
-def boots(grid: Grid, oracle: Oracle, most: int = 10_000) -> tuple[dict[Point, Tally], list[Phase]]:
+def boots(grid: AxisGrid, oracle: Oracle, most: int = 10_000) -> tuple[dict[Point, BootVotes], list[Phase]]:
     sights: dict[Point, list[Sight]] = {}
     phases: list[Phase] = []
     while len(phases) < most:
-        ask = next_point(grid, {point: Tally.of(of) for point, of in sights.items()})
+        ask = next_point(grid, {point: BootVotes.of(of) for point, of in sights.items()})
         if ask is None:
             break
         x, y = ask.point
@@ -49,7 +49,7 @@ def boots(grid: Grid, oracle: Oracle, most: int = 10_000) -> tuple[dict[Point, T
         phases.append(ask.phase)
         sights.setdefault(ask.point, []).append(Sight(oracle(ask.point)))
         assert len(phases) < 8 * grid.columns * grid.rows, "it does not end"
-    return {point: Tally.of(of) for point, of in sights.items()}, phases
+    return {point: BootVotes.of(of) for point, of in sights.items()}, phases
 
 
 @settings(max_examples=12, deadline=None)
@@ -63,7 +63,7 @@ def test_a_monotone_line_is_found_exactly(steps: list[int]) -> None:
 
 
 def test_most_of_the_grid_is_never_booted() -> None:
-    grid = Grid(40, 21, repeats=1)
+    grid = AxisGrid(40, 21, repeats=1)
     seen, _ = boots(grid, where(lambda x, y: x + y < 25))
     assert len(seen) < 40 * 21 // 3
 
@@ -71,7 +71,7 @@ def test_most_of_the_grid_is_never_booted() -> None:
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32), st.floats(0.2, 0.8))
 def test_any_region_at_all_ends_and_what_was_seen_stands(seed: int, share: float) -> None:
-    chance, grid = random.Random(seed), Grid(9, 5)
+    chance, grid = random.Random(seed), AxisGrid(9, 5)
     bad = {(x, y) for x in range(9) for y in range(5) if chance.random() < share}
     seen, _ = boots(grid, where(lambda x, y: (x, y) in bad))
     whole = whole_map(grid, seen)
@@ -123,7 +123,7 @@ def test_where_a_guest_does_not_start_is_no_evidence() -> None:
     whole = whole_map(GRID, seen)
     assert whole[0, 0] is Standing.NOTHING
     assert {one.place for one in needs(GRID, whole, True)} == {5}
-    assert seen[0, 0] == Tally(nothing=2)
+    assert seen[0, 0] == BootVotes(nothing=2)
 
 
 def test_a_time_that_ends_leaves_a_coarse_line() -> None:
@@ -135,7 +135,7 @@ def test_a_time_that_ends_leaves_a_coarse_line() -> None:
 
 @pytest.mark.parametrize(("columns", "rows"), [(1, 1), (1, 7), (7, 1), (2, 2)])
 def test_small_grids(columns: int, rows: int) -> None:
-    grid = Grid(columns, rows)
+    grid = AxisGrid(columns, rows)
     seen, _ = boots(grid, where(lambda x, y: x + y < 1))
     whole = whole_map(grid, seen)
     assert whole[0, 0] is Standing.FAILS

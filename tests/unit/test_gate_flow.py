@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow.gate import Candidate, Depth, gate_series
+from harness.flow.gate import Depth, GateJob, gate_series
 from harness.kernel.fragments import compose, parse_fragment
 from harness.model.build import Build
 from harness.model.errors import BuildFailed
@@ -60,7 +60,7 @@ def gate(repo: Repo, layout: Layout, depth: Depth, *changes: Change, renames: tu
         repo.commit("rename")
     profile = compose("p", [parse_fragment("frag", "CONFIG_ACPI=y\n")])
     series = read(repo.mbox("base..HEAD"))
-    return gate_series(Candidate(tree_of(base), series, profile, depth, 1), layout, Quiet())
+    return gate_series(GateJob(tree_of(base), series, profile, depth, 1), layout, Quiet())
 
 
 def marks(found: Gate, name: str) -> list[Mark | None]:
@@ -178,7 +178,7 @@ def test_what_single_objects_cannot_tell_is_not_good(built: Repo, scratch_layout
     built.write(name, f"{text}\n")
     built.commit("both")
     profile = compose("p", [parse_fragment("frag", "CONFIG_ACPI=y\n")])
-    candidate = Candidate(tree_of(base), read(built.mbox("base..HEAD")), profile, Depth.TOUCHED, 1)
+    candidate = GateJob(tree_of(base), read(built.mbox("base..HEAD")), profile, Depth.TOUCHED, 1)
     mark, message = objects(gate_series(candidate, scratch_layout, Quiet()))
     assert (mark, "only the whole build tells" in message) == (Mark.NOT_RUN, True)
 

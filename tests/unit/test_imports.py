@@ -100,3 +100,14 @@ def test_imports_follow_the_flow(name: str, room: str, path: Path) -> None:
 )
 def test_a_breach_is_seen(room: str, line: str) -> None:
     assert breaches(f"harness.{room}.x", room, ast.parse(line))
+
+
+def test_a_class_name_stands_for_one_thing() -> None:
+    """Names with an underscore are a file's own."""
+    places: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(f"{path.relative_to(PACKAGE)}:{node.lineno}")
+    assert len(places) > 300
+    assert {name: at for name, at in places.items() if len(at) > 1} == {}

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from harness.inputs import source_cache
-from harness.inputs.source_cache import SourcePlace, Work, find, install, read_version, require_space, stored_trees
+from harness.inputs.source_cache import CachedSource, Work, find, install, read_version, require_space, stored_trees
 from harness.inputs.tarball import resolve_tarball
 from harness.model.errors import DeadlineExceeded, HarnessError, InfraError, UserError
 from harness.model.tree import SourceSpec, Tree
@@ -87,7 +87,7 @@ def test_a_moved_store_is_still_believed(tmp_path: Path) -> None:
     archive = pack(make_kernel(tmp_path / "linux"), tmp_path / "a.tar")
     tree = resolve_tarball(spec_of(archive), work)
     moved = replace(work, layout=Layout((tmp_path / "store").rename(tmp_path / "store2")))
-    found = find(moved, SourcePlace("tar", tree.id), "s")
+    found = find(moved, CachedSource("tar", tree.id), "s")
     assert found is not None
     assert found.path == tmp_path / "store2" / "sources" / tree.path.parent.name / "linux"
 
@@ -348,7 +348,7 @@ def test_an_error_while_filling_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        install(work, source_cache.SourceEntry(SourcePlace("x", "0" * 64), "s", "o"), fill)
+        install(work, source_cache.SourceEntry(CachedSource("x", "0" * 64), "s", "o"), fill)
     assert listing(work.layout.sources) == []
 
 
@@ -374,13 +374,13 @@ def test_read_version_says_no(tmp_path: Path, text: str) -> None:
 
 
 def test_place_names_are_fit_for_make() -> None:
-    assert SourcePlace("debian-7.3.4-1~bpo13+1", "ab" * 32).name == "debian-7.3.4-1_bpo13_1-abababababababab"
+    assert CachedSource("debian-7.3.4-1~bpo13+1", "ab" * 32).name == "debian-7.3.4-1_bpo13_1-abababababababab"
 
 
 def test_waiting_has_a_deadline(tmp_path: Path) -> None:
     work, _ = make_work(tmp_path)
     archive = pack(make_kernel(tmp_path / "linux"), tmp_path / "a.tar")
-    place = SourcePlace("tar", hashlib.sha256(archive.read_bytes()).hexdigest())
+    place = CachedSource("tar", hashlib.sha256(archive.read_bytes()).hexdigest())
     with locked(work.layout.locks / f"source-{place.name}.lock", Deadline(5)):
         hasty = Work(work.layout, Deadline(0.3), work.progress)
         with pytest.raises(DeadlineExceeded, match="waiting for"):
@@ -390,5 +390,5 @@ def test_waiting_has_a_deadline(tmp_path: Path) -> None:
 def test_tree_is_read_back_as_written(tmp_path: Path) -> None:
     work, _ = make_work(tmp_path)
     tree = resolve_tarball(spec_of(pack(make_kernel(tmp_path / "linux"), tmp_path / "a.tar")), work)
-    again: Tree | None = find(work, SourcePlace("tar", tree.id), tree.spec)
+    again: Tree | None = find(work, CachedSource("tar", tree.id), tree.spec)
     assert again == tree

@@ -18,10 +18,10 @@ from harness.model.gate import GATE_SCHEMA, Gate, GateCheck, Mark, PatchGate
 from harness.model.known import KnownState, KnownUse
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import LeftOut, Report
-from harness.reports.mail import Envelope, Posting, draft
+from harness.reports.mail import Envelope, SentSeries, draft
 from tests.unit.compare_support import SPLAT, booted, case, report, side
 
-POSTING = Posting(
+POSTING = SentSeries(
     "ttm-shrinker v9", "drm/ttm: Add a shrinker (v9)", "cover.1@example.org", "Ada <ada@example.org>", 3
 )
 NOBODY = Envelope()
@@ -52,7 +52,7 @@ def compared() -> Report:
     )
 
 
-def body(made: Report, posting: Posting = POSTING, envelope: Envelope = NOBODY) -> str:
+def body(made: Report, posting: SentSeries = POSTING, envelope: Envelope = NOBODY) -> str:
     mail = draft(made, posting, envelope, AGAIN)
     return str(message_from_bytes(mail.as_bytes(), policy=default).get_content())
 
@@ -70,7 +70,7 @@ def test_it_answers_the_cover_letter() -> None:
 
 
 def test_a_series_that_nobody_knows_is_answered_nowhere() -> None:
-    mail = draft(compared(), Posting("mine v1"), Envelope(), AGAIN)
+    mail = draft(compared(), SentSeries("mine v1"), Envelope(), AGAIN)
     assert mail["In-Reply-To"] is None and mail["To"] is None and "mine v1" in mail["Subject"]
 
 

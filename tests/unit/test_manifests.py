@@ -8,19 +8,23 @@ from dataclasses import replace
 import pytest
 
 from harness.judge.expectations import require, verdict_of
-from harness.judge.listing import Sighting, updated
+from harness.judge.listing import SuiteBoot, updated
 from harness.judge.manifest import surprises
 from harness.model.errors import UserError
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Case
-from harness.model.suite import Ground, Listed, Manifest, MaySkip, Requirement, Suite
+from harness.model.suite import Ground, Manifest, ManifestCase, MaySkip, Requirement, Suite
 from harness.model.units import MIB
 from harness.suites.manifest import MANIFEST_FILE, manifest_text, parse_manifest
 from harness.suites.registry import SHIPPED, narrowed, suite_named
 
 MANIFEST = Manifest(
     "s",
-    (Listed("a.one", 1.5), Listed("a.two", 20.0, ("x", "y")), Listed("a.late", 0.1, since=(7, 3), before=(8, 0))),
+    (
+        ManifestCase("a.one", 1.5),
+        ManifestCase("a.two", 20.0, ("x", "y")),
+        ManifestCase("a.late", 0.1, since=(7, 3), before=(8, 0)),
+    ),
     (Requirement("a.*", 2, since=(7, 0), swap=True),),
     (
         MaySkip("a.one", 'needs (swap|"room")', "why\\not", swap=False),
@@ -159,13 +163,17 @@ def test_every_manifest_is_of_a_suite_and_in_its_own_form() -> None:
         assert manifest_text(parse_manifest(name, text)) == text
 
 
-SEEN = Sighting((7, 3), True, ANNOUNCED, tuple(replace(case, seconds=4.0) for case in cases(*NAMES)), 2.0)
+SEEN = SuiteBoot((7, 3), True, ANNOUNCED, tuple(replace(case, seconds=4.0) for case in cases(*NAMES)), 2.0)
 
 
 def test_a_manifest_is_made_from_what_good_boots_ran() -> None:
     changed = updated(Manifest("s"), (SEEN,), brought=True)
     assert changed.new == ANNOUNCED
-    assert changed.manifest.cases == (Listed("a.one", 2.0), Listed("a.two", 4.0, ("x", "y")), Listed("a.late", 2.0))
+    assert changed.manifest.cases == (
+        ManifestCase("a.one", 2.0),
+        ManifestCase("a.two", 4.0, ("x", "y")),
+        ManifestCase("a.late", 2.0),
+    )
 
 
 def test_what_a_case_takes_is_the_least_and_the_longer_of_the_machines() -> None:
@@ -176,7 +184,7 @@ def test_what_a_case_takes_is_the_least_and_the_longer_of_the_machines() -> None
 
 
 def test_cases_of_the_kernel_are_required_from_the_oldest_one_that_had_them() -> None:
-    old = Sighting((6, 12), True, ("a.one", "a.gone"), cases("a.one", "a.gone"), 1.0)
+    old = SuiteBoot((6, 12), True, ("a.one", "a.gone"), cases("a.one", "a.gone"), 1.0)
     found = {one.name: one for one in updated(Manifest("s"), (SEEN, old), brought=False).manifest.cases}
     assert (found["a.one"].since, found["a.two"].since, found["a.gone"].since) == ((6, 12), (7, 3), (6, 12))
     assert (found["a.one"].before, found["a.gone"].before) == ((9999, 0), (6, 13))
@@ -184,22 +192,22 @@ def test_cases_of_the_kernel_are_required_from_the_oldest_one_that_had_them() ->
 
 
 def test_a_name_that_no_boot_had_is_kept_until_it_is_dropped() -> None:
-    before = Manifest("s", (Listed("a.past", 3.0),), MANIFEST.floors, MANIFEST.skips)
+    before = Manifest("s", (ManifestCase("a.past", 3.0),), MANIFEST.floors, MANIFEST.skips)
     kept, dropped = (updated(before, (SEEN,), brought=True, drop=drop) for drop in (False, True))
     assert kept.unseen == dropped.unseen == ("a.past",)
-    assert kept.manifest.cases[-1] == Listed("a.past", 3.0)
+    assert kept.manifest.cases[-1] == ManifestCase("a.past", 3.0)
     assert "a.past" not in {one.name for one in dropped.manifest.cases}
     assert (kept.manifest.floors, kept.manifest.skips) == (MANIFEST.floors, MANIFEST.skips)
 
 
 def test_a_name_that_newer_kernels_no_longer_have_is_not_asked_of_them() -> None:
     """The file knows of a look at 7.3, in which the name was not."""
-    listed = Manifest("s", (Listed("k.kept", 1.0, since=(7, 3)), Listed("k.new", 1.0, since=(7, 3))))
+    listed = Manifest("s", (ManifestCase("k.kept", 1.0, since=(7, 3)), ManifestCase("k.new", 1.0, since=(7, 3))))
     names = ("k.kept", "k.old")
-    old = Sighting((6, 12), True, names, tuple(replace(case, seconds=1.0) for case in cases(*names)), 1.0)
+    old = SuiteBoot((6, 12), True, names, tuple(replace(case, seconds=1.0) for case in cases(*names)), 1.0)
     found = {one.name: one for one in updated(listed, (old,), brought=False).manifest.cases}
     assert (found["k.old"].since, found["k.old"].before) == ((6, 12), (6, 13))
-    assert (found["k.kept"].since, found["k.kept"].before) == ((6, 12), Listed("").before)
+    assert (found["k.kept"].since, found["k.kept"].before) == ((6, 12), ManifestCase("").before)
     assert found["k.new"].since == (7, 3)
     again = {one.name: one for one in updated(Manifest("s"), (old,), brought=False).manifest.cases}
-    assert again["k.old"].before == Listed("").before  # nobody has looked at another one
+    assert again["k.old"].before == ManifestCase("").before  # nobody has looked at another one

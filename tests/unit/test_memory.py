@@ -20,11 +20,11 @@ from harness.memory.parts import Readers
 from harness.memory.walk import ring
 from harness.model.codec import from_json, to_json
 from harness.model.errors import StoreCorrupt
-from harness.model.memory import SCHEMA, Line, Memory, Part, Section, Shrinker, Task
+from harness.model.memory import SCHEMA, KernelTask, Line, Memory, Part, Section, Shrinker
 from harness.reports.memory import MOST_LINES, sections, short_lines, text
 
 if TYPE_CHECKING:
-    from harness.memory.kernel import Kernel, Object
+    from harness.memory.kernel import KernelImage, Object
 
 JSON_SCHEMA = json.loads((Path(harness.reports.__file__).parent / "schema" / "memory-1.json").read_text())
 
@@ -80,9 +80,9 @@ MEMORY = Memory(
     release="7.3.4",
     shrinkers=(Shrinker("mine", "my_count", 7, (("pages", 12),)), Shrinker("sb", "super", 0)),
     tasks=(
-        Task(1, "init", "S", 0),
-        Task(3, "x", "D", 1, ("schedule+0x1",), "for the mutex 0x77, held by sh (pid 9)"),
-        Task(9, "sh", "on CPU", 0, ("panic+0x1",)),
+        KernelTask(1, "init", "S", 0),
+        KernelTask(3, "x", "D", 1, ("schedule+0x1",), "for the mutex 0x77, held by sh (pid 9)"),
+        KernelTask(9, "sh", "on CPU", 0, ("panic+0x1",)),
     ),
     parts={"mine": PART},
     problems=("tasks: the list is torn",),
@@ -158,7 +158,7 @@ def test_what_is_no_line_is_refused(line: str) -> None:
 class TestReaders:
     """Code of a subject's, found by its path."""
 
-    KERNEL = cast("Kernel", "a kernel")
+    KERNEL = cast("KernelImage", "a kernel")
     PART = "from harness.model.memory import Line, Part\ndef part(kernel): return Part((), (Line(str(kernel)),))\n"
 
     @staticmethod

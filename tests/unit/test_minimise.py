@@ -9,8 +9,8 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.judge.minimise import Items, Number, Problem, Size, Smallest, best_so_far, next_trial
-from harness.model.search import Answer, Sight, Tally
+from harness.judge.minimise import Items, Number, Problem, Reduction, Smallest, best_so_far, next_trial
+from harness.model.search import Answer, BootVotes, Sight
 
 NAMES = tuple("abcdefghij")
 PROBLEM = Problem(
@@ -20,26 +20,26 @@ PROBLEM = Problem(
 
 
 def minimised(
-    problem: Problem, oracle: Callable[[Size], Answer], most: int = 1000
-) -> tuple[Smallest, dict[Size, Tally], int]:
-    sights: dict[Size, list[Sight]] = {}
+    problem: Problem, oracle: Callable[[Reduction], Answer], most: int = 1000
+) -> tuple[Smallest, dict[Reduction, BootVotes], int]:
+    sights: dict[Reduction, list[Sight]] = {}
     for boots in range(most):
-        seen = {size: Tally.of(of) for size, of in sights.items()}
+        seen = {size: BootVotes.of(of) for size, of in sights.items()}
         step = next_trial(problem, seen)
         if isinstance(step, Smallest):
             return step, seen, boots
         sights.setdefault(step.size, []).append(Sight(oracle(step.size)))
-    return best_so_far(problem, {size: Tally.of(of) for size, of in sights.items()}), {}, most
+    return best_so_far(problem, {size: BootVotes.of(of) for size, of in sights.items()}), {}, most
 
 
-def when(fails: Callable[[Size], bool]) -> Callable[[Size], Answer]:
+def when(fails: Callable[[Reduction], bool]) -> Callable[[Reduction], Answer]:
     return lambda size: Answer.BAD if fails(size) else Answer.GOOD
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.sets(st.sampled_from(NAMES[:-1]), max_size=3), st.integers(4, 32), st.integers(1, 4), st.booleans())
 def test_what_is_needed_is_all_that_is_left(needed: set[str], ram: int, cpus: int, knob: bool) -> None:
-    def fails(size: Size) -> bool:
+    def fails(size: Reduction) -> bool:
         return (
             needed <= set(size.parts("cases"))
             and size.number("ram") >= 8 * ram
@@ -73,7 +73,7 @@ def test_what_gives_no_evidence_does_not_fail() -> None:
 
 
 def test_a_size_at_which_no_guest_starts_is_not_smaller() -> None:
-    def oracle(size: Size) -> Answer:
+    def oracle(size: Reduction) -> Answer:
         return Answer.NOTHING if size.number("ram") < 64 else Answer.BAD
 
     found, _, _ = minimised(PROBLEM, oracle)
@@ -86,7 +86,7 @@ def test_what_fails_only_sometimes() -> None:
     for seed in range(20):
         chance = random.Random(seed)
 
-        def oracle(size: Size, chance: random.Random = chance) -> Answer:
+        def oracle(size: Reduction, chance: random.Random = chance) -> Answer:
             able = "c" in size.parts("cases") and size.number("ram") >= 96
             return Answer.BAD if able and chance.random() < 0.5 else Answer.GOOD
 
@@ -100,7 +100,7 @@ def test_what_fails_only_sometimes() -> None:
 def test_what_had_to_wait_for_something_else_is_tried_again() -> None:
     """With less RAM the knob is no longer needed."""
 
-    def fails(size: Size) -> bool:
+    def fails(size: Reduction) -> bool:
         return size.number("ram") >= 64 and ("k" in size.parts("knobs") or size.number("ram") <= 64)
 
     found, _, _ = minimised(PROBLEM, when(fails))

@@ -13,8 +13,8 @@ from harness.flow import minimise as minimise_module
 from harness.flow.kept_boot import find_boot
 from harness.flow.laboratory import Budget
 from harness.flow.minimise import (
+    BootToShrink,
     MinimiseOptions,
-    Subject,
     command_of,
     minimise,
     plan_text,
@@ -132,7 +132,7 @@ KNOBS = (
     KnobSpec("bo", KnobForm.SIZE, "size", 4096, 64 * MIB),
     KnobSpec("caching", KnobForm.CHOICE, "caching", choices=("wb", "wc")),
 )
-WHOLE = Subject(
+WHOLE = BootToShrink(
     "RUN/001",
     Request(
         kernel=KernelSpec(SourceSpec.parse("debian:7.3")),

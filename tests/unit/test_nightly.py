@@ -18,7 +18,7 @@ from harness.flow import nightly as nightly_module
 from harness.flow import nightly_jobs
 from harness.flow.nightly import Ends, ends_of, night, preview
 from harness.flow.nightly_config import NightlyConfig, read_nightly
-from harness.flow.nightly_jobs import Crew, Share, against, result_of
+from harness.flow.nightly_jobs import Crew, JobBudget, against, result_of
 from harness.flow.publish import publish
 from harness.flow.run_record import Record, save_record
 from harness.judge.telling import PastBoot, telling_of
@@ -33,7 +33,7 @@ from harness.model.result import Report
 from harness.reports.nightly import print_ahead, print_night
 from harness.store.journal import Entry, Journal, Step
 from harness.store.layout import Layout
-from harness.store.ledger import Noted, read_ledger
+from harness.store.ledger import LedgerEvent, read_ledger
 from tests.unit.results_support import Quiet, boot, cases, keep, plain_report, provenance, report
 from tests.unit.series_support import Repo
 from tests.unit.test_history import PLANNED, finished, journal
@@ -307,9 +307,9 @@ def test_every_line_of_the_ledger_names_its_night(house: House) -> None:
     house.night()
     entries = read_ledger(house.layout.nightly / "night")
     assert len({one.night for one in entries}) == 2
-    assert [one.what for one in entries if one.what in (Noted.OPENED, Noted.CLOSED)] == [
-        Noted.OPENED,
-        Noted.CLOSED,
+    assert [one.what for one in entries if one.what in (LedgerEvent.OPENED, LedgerEvent.CLOSED)] == [
+        LedgerEvent.OPENED,
+        LedgerEvent.CLOSED,
     ] * 2
 
 
@@ -353,7 +353,7 @@ def test_mistakes_in_a_config(tmp_path: Path, text: str) -> None:
 def test_a_share_has_the_most_telling_boots_first_and_ends(scratch_layout: Layout) -> None:
     journal(scratch_layout, 1, finished(100.0))
     told = [PastBoot(str(PLANNED.cell.machine), PLANNED.cell.suites, "good")] * 5
-    share = Share(scratch_layout, telling_of(told), lambda: 50.0)
+    share = JobBudget(scratch_layout, telling_of(told), lambda: 50.0)
     quick = replace(PLANNED, shape="another")
     assert share.worth(quick) > share.worth(PLANNED)
     assert share.worth(replace(PLANNED, leg=Leg.BASE)) == share.worth(PLANNED)
@@ -361,7 +361,7 @@ def test_a_share_has_the_most_telling_boots_first_and_ends(scratch_layout: Layou
     assert share.begins(PLANNED)  # or nothing would ever get on
     assert not share.begins(PLANNED)
     assert share.begins(replace(quick, cell=replace(PLANNED.cell, seed=9)))  # nothing is known of its time
-    endless = Share(scratch_layout, telling_of(told), lambda: None)
+    endless = JobBudget(scratch_layout, telling_of(told), lambda: None)
     endless.opens([PLANNED])
     assert all(endless.begins(PLANNED) for _ in range(3))
 
@@ -384,7 +384,7 @@ def test_a_run_that_nobody_noted_is_not_made_again(scratch_layout: Layout, monke
     monkeypatch.setattr(nightly_jobs, "read_report", lambda directory: noting("read")()[0])
     monkeypatch.setattr(nightly_jobs, "execute", noting("made"))
     monkeypatch.setattr(nightly_jobs, "resume", noting("resumed"))
-    share = Share(scratch_layout, telling_of(()), lambda: None)
+    share = JobBudget(scratch_layout, telling_of(()), lambda: None)
     crew.run(JOB, (), "2", "", share)
     crew.run(JOB, (), "2", run.name, share)  # it could not tell, and is tried anew
     crew.run(JOB, (), "3", "", share)  # what is older than the job is not its own

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.evidence.lines import Line, decode
+from harness.evidence.lines import LogLine, decode
 from harness.evidence.oom import find_ooms
 from harness.evidence.oom_class import read_ooms
 from harness.evidence.splats import find_events
@@ -41,7 +41,7 @@ logs = st.sampled_from(SCENARIOS)
 
 
 @cache
-def lines_of(scenario: str) -> tuple[Line, ...]:
+def lines_of(scenario: str) -> tuple[LogLine, ...]:
     return decode(golden(scenario))
 
 
@@ -101,7 +101,7 @@ def test_noise_between_the_lines_changes_nothing(scenario: str, noise: list[tupl
     lines = list(lines_of(scenario))
     for where, text in noise:
         at = round(where * len(lines))
-        lines.insert(at, Line(0, text, lines[at - 1].time))
+        lines.insert(at, LogLine(0, text, lines[at - 1].time))
     numbered = [line._replace(number=number) for number, line in enumerate(lines, 1)]
     assert [nowhere(one) for one in find_ooms(numbered)] == [nowhere(one) for one in reports_of(scenario)]
 

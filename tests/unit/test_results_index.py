@@ -34,7 +34,7 @@ from harness.model.errors import HarnessError, InfraError, UserError
 from harness.model.machine import Difference
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Provenance
-from harness.model.results import Count, State, Wanted
+from harness.model.results import Count, RunQuery, State
 from harness.store import database
 from harness.store.database import bring_up_to_date, open_engine, place_of
 from harness.store.layout import Layout
@@ -55,7 +55,7 @@ from tests.unit.results_support import (
     run_name,
 )
 
-ALL = Wanted()
+ALL = RunQuery()
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def results(scratch_layout: Layout) -> Results:
     return Results(scratch_layout, Quiet())
 
 
-def names(results: Results, wanted: Wanted = ALL, limit: int = 100) -> list[str]:
+def names(results: Results, wanted: RunQuery = ALL, limit: int = 100) -> list[str]:
     return [run.name for run in results.list(wanted, limit).runs]
 
 
@@ -118,61 +118,61 @@ def several(scratch_layout: Layout) -> Layout:
 @pytest.mark.parametrize(
     ("wanted", "days"),
     [
-        (Wanted(kernel="7.3"), [1, 10]),
-        (Wanted(kernel="7.3.4"), [1, 10]),
-        (Wanted(kernel="7.3.4-rc2"), [1]),
-        (Wanted(kernel="7.30*"), [5]),
-        (Wanted(kernel="7"), [1, 5, 10]),
-        (Wanted(kernel="6.1"), []),
-        (Wanted(series="shrinker"), [10]),
-        (Wanted(series="ttm-shrinker@v8"), [10]),
-        (Wanted(series="ttm-shrinker@v9"), []),
-        (Wanted(series="ttm-* v?"), [10]),
-        (Wanted(suite="ttm-kunit"), [5]),
-        (Wanted(suite="kunit"), []),
-        (Wanted(suite="p*e"), [1, 10]),
-        (Wanted(suite="pressure", case="ttm_pool.alloc"), []),
-        (Wanted(case="pressure.e*"), [1, 10]),
-        (Wanted(case="evict"), [1, 10]),
-        (Wanted(case="vict"), []),
-        (Wanted(case="ttm_pool.[a-b]*"), [5]),
-        (Wanted(outcomes=(Outcome.CRASH, Outcome.FAIL)), [1, 10]),
-        (Wanted(case="scan", outcomes=(Outcome.CRASH,)), []),
-        (Wanted(verdict=Verdict.BAD), [1]),
-        (Wanted(verdict=Verdict.CANNOT_TELL), []),
-        (Wanted(machine=("128M",)), [5]),
-        (Wanted(machine=("256M", "zram")), [10]),
-        (Wanted(machine=("56M",)), []),
-        (Wanted(machine=("1G", "disk")), [1, 10]),
+        (RunQuery(kernel="7.3"), [1, 10]),
+        (RunQuery(kernel="7.3.4"), [1, 10]),
+        (RunQuery(kernel="7.3.4-rc2"), [1]),
+        (RunQuery(kernel="7.30*"), [5]),
+        (RunQuery(kernel="7"), [1, 5, 10]),
+        (RunQuery(kernel="6.1"), []),
+        (RunQuery(series="shrinker"), [10]),
+        (RunQuery(series="ttm-shrinker@v8"), [10]),
+        (RunQuery(series="ttm-shrinker@v9"), []),
+        (RunQuery(series="ttm-* v?"), [10]),
+        (RunQuery(suite="ttm-kunit"), [5]),
+        (RunQuery(suite="kunit"), []),
+        (RunQuery(suite="p*e"), [1, 10]),
+        (RunQuery(suite="pressure", case="ttm_pool.alloc"), []),
+        (RunQuery(case="pressure.e*"), [1, 10]),
+        (RunQuery(case="evict"), [1, 10]),
+        (RunQuery(case="vict"), []),
+        (RunQuery(case="ttm_pool.[a-b]*"), [5]),
+        (RunQuery(outcomes=(Outcome.CRASH, Outcome.FAIL)), [1, 10]),
+        (RunQuery(case="scan", outcomes=(Outcome.CRASH,)), []),
+        (RunQuery(verdict=Verdict.BAD), [1]),
+        (RunQuery(verdict=Verdict.CANNOT_TELL), []),
+        (RunQuery(machine=("128M",)), [5]),
+        (RunQuery(machine=("256M", "zram")), [10]),
+        (RunQuery(machine=("56M",)), []),
+        (RunQuery(machine=("1G", "disk")), [1, 10]),
         # The base has disk, the tip has zram: no boot of one kernel in the other's machine.
-        (Wanted(kernel="6.12", machine=("zram",)), []),
-        (Wanted(kernel="6.12", case="scan"), []),
-        (Wanted(since=NOON - timedelta(days=6)), [1, 5]),
-        (Wanted(state=State.UNFINISHED), []),
+        (RunQuery(kernel="6.12", machine=("zram",)), []),
+        (RunQuery(kernel="6.12", case="scan"), []),
+        (RunQuery(since=NOON - timedelta(days=6)), [1, 5]),
+        (RunQuery(state=State.UNFINISHED), []),
     ],
 )
-def test_filters(several: Layout, wanted: Wanted, days: list[int]) -> None:
+def test_filters(several: Layout, wanted: RunQuery, days: list[int]) -> None:
     assert names(Results(several, Quiet()), wanted) == [run_name(ago) for ago in days]
 
 
 def test_what_was_asked_for_is_counted_and_the_rest_is_only_a_number(several: Layout) -> None:
-    listing = Results(several, Quiet()).list(Wanted(case="evict"), 1)
+    listing = Results(several, Quiet()).list(RunQuery(case="evict"), 1)
     assert listing.total == 2
     assert [run.matching for run in listing.runs] == [(Count(Outcome.FAIL, 1),)]
 
 
 def test_the_history_of_a_case(several: Layout) -> None:
     results = Results(several, Quiet())
-    found = results.history(Wanted(case="evict"), 10).cases
+    found = results.history(RunQuery(case="evict"), 10).cases
     assert [(one.run, str(one.leg), one.kernel, one.outcomes[0].outcome) for one in found] == [
         (run_name(1), "tip", "7.3.4-rc2", Outcome.FAIL),
         (run_name(10), "tip", "7.3.4", Outcome.PASS),
         (run_name(10), "base", "6.12.117", Outcome.CRASH),
     ]
     assert found[0].message == "it is FAIL"
-    assert len(results.history(Wanted(case="evict"), 2).cases) == 2
+    assert len(results.history(RunQuery(case="evict"), 2).cases) == 2
     with pytest.raises(UserError, match="no case of that name"):
-        results.history(Wanted(case="evicted"), 10)
+        results.history(RunQuery(case="evicted"), 10)
 
 
 def test_repeats_are_n_of_m_and_the_message_is_that_of_the_finding(results: Results, scratch_layout: Layout) -> None:
@@ -181,7 +181,7 @@ def test_repeats_are_n_of_m_and_the_message_is_that_of_the_finding(results: Resu
     outcomes = (Outcome.PASS, Outcome.FAIL, Outcome.PASS)
     found = [case for one, outcome in zip(boots, outcomes, strict=True) for case in cases(one, {"a": outcome})]
     keep(scratch_layout, 1, report(boots, found, kernel))
-    (past,) = results.history(Wanted(case="a"), 9).cases
+    (past,) = results.history(RunQuery(case="a"), 9).cases
     assert past.outcomes == (Count(Outcome.PASS, 2), Count(Outcome.FAIL, 1))
     assert past.message == "it is FAIL"
     detail = results.run("latest", 9)
@@ -345,7 +345,7 @@ def test_text_that_no_database_takes(results: Results, scratch_layout: Layout) -
     path = keep(scratch_layout, 1)
     (path / "report.json").write_text(json.dumps(to_plain(earned(report([run], [odd], kernel)))))
     assert names(results) == [path.name]
-    (past,) = results.history(Wanted(case="a??*'c' %s"), 9).cases
+    (past,) = results.history(RunQuery(case="a??*'c' %s"), 9).cases
     assert (past.name, past.message) == ("a?b? 'c' %s", "x?y?")
 
 
@@ -361,11 +361,11 @@ def test_a_run_that_is_made_and_one_that_was_killed(results: Results, scratch_la
         save_record(path, Record("stress", (), (kernel,), (_planned(kernel),)))
         (run,) = results.list(ALL, 9).runs
         assert (run.state, run.kernels, run.plan) == (State.RUNNING, ("7.3.4",), "stress")
-        assert names(results, Wanted(state=State.RUNNING)) == [path.name]
+        assert names(results, RunQuery(state=State.RUNNING)) == [path.name]
     (run,) = results.list(ALL, 9).runs
     assert run.state is State.UNFINISHED
-    assert names(results, Wanted(state=State.UNFINISHED)) == [path.name]
-    assert names(results, Wanted(verdict=Verdict.CANNOT_TELL)) == []
+    assert names(results, RunQuery(state=State.UNFINISHED)) == [path.name]
+    assert names(results, RunQuery(verdict=Verdict.CANNOT_TELL)) == []
     keep_report(path, plain_report())
     (run,) = results.list(ALL, 9).runs
     assert run.state is State.FINISHED
@@ -413,7 +413,7 @@ def test_kill_9_in_the_middle_leaves_whole_runs(results: Results, scratch_layout
     assert 20 < runs < 400
     assert rows(scratch_layout, "SELECT count(*) FROM cases") == [(3 * runs,)]
     assert results.refresh().read == 400 - runs
-    assert len(names(results, Wanted(outcomes=(Outcome.FAIL,)), 1000)) == 400
+    assert len(names(results, RunQuery(outcomes=(Outcome.FAIL,)), 1000)) == 400
 
 
 def test_an_index_of_a_newer_harness_is_left_alone(results: Results, scratch_layout: Layout) -> None:
@@ -457,7 +457,7 @@ def test_a_broken_file_is_set_aside_and_made_anew(scratch_layout: Layout, damage
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     damage(path)
     progress = Quiet()
-    (past,) = Results(scratch_layout, progress).history(Wanted(case="a"), 9).cases
+    (past,) = Results(scratch_layout, progress).history(RunQuery(case="a"), 9).cases
     assert past.run == run_name(1)
     (aside,) = scratch_layout.root.glob("index.sqlite.broken-*[0-9a-f]")
     assert any(aside.name in said for said in progress.said), progress.said
@@ -545,7 +545,7 @@ def test_a_glob_as_a_regular_expression(glob: str, text: str) -> None:
 
 def test_a_glob_that_is_none(several: Layout) -> None:
     with pytest.raises(UserError, match="not a glob"):
-        Results(several, Quiet()).list(Wanted(case="a[z-a]"), 9)
+        Results(several, Quiet()).list(RunQuery(case="a[z-a]"), 9)
 
 
 def test_no_room_for_the_index(scratch_layout: Layout) -> None:
@@ -613,7 +613,7 @@ def test_a_store_that_must_not_be_written_is_read(scratch_layout: Layout) -> Non
     keep(scratch_layout, 1, plain_report())
     before = sorted(scratch_layout.root.rglob("*"))
     results = Results(Layout(scratch_layout.root, written=False), Quiet())
-    assert names(results, Wanted(), 9) == [run_name(1)]
+    assert names(results, RunQuery(), 9) == [run_name(1)]
     assert results.run(run_name(1), 9) is not None
     assert sorted(scratch_layout.root.rglob("*")) == before
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from harness.flow.results import Results
 from harness.model.errors import HarnessError
 from harness.model.outcome import Outcome
-from harness.model.results import Wanted
+from harness.model.results import RunQuery
 from harness.store import database
 from harness.store.database import VERSION_TABLE, bring_up_to_date, open_engine, place_of
 from harness.store.layout import Layout
@@ -65,7 +65,7 @@ def fill(layout: Layout, url: str) -> list[tuple[str, tuple[Outcome, ...]]]:
 
 
 def answers(layout: Layout, url: str) -> list[tuple[str, tuple[Outcome, ...]]]:
-    found = Results(layout, Quiet(), url).history(Wanted(case="*"), 50).cases
+    found = Results(layout, Quiet(), url).history(RunQuery(case="*"), 50).cases
     return [(f"{one.run} {one.name} {one.kernel}", tuple(count.outcome for count in one.outcomes)) for one in found]
 
 

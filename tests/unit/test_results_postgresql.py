@@ -17,13 +17,13 @@ from sqlalchemy.sql import ClauseElement
 from harness.flow.results import Results
 from harness.model.errors import InfraError, UserError
 from harness.model.outcome import Outcome, Verdict
-from harness.model.results import Wanted
+from harness.model.results import RunQuery
 from harness.store.layout import Layout
 from harness.store.tables import Base
 from tests.unit.postgresql import require_psycopg, running_server
 from tests.unit.results_support import NOON, Quiet, keep, plain_report, run_name
 
-EVERYTHING = Wanted(
+EVERYTHING = RunQuery(
     kernel="7.3",
     suite="press*",
     case="[a-c]*",
@@ -44,9 +44,9 @@ def exercise(results: Results, layout: Layout) -> None:
     listing = results.list(EVERYTHING, 9)
     assert [run.name for run in listing.runs] == [run_name(1)]
     assert [one.name for one in listing.skipped] == [broken.name]
-    assert results.list(Wanted(kernel="7.4"), 9).runs == ()
-    assert results.list(Wanted(series="x*"), 9).runs == ()
-    assert [one.run for one in results.history(Wanted(case="a"), 9).cases] == [run_name(1), run_name(2)]
+    assert results.list(RunQuery(kernel="7.4"), 9).runs == ()
+    assert results.list(RunQuery(series="x*"), 9).runs == ()
+    assert [one.run for one in results.history(RunQuery(case="a"), 9).cases] == [run_name(1), run_name(2)]
     detail = results.run(run_name(1), 9, against=run_name(2))
     assert detail is not None
     assert [one.name for one in detail.cases] == ["pressure.a"]

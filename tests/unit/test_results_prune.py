@@ -13,7 +13,7 @@ import pytest
 
 from harness.flow.results import Results
 from harness.model.errors import UserError
-from harness.model.results import Pruning, Remains, Wanted
+from harness.model.results import Pruning, Remains, RunQuery
 from harness.model.units import MIB, about_size, parse_age
 from harness.proc import Deadline
 from harness.store.files import locked
@@ -71,9 +71,9 @@ def test_the_old_ones_go_and_a_survey_touches_nothing(four: Layout, limits: Prun
 
 def test_the_index_forgets_what_went(four: Layout) -> None:
     results = Results(four, Quiet())
-    assert results.list(Wanted(), 9).total == 3
+    assert results.list(RunQuery(), 9).total == 3
     prune(four, PruneLimits(keep=2), NOON)
-    assert results.list(Wanted(), 9).total == 2
+    assert results.list(RunQuery(), 9).total == 2
 
 
 def test_what_somebody_works_in_stays(four: Layout) -> None:

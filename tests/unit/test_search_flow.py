@@ -22,7 +22,7 @@ from harness.model.codec import from_json, to_json
 from harness.model.errors import BuildFailed, UserError
 from harness.model.frontier import FrontierOutput
 from harness.model.kernel import KernelSpec
-from harness.model.search import Answer, BisectOutput, Found, Predicate
+from harness.model.search import Answer, BisectOutput, BisectResult, Predicate
 from harness.model.series import SeriesSpec
 from harness.model.tree import SourceSpec, Tree
 from harness.reports.bisect import bisect_mail, print_bisect
@@ -102,7 +102,7 @@ def world(tmp_path: Path, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatc
 
 def test_the_first_bad_one_is_found_with_its_evidence(world: World) -> None:
     output = world.bisect()
-    assert (output.found, output.first, output.last) == (Found.FOUND, 3, 3)
+    assert (output.found, output.first, output.last) == (BisectResult.FOUND, 3, 3)
     assert output.found.exit_status == 1
     assert output.boots == len(world.booted)
     assert output.candidates[3].tally.bad >= 1
@@ -136,7 +136,7 @@ def test_what_was_killed_goes_on_with_no_boot_made_twice(world: World, boots: in
     assert output.kept == boots
     seen = [(SPECS.index(one.kernel), one.seed) for one in world.booted]
     assert len(set(seen)) == len(seen)
-    assert output.found is Found.FOUND
+    assert output.found is BisectResult.FOUND
     again = world.bisect()
     assert (again.boots, again.kept, again.odds) == (0, len(seen), output.odds)
 
@@ -152,7 +152,7 @@ def test_results_of_an_ordinary_run_are_used(world: World) -> None:
 def test_what_does_not_build_is_skipped_and_not_built_again(world: World) -> None:
     world.broken = {SPECS[3]}
     output = world.bisect()
-    assert (output.found, output.first, output.last) == (Found.FOUND, 3, 4)
+    assert (output.found, output.first, output.last) == (BisectResult.FOUND, 3, 4)
     assert output.candidates[3].unfit == "it does not build: a.c:1: no"
     world.broken = set()
     again = world.bisect()
@@ -163,7 +163,7 @@ def test_what_does_not_build_is_skipped_and_not_built_again(world: World) -> Non
 def test_a_good_end_that_is_bad(world: World) -> None:
     world.is_bad = lambda _: True
     output = world.bisect()
-    assert output.found is Found.GOOD_END_IS_BAD
+    assert output.found is BisectResult.GOOD_END_IS_BAD
     assert output.found.exit_status == 2
     assert not bisect_mail(output)
 
@@ -171,13 +171,13 @@ def test_a_good_end_that_is_bad(world: World) -> None:
 def test_a_bad_end_that_is_good(world: World) -> None:
     world.is_bad = lambda _: False
     output = world.bisect()
-    assert (output.found, output.found.exit_status) == (Found.BAD_END_IS_GOOD, 2)
+    assert (output.found, output.found.exit_status) == (BisectResult.BAD_END_IS_GOOD, 2)
     assert {SPECS.index(one.kernel) for one in world.booted} == {4}
 
 
 def test_a_budget_that_is_spent_is_no_answer(world: World) -> None:
     output = world.bisect(budget=Budget(1.0, clock=lambda: 5.0))
-    assert (output.found, output.found.exit_status) == (Found.UNSURE, 3)
+    assert (output.found, output.found.exit_status) == (BisectResult.UNSURE, 3)
     assert not world.booted
 
 
@@ -349,4 +349,4 @@ def test_a_file_of_a_search_that_is_damaged_costs_boots_and_no_more(world: World
     world.bisect()
     place = world.laboratory().place
     (place / STATE_FILE).write_text("{")
-    assert world.bisect().found is Found.FOUND
+    assert world.bisect().found is BisectResult.FOUND

@@ -13,7 +13,7 @@ from harness.model.event import Case, Event
 from harness.model.machine import Machine
 from harness.model.outcome import Ending, Outcome, Verdict
 from harness.model.result import Run
-from harness.model.search import Answer, Predicate, Sight, Tally
+from harness.model.search import Answer, BootVotes, Predicate, Sight
 from harness.model.span import Span
 
 RUN = Run(
@@ -109,6 +109,6 @@ def test_nothing_is_learnt_from_what_is_not_bad_or_was_named() -> None:
 
 def test_tallies_are_told_as_n_of_m() -> None:
     bad, good, nothing = (Sight(answer) for answer in (Answer.BAD, Answer.GOOD, Answer.NOTHING))
-    assert str(Tally.of([bad, good, good])) == "1/3 bad"
-    assert str(Tally.of([bad, nothing])) == "1/1 bad, 1 no evidence"
-    assert str(Tally.of([nothing])) == "no evidence"
+    assert str(BootVotes.of([bad, good, good])) == "1/3 bad"
+    assert str(BootVotes.of([bad, nothing])) == "1/1 bad, 1 no evidence"
+    assert str(BootVotes.of([nothing])) == "no evidence"

@@ -28,8 +28,7 @@ from harness.model.swap import Swap
 from harness.reports.site.console import sections
 from harness.reports.site.grids import grid_of, heat_of
 from harness.reports.site.timeline import timeline_svg
-from harness.reports.site.values import Moment, NightNote, SiteBoot, SiteRun, cut, page_name, slug
-from harness.reports.site.values import Span as Bar
+from harness.reports.site.values import CaseSpan, Moment, NightNote, SiteBoot, SiteRun, cut, page_name, slug
 from harness.store.layout import Layout
 from tests.unit.results_support import Quiet, keep, plain_report
 from tests.unit.series_support import Repo
@@ -225,7 +224,9 @@ def test_a_timeline_is_xml_whatever_the_cases_are_called(
     bars: list[tuple[str, float, float]], recorded: bool
 ) -> None:
     recording = parse(TELEMETRY.read_text()) if recorded else Telemetry()
-    spans = [Bar(name, Outcome.FAIL, start, start + more, f"case-{n}") for n, (name, start, more) in enumerate(bars)]
+    spans = [
+        CaseSpan(name, Outcome.FAIL, start, start + more, f"case-{n}") for n, (name, start, more) in enumerate(bars)
+    ]
     text = timeline_svg(recording, spans, [Moment(name, time, "L1", True) for name, time, _ in bars], "c.html")
     if text:
         xml.dom.minidom.parseString(text)
@@ -234,7 +235,7 @@ def test_a_timeline_is_xml_whatever_the_cases_are_called(
 
 
 def test_a_timeline_of_next_to_no_time_ends() -> None:
-    bars = [Bar("c", Outcome.PASS, 1e6, 1e6 + 1e-7, "case-0")]
+    bars = [CaseSpan("c", Outcome.PASS, 1e6, 1e6 + 1e-7, "case-0")]
     assert timeline_svg(Telemetry(), bars, [], "c.html").count("<line") < 20
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.evidence.lines import Line, decode
+from harness.evidence.lines import LogLine, decode
 from harness.evidence.recognisers import BLOCKED
 from harness.evidence.splats import find_events
 from harness.evidence.stall import ASKED, CPU, stall_events, suspects
@@ -15,7 +15,7 @@ from harness.model.result import Event
 DATA = Path(__file__).parent.parent / "data" / "stall"
 
 
-def read(scenario: str, first: int) -> tuple[tuple[Line, ...], tuple[Event, ...]]:
+def read(scenario: str, first: int) -> tuple[tuple[LogLine, ...], tuple[Event, ...]]:
     lines = decode((DATA / scenario / "console.log").read_bytes())
     return lines, stall_events(lines, find_events(lines), first)
 

@@ -15,7 +15,7 @@ import pytest
 
 from harness.flow.matrix import share_boots
 from harness.flow.prepare import parts_of_root
-from harness.guest.root import Part, root_id
+from harness.guest.root import RootFile, root_id
 from harness.model.errors import UserError
 from harness.model.root import BUSYBOX
 from harness.model.suite import KnobForm
@@ -229,7 +229,7 @@ def test_no_suite_takes_the_place_of_a_runner_or_a_program(tmp_path: Path) -> No
         Registry(iter(())).named(str(suite_in(tmp_path / "kunit")))
     (tmp_path / "heart.c").write_text("int main(void) { return 0; }\n")
     with pytest.raises(UserError, match=r"would both be heart\.c in the guest"):
-        root_id([Part("heart.c", tmp_path / "heart.c")])
+        root_id([RootFile("heart.c", tmp_path / "heart.c")])
 
 
 def test_what_another_one_may_skip_is_all_that_its_extension_may() -> None:

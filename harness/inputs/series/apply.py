@@ -21,8 +21,8 @@ from harness.inputs.series.buildtime import build_time
 from harness.inputs.series.validate import validate_for_tree, validate_series
 from harness.inputs.source_cache import (
     LINUX,
+    CachedSource,
     SourceEntry,
-    SourcePlace,
     Work,
     find,
     install,
@@ -145,7 +145,7 @@ def apart_of(tree: Tree, series: Series, upto: int) -> tuple[str, ...]:
     return (*tree.apart, *(place for patch, place in found if any(one.runs for one in build_time(patch))))
 
 
-def _place(tree: Tree, patches: Sequence[Patch], fuzzy: bool) -> SourcePlace:
+def _place(tree: Tree, patches: Sequence[Patch], fuzzy: bool) -> CachedSource:
     """Where the tree stands: by the base and the very text of the patches.
 
     Not by patch-ids alone, which do not see blanks: a Makefile does. And only by the patches that are applied,
@@ -155,7 +155,7 @@ def _place(tree: Tree, patches: Sequence[Patch], fuzzy: bool) -> SourcePlace:
     sha = hashlib.sha256(f"series tree {kind}\0{tree.id}\0{len(patches)}\0{fuzzy}".encode())
     for patch in patches:
         sha.update(f"\0{patch.patch_id}\0{len(patch.diff)}\0{patch.diff}".encode("utf-8", "replace"))
-    return SourcePlace("patched", sha.hexdigest())
+    return CachedSource("patched", sha.hexdigest())
 
 
 def _does_not_apply(tree: Tree, patch: Patch, report: PatchReport) -> ApplyFailed:

@@ -19,10 +19,10 @@ from harness.inputs.series.messages import (
     read_patch,
 )
 from harness.inputs.series.postings import (
-    Asked,
-    Choice,
+    ChosenPosting,
     Ident,
     Posting,
+    PostingQuery,
     above,
     author_of,
     choose,
@@ -70,18 +70,20 @@ def assemble(messages: list[Message], wanted: Selection) -> Series:
     return series
 
 
-def _asked(wanted: Selection) -> Asked:
-    return Asked(wanted.spec, wanted.revision, wanted.pick, wanted.gathered)
+def _asked(wanted: Selection) -> PostingQuery:
+    return PostingQuery(wanted.spec, wanted.revision, wanted.pick, wanted.gathered)
 
 
-def _in_their_order(messages: list[Message]) -> Choice | None:
+def _in_their_order(messages: list[Message]) -> ChosenPosting | None:
     """The mails of a directory in quilt's order, or of a range of commits."""
     own = [message for message in messages if not message.tag.reply]
     patches = [one for one in own if not one.tag.cover and (one.tag.numbered or has_diff(one))]
     covers = [one for one in own if one.tag.cover]
     if not patches and not covers:
         return None
-    return Choice(Posting(Ident(max([one.tag.revision for one in patches], default=1)), covers, patches, loose=True))
+    return ChosenPosting(
+        Posting(Ident(max([one.tag.revision for one in patches], default=1)), covers, patches, loose=True)
+    )
 
 
 def _once(messages: list[Message]) -> tuple[list[Message], dict[str, list[Message]]]:
@@ -173,7 +175,7 @@ class _Maker:
     """Puts the mails of one posting in order."""
 
     def __init__(
-        self, choice: Choice, messages: list[Message], copies: dict[str, list[Message]], wanted: Selection
+        self, choice: ChosenPosting, messages: list[Message], copies: dict[str, list[Message]], wanted: Selection
     ) -> None:
         self._choice = choice
         self._posting = choice.posting

@@ -122,7 +122,7 @@ def read_patchwork(url: str, work: Work, wanted: Selection) -> Series:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedSeries:
     """A series in a patchwork's list: its name, and where its mbox is, which never changes."""
 
     name: str
@@ -130,7 +130,7 @@ class Listed:
     cover: str = ""  # where the cover letter's is
 
 
-def list_patchwork(url: str, work: Work) -> tuple[Listed, ...]:
+def list_patchwork(url: str, work: Work) -> tuple[ListedSeries, ...]:
     """The newest series of a project, by the address of the project: of kernel.org's kind, else of freedesktop's."""
     site = _Site(url, work)
     match = _PROJECT.search(site.parts.path)
@@ -145,7 +145,7 @@ def list_patchwork(url: str, work: Work) -> tuple[Listed, ...]:
         return tuple(_listed_revision(one) for one in _objects(answer.get("results"), site))
 
 
-def fetch_listed(url: str, listed: Listed, work: Work) -> bytes:
+def fetch_listed(url: str, listed: ListedSeries, work: Work) -> bytes:
     """The mails of a series in the list."""
     site = _Site(url, work)
     data = site.get(listed.path)
@@ -162,16 +162,16 @@ def _objects(answer: object, site: _Site) -> list[dict[str, object]]:
     return answer
 
 
-def _listed(facts: dict[str, object]) -> Listed:
+def _listed(facts: dict[str, object]) -> ListedSeries:
     cover = facts.get("cover_letter")
     address = cover.get("mbox") if isinstance(cover, dict) else None
     path = urllib.parse.urlsplit(address).path if isinstance(address, str) else ""
-    return Listed(str(facts.get("name") or ""), f"/series/{_digits(facts['id'])}/mbox/", path)
+    return ListedSeries(str(facts.get("name") or ""), f"/series/{_digits(facts['id'])}/mbox/", path)
 
 
-def _listed_revision(facts: dict[str, object]) -> Listed:
+def _listed_revision(facts: dict[str, object]) -> ListedSeries:
     number, count = _digits(facts["id"]), _digits(facts.get("version", 1))
-    return Listed(str(facts.get("name") or ""), f"/api/1.0/series/{number}/revisions/{count}/mbox/")
+    return ListedSeries(str(facts.get("name") or ""), f"/api/1.0/series/{number}/revisions/{count}/mbox/")
 
 
 def _digits(value: object) -> int:

@@ -99,7 +99,7 @@ class Posting:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ChosenPosting:
     """The posting that is meant; `older` ones of the same series, newest first; what is to be said of the others."""
 
     posting: Posting
@@ -109,7 +109,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PostingQuery:
     """What is asked for: a revision, a mail of the posting. `gathered`: who gave the mails put them together."""
 
     spec: str
@@ -151,7 +151,7 @@ class Links:
         self._above[self.find(one)] = self.find(other)
 
 
-def choose(messages: Sequence[Message], asked: Asked) -> Choice | None:
+def choose(messages: Sequence[Message], asked: PostingQuery) -> ChosenPosting | None:
     """The posting that is meant, None where no mail is a patch or a cover letter."""
     families = _families(messages, asked)
     if not families:
@@ -171,7 +171,7 @@ def choose(messages: Sequence[Message], asked: Asked) -> Choice | None:
 
 def families_of(messages: Sequence[Message]) -> list[list[Message]]:
     """The patches and cover letters of a heap of mails, those together that have to do with each other."""
-    return _families(messages, Asked(""))
+    return _families(messages, PostingQuery(""))
 
 
 def postings_of(family: list[Message]) -> list[Posting]:
@@ -188,7 +188,7 @@ def _candidates(messages: Iterable[Message]) -> list[Message]:
     return found
 
 
-def _families(messages: Sequence[Message], asked: Asked) -> list[list[Message]]:
+def _families(messages: Sequence[Message], asked: PostingQuery) -> list[list[Message]]:
     """The patches and cover letters, those together that have to do with each other."""
     links = Links()
     found = [one for one in messages if not one.tag.reply and (one.tag.numbered or has_diff(one))]
@@ -213,18 +213,18 @@ def _families(messages: Sequence[Message], asked: Asked) -> list[list[Message]]:
     return [found for family in families.values() if (found := _candidates(family))]
 
 
-def _several(families: list[list[Message]]) -> Choice:
+def _several(families: list[list[Message]]) -> ChosenPosting:
     """Several series that have nothing to do with each other: that is said, and the first one shown."""
     newest = [max(_postings(family), key=lambda one: (bool(one.patches), one.ident.rank)) for family in families]
     with_patches = [one for one in newest if one.patches] or newest
     if len(with_patches) == 1:
-        return Choice(with_patches[0])
+        return ChosenPosting(with_patches[0])
     names = "; ".join(map(str, with_patches[:_SHOWN]))
     more = f"; and {len(with_patches) - _SHOWN} more" if len(with_patches) > _SHOWN else ""
-    return Choice(with_patches[0], problems=(f"it holds {len(with_patches)} series: {names}{more}; {PICK}",))
+    return ChosenPosting(with_patches[0], problems=(f"it holds {len(with_patches)} series: {names}{more}; {PICK}",))
 
 
-def _of_family(family: list[Message], asked: Asked) -> Choice:
+def _of_family(family: list[Message], asked: PostingQuery) -> ChosenPosting:
     family, between = _renumbered(family)
     postings = _postings(family, gathered=asked.gathered)
     main, asides = _of_main(postings, asked)
@@ -252,7 +252,7 @@ def _of_family(family: list[Message], asked: Asked) -> Choice:
     labels = sorted({one.label for one in line if one is not best and one.patches and one.label != best.label})
     if labels and asked.revision is None:
         notes.append(f"also there: {', '.join(labels)}; ask for one with @vN")
-    return Choice(
+    return ChosenPosting(
         full,
         tuple(sorted(older, key=lambda one: (one.ident.rank, one.date), reverse=True)),
         (*notes, *best.notes, *(note for one in asides[:_SHOWN] for note in _aside(one))),
@@ -374,7 +374,7 @@ def _lone_cover(line: list[Posting], best: Posting) -> list[str]:
     return [f"the cover letter of a newer one is there, {newest.label}, without its patches: {hint}"]
 
 
-def _of_main(postings: list[Posting], asked: Asked) -> tuple[list[Posting], list[Posting]]:
+def _of_main(postings: list[Posting], asked: PostingQuery) -> tuple[list[Posting], list[Posting]]:
     """The postings of the series; and single patches that came as answers to it, and what others posted beside it."""
     with_patches = [one for one in postings if one.patches] or postings
     mine = min(with_patches, key=lambda one: min(map(date_of, (*one.covers, *one.patches))))
@@ -393,7 +393,7 @@ def _of_main(postings: list[Posting], asked: Asked) -> tuple[list[Posting], list
     return main, asides
 
 
-def _line(postings: list[Posting], asked: Asked) -> tuple[list[Posting], list[str], list[str]]:
+def _line(postings: list[Posting], asked: PostingQuery) -> tuple[list[Posting], list[str], list[str]]:
     """The postings for one tree: backports for several are several series."""
     lines: dict[tuple[str, ...], list[Posting]] = {}
     for one in postings:
@@ -411,7 +411,7 @@ def _line(postings: list[Posting], asked: Asked) -> tuple[list[Posting], list[st
     return full[first], [f"it holds series for several trees: {names}; {PICK}"], []
 
 
-def _newest(postings: list[Posting], asked: Asked) -> tuple[Posting, list[str]]:
+def _newest(postings: list[Posting], asked: PostingQuery) -> tuple[Posting, list[str]]:
     """The posting with the highest revision; a word where two could be meant."""
     full = [one for one in postings if one.patches] or postings
     plain = [one for one in full if not one.ident.rfc]

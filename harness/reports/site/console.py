@@ -27,7 +27,7 @@ class ConsoleLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class ConsoleFold:
     """Some lines under one title. `outcome` is that of the case that it is; `open` when there is something to see."""
 
     title: str
@@ -50,10 +50,10 @@ def case_anchor(case: Case) -> str:
 
 def sections(
     lines: Sequence[str], cases: Sequence[Case], events: Sequence[Event], grave: Sequence[Event]
-) -> tuple[Section, ...]:
+) -> tuple[ConsoleFold, ...]:
     """The console of one boot. `cases` and `events` are those of it, `grave` the events that count."""
     marked = _Marked(lines[:_MOST_LINES], {one.span.first: one for one in events}, _marks(events, grave))
-    made: list[Section] = []
+    made: list[ConsoleFold] = []
     place, end = 1, len(marked.lines)
     for case in sorted(cases, key=lambda one: one.span.first if one.span is not None else 0):
         if case.span is None:
@@ -84,7 +84,7 @@ def _line_html(line: ConsoleLine) -> str:
 TOP = "console"  # the anchor of a page of a console itself
 
 
-def anchors(found: Sequence[Section]) -> frozenset[str]:
+def anchors(found: Sequence[ConsoleFold]) -> frozenset[str]:
     """What can be linked to: sections, and the first lines of events."""
     lines = {line.anchor for section in found for line in section.lines if line.anchor}
     return frozenset({section.anchor for section in found} | lines)
@@ -114,7 +114,7 @@ def _marks(events: Sequence[Event], grave: Sequence[Event]) -> dict[int, str]:
     return marks
 
 
-def _section(title: str, case: Case | None, first: int, last: int, marked: _Marked) -> Section:
+def _section(title: str, case: Case | None, first: int, last: int, marked: _Marked) -> ConsoleFold:
     numbers = range(first, last + 1)
     begin = [marked.events[number] for number in numbers if number in marked.events]
     anchors = {event.span.first for event in begin}
@@ -130,4 +130,4 @@ def _section(title: str, case: Case | None, first: int, last: int, marked: _Mark
     loud = any(line.kind == "grave" for line in shown) or (case is not None and case.outcome not in _WELL)
     anchor = case_anchor(case) if case is not None else f"from-{first}"
     said = tuple(f"{event.kind}: {event.title}" for event in begin)
-    return Section(title, anchor, case.outcome if case is not None else None, loud, first, shown, said)
+    return ConsoleFold(title, anchor, case.outcome if case is not None else None, loud, first, shown, said)

@@ -19,7 +19,7 @@ from harness.model.series import SeriesDiff
 from harness.model.units import about_size, format_size
 from harness.reports.changes import side_lines
 from harness.reports.html import render, suites_of
-from harness.reports.site.console import TOP, Section, case_anchor, line_anchor, lines_html
+from harness.reports.site.console import TOP, ConsoleFold, case_anchor, line_anchor, lines_html
 from harness.reports.site.grids import Grid, Heat, heat_of
 from harness.reports.site.values import (
     PAGE_ROWS,
@@ -40,7 +40,7 @@ _WORST = (Outcome.CRASH, Outcome.FAIL, Outcome.TIMEOUT, Outcome.WARN, Outcome.IN
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
+class DayOfRuns:
     """The runs of a day (UTC), the newest first, and what a nightly said of it."""
 
     day: str
@@ -83,7 +83,7 @@ def script() -> str:
     return render("site/search.js")
 
 
-def home(nights: Sequence[Night], runs: Sequence[SiteRun]) -> Iterator[tuple[str, str]]:
+def home(nights: Sequence[DayOfRuns], runs: Sequence[SiteRun]) -> Iterator[tuple[str, str]]:
     """The nights, page by page; the newest runs on the first. Each is a name and a text."""
     pages = list(cut(nights))
     for number, rows in pages:
@@ -102,7 +102,7 @@ def home(nights: Sequence[Night], runs: Sequence[SiteRun]) -> Iterator[tuple[str
         )
 
 
-def night_pages(night: Night) -> Iterator[tuple[str, str]]:
+def night_pages(night: DayOfRuns) -> Iterator[tuple[str, str]]:
     pages = list(cut(night.runs))
     for number, rows in pages:
         yield (
@@ -197,7 +197,7 @@ def console_name(boot: SiteBoot, folder: str) -> str:
     return f"{boot.page}-{slug(folder)}-console" if folder else f"{boot.page}-console"
 
 
-def console_page(run: SiteRun, boot: SiteBoot, folder: str, parts: tuple[Section, ...], left_out: int) -> str:
+def console_page(run: SiteRun, boot: SiteBoot, folder: str, parts: tuple[ConsoleFold, ...], left_out: int) -> str:
     return render(
         "site/console.html",
         run=run,

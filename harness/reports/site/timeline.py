@@ -16,7 +16,7 @@ from harness.model.outcome import Outcome
 from harness.model.units import format_seconds
 from harness.model.visible import visible_field
 from harness.reports.plot import Curve, Panel, Recording, panels
-from harness.reports.site.values import Moment, Span
+from harness.reports.site.values import CaseSpan, Moment
 
 _WIDTH, _LEFT, _RIGHT = 1200, 62, 62
 _PANEL, _GAP, _LANE = 96, 34, 18
@@ -39,7 +39,7 @@ class _Axis:
         return round(_LEFT + _INNER * min(1.0, max(0.0, share)), 1)
 
 
-def timeline_svg(recording: Recording, spans: Sequence[Span], moments: Sequence[Moment], console: str) -> str:
+def timeline_svg(recording: Recording, spans: Sequence[CaseSpan], moments: Sequence[Moment], console: str) -> str:
     """The text of the SVG, with links into the page `console`; empty where nothing has a time."""
     times = [*recording.times, *(time for span in spans for time in (span.start, span.end))]
     times += [moment.time for moment in moments]
@@ -76,7 +76,7 @@ def _class(outcome: Outcome) -> str:
     return "fail" if outcome.finding or outcome is Outcome.INCOMPLETE else "gap"
 
 
-def _cases(axis: _Axis, spans: Sequence[Span], console: str) -> Iterator[str]:
+def _cases(axis: _Axis, spans: Sequence[CaseSpan], console: str) -> Iterator[str]:
     yield _text(_LEFT - 6, 14, "cases", "soft", "end")
     for span in spans:
         left, right = axis.at(span.start), axis.at(span.end)

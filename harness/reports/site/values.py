@@ -121,7 +121,7 @@ class SiteRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class CaseSpan:
     """A case on the time axis of its boot, in seconds of the guest's clock; `anchor` is its place on the page of the
     console.
     """

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.memory.kernel import Kernel, Object
+from harness.memory.kernel import KernelImage, Object
 
 
-def _counts(kernel: Kernel, shrinker: Object) -> Iterator[tuple[str, int]]:
+def _counts(kernel: KernelImage, shrinker: Object) -> Iterator[tuple[str, int]]:
     if kernel.has("struct xe_shrinker"):
         own = kernel.at("struct xe_shrinker", int(shrinker.private_data))
         yield "shrinkable_pages", int(own.shrinkable_pages)

@@ -15,7 +15,7 @@ from harness.model.cell import Cell
 from harness.model.kernel import KernelSpec, PreparedKernel
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.progress import Progress
-from harness.model.suite import Listed, Manifest, Suite
+from harness.model.suite import Manifest, ManifestCase, Suite
 from harness.model.tree import SourceSpec, Tree
 from harness.store.sealed import seal
 from tests.unit.results_support import Quiet
@@ -33,9 +33,9 @@ SUITE = Suite(
     deadline=400.0,
     profile="lean",
     selectable=True,
-    manifest=Manifest("p", tuple(Listed(f"p.{name}", 1.0) for name in NAMES)),
+    manifest=Manifest("p", tuple(ManifestCase(f"p.{name}", 1.0) for name in NAMES)),
 )
-OTHER = replace(SUITE, name="q", manifest=Manifest("q", (Listed("q.a", 1.0),)), selectable=False)
+OTHER = replace(SUITE, name="q", manifest=Manifest("q", (ManifestCase("q.a", 1.0),)), selectable=False)
 MACHINE = Machine(swap=Swap(), accel=Accel.TCG)
 
 

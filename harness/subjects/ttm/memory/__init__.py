@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from harness.memory.kernel import Kernel
+from harness.memory.kernel import KernelImage
 from harness.model.memory import Part
 
 from .read import read as read
 from .words import part_of
 
 
-def part(kernel: Kernel) -> Part:
+def part(kernel: KernelImage) -> Part:
     return part_of(read(kernel))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from harness.memory.kernel import UNREADABLE, Kernel, Object
+from harness.memory.kernel import UNREADABLE, KernelImage, Object
 from harness.memory.tasks import mutex_of
 
 from .places import wrong_cursor, wrong_object
@@ -38,7 +38,7 @@ _MARK = 1  # enum ttm_lru_item_type: a walk's
 _POOLS = ("write_combined", "uncached", "dma32_write_combined", "dma32_uncached")
 
 
-def read(kernel: Kernel) -> Ttm:
+def read(kernel: KernelImage) -> Ttm:
     """All that the image says of TTM."""
     devices, objects, problem = _Reader(kernel).devices()
     pools, pooled, limit = _pools(kernel)
@@ -48,7 +48,7 @@ def read(kernel: Kernel) -> Ttm:
 class _Reader:
     """Reads the devices of an image; each object once."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: KernelImage) -> None:
         self._kernel = kernel
         self._objects: dict[int, BufferObject | None] = {}
         self._entries = 0
@@ -205,7 +205,7 @@ class _Reader:
             return BulkMove(address, members, (), (), f"it cannot be read: {error}")
 
 
-def _pools(kernel: Kernel) -> tuple[tuple[Pool, ...], int, int]:
+def _pools(kernel: KernelImage) -> tuple[tuple[Pool, ...], int, int]:
     """What the global pools have, the pages of all by TTM's own count, and their limit; -1 without TTM."""
     found = []
     for name in _POOLS:
@@ -224,7 +224,7 @@ def _pools(kernel: Kernel) -> tuple[tuple[Pool, ...], int, int]:
     return tuple(found), pooled, limit
 
 
-def _orders(kernel: Kernel) -> int:
+def _orders(kernel: KernelImage) -> int:
     """NR_PAGE_ORDERS, as the pools of a device have it."""
     try:
         one = kernel.at("struct ttm_pool", 0)
@@ -233,7 +233,7 @@ def _orders(kernel: Kernel) -> int:
         return 0
 
 
-def _pool(kernel: Kernel, name: str, order: int, address: int) -> Pool:
+def _pool(kernel: KernelImage, name: str, order: int, address: int) -> Pool:
     one = kernel.at("struct ttm_pool_type", address)
     try:
         if kernel.type_of("struct ttm_pool_type", "pages") == "struct list_lru":
