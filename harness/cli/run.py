@@ -19,6 +19,7 @@ from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.model.errors import UserError
 from harness.store.layout import Layout
+from harness.trace import tracing
 
 if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
     from harness.flow.planfile import Axes, MachineAxes, SuiteName
@@ -91,6 +92,11 @@ _MOST_BOOTS = 20_000
     is_flag=True,
     help="Keep the guest's memory where a case fails, at a panic, at a hang; see `inspect`.",
 )
+@click.option(
+    "--trace",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write where the time went into this file, for ui.perfetto.dev or chrome://tracing.",
+)
 @UNTRUSTED
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -123,6 +129,7 @@ def run(
     every: bool,
     gate: bool,
     keep_state: bool,
+    trace: Path | None,
     untrusted: bool,
     as_json: bool,
     quiet: bool,
@@ -154,6 +161,7 @@ def run(
         machine=machine,
         knobs=KnobAxes(tuple((knob.name, (knob.value,)) for knob in parse_knobs(knobs))),
     )
+    click.get_current_context().with_resource(tracing(trace))
     if not list_only:
         look_at_containment(untrusted)
     layout = Layout.from_environment()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.flow import deadlines
+from harness.flow.boot_trace import BootTrace, followed
 from harness.flow.collect import CellResult, read_out
 from harness.flow.continuation import MOST_CONTINUATIONS, held_case, left_to_run, to_confirm
 from harness.flow.deadlines import limits_of
@@ -39,6 +40,7 @@ from harness.proc import search_path
 from harness.store.files import write_atomically
 from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH, CELL_FILE
 from harness.store.sealed import looks, require_whole
+from harness.trace import span
 
 STRESS_LOG = "stress.log"
 _BAD_DISK_BYTES = 64 << 20
@@ -106,7 +108,8 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], environment: BootEnvironment,
     notes: list[str] = []
     if len(suites) == 1 and suites[0].selectable:
         notes = _go_on(cell, suites[0], environment, place, boots)
-    return read_out(cell, suites, environment.kernel.build, boots, notes)
+    with span("judge"):
+        return read_out(cell, suites, environment.kernel.build, boots, notes)
 
 
 def _go_on(cell: Cell, suite: Suite, environment: BootEnvironment, place: Path, boots: list[Seen]) -> list[str]:
@@ -137,7 +140,8 @@ def _boot(
 ) -> Seen:
     """One boot, in the cell's own place or in a folder below it, and what it left."""
     sealed = environment.sealed(suites)
-    before = looked_at(sealed)
+    with span("verify what it boots from"):
+        before = looked_at(sealed)
     place = cells_place / part.folder if part.folder else cells_place
     results = place / "results"
     results.mkdir(parents=True)
@@ -147,18 +151,20 @@ def _boot(
         _write_before(place, results, cell, suites, launch, environment)
         limits = limits_of(cell, suites).scaled(environment.crowd * environment.kernel.slowness)
         with disks_of(cell, launch):
-            shown = _shown(environment.progress)
             expected = deadlines.REFERENCE_READY_SECONDS * environment.kernel.slowness
-            result = _made(launch, place, limits, shown, expected, cell.seed, environment)
+            with span("boot"), followed(f"boot {place.relative_to(environment.directory)}") as trace:
+                shown = _shown(environment.progress, trace)
+                result = _made(launch, place, limits, shown, expected, cell.seed, environment)
             full = disk_trouble(place)  # before the images go, which may be what filled it
     if result.ending is Ending.INTERRUPTED:
         raise Stopped
     write_after(place, result)
     require_same(before)
     troubles = (full,) if full else ()
-    return observe(
-        cell, suites, environment.kernel.build, result, place, objects_in(suites, environment), part, troubles
-    )
+    with span("read what it left"):
+        return observe(
+            cell, suites, environment.kernel.build, result, place, objects_in(suites, environment), part, troubles
+        )
 
 
 def _made(
@@ -395,8 +401,9 @@ def reproduce_text(cell: Cell, launch: Launch) -> str:
     )
 
 
-def _shown(progress: Progress) -> Callable[[ControlFrame], None]:
+def _shown(progress: Progress, trace: BootTrace) -> Callable[[ControlFrame], None]:
     def on_frame(frame: ControlFrame) -> None:
+        trace.on_frame(frame)
         if frame.kind == "start":
             progress.step(f"  suite {frame.text}")
 

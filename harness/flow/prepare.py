@@ -44,6 +44,7 @@ from harness.store.files import mark_used, read_regular, sweep_leftovers
 from harness.store.layout import Layout
 from harness.store.scratch import scratch_directory, sweep_scratch
 from harness.suites.registry import registry
+from harness.trace import span
 
 _SOURCE_SECONDS = 1800.0
 _BUILD_SECONDS = 4 * 3600.0
@@ -93,7 +94,8 @@ def prepare(
     modules, left_out = {}, []
     for suite, may_lack in suites.items():
         try:
-            made = own_modules(suite, build, layout, progress)
+            with span(f"modules of {suite.name}"):
+                made = own_modules(suite, build, layout, progress)
         except (SuiteUnfit, ModuleFailed) as error:
             if not may_lack:
                 raise
@@ -121,6 +123,7 @@ def _made_of(
     return build
 
 
+@span("root of the guest")
 def prepare_root(layout: Layout, progress: Progress, watch: Stopwatch) -> Path:
     """Finds or makes the root of every guest."""
     root = guest_root(layout, parts_of_root(), Deadline(_ROOT_SECONDS), progress)
@@ -210,14 +213,17 @@ def _require_feature(suite: Suite, tree: Tree) -> None:
 def tree_of(wanted: KernelSpec, layout: Layout, progress: Progress, *, fetches: bool = True) -> Tree:
     """The source with the series, fetched (where `fetches`) unless the store has it."""
     progress.step(f"source {wanted.source}")
-    tree = resolve(wanted.source, layout, Deadline(_SOURCE_SECONDS), progress, fetches=fetches)
+    with span(f"source {wanted.source}"):
+        tree = resolve(wanted.source, layout, Deadline(_SOURCE_SECONDS), progress, fetches=fetches)
     if wanted.series is None:
         return tree
-    series = series_of(wanted, layout, progress, fetches=fetches)
+    with span(f"series {wanted.series}"):
+        series = series_of(wanted, layout, progress, fetches=fetches)
     count = len(series.patches) if wanted.upto is None else wanted.upto
     progress.step(f"applying {series.label} ({count} of {len(series.patches)} patches) to {tree.version}")
     leave = ApplyPolicy(fuzz=FUZZ_LIMIT, progress=progress)  # which the gate shows, and the tree's origin
-    return apply_series(tree, series, wanted.upto, layout, Deadline(_SOURCE_SECONDS), leave)
+    with span(f"apply {count} patches"):
+        return apply_series(tree, series, wanted.upto, layout, Deadline(_SOURCE_SECONDS), leave)
 
 
 def series_of(wanted: KernelSpec, layout: Layout, progress: Progress, *, fetches: bool = True) -> Series:

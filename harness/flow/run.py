@@ -66,6 +66,7 @@ from harness.store.runs import (
     save_report,
 )
 from harness.store.sealed import set_aside
+from harness.trace import span
 
 _TOOL_SECONDS = 30.0
 
@@ -280,7 +281,8 @@ class _Boots:
                     save_report(self._directory, assemble(self._directory.name, self._record, self._results))
                 raise
             watch.lap("boots")
-            report = assemble(self._directory.name, self._record, self._results, tuple(watch.stages))
+            with span("report"):
+                report = assemble(self._directory.name, self._record, self._results, tuple(watch.stages))
             saved = save_report(self._directory, report)
             if len(self._results) == len(self._record.cells):  # else `resume` has something to go on with
                 journal.append(Entry(Step.ENDED, verdict=str(report.verdict), sealed=saved))

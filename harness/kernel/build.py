@@ -45,6 +45,7 @@ from harness.store.files import explain_os_error, fresh_directory, locked, write
 from harness.store.layout import Layout
 from harness.store.sealed import SEAL_FILE, damage, read_seal, seal, set_aside, take_out
 from harness.store.source_seal import require_sound
+from harness.trace import note, now, span
 
 RECIPE = "2"  # raise when what is kept of a build changes, so that older ones are not found again
 # A guess until a first build of the profile was counted: what 7.3 took.
@@ -130,6 +131,7 @@ def _lock(identity: str, layout: Layout) -> Path:
     return layout.locks / f"build-{identity[:16]}"
 
 
+@span("look for the build")
 def _find(identity: str, tree: Tree, layout: Layout) -> Build | None:
     """A finished build whose objects are there still; what is damaged counts as not there, and is made again."""
     path, place = _places(identity, layout)
@@ -209,7 +211,8 @@ def _make(job: _Job, deadline: Deadline, progress: Progress) -> Build:
             return _put_together(job, deadline, progress)
         _begin(job, deadline, progress)
         progress.step(f"configuring {job.profile.name} for {job.tree.version}")
-        config = resolve_config(job.tree, job.profile, job.make.place, deadline, cache=job.make.cache)
+        with span("configure"):
+            config = resolve_config(job.tree, job.profile, job.make.place, deadline, cache=job.make.cache)
         steps, seconds = _compile(job, deadline, progress)
         return _keep(job, config, steps, seconds, deadline)
     except OSError as error:
@@ -227,6 +230,7 @@ def _put_together(job: _Job, deadline: Deadline, progress: Progress) -> Build:
     return _keep(job, config, len(steps), _Watch(job.make.objects / "seconds").total, deadline)
 
 
+@span("take objects of another build")
 def _begin(job: _Job, deadline: Deadline, progress: Progress) -> None:
     """Takes what another build has made already, unless something was made for this one before."""
     if job.seed_log.is_file():
@@ -241,6 +245,7 @@ def _begin(job: _Job, deadline: Deadline, progress: Progress) -> None:
         plant(seed, job.tree, job.make.place, _lock(seed.build.id, job.layout), deadline)
 
 
+@span("make")
 def _compile(job: _Job, deadline: Deadline, progress: Progress) -> tuple[int, float]:
     """Runs make to its end; returns the distinct steps and the seconds it took, over all attempts together."""
     watch = _Watch(job.make.objects / "seconds")
@@ -259,6 +264,7 @@ def _compile(job: _Job, deadline: Deadline, progress: Progress) -> tuple[int, fl
             lines.append(line)
             return
         done.add(step)
+        note(line.strip(), now(), lane="steps of make")
         watch.note()
         progress.advance(min(len(done), total), total, "objects")
 
@@ -334,6 +340,7 @@ def _make_error(job: _Job, lines: list[str], error: CommandFailed) -> Exception:
     return BuildFailed(f"{job.tree.origin} with profile {job.profile.name} does not build: {said}", log=job.log)
 
 
+@span("keep the build")
 def _keep(job: _Job, config: Config, steps: int, seconds: float, deadline: Deadline) -> Build:
     """Copies what a run needs to builds/ID, after looking that it is there."""
     path, objects = _places(job.identity, job.layout)[0], job.make.objects
