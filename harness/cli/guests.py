@@ -142,8 +142,8 @@ def _guest_of_options(wanted: GuestOptions, progress: TerminalProgress) -> Itera
 @contextmanager
 def _guest_like(wanted: GuestOptions, name: str, progress: TerminalProgress) -> Iterator[LiveGuest]:
     """Says on standard error what is not as it was in that boot, and how its cases are run again."""
-    from harness.flow.again import guest_again
     from harness.flow.kept_boot import find_boot
+    from harness.flow.recreate import recreated_guest
 
     of_kernel = (wanted.source, wanted.series, wanted.mirror, wanted.profile)
     if any(one is not None for one in of_kernel) or wanted.fragments or wanted.machine.axes:
@@ -153,7 +153,7 @@ def _guest_like(wanted: GuestOptions, name: str, progress: TerminalProgress) -> 
     look_at_containment(wanted.untrusted)
     layout = Layout.from_environment()
     boot = find_boot(layout, name)
-    with guest_again(boot, layout, progress, jobs=wanted.jobs) as (guest, notes):
+    with recreated_guest(boot, layout, progress, jobs=wanted.jobs) as (guest, notes):
         progress.close()
         if not wanted.quiet:
             for note in notes:

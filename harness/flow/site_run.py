@@ -14,7 +14,7 @@ from harness.evidence.oom_class import read_ooms
 from harness.evidence.telemetry import Telemetry
 from harness.evidence.telemetry import parse as parse_telemetry
 from harness.flow.compare import CompareOptions, compare_runs
-from harness.flow.replay_line import again_of
+from harness.flow.run_command import run_command_of
 from harness.flow.run_loader import read_report
 from harness.flow.run_record import Record, load_record
 from harness.model.compare import Leg
@@ -207,7 +207,7 @@ def _pages_of_boot(
         consoles=tuple(consoles),
         anchors=linked,
         stall=_start(place, "stall.txt", _STALL).decode("utf-8", "replace"),
-        again=again_of(run, read.record),
+        again=run_command_of(run, read.record),
         replay=str(place / "reproduce.sh") if place is not None else "",
     )
     yield f"{boot.page}.html", boot_page(read.summary, boot, parts_of_page)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
 
-from harness.flow.replay_line import again_of
+from harness.flow.run_command import run_command_of
 from harness.flow.run_record import Record, load_record
 from harness.inputs.series.resolve import FetchOptions, resolve_series
 from harness.inputs.source_cache import Work
@@ -94,7 +94,7 @@ def _posting(series: Series) -> SentSeries:
 
 def again_lines(report: Report, record: Record | None) -> list[tuple[str, str]]:
     """Each boot of the tip, and the command that makes it again."""
-    return [(one.id, again_of(one, record)) for one in report.runs if one.leg is Leg.TIP]
+    return [(one.id, run_command_of(one, record)) for one in report.runs if one.leg is Leg.TIP]
 
 
 # Mail

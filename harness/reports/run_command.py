@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The command line that makes a boot again, from what is known of its cell and its kernel."""
+"""The `ttm-harness run` that makes a boot again, from what is known of its cell and its kernel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.model.machine import Machine
 from harness.model.units import format_size
 
 
-def again(cell: Cell, kernel: KernelSpec | None, base: KernelSpec | None = None) -> str:
+def run_command(cell: Cell, kernel: KernelSpec | None, base: KernelSpec | None = None) -> str:
     """One line for a shell. Without `kernel` (only the report was kept) it says --source of nothing."""
     return shlex.join(["ttm-harness", "run", *_words(cell, kernel, base)])
 

@@ -28,7 +28,7 @@ from harness.suites.registry import suite_named
 
 
 @contextmanager
-def guest_again(
+def recreated_guest(
     boot: StoredBoot, layout: Layout, progress: Progress, *, jobs: int | None = None
 ) -> Iterator[tuple[LiveGuest, tuple[str, ...]]]:
     """A live guest like the boot, and sentences for what is not as it was then."""

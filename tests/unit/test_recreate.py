@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow import again
-from harness.flow.again import guest_again
+from harness.flow import recreate
 from harness.flow.boots import STANDS_ON_FILE, StandsOn
 from harness.flow.collect import CellResult
 from harness.flow.kept_boot import find_boot
+from harness.flow.recreate import recreated_guest
 from harness.flow.run_record import Planned, Record, save_record, save_result
 from harness.judge.expectations import verdict_of
 from harness.model.cell import Cell
@@ -107,17 +107,17 @@ def test_a_kernel_that_is_gone_and_that_nobody_can_make(layout: Layout, tmp_path
     directory = layout.runs / "20261120T120001-bbbbbb"
     keep_boot(directory / "live", boot(provenance()).cell)
     found = find_boot(layout, "bbbbbb")
-    with pytest.raises(UserError, match="is not in the store any more"), guest_again(found, layout, Quiet()):
+    with pytest.raises(UserError, match="is not in the store any more"), recreated_guest(found, layout, Quiet()):
         pass
 
 
 def test_a_source_that_is_another_one_now_is_no_replacement(
     layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(again, "prepare", lambda *_: kernel_in(tmp_path, "c" * 64))
+    monkeypatch.setattr(recreate, "prepare", lambda *_: kernel_in(tmp_path, "c" * 64))
     found = find_boot(layout, f"{RUN}/1")
     with pytest.raises(UserError, match="cannot be had again: debian now gives the build cccccccccccc"):
-        with guest_again(found, layout, Quiet()):
+        with recreated_guest(found, layout, Quiet()):
             pass
 
 
@@ -133,7 +133,7 @@ def test_modules_of_a_control_that_are_damaged_have_no_replacement(layout: Layou
     (directory / "001-control" / STANDS_ON_FILE).write_text(to_json(ground))
     found = find_boot(layout, "cccccc")
     assert found.stands_on == ground
-    assert again._kept_extra(found) == broken
+    assert recreate._kept_extra(found) == broken
     (broken / "ttm.ko").write_text("without it")
     with pytest.raises(InfraError, match="cannot be had any more"):
-        again._kept_extra(found)
+        recreate._kept_extra(found)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The command that makes a kept boot again, from what its run was asked for."""
+"""The `ttm-harness run` that makes a kept boot again, from what its run was asked for."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from harness.flow.run_record import Record
 from harness.model.compare import Leg
 from harness.model.kernel import KernelSpec
 from harness.model.result import Run
-from harness.reports.again import again
+from harness.reports.run_command import run_command
 
 
-def again_of(run: Run, record: Record | None) -> str:
+def run_command_of(run: Run, record: Record | None) -> str:
     """One line for a shell. Of a base it makes that kernel alone."""
     kernel, base = _asked(run, record)
-    return again(run.cell, kernel, base)
+    return run_command(run.cell, kernel, base)
 
 
 def _asked(run: Run, record: Record | None) -> tuple[KernelSpec | None, KernelSpec | None]:
