@@ -43,7 +43,7 @@ _SHOWN = 12
 def resolve_debian(spec: SourceSpec, work: Work, apt_directory: Path = APT_DIRECTORY) -> Tree:
     """The tree of the package; from the store, without a process, when it is there and the lists are fresh."""
     for tree in _stored(work, spec.what):
-        if _package(tree)[1] == spec.what:
+        if _package(tree)[1] == spec.what and is_sound(work, tree):
             return replace(tree, spec=str(spec))  # an exact version never changes
     apt = PrivateApt(work, apt_directory)
     try:
@@ -52,7 +52,8 @@ def resolve_debian(spec: SourceSpec, work: Work, apt_directory: Path = APT_DIREC
         except Gone:
             return _land(apt, _choose(apt, spec, 0.0), spec, work)
     except HarnessError as error:
-        stored = best((_package(tree)[1], tree) for tree in _stored(work, spec.what))
+        sound = (tree for tree in _stored(work, spec.what) if is_sound(work, tree))
+        stored = best((_package(tree)[1], tree) for tree in sound)
         if stored is None:
             raise
         work.progress.step(f"{error.message}; going on with {stored.origin}, which is in the store")
@@ -163,8 +164,8 @@ def _unpack(package: Path, part: Path, work: Work) -> None:
 
 
 def _stored(work: Work, what: str) -> list[Tree]:
-    found = stored_trees(work.layout, _LABEL)
-    return [tree for tree in found if fits(_package(tree)[1], what) and is_sound(work, tree)]
+    """What fits of what lies in the store; ask `is_sound` of the one that is taken."""
+    return [tree for tree in stored_trees(work.layout, _LABEL) if fits(_package(tree)[1], what)]
 
 
 def _package(tree: Tree) -> tuple[str, str]:

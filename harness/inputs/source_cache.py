@@ -6,19 +6,21 @@ STORE/sources/LABEL-ID16/files        what is in the tree, with hashes (store/so
 STORE/sources/LABEL-ID16/linux/       the kernel tree, never written to again
 STORE/damaged/                        trees that somebody has written to
 
-A tree is compared with its list whenever it is taken from the store. One that is damaged is set aside, and put there
-anew by whoever wanted it.
+A tree is compared with its list when it is taken from the store, unless any command did so in the last minutes (the
+time of tree.json says when), and always before a kernel is built of it. One that is damaged is set aside, and put
+there anew by whoever wanted it.
 """
 
 from __future__ import annotations
 
 import errno
 import glob
-import math
+import os
 import re
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,12 +33,11 @@ from harness.proc import Deadline
 from harness.store.files import explain_os_error, fresh_directory, locked, sweep_leftovers, write_atomically
 from harness.store.layout import Layout
 from harness.store.sealed import set_aside
-from harness.store.source_seal import find_damage, is_sealed, name_some, seal
+from harness.store.source_seal import find_damage, found_damaged, is_sealed, name_some, seal
 
 LINUX = "linux"
 _TREE_FILE = "tree.json"
 _STILL_SOUND_SECONDS = 300.0
-_looked_at: dict[Path, float] = {}  # when this process last looked, or put it there
 _MAKEFILE_WORD = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*(\S*)[ \t]*$", re.MULTILINE)
 _MAKEFILE_HEAD = 4096
 
@@ -111,9 +112,9 @@ def stored_trees(layout: Layout, label: str) -> list[Tree]:
 def is_sound(work: Work, tree: Tree) -> bool:
     """Whether a tree in the store is what was put there. One that is not is set aside, and the user is told."""
     directory = tree.path.parent
-    if time.monotonic() - _looked_at.get(directory, -math.inf) < _STILL_SOUND_SECONDS:
-        return True
     try:
+        if 0 <= time.time() - _looked_at(directory) < _STILL_SOUND_SECONDS:
+            return True
         if is_sealed(directory):
             damage = name_some(find_damage(tree.path, directory))
         else:
@@ -128,8 +129,18 @@ def is_sound(work: Work, tree: Tree) -> bool:
         aside = set_aside(directory, work.layout)
         work.progress.step(f"a source in the store was changed ({damage}): set aside as {aside}, to be made anew")
         return False
-    _looked_at[directory] = time.monotonic()
+    with suppress(OSError):  # somebody else's store: everybody looks
+        os.utime(directory / _TREE_FILE)
     return True
+
+
+def _looked_at(directory: Path) -> float:
+    """When a command last found the tree sound, or put it there, in seconds since 1970; 0 where nobody did, and once
+    one found damage.
+    """
+    if not is_sealed(directory) or found_damaged(directory):
+        return 0.0
+    return (directory / _TREE_FILE).stat().st_mtime
 
 
 def _read(directory: Path) -> Tree | None:
@@ -185,7 +196,6 @@ def install(work: Work, entry: SourceEntry, fill: Callable[[Path], None]) -> Tre
             kin = entry.kin.parent if entry.kin is not None and is_sealed(entry.kin.parent) else None
             seal(part / LINUX, part, kin)
             write_atomically(part / _TREE_FILE, to_json(tree))
-        _looked_at[final] = time.monotonic()
     return tree
 
 

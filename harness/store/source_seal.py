@@ -60,6 +60,11 @@ def is_sealed(beside: Path) -> bool:
     return (beside / SEAL).is_file()
 
 
+def found_damaged(beside: Path) -> bool:
+    """Whether the last who compared the tree with the list found damage."""
+    return (beside / SEAL).stat().st_mtime == 0
+
+
 def find_damage(tree: Path, beside: Path, doubted: Container[str] = ()) -> tuple[str, ...]:
     """The files that are not what they were, gone, or new; their names from the top of the tree, in order. Those that
     are `doubted` are read, whatever their times say.

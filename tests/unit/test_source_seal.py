@@ -24,7 +24,7 @@ from harness.model.tree import SourceKind, SourceSpec, Tree
 from harness.proc import Deadline
 from harness.sandbox import CHOICE
 from harness.store.layout import Layout
-from harness.store.source_seal import find_damage, is_sealed, seal
+from harness.store.source_seal import find_damage, is_sealed, require_sound, seal
 from tests.unit.inputs_support import Heard, make_kernel, make_work
 from tests.unit.series_support import Repo, mail, mbox, read
 from tests.unit.test_inputs_archives import pack
@@ -107,6 +107,24 @@ def test_a_change_that_no_time_shows_is_found_within_a_day(source: Shelf) -> Non
     assert source.resolve() == source.tree and source.heard.steps == []
     yesterday = time.time() - 90000
     os.utime(source.tree.path.parent / "files", (yesterday, yesterday))
+    source.resolve()
+    assert any(f"({FILE})" in step for step in source.heard.steps)
+
+
+def test_another_command_does_not_look_again_within_minutes_unless_one_found_damage(
+    source: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_cache, "_STILL_SOUND_SECONDS", 300.0)
+    stamp = source.tree.path.parent / "tree.json"
+    (source.tree.path / FILE).write_text("int ttm;\nint evil;\n")
+    assert source.resolve() == source.tree and source.heard.steps == []  # the one that put it there has looked
+    for moment in (-301, 3600):  # a clock that went back tells nothing
+        os.utime(stamp, (time.time() + moment,) * 2)
+        source.resolve()
+        assert any(f"({FILE})" in step for step in source.heard.steps)
+        (source.tree.path / FILE).write_text("int ttm;\nint evil;\n")
+    with pytest.raises(StoreCorrupt, match=FILE):  # before a build everybody looks, and says so
+        require_sound(source.tree.path)
     source.resolve()
     assert any(f"({FILE})" in step for step in source.heard.steps)
 
