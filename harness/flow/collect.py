@@ -58,7 +58,7 @@ def read_out(
         for seen in parts:
             problems += contradictions(suite.name, _of(judged, seen), seen.own[suite.name])
         # What kunit says of its silence is no help to a suite that is not kunit's.
-        if suite.script == "suite-kunit" and not any(case.outcome.executed for case in judged):
+        if suite.is_kunit and not any(case.outcome.executed for case in judged):
             problems += [f"{suite.name}: {reason}" for reason in first.silence]
         if announced is not None:
             told += surprises(suite, ground, judged, announced)

@@ -89,6 +89,9 @@ def seen_names(suite: Suite, cases: Iterable[Case]) -> tuple[str, ...]:
 
 def short_name(suite: Suite, name: str) -> str:
     """What --case calls a case, parameters and all; empty for what runs with any part of the suite."""
+    if suite.is_kunit:
+        parts = name.split(".")
+        return ".".join(parts[:2]) if parts[1:] else f"{name}.*"
     listed = () if suite.manifest is None else suite.manifest.cases
     whole = next((one.name for one in listed if name == one.name or name.startswith(f"{one.name}.")), name)
     return whole.partition(".")[2]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -222,6 +223,11 @@ class Suite:
     root: RootSpec = BUSYBOX
 
     @property
+    def is_kunit(self) -> bool:
+        """Its cases are kunit's: SUITE.CASE, of many suites."""
+        return self.script == "suite-kunit"
+
+    @property
     def brings(self) -> Path | None:
         """The folder of which modules are made for the suite."""
         return self.needs_module or self.needs_overlay
@@ -230,3 +236,8 @@ class Suite:
 def short_name(case: str) -> str:
     """As --case and the guest call a case: without the suite that KTAP nests it in."""
     return case.partition(".")[2] or case
+
+
+def whole_globs(suite: Suite, globs: Iterable[str]) -> tuple[str, ...]:
+    """What is given to --case, as globs over whole names. Of a kunit suite one with a period is that already."""
+    return tuple(glob if suite.is_kunit and "." in glob else f"*.{glob}" for glob in globs)

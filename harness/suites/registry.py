@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.model.errors import UserError
 from harness.model.figure import Figure
 from harness.model.subject import Subject
-from harness.model.suite import Requirement, Suite
+from harness.model.suite import Requirement, Suite, whole_globs
 from harness.suites.descriptor import SUBJECT_FILE, SUITE_FILE, read_subject
 
 SHIPPED = Path(__file__).parent.parent / "subjects"
@@ -133,7 +133,7 @@ def narrowed(suite: Suite, cases: tuple[str, ...]) -> Suite:
     if not suite.selectable:
         able = ", ".join(one.name for one in registry().suites.values() if one.selectable)
         raise UserError(f"the suite {suite.name} can only be run whole", hint=f"--case is for: {able}")
-    globs = tuple(f"*.{glob}" for glob in cases)
+    globs = whole_globs(suite, cases)
     manifest = suite.manifest
     if manifest is not None:
         # What is no case of a kunit suite (`unload`) is run with every part.
