@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -105,7 +105,7 @@ class CaseItem(pytest.Item):
             self.case = result_of(self, node.group.report)
         self.user_properties[:] = [("outcome", str(self.case.outcome)), ("run", str(node.group.directory))]
         assert node.group.report is not None
-        problems = _problems(node.group.report)
+        problems = _problems(node.group.report, self.case.run)
         if self.case.outcome in _MISSING:
             pytest.fail("\n".join((self._told(), *problems)), pytrace=False)
         if problems:
@@ -227,7 +227,7 @@ class SuiteHooks:
             if names := kept_names(node.suite, build, self._layout):
                 return names
             self._progress.step(f"the names of the cases of {node.suite.name} are not known: they are run for them")
-            self._run(node.group, ())
+            self._run(node.group, {one.suite: () for one in node.group.nodes})
         assert node.group.report is not None
         return seen_names(node.suite, node.group.report.cases) or listed_names(node.suite, build.tree) or (_UNKNOWN,)
 
@@ -236,38 +236,42 @@ class SuiteHooks:
     def boot(self, group: Group) -> None:
         """Makes the group's boot with the cases that are selected, where it was not made yet."""
         if group.report is None:
-            self._run(group, self._cases(group))
+            parts = {node.suite: cases for node in group.nodes if (cases := self._cases(node)) is not None}
+            self._run(group, parts)
 
     def again(self, item: CaseItem) -> Case:
         """The result of another boot, with that case alone where the suite can run a part of its cases."""
         node = item.parent
         short = short_name(node.suite, item.name)
         cases = (short,) if node.suite.selectable and short else ()
-        report, node.group.directory = self._execute((node.suite,), cases)
+        report, node.group.directory = self._execute({node.suite: cases})
         return result_of(item, report)
 
-    def _cases(self, group: Group) -> tuple[str, ...]:
-        """What --case would be given; nothing where all of them run."""
-        if len(group.suites) > 1 or not group.suites[0].selectable:
-            return ()
-        suite, node = group.suites[0], group.nodes[0]
+    def _cases(self, node: SuiteNode) -> tuple[str, ...] | None:
+        """What --case would be given; nothing where all of the suite runs, None where nothing of it is selected."""
         selected = {item.name for item in node.session.items if isinstance(item, CaseItem) and item.parent is node}
-        if selected >= set(node.names):
+        if not selected:
+            return None
+        if selected >= set(node.names) or not node.suite.selectable:
             return ()
-        return tuple(dict.fromkeys(short for name in sorted(selected) if (short := short_name(suite, name))))
+        return tuple(dict.fromkeys(short for name in sorted(selected) if (short := short_name(node.suite, name))))
 
-    def _run(self, group: Group, cases: tuple[str, ...]) -> None:
-        suites = tuple(node.suite for node in group.nodes)  # without those that no argument names
-        group.report, group.directory = self._execute(suites, cases)
-        if not cases:
-            for suite in suites:
-                if not are_listed(suite):
-                    keep_names(suite, self._build(group), self._layout, group.report)
+    def _run(self, group: Group, parts: Mapping[Suite, tuple[str, ...]]) -> None:
+        group.report, group.directory = self._execute(parts)
+        for suite, cases in parts.items():
+            if not cases and not are_listed(suite):
+                keep_names(suite, self._build(group), self._layout, group.report)
 
-    def _execute(self, suites: Sequence[Suite], cases: tuple[str, ...]) -> tuple[Report, Path]:
-        words = tuple(self._words[one.name] for one in suites)
-        request = Request(self._spec, self._machine, words, cases=cases)
-        return execute((request,), self._layout, self._progress, RunOptions(gate=False))
+    def _execute(self, parts: Mapping[Suite, tuple[str, ...]]) -> tuple[Report, Path]:
+        """Those that run whole share a boot; each of the others has its own."""
+        words = {suite: self._words[suite.name] for suite in parts}
+        whole = tuple(words[suite] for suite, cases in parts.items() if not cases)
+        wanted = [
+            *([(whole, ())] if whole else []),
+            *(((words[one],), cases) for one, cases in parts.items() if cases),
+        ]
+        requests = [Request(self._spec, self._machine, suites, cases=cases) for suites, cases in wanted]
+        return execute(requests, self._layout, self._progress, RunOptions(gate=False))
 
     @cached_property
     def _words(self) -> dict[str, str]:
@@ -347,14 +351,16 @@ def result_of(item: CaseItem, report: Report) -> Case:
     return next(case for case in found if case.outcome is gravest)
 
 
-def _problems(report: Report) -> list[str]:
-    """Why a boot is no evidence, whatever its cases said."""
-    return [word for run in report.runs for word in (*run.problems, *map(str, run.differences), *_ended(report))]
+def _problems(report: Report, boot: str) -> list[str]:
+    """Why that boot, or any where nobody knows in which it was, is no evidence, whatever its cases said."""
+    runs = [run for run in report.runs if boot in ("", run.id)]
+    return [word for run in runs for word in (*run.problems, *map(str, run.differences), *_ended(report, run.id))]
 
 
-def _ended(report: Report) -> Iterator[str]:
+def _ended(report: Report, boot: str) -> Iterator[str]:
     """How the boot ended, where nothing more than that can be said."""
-    return (case.message for case in report.cases if case.suite == _BOOT and case.outcome is Outcome.INCOMPLETE)
+    ends = (case for case in report.cases if case.suite == _BOOT and case.run == boot)
+    return (case.message for case in ends if case.outcome is Outcome.INCOMPLETE)
 
 
 def _outside(group: Group) -> Iterator[str]:

@@ -39,7 +39,7 @@ for file in $place/modules/$1/*; do
 	rm -rf $place/kunit/${file##*/}
 done
 """
-MODULES = {
+MODULES: dict[str, dict[str, tuple[str, ...]]] = {
     "one_test": {"one": ("alloc", "free", "both_ways"), "one_more": ("alloc_all",)},
     "two_test": {"two": ("alloc", "alloc_all")},
 }
@@ -78,7 +78,7 @@ class Guest:
             "HARNESS_RESULTS": str(self.place / "results"),
             "HARNESS_NOTE": str(self.place / "bin" / "note"),
         }
-        argv = ["sh", self.place / "suite-kunit", *words, *MODULES]
+        argv = ["sh", str(self.place / "suite-kunit"), *words, *MODULES]
         return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     def lines(self, name: str) -> list[str]:

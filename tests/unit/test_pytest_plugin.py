@@ -473,6 +473,20 @@ def test_what_nobody_selected_is_not_run(pytester: pytest.Pytester, made_up: Run
     }
 
 
+def test_of_kunit_suites_that_share_a_boot_the_selected_cases_run(pytester: pytest.Pytester, made_up: Run) -> None:
+    results(pytester, {**KUNIT, "xe-kunit": {"xe_wa.one.TGL (B0)": ["PASS", ""], "xe_wa.two": ["PASS", ""]}})
+    words = ("--ttm-suite", "ttm-kunit,xe-kunit", "-v")
+    made_up(*words)  # the names are known then
+    assert [line for line in boots(pytester) if "runs" in line] == ["alone runs ttm-kunit,xe-kunit all"]
+    for expression, expected in (
+        ("one or good", ["runs ttm-kunit ttm_bo.good", "runs xe-kunit xe_wa.one"]),
+        ("xe_wa or good", ["runs xe-kunit all", "runs ttm-kunit ttm_bo.good"]),
+    ):
+        (pytester.path / "boots.log").unlink()
+        made_up(*words, "-k", expression).assert_outcomes(passed=len(expected) + ("xe_wa" in expression))
+        assert [line.removeprefix("alone ") for line in boots(pytester) if "runs" in line] == expected
+
+
 def test_a_boot_that_is_no_evidence_is_no_green(pytester: pytest.Pytester, made_up: Run) -> None:
     results(pytester, {**KUNIT, "problems": ["RAM: asked 256M, got 128M"]})
     found = made_up("--ttm-suite", "ttm-kunit", "ttm-kunit::ttm_bo.good", "-v")
