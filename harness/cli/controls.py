@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # what is imported where it is used: the help waits for none 
 @click.option("--swap", default="disk:1G", show_default=True)
 @click.option("--accel", default="auto", show_default=True, type=click.Choice([word.value for word in Accel]))
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**32 - 1))
-@click.option("--case", "cases", default="", metavar="GLOB[,…]", help="Only these cases of the suite.")
+@click.option("--case", "cases", multiple=True, metavar="GLOB[,…]", help="Only these cases of the suite.")
 @UNTRUSTED
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @speaks_plainly
@@ -54,7 +54,7 @@ def controls(
     swap: str,
     accel: str,
     seed: int,
-    cases: str,
+    cases: tuple[str, ...],
     untrusted: bool,
     as_json: bool,
 ) -> None:
@@ -76,7 +76,7 @@ def controls(
     layout = Layout.from_environment()
     whole = suite_named(suite_name)
     chosen = read_controls(control_set(whole).folder, names)
-    globs = parse_globs(cases.split(","))
+    globs = parse_globs(cases)
     suite = narrowed(whole, globs)
     machine = Machine(parse_size(ram, "--ram"), Swap.parse(swap), accel=Accel(accel))
     progress, watch = TerminalProgress(), Stopwatch()

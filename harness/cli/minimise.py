@@ -17,7 +17,7 @@ from harness.store.layout import Layout
 
 @click.command()
 @click.argument("boot", metavar="RUN[/BOOT]")
-@click.option("--red", default="", metavar="GLOB[,…]", help="Only these cases count, by their whole names.")
+@click.option("--red", multiple=True, metavar="GLOB[,…]", help="Only these cases count, by their whole names.")
 @click.option("--fingerprint", default="", metavar="HEX", help="Only an event with this fingerprint counts.")
 @click.option("--patches", is_flag=True, help="Fewer patches of its series, too: a build for each number tried.")
 @click.option(
@@ -33,7 +33,7 @@ from harness.store.layout import Layout
 @speaks_plainly
 def minimise(
     boot: str,
-    red: str,
+    red: tuple[str, ...],
     fingerprint: str,
     patches: bool,
     confidence: str,
@@ -66,7 +66,7 @@ def minimise(
     layout = Layout.from_environment()
     progress = TerminalProgress(quiet=quiet)
     try:
-        looked = Looked("", "", red, fingerprint, False, (), 0).predicate
+        looked = Looked("", (), red, fingerprint, False, (), 0).predicate
         share = parse_percent(confidence, "--confidence", 50.1, 99.999)
         options = MinimiseOptions(share, most, Budget.of(parse_budget(budget)))
         subject = subject_of(find_boot(layout, boot), looked)

@@ -58,7 +58,9 @@ def results() -> None:
 @_KERNEL
 @_SERIES
 @_SUITE
-@click.option("--case", default="", metavar="GLOB", help="A case that was seen; the table counts its outcomes.")
+@click.option(
+    "--case", "cases", multiple=True, metavar="GLOB", help="A case that was seen; the table counts its outcomes."
+)
 @_OUTCOME
 @click.option("--verdict", type=click.Choice([*_VERDICTS, *_STATES]), help="Of the run.")
 @_MACHINE
@@ -71,7 +73,7 @@ def list_(
     kernel: str,
     series: str,
     suite: str,
-    case: str,
+    cases: tuple[str, ...],
     outcomes: tuple[str, ...],
     verdict: str | None,
     machine: str,
@@ -81,6 +83,9 @@ def list_(
     as_json: bool,
 ) -> None:
     """The runs, the newest first, and how each ended."""
+    if cases[1:]:
+        raise UserError("--case of a list is one glob", hint="as in --case 'resume_*'")
+    case = "".join(cases)
     _refuse_bytes(kernel, series, suite, case, machine)
     wanted = RunQuery(
         kernel=kernel,

@@ -70,7 +70,7 @@ _MOST_BOOTS = 20_000
 @click.option("--until-fail", is_flag=True, help="With --repeat: the first bad boot is the last.")
 @click.option("--stress", is_flag=True, help="Pause, throttle and pin the guests at moments that chance chooses.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the first boot; a plan has its own, or 1.")
-@click.option("--case", "cases", default="", metavar="GLOB[,…]", help="Only these cases; not of the kunit suites.")
+@click.option("--case", "cases", multiple=True, metavar="GLOB[,…]", help="Only these cases; given again for more.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE[,…]", help="Parameters of the suites.")
 @click.option("--known", multiple=True, metavar="FILE", help="Known issues, which do not count; `shipped`: our own.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given.")
@@ -117,7 +117,7 @@ def run(
     until_fail: bool,
     stress: bool,
     seed: int | None,
-    cases: str,
+    cases: tuple[str, ...],
     knobs: tuple[str, ...],
     known: tuple[str, ...],
     jobs: int | None,
@@ -155,7 +155,7 @@ def run(
         series=_one(series, lambda text: OptionalSeries(SeriesSpec.parse(text))),
         profile=_one(profile, ProfileName),
         suites=_suites(suites),
-        cases=tuple(Glob(text) for text in parse_globs(cases.split(","))),
+        cases=tuple(Glob(text) for text in parse_globs(cases)),
         seeds=() if seed is None else (seed,),
         repeat=() if repeat is None else (repeat,),
         machine=machine,

@@ -34,8 +34,8 @@ class Looked:
     """What the options of `search_options` say."""
 
     suite: str
-    cases: str
-    red: str
+    cases: tuple[str, ...]
+    red: tuple[str, ...]
     fingerprint: str
     any_failure: bool
     knobs: tuple[str, ...]
@@ -52,7 +52,9 @@ class Looked:
             )
         if self.fingerprint and self.red:
             raise UserError("--red and --fingerprint say two things", hint="give one of them")
-        return Predicate(tuple(glob.strip() for glob in self.red.split(",") if glob.strip()), self.fingerprint)
+        return Predicate(
+            tuple(glob.strip() for glob in ",".join(self.red).split(",") if glob.strip()), self.fingerprint
+        )
 
     def axes(self, wanted: GuestOptions, machine: MachineAxes | None = None) -> Axes:
         """All that was said, for one request."""
@@ -66,7 +68,7 @@ class Looked:
             series=() if wanted.series is None else (OptionalSeries(SeriesSpec.parse(wanted.series)),),
             profile=(ProfileName(wanted.profile or DEFAULT_PROFILE),),
             suites=(SuiteName(self.suite),),
-            cases=tuple(Glob(text) for text in parse_globs(self.cases.split(","))),
+            cases=tuple(Glob(text) for text in parse_globs(self.cases)),
             seeds=(self.seed,),
             machine=machine or wanted.machine,
             knobs=KnobAxes(tuple((knob.name, (knob.value,)) for knob in parse_knobs(self.knobs))),
@@ -89,8 +91,8 @@ def search_options(command: Callable[..., None]) -> Callable[..., None]:
 
 _OPTIONS = (
     click.option("--suite", required=True, shell_complete=completion.suites, help="The one suite that is run."),
-    click.option("--case", "cases", default="", metavar="GLOB[,…]", help="Only these cases of it are run."),
-    click.option("--red", default="", metavar="GLOB[,…]", help="Only these cases count, by their whole names."),
+    click.option("--case", "cases", multiple=True, metavar="GLOB[,…]", help="Only these cases of it are run."),
+    click.option("--red", multiple=True, metavar="GLOB[,…]", help="Only these cases count, by their whole names."),
     click.option("--fingerprint", default="", metavar="HEX", help="Only an event with this fingerprint counts."),
     click.option(
         "--any",

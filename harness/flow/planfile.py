@@ -135,8 +135,8 @@ def _suite(value: object) -> SuiteName:
 
 def _glob(value: object) -> Glob:
     globs = parse_globs((as_text(value),))
-    if not globs:
-        raise UserError("a case is named by no letter")
+    if len(globs) != 1:
+        raise UserError("a case is named by no letter" if not globs else "each case is a text of its own")
     return Glob(globs[0])
 
 

@@ -13,8 +13,10 @@ _GLOB = re.compile(r"[\w:.+*?\[\]-]+", re.ASCII)
 
 
 def parse_globs(texts: Iterable[str]) -> tuple[str, ...]:
-    """`a_*`, `b`: the texts, stripped; UserError on what is no glob over names of cases. Empty ones are left out."""
-    globs = tuple(text.strip() for text in texts if text.strip())
+    """`a_*`, `b,c`: globs, with commas between them; UserError on what is none over names of cases. Empty ones and
+    those that were there before are left out.
+    """
+    globs = tuple(dict.fromkeys(glob.strip() for text in texts for glob in text.split(",") if glob.strip()))
     for glob in globs:
         if not _GLOB.fullmatch(glob):
             raise UserError(

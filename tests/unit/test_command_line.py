@@ -19,6 +19,7 @@ from harness.model.outcome import Outcome
 from harness.store.layout import Layout
 from harness.store.runs import REPORT_FILE
 from tests.attack.forked import PLAIN, Call, Ended, Streams, call, ready
+from tests.unit.inputs_support import make_kernel
 from tests.unit.results_support import keep, plain_report, run_name
 
 ROOT = Path(__file__).parents[2]
@@ -261,3 +262,18 @@ def test_a_question_that_is_not_answered(store: Path, answer: str) -> None:
     os.close(master)
     os.close(slave)
     assert (command.returncode, "Traceback" in errors, "a bug of" in errors) == (130, False, False), errors
+
+
+def test_cases_may_be_given_again(store: Path, tmp_path: Path) -> None:
+    argv = ["run", "--list", "--json", "--source", str(make_kernel(tmp_path / "linux")), "--suite", "pressure"]
+    argv += ["--case", "hog_beside,map_*", "--case", "map_*", "--case", "pool_*"]
+    done = call(Call(tuple(argv), {"TTM_HARNESS_STORE": str(store)}))
+    assert done.status == 0, done.errors
+    cases = json.loads(done.output)["boots"][0]["cases"]
+    assert cases == ["hog_beside", "map_*", "pool_*"]
+
+
+def test_a_list_is_of_one_case(store: Path) -> None:
+    done = call(Call(("results", "list", "--case", "a", "--case", "b"), {"TTM_HARNESS_STORE": str(store)}))
+    assert done.status == 2
+    assert "--case of a list is one glob" in done.errors
