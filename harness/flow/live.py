@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from harness.flow.admission import check_machine
 from harness.flow.boots import (
     STANDS_ON_FILE,
     BootEnvironment,
@@ -35,6 +36,7 @@ from harness.flow.deadlines import BOOT_SECONDS, REFERENCE_READY_SECONDS, SILENC
 from harness.flow.inspect import Image, inspect
 from harness.flow.live_log import MARK, LiveLog
 from harness.flow.prepare import Stopwatch, prepare, prepare_other, prepare_root, settle_accel
+from harness.flow.schedule import CROWD, room_for
 from harness.flow.sources import objects_of
 from harness.guest.agent import (
     Agent,
@@ -661,17 +663,20 @@ def guest_of(
     """A live guest of a kernel, which is built where the store has it not (with `jobs` processes of make), in a run's
     directory of its own. Commands run in `root`, which is made where it is not there; by default in busybox. With
     `ssh` it can be reached by that.
+
+    It waits until the host has room for it. UserError where the host could never carry it.
     """
+    check_machine(machine)
     watch = Stopwatch()
     kernel = prepare(wanted, {}, layout, progress, watch, jobs)
     own = prepare_root(layout, progress, watch)
     other = prepare_other(root, own, layout, progress, watch)
     machine = replace(machine, accel=settle_accel(machine.accel, kernel, own, layout, progress, watch))
-    with run_directory(layout) as directory:
+    with room_for(machine, layout, progress), run_directory(layout) as directory:
         progress.step(f"boot: {machine}")
         if not root.is_busybox:
             progress.step(f"root {root}: read-only; /tmp and /results are on this host's disk, /run in RAM")
-        environment = BootEnvironment(kernel, own, directory, progress, other=other)
+        environment = BootEnvironment(kernel, own, directory, progress, other=other, crowd=CROWD)
         with live_guest(environment, machine, layout, seed=seed, ssh=ssh) as guest:
             yield guest
 

@@ -11,10 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.checkout import data_directory
+from harness.flow.admission import check_machine
 from harness.flow.boots import BootEnvironment
 from harness.flow.kept_boot import StoredBoot
 from harness.flow.live import LiveGuest, live_guest
 from harness.flow.prepare import Stopwatch, own_modules, prepare, prepare_root, settle_accel
+from harness.flow.schedule import CROWD, room_for
 from harness.kernel.build import kept_build
 from harness.kernel.fragments import read_profile
 from harness.model.errors import InfraError, UserError
@@ -32,6 +34,7 @@ def recreated_guest(
     boot: StoredBoot, layout: Layout, progress: Progress, *, jobs: int | None = None
 ) -> Iterator[tuple[LiveGuest, tuple[str, ...]]]:
     """A live guest like the boot, and sentences for what is not as it was then."""
+    check_machine(boot.cell.machine)
     watch = Stopwatch()
     notes: list[str] = []
     suites = _suites(boot, notes)
@@ -44,9 +47,9 @@ def recreated_guest(
     if machine != boot.cell.machine:
         notes.append(f"it runs on {machine.accel}, and not on {boot.cell.machine.accel}")
     cell = replace(boot.cell, machine=machine)
-    with run_directory(layout) as directory:
+    with room_for(machine, layout, progress), run_directory(layout) as directory:
         progress.step(f"boot: {machine}, as {boot.place.name}")
-        environment = BootEnvironment(kernel, root, directory, progress, module_tree)
+        environment = BootEnvironment(kernel, root, directory, progress, module_tree, crowd=CROWD)
         with live_guest(environment, machine, layout, like=cell, suites=suites) as guest:
             yield guest, tuple(notes)
 

@@ -39,7 +39,7 @@ from harness.flow.run_record import (
     seal_boot,
     take_over,
 )
-from harness.flow.schedule import Task, side_by_side
+from harness.flow.schedule import WAITS, Task, side_by_side
 from harness.model.arch import guest_arch
 from harness.model.compare import Leg
 from harness.model.errors import InfraError, StoreCorrupt, StoreDamaged, UserError
@@ -316,7 +316,7 @@ class _Boots:
             self._progress.step(f"{boots} of {total} boots{kept}, at most {self._most} side by side")
 
     def _no_room(self) -> None:
-        self._progress.step("waiting for the host to have room for the next guest")
+        self._progress.step(WAITS)
 
     def _task(self, planned: Planned) -> Callable[[], None]:
         return lambda: self._boot(planned)

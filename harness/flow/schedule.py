@@ -11,13 +11,21 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from harness.flow.admission import Claim, Tokens
+from harness.flow.admission import VCPUS_PER_CORE, Claim, Tokens, check_machine
+from harness.flow.resources import cores, room_for_guests
 from harness.model.errors import InfraError
+from harness.model.machine import Machine
+from harness.model.progress import Progress
 from harness.model.units import format_size
 from harness.proc import Deadline
+from harness.store.claims import Claims
+from harness.store.layout import Layout
 
 LOOK_SECONDS = 0.5
 NO_ROOM_SECONDS = 900.0
+WAITS = "waiting for the host to have room for the next guest"
+# How many times slower a guest may get, as others may start beside it.
+CROWD = max(1.0, VCPUS_PER_CORE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,23 @@ def admitted(claim: Claim, tokens: Tokens, waiting_for_room: Callable[[], None],
         yield
     finally:
         tokens.give_back(claim)
+
+
+@contextmanager
+def room_for(machine: Machine, layout: Layout, progress: Progress, *, crowded: bool = False) -> Iterator[None]:
+    """What a guest with that machine takes of this host is its own for the block, among the guests of all processes
+    that use the store. UserError where the host could never carry it; who waits, says so.
+
+    With `crowded` it does not wait for cores: who has a guest already would wait for itself.
+    """
+    check_machine(machine)
+    tokens = Tokens(room_for_guests, max(1, int(cores() * VCPUS_PER_CORE)), Claims(layout))
+
+    def wait_for_room() -> None:
+        progress.step(WAITS)
+
+    with admitted(Claim.of(machine), tokens, wait_for_room, crowded=crowded):
+        yield
 
 
 def _check_patience(patience: Deadline, claim: Claim) -> None:

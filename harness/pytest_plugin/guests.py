@@ -18,12 +18,11 @@ from typing import Protocol
 import pytest
 
 from harness.evidence.recognisers import RECOGNISERS
-from harness.flow.admission import VCPUS_PER_CORE, Claim, Tokens, check_machine
+from harness.flow.admission import check_machine
 from harness.flow.boots import BootEnvironment
 from harness.flow.live import GuestEnded, LiveGuest, Unannounced, live_guest
 from harness.flow.prepare import Stopwatch, prepare, prepare_other, prepare_root, settle_accel
-from harness.flow.resources import cores, room_for_guests
-from harness.flow.schedule import admitted
+from harness.flow.schedule import CROWD, room_for
 from harness.model.errors import HarnessError
 from harness.model.event import Event
 from harness.model.kernel import PreparedKernel
@@ -31,7 +30,6 @@ from harness.model.machine import Accel
 from harness.model.visible import visible
 from harness.pytest_plugin.options import GuestSpec, guest_spec, kernel_of, layout_of, plainly, told
 from harness.pytest_plugin.progress import Lines
-from harness.store.claims import Claims
 from harness.store.layout import Layout
 from harness.store.runs import run_directory
 
@@ -135,9 +133,8 @@ class Guests:
             environment = replace(environment, other=other)
             machine = replace(machine, accel=self._accels(machine.accel))
             crowded = bool(self._open)  # who has a guest already would wait for itself
-        tokens = Tokens(room_for_guests, max(1, int(cores() * VCPUS_PER_CORE)), self._claims)
         place = f"{number:03d}-{re.sub(r'[^A-Za-z0-9._-]+', '_', name)[:80]}"
-        with admitted(Claim.of(machine), tokens, self._wait, crowded=crowded):
+        with room_for(machine, self._layout, self._progress, crowded=crowded):
             try:
                 with live_guest(environment, machine, self._layout, place) as guest, self._watched(guest):
                     yield guest
@@ -163,10 +160,6 @@ class Guests:
     def _layout(self) -> Layout:
         return layout_of(self._config)
 
-    @cached_property
-    def _claims(self) -> Claims:
-        return Claims(self._layout)
-
     @property
     def _prepared(self) -> PreparedKernel:
         """It is made once, and fails once."""
@@ -185,8 +178,7 @@ class Guests:
         kernel = self._prepared
         root = prepare_root(self._layout, self._progress, Stopwatch())
         directory = self._stack.enter_context(run_directory(self._layout))
-        # Others may start beside it: of this process, or of another worker.
-        return BootEnvironment(kernel, root, directory, self._progress, crowd=max(1.0, VCPUS_PER_CORE))
+        return BootEnvironment(kernel, root, directory, self._progress, crowd=CROWD)
 
     def _accels(self, asked: Accel) -> Accel:
         environment = self._environment
@@ -195,9 +187,6 @@ class Guests:
     def _spec(self, request: pytest.FixtureRequest, more: Mapping[str, object]) -> GuestSpec:
         marked = getattr(request, "param", None)
         return guest_spec(self._config, more, marked if isinstance(marked, GuestSpec) else None)
-
-    def _wait(self) -> None:
-        self._progress.step("waiting for the host to have room for the next guest")
 
     # --- as a plugin
 
