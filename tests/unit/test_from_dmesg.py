@@ -24,6 +24,7 @@ from harness.model.scenario import Reproduction
 from harness.store.layout import Layout
 from tests.unit.compare_support import booted, report
 from tests.unit.oom_texts import GROUP, I386, LAPTOP, OTHER_SPLAT, QUIET
+from tests.unit.schemas import require_fits
 from tests.unit.stand_in.cells import Told
 from tests.unit.test_oom import GOLDEN, golden
 
@@ -52,7 +53,9 @@ def test_it_is_written_where_it_is_wanted(tmp_path: Path) -> None:
 
 
 def test_json_has_the_report_the_plan_and_why() -> None:
-    plain = json.loads(call("-", "--json", data=GROUP).stdout)
+    text = call("-", "--json", data=GROUP).stdout
+    require_fits(text, "scenario-1")
+    plain = json.loads(text)
     assert plain["schema"] == "ttm-harness/scenario/1"
     assert plain["oom"]["report"]["kills"][0]["comm"] == "node"
     assert {choice["key"] for choice in plain["scenario"]["machine"]} >= {"ram", "memory_max"}
@@ -171,3 +174,4 @@ def test_go_ends_with_what_came_of_it(
     assert call(log, "--go").exit_code == status
     plain = call(log, "--go", "--json")
     assert (plain.exit_code, json.loads(plain.stdout)["again"]) == (status, {1: True, 0: False, 3: None}[status])
+    require_fits(plain.stdout, "scenario-1")

@@ -36,6 +36,7 @@ from harness.model.suite import KnobForm, KnobSpec
 from harness.model.tree import SourceSpec
 from harness.reports.minimise import print_minimised
 from harness.store.layout import Layout
+from tests.unit.schemas import require_fits
 from tests.unit.stand_in import Step as Act
 from tests.unit.stand_in.cells import BOOTS, SUITE, begins, case, ends, good, powers_off, request
 from tests.unit.test_search_flow import World
@@ -89,6 +90,7 @@ def test_what_is_left_is_what_it_takes(small: Small, tmp_path: Path) -> None:
     assert "--case b,c --ram 96M" in output.command
     assert 'cases = ["b", "c"]' in output.plan
     assert from_json(MinimiseOutput, to_json(output)) == output
+    require_fits(to_json(output), "minimise-1")
     with (tmp_path / "out").open("w") as file:
         print_minimised(output, tmp_path, file)
     assert "as it was it failed in 3/3 bad; now in 3/3 bad" in (tmp_path / "out").read_text()

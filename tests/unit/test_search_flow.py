@@ -29,6 +29,7 @@ from harness.reports.bisect import bisect_mail, print_bisect
 from harness.reports.frontier import frontier_html, frontier_svg, print_frontier
 from harness.store.layout import Layout
 from tests.unit.results_support import Quiet
+from tests.unit.schemas import require_fits
 from tests.unit.stand_in import Step as Act
 from tests.unit.stand_in.cells import BOOTS, begins, case, ends, good, powers_off, request
 from tests.unit.stand_in.runs import Ground
@@ -109,6 +110,7 @@ def test_the_first_bad_one_is_found_with_its_evidence(world: World) -> None:
     assert output.candidates[2].tally.good >= 1
     assert (world.layout.runs / output.candidates[3].sights[0].run / output.candidates[3].sights[0].boot).is_dir()
     assert from_json(BisectOutput, to_json(output)) == output
+    require_fits(to_json(output), "bisect-1")
 
 
 def test_the_report_and_the_mail_say_both_sides(world: World, tmp_path: Path) -> None:
@@ -231,6 +233,7 @@ def test_a_frontier_of_two_kernels(world: World, tmp_path: Path) -> None:
     assert [one.place for one in base.needs] == [5, 5, 5]
     assert [one.place for one in tip.needs] == [3, 2, 0]
     assert from_json(FrontierOutput, to_json(output)) == output
+    require_fits(to_json(output), "frontier-1")
     svg = frontier_svg(output)
     assert svg.startswith("<svg") and svg.count("<title>") == 1 + len(
         {(p.x, p.y, s.leg) for s in output.sides for p in s.points if p.seen}
