@@ -8,6 +8,7 @@ killed goes on; only what no run keeps (kernels that do not build, boots that co
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -89,6 +90,7 @@ class Laboratory:
         name = hashlib.sha256(question.encode()).hexdigest()[:12]
         self.place = layout.searches / name
         self.place.mkdir(parents=True, exist_ok=True)
+        os.utime(self.place)  # it is in use, for `results prune`
         self._state = self._read(question)
         self._noted = {one.key: one for one in self._state.noted}
         self._beneath = Beneath(progress)

@@ -205,6 +205,7 @@ class Remains(StrEnum):
     DOWNLOAD = "download"
     DAMAGED = "damaged"  # what was set aside because it was not what it should have been
     CACHE = "cache"  # the compiler's
+    SEARCH = "search"  # what a bisection and its like noted beside their runs, and their reports
 
 
 @dataclass(frozen=True, slots=True)

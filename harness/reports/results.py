@@ -158,6 +158,7 @@ def _sum(pruning: Pruning) -> str:
         Remains.DOWNLOAD: "downloads",
         Remains.DAMAGED: "damaged things",
         Remains.CACHE: "parts of the compiler's cache",
+        Remains.SEARCH: "searches",
     }
     words = ", ".join(f"{count} {plural[kind]}" for kind, count in counts if count)
     size = f"{about_size(pruning.bytes)} ({pruning.bytes} bytes)"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What can go from the store: old runs; builds, objects, sources, guest roots, downloads and compiler's results that
-nobody used for long.
+"""What can go from the store: old runs; builds, objects, sources, guest roots, downloads, compiler's results and
+searches that nobody used for long.
 
 First it is only named, with its bytes. What goes is moved to trash/ first, under its lock, so it is there whole or
 not at all; what a killed process left in trash/ goes the next time. Only what has a name that the store itself gives
@@ -36,6 +36,7 @@ _OBJECTS = re.compile(r"[0-9a-f]{16}|gate-[0-9a-f]{16}(-[\w.-]+)?|(module|contro
 _SOURCE = re.compile(r"[A-Za-z0-9._-]+-[0-9a-f]{16}")
 _ROOT = re.compile(r"[0-9a-f]{16}")
 _DOWNLOAD = re.compile(r"deb-[0-9a-f]{16}|linux-[0-9][0-9.]*\.tar\.xz|apt")
+_SEARCH = re.compile(r"[0-9a-f]{12}")
 _ANYTHING = re.compile(r".+", re.DOTALL)
 _CACHE = re.compile(r"ccache-\d+")
 _CACHE_FOLDER = re.compile(r"[0-9a-f]")
@@ -205,11 +206,12 @@ def _lock_of(name: str) -> str:
 
 
 def _left_over(layout: Layout, limit: datetime, now: datetime) -> Iterator[_Doomed]:
-    """Sources, guest roots, downloads, and what was set aside."""
+    """Sources, guest roots, downloads, searches, and what was set aside."""
     for what, folder, names in (
         (Remains.SOURCE, "sources", _SOURCE),
         (Remains.ROOT, "roots", _ROOT),
         (Remains.DOWNLOAD, "downloads", _DOWNLOAD),
+        (Remains.SEARCH, "searches", _SEARCH),
         (Remains.DAMAGED, "damaged", _ANYTHING),
     ):
         for path in _entries(layout, folder, names, also_files=what in (Remains.DOWNLOAD, Remains.DAMAGED)):
@@ -217,7 +219,8 @@ def _left_over(layout: Layout, limit: datetime, now: datetime) -> Iterator[_Doom
             if used >= limit or (what is Remains.SOURCE and not (path / "tree.json").is_file()):
                 continue
             lock = _LEFT_OVER_LOCKS.get(what, "").format(path.name.removesuffix(".tar.xz"))
-            why = f"not used for {_days(now - used)}" if lock else f"set aside {_days(now - used)} ago"
+            aside = what is Remains.DAMAGED
+            why = f"set aside {_days(now - used)} ago" if aside else f"not used for {_days(now - used)}"
             yield _Doomed(what, (path,), why, contents_of(path), layout.locks / lock if lock else None)
 
 

@@ -258,7 +258,7 @@ def test_foreign_directories_stay_wherever_they_are(built: Layout) -> None:
     assert (built.sources / f"mine-{'a' * 16}").is_dir()
 
 
-def test_sources_roots_downloads_and_damaged_things_go_when_nobody_used_them(scratch_layout: Layout) -> None:
+def test_sources_roots_downloads_searches_and_damaged_things_go_when_nobody_used_them(scratch_layout: Layout) -> None:
     layout = scratch_layout
     damaged = layout.root / "damaged"
     damaged.mkdir()
@@ -266,6 +266,7 @@ def test_sources_roots_downloads_and_damaged_things_go_when_nobody_used_them(scr
         layout.sources / f"debian-7.3-{'a' * 16}",
         layout.roots / ("b" * 16),
         layout.downloads / f"deb-{'c' * 16}",
+        layout.searches / ("b" * 12),
         damaged / "builds-something",
     ]
     new = [path.with_name(path.name.replace("a", "e").replace("b", "f").replace("c", "d")) for path in old]
@@ -275,8 +276,9 @@ def test_sources_roots_downloads_and_damaged_things_go_when_nobody_used_them(scr
         used = NOON.timestamp() - (90 if path in old else 1) * 86400
         os.utime(path, (used, used))
     found = prune(layout, PruneLimits(unused=30 * DAY), NOON)
-    expected = [Remains.SOURCE, Remains.ROOT, Remains.DOWNLOAD, Remains.DAMAGED]
+    expected = [Remains.SOURCE, Remains.ROOT, Remains.DOWNLOAD, Remains.SEARCH, Remains.DAMAGED]
     assert [one.what for one in found.removals] == expected
+    assert [one.why for one in found.removals][-2:] == ["not used for 90 days", "set aside 90 days ago"]
     assert [path for path in old if path.exists()] == []
     assert all(path.is_dir() for path in new)
 
