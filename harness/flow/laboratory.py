@@ -121,16 +121,21 @@ class Laboratory:
         return sight
 
     def _execute(self, request: Request) -> tuple[Report, Path]:
-        """Makes the boot. Only the first of a kernel tells of its steps: the others say the same again."""
-        progress = self._beneath if request.kernel in self._booted else self._progress
+        """Makes the boot. Only the first of a kernel tells of its steps, and looks at its source and its patches: the
+        others take the build by its id.
+        """
+        progress, wanted = self._progress, request.kernel
+        if wanted in self._booted:
+            progress = self._beneath
+            request = replace(request, kernel=replace(wanted, build=self.kernel(wanted).build_id))
         options = RunOptions(fresh=False, gate=False, jobs=self._jobs, parallel=1)
         try:
             made = execute((request,), self._layout, progress, options)
         except (FindingError, ConfigUnmet, SuiteUnfit) as error:
-            self._note(KeptAnswer(self.kernel(request.kernel).build_id, error.message))
-            self._kernels[request.kernel] = error.message
+            self._note(KeptAnswer(self.kernel(wanted).build_id, error.message))
+            self._kernels[wanted] = error.message
             raise Unfit(error.message) from error
-        self._booted.add(request.kernel)
+        self._booted.add(wanted)
         return made
 
     def _known(self, wanted: KernelSpec) -> KnownKernel | str:

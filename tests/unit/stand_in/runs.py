@@ -51,7 +51,7 @@ class Ground:
 
     def _prepare(self, wanted: KernelSpec, suites: Mapping[Suite, bool], *_: object) -> PreparedKernel:
         self.made.append(wanted)
-        made = kernel_in(self._place, self.ids.get(wanted, "b" * 64))
+        made = kernel_in(self._place, wanted.build or self.ids.get(wanted, "b" * 64))
         return replace(made, left_out=self.left_out)
 
     @property
