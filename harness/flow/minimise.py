@@ -7,15 +7,18 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from harness.flow.bundle import make_bundle
 from harness.flow.collect import CellResult
 from harness.flow.comparison import is_note
-from harness.flow.kept_boot import StoredBoot
+from harness.flow.kept_boot import StoredBoot, find_boot
 from harness.flow.laboratory import Budget, Laboratory, Unfit
 from harness.flow.matrix import matrix_of
 from harness.flow.prepare import series_of
 from harness.flow.repro import asked_of
 from harness.flow.request import Request
+from harness.flow.symbols import Symbols, symbols_of
 from harness.judge.expectations import BOOT_SUITE
 from harness.judge.minimise import Items, Number, Problem, Reduction, Smallest, best_so_far, next_trial
 from harness.judge.predicate import learnt, look
@@ -24,7 +27,7 @@ from harness.model.errors import UserError
 from harness.model.event import Case
 from harness.model.machine import SETTINGS, Machine
 from harness.model.outcome import Outcome
-from harness.model.progress import MultiProgress
+from harness.model.progress import MultiProgress, Progress
 from harness.model.search import MINIMISE_SCHEMA, Answer, BootVotes, MinimiseOutput, Predicate, Shrunk, Sight
 from harness.model.suite import KnobForm, KnobSpec, Suite
 from harness.model.swap import Swap
@@ -35,7 +38,8 @@ from harness.suites.registry import suite_named
 _LEAST_RAM = 32 * MIB  # below, no kernel of the profiles starts
 _STEP = 8 * MIB
 _SWAP_STEP = 16 * MIB
-_CASES, _KNOBS, _SETTINGS = "cases", "knobs", "settings"
+_CASES, _KNOBS, _SETTINGS, _CONFIG = "cases", "knobs", "settings", "config"
+_MOST_NAMED = 8  # symbols
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class BootToShrink:
     predicate: Predicate
     knobs: tuple[KnobSpec, ...]
     patches: int | None = None  # of the kernel's series, where there may be fewer
+    symbols: Symbols | None = None  # of its Kconfig, where there may be fewer
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +166,7 @@ class _Minimise:
             finished=found.finished,
             whole=tally.get(self._problem.whole, BootVotes()),
             smallest=tally.get(found.size, BootVotes()),
-            shrunk=tuple(shrunk(self._subject.request, request)),
+            shrunk=(*shrunk(self._subject.request, request), *_fewer_symbols(self._subject, found.size)),
             boots=sum(not one.kept for one in every),
             kept=sum(one.kept for one in every),
             seconds=time.monotonic() - self._began,
@@ -184,6 +189,7 @@ def problem_of(subject: BootToShrink, confidence: float = 0.95) -> Problem:
     sets = [Items(_CASES, request.cases, least=1)] if request.cases else []
     sets.append(Items(_KNOBS, tuple(one.name for one in request.knobs)))
     sets.append(Items(_SETTINGS, (*(one.key for one, _ in machine.asked), *map(_word, machine.cmdline))))
+    sets.append(Items(_CONFIG, subject.symbols.names if subject.symbols is not None else ()))
     return Problem(tuple(numbers), tuple(one for one in sets if one.all), confidence)
 
 
@@ -216,6 +222,8 @@ def smaller(subject: BootToShrink, size: Reduction) -> Request:
         area = machine.swap.areas[0]
         fields["swap"] = Swap((replace(area, size=numbers["swap"]),)) if numbers["swap"] else Swap()
     kernel = replace(request.kernel, upto=numbers["patches"], build="") if "patches" in numbers else request.kernel
+    if subject.symbols is not None:
+        kernel = subject.symbols.kernel(kernel, sets.get(_CONFIG, ()))
     knobs = [_knob_at(one, numbers) for one in request.knobs if one.name in sets.get(_KNOBS, ())]
     return replace(
         request,
@@ -242,6 +250,31 @@ def with_patches(subject: BootToShrink, layout: Layout, progress: MultiProgress)
         raise UserError("the boot has no series whose patches could be fewer", hint="leave --patches out")
     count = kernel.upto or len(series_of(kernel, layout, progress).patches)
     return replace(subject, patches=count)
+
+
+def with_symbols(subject: Subject, place: Path) -> Subject:
+    """The subject with its Kconfig as lines that may be fewer: each set is a build, its fragment lies in `place`."""
+    return replace(subject, symbols=symbols_of(subject.request.kernel, place))
+
+
+def with_bundle(output: MinimiseOutput, target: Path, layout: Layout, progress: Progress) -> MinimiseOutput:
+    """A boot of the smallest as one file for somebody else, where it can be packed; else the output says why not."""
+    bad = next((one for one in output.sights if one.answer is Answer.BAD and one.run), None)
+    if bad is None:
+        return output
+    try:
+        identity = make_bundle(find_boot(layout, f"{bad.run}/{bad.boot}"), target, layout, progress)
+    except UserError as error:
+        return replace(output, no_bundle=error.message)
+    return replace(output, bundle=identity)
+
+
+def _fewer_symbols(subject: Subject, size: Size) -> tuple[Shrunk, ...]:
+    if subject.symbols is None:
+        return ()
+    kept = size.parts(_CONFIG)
+    named = f": {', '.join(kept)}" if 0 < len(kept) <= _MOST_NAMED else ""
+    return (Shrunk("Kconfig symbols", str(len(subject.symbols.names)), f"{len(kept)}{named}"),)
 
 
 def shrunk(before: Request, after: Request) -> Sequence[Shrunk]:
@@ -276,7 +309,9 @@ def plan_text(request: Request, boot: str) -> str:
     if kernel.series is not None:
         first = f"  # of which the first {kernel.upto} are enough" if kernel.upto else ""
         lines.append(f"series = {_quoted(str(kernel.series))}{first}")
-    lines += [f"profile = {_quoted(kernel.profile)}", f"suites = {_list(request.suites)}"]
+    own = "".join(f" --fragment {path.name}" for path in kernel.fragments)
+    profile = f"profile = {_quoted(kernel.profile)}" + (f"  # and run with{own}" if own else "")
+    lines += [profile, f"suites = {_list(request.suites)}"]
     if request.cases:
         lines.append(f"cases = {_list(request.cases)}")
     lines += [f"seeds = [{request.seed or 0}]", "", "[machine]", f"ram = {_quoted(format_size(machine.ram))}"]

@@ -26,7 +26,7 @@ from harness.kernel.fragments import compose, parse_fragment, read_profile
 from harness.kernel.module import build_module
 from harness.kernel.overlay import build_overlay
 from harness.kernel.selftests import build_selftests
-from harness.model.build import Build, Profile
+from harness.model.build import Build, Fragment, Profile
 from harness.model.cell import Cell
 from harness.model.errors import InfraError, ModuleFailed, SuiteUnfit, UserError
 from harness.model.features import features_of
@@ -238,6 +238,13 @@ def profile_of(wanted: KernelSpec) -> Profile:
     profile = read_profile(wanted.profile, data_directory("kernel-configs"))
     if not wanted.fragments:
         return profile
+    own = own_fragments(wanted)
+    name = "+".join((profile.name, *(fragment.name for fragment in own)))
+    return replace(compose(name, (*profile.fragments, *own)), slowness=profile.slowness)
+
+
+def own_fragments(wanted: KernelSpec) -> tuple[Fragment, ...]:
+    """The user's own. UserError for what cannot be read, or is none."""
     own = []
     for path in wanted.fragments:
         try:
@@ -245,8 +252,7 @@ def profile_of(wanted: KernelSpec) -> Profile:
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise UserError(f"the fragment {path} cannot be read: {why}") from error
-    name = "+".join((profile.name, *(fragment.name for fragment in own)))
-    return replace(compose(name, (*profile.fragments, *own)), slowness=profile.slowness)
+    return tuple(own)
 
 
 def _require_symbols(suites: Iterable[Suite], build: Build) -> None:

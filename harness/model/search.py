@@ -159,6 +159,7 @@ class Shrunk:
 class MinimiseOutput:
     """What was made of a boot that failed. `failed`: it did so again at all; `finished`: nothing smaller is left to
     try. `whole` and `smallest` count the boots of each; `plan` is a plan file, `command` does the same as that.
+    `bundle` is the hash that names one of the smallest; else `no_bundle` says why there is none.
     """
 
     schema: str
@@ -175,6 +176,8 @@ class MinimiseOutput:
     plan: str
     command: str
     sights: tuple[Sight, ...] = ()
+    bundle: str = ""
+    no_bundle: str = ""
 
     @property
     def exit_status(self) -> int:

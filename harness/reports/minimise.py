@@ -35,3 +35,7 @@ def print_minimised(output: MinimiseOutput, place: Path, file: IO[str], *, color
     console.print()
     console.print(plain(output.command))
     console.print(f"[dim]{plain(place)}/smallest.toml[/]")
+    if output.bundle:
+        console.print(plain(f"the bundle {output.bundle[:12]} has it for somebody else"))
+    elif output.no_bundle:
+        console.print(plain(f"no bundle: {output.no_bundle}"))
