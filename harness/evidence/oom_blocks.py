@@ -78,12 +78,15 @@ class MemBlock:
         self._last: tuple[int | None, str] | None = None  # the zone whose reserve comes next
 
     def take(self, text: str) -> bool:
-        """One line; False if it is none of this block. The first letter says which of the forms it may have."""
-        first = text[:1]
+        """One line; False if it is none of this block. The first letter says which of the forms it may have, however
+        far the line is indented: some who pass a log on do that to those of a node.
+        """
+        bare = text.lstrip(" \t")
+        first = bare[:1]
         if first.isupper():
-            return self._take_zone(text) or self._take_node(text) or self._take_sizes(text)
+            return self._take_zone(bare) or self._take_node(bare) or self._take_sizes(bare)
         if first.isdecimal():
-            return self._take_pages(text)
+            return self._take_pages(bare)
         return self._take_totals(text) or self._take_reserve(text) or self._take_sizes(text)
 
     @property

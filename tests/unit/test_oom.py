@@ -8,6 +8,7 @@ What is marked synthetic is made up after the format of older kernels; no kernel
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -280,6 +281,16 @@ def test_synthetic_two_nodes_of_5_10() -> None:
         OomClass.HIGH_ORDER,
         OomClass.SWAP_TO_SPARE,
     }
+
+
+@pytest.mark.parametrize("blanks", [b" ", b"    ", b"\t"])
+def test_lines_of_nodes_and_zones_may_be_indented(blanks: bytes) -> None:
+    log = golden("order-2-kills-a-bystander-on-7.3")
+    indented = re.sub(
+        rb"(?m)^(\[ *[\d.]+\] )(?=Node \d|DMA32|\d+ (?:total )?page|Free swap|Total swap)", rb"\1" + blanks, log
+    )
+    assert indented.count(b"] " + blanks + b"DMA32") == 2 * log.count(b"] DMA32:")
+    assert read_ooms(decode(indented)) == read_ooms(decode(log))
 
 
 KILL = "Out of memory: Killed process 12 (hog) total-vm:8kB, anon-rss:4kB, file-rss:0kB, shmem-rss:0kB"
