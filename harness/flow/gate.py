@@ -91,6 +91,7 @@ class Depth(Enum):
     """How closely to look."""
 
     TOUCHED = auto()  # the objects that a patch touches
+    CONFIGS = auto()  # and these in other configs
     NEEDED = auto()  # and the whole kernel, where a patch touches none
     WHOLE = auto()  # all whole kernels, and other configs
 
@@ -251,7 +252,7 @@ def _reach(context: _GateContext, patch: Patch, tree: Tree, own: tuple[str, ...]
         untold.append(f"of {len(more)} other files that it reaches only {_USERS_LIMIT} were compiled")
     untold += [f"{name} has no object of its own: only the whole build tells" for name in odd_of(patch)]
     # Of a run's patches the last one is built whole, so what objects do not tell comes out there.
-    told = context.depth is not Depth.TOUCHED
+    told = context.depth not in (Depth.TOUCHED, Depth.CONFIGS)
     return Reach(tuple(more[:_USERS_LIMIT]), tuple(broken), () if told else tuple(untold))
 
 
@@ -313,12 +314,14 @@ def _checks(context: _GateContext, step: _Step, built: Build | None) -> tuple[li
     after = after or _NOTHING
     objects = with_reach(objects_check(before, after, context.series, step.patch), step.reach)
     checks += [replace(objects, seconds=time.monotonic() - began), warnings_check(before, after)]
-    if context.depth is not Depth.WHOLE:
+    if context.depth not in (Depth.WHOLE, Depth.CONFIGS):
         return checks, built
     if objects.mark is Mark.OK:
         checks.append(_timed(lambda: _config_variants(context, step)))
     else:
         checks.append(GateCheck("configs", Mark.NOT_RUN, "the objects do not compile in the profile's own config"))
+    if context.depth is Depth.CONFIGS:
+        return checks, built
     if objects.mark is Mark.BAD:
         return [*checks, GateCheck("build", Mark.NOT_RUN, "its objects do not compile")], built
     build, built = _build(context, step, built)
@@ -327,7 +330,7 @@ def _checks(context: _GateContext, step: _Step, built: Build | None) -> tuple[li
 
 def _lone(context: _GateContext, step: _Step, built: Build | None) -> tuple[list[GateCheck], Build | None]:
     """The checks of objects and build for a patch that has no objects of its own: the whole kernel's."""
-    if context.depth is Depth.TOUCHED:
+    if context.depth in (Depth.TOUCHED, Depth.CONFIGS):
         return [with_reach(unbuilt_check(built_of(step.patch)), step.reach)], built
     build, built = _build(context, step, built)
     made = built is not None and built.tree.id == step.tree.id

@@ -33,6 +33,8 @@ _NO_RULE = re.compile(r"make(?:\[\d+\])?: \*\*\* No rule to make target '(?P<nam
 _NO_SPARSE = "sparse is not available or not up to date"
 _KEPT = "base.config"
 _STAMP = "configured"  # for which tree and profile `base.config` is
+# gcc's own word for what clang says by default; kernels switch it off, as it is at times wrong (judge/gate.py).
+_MAYBE_UNSET = "KCFLAGS=-Wmaybe-uninitialized"
 _SEEN = "seen"  # id and path of the tree of which all objects are
 
 
@@ -122,6 +124,8 @@ class ObjectBuilder:
         for target in targets:
             (make.objects / target).unlink(missing_ok=True)
         words = variant.words if variant is not None else ()
+        if not any(word.startswith("LLVM=") for word in words):
+            words = (*words, _MAYBE_UNSET)
         said = self._run(make, tree, (*words, "W=1", *self._checker, f"-j{self._jobs}", "-k", *targets), deadline)
         built, absent, errors = [], [], []
         for target, source in targets.items():

@@ -127,6 +127,16 @@ def test_warnings_are_told_by_their_text_and_not_by_their_line() -> None:
     assert build_check((), (warning("undefined", 0, "ttm.ko"),)).mark is Mark.BAD
 
 
+def test_what_gcc_takes_for_unset_is_said_and_held_against_nobody() -> None:
+    maybe = warning("'ret' may be used uninitialized [-Wmaybe-uninitialized]")
+    only = Compiled(built=("drivers/a.c",), warnings=(maybe,))
+    check = warnings_check(Compiled(), only)
+    assert check.mark is Mark.WARN and "'ret'" in check.message
+    assert warnings_check(only, only).mark is Mark.OK
+    assert warnings_check(Compiled(), replace(only, warnings=(maybe, warning("x")))).message.endswith(": x")
+    assert flips_check([("i386", only, Compiled())]).mark is Mark.OK
+
+
 def test_other_configs() -> None:
     good = Compiled(built=("drivers/a.c",))
     assert flips_check([]).mark is Mark.OK

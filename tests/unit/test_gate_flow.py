@@ -73,6 +73,13 @@ def test_what_has_no_object_is_not_good_without_a_build(repo: Repo, scratch_layo
     assert any("without --only" in reason for reason in found.reasons)
 
 
+def test_other_configs_can_be_looked_at_without_a_build(repo: Repo, scratch_layout: Layout) -> None:
+    found = gate(repo, scratch_layout, Depth.CONFIGS, (RULES, "other"), ("drivers/a.c", "other"))
+    assert marks(found, "objects")[0] is Mark.NOT_RUN
+    assert marks(found, "configs")[0] is None and marks(found, "configs")[1] is not None
+    assert marks(found, "build") == [None, None]
+
+
 @pytest.mark.parametrize("depth", [Depth.NEEDED, Depth.WHOLE])
 def test_what_has_no_object_is_built_whole(repo: Repo, scratch_layout: Layout, depth: Depth) -> None:
     found = gate(
