@@ -252,14 +252,15 @@ def try_controls(
     results = []
     for number, control in enumerate(controls, 1):
         environment.progress.step(f"control {number} of {len(controls)}: {control.name}")
-        results.append(_try(control, suite, whole, environment, layout, number))
+        results.append(try_control(control, suite, whole, environment, layout, number))
         done(results[-1])
     return tuple(results)
 
 
-def _try(
+def try_control(
     control: Control, suite: Suite, whole: Cell, environment: BootEnvironment, layout: Layout, number: int
 ) -> ControlRun:
+    """Boots the kernel with one control; `whole` is the cell of the unbroken kernel, which must have been green."""
     kernel, module_tree = environment.kernel, None
     try:
         if suite.needs_overlay is not None:

@@ -11,6 +11,7 @@ STORE/
   searches/ID/                  what a search noted beside its runs, and its report
   runs/DATE-ID/                 run directories; with TTM_HARNESS_RUNS=NAME-runs in NAME-runs/, and an index apart
   nightly/NAME/                 what a nightly has seen and done, the series it found, its summaries
+  history/KEY.json              what came of each bug of the past that was put back (`ttm-harness history`)
   index.sqlite                  what is in them, to be asked; made anew from them at any time
   id                            what tells this store from another
   locks/                        who is at work on what
@@ -107,6 +108,10 @@ class Layout:
     @property
     def runs(self) -> Path:
         return self._below(self.runs_name)
+
+    @property
+    def history(self) -> Path:
+        return self._below("history")
 
     @property
     def damaged(self) -> Path:

@@ -83,13 +83,16 @@ def test_all_classes_are_there_and_something_is_neutral() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [path for folder in (TTM, XE, SHMEM, PATCHES / "findings") for path in folder.glob("*.patch")],
+    [
+        *(path for folder in (TTM, XE, SHMEM, PATCHES / "findings") for path in folder.glob("*.patch")),
+        *(PATCHES / "history").glob("[0-9]*.patch"),
+    ],
     ids=lambda p: f"{p.parent.name}/{p.name}",
 )
 def test_a_patch_is_short_and_carries_little_context(path: Path) -> None:
     text = path.read_text()
-    head = r"From: ttm-harness \w+ <\w+@ttm-harness\.invalid>\nSubject: \[(CONTROL|PATCH)\] drm/(ttm|xe|shmem-helper)"
-    assert re.match(head, text)
+    head = r"From: ttm-harness \w+ <\w+@ttm-harness\.invalid>\nSubject: \[(CONTROL|PATCH|HISTORY)\] "
+    assert re.match(f"{head}drm/(ttm|xe|shmem-helper)", text)
     assert max(context_runs(text)) <= 4  # two behind one change, two before the next
     changed = [line for line in text.split("---\n", 1)[1].splitlines() if re.match(r"[-+](?![-+]{2} )", line)]
     assert 1 <= len(changed) <= 24
