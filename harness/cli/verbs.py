@@ -34,6 +34,7 @@ VERBS = {
     "doctor": "What this host can do, what is missing, and the exact command that installs it.",
     "exec": "Run one command in a guest and end with its status; its input and output are this one's.",
     "frontier": "Find the line on two axes where a kernel begins to fail.",
+    "history": "Bring bugs of the past back into the kernel, one by one, and see what notices them.",
     "inspect": "A look into the memory that `run --keep-state` kept of a guest, with drgn.",
     "minimise": "Make a kept boot that failed as small as it can be.",
     "nightly": "Find new kernels and revisions, run what is missing, compare, publish; safe to kill and...",
