@@ -23,6 +23,7 @@ from harness.judge.gate import (
     applies_check,
     build_check,
     checkpatch_check,
+    coccinelle_check,
     documented_of,
     failed_build_check,
     flips_check,
@@ -57,10 +58,10 @@ from harness.judge.reach import (
     words_of,
 )
 from harness.kernel.build import obtain
-from harness.kernel.checkers import CheckerMissing, checkpatch, kernel_doc
+from harness.kernel.checkers import CheckerMissing, checkpatch, coccinelle, has_coccinelle, kernel_doc
 from harness.kernel.fragments import read_profile
 from harness.kernel.kconfig import parse_config
-from harness.kernel.object_builder import ObjectBuilder
+from harness.kernel.object_builder import ObjectBuilder, newest_clang
 from harness.kernel.users import (
     included,
     made_of_something,
@@ -76,7 +77,7 @@ from harness.model.kernel import KernelSpec
 from harness.model.progress import Progress
 from harness.model.series import Patch, PatchReport, Series, SeriesSpec
 from harness.model.tree import SourceSpec, Tree
-from harness.proc import Deadline, find_tool
+from harness.proc import Deadline
 from harness.store.files import locked
 from harness.store.layout import Layout
 
@@ -123,6 +124,7 @@ class _GateContext:
     jobs: int | None
     depth: Depth
     strict: bool = False
+    config: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,16 +192,29 @@ class GateJob:
     depth: Depth
     jobs: int | None
     strict: bool = False  # an ERROR of checkpatch makes a patch bad
+    config: str = ""  # of the other configs only the one of that name is tried
 
 
 def gate_series(candidate: GateJob, layout: Layout, progress: Progress) -> Gate:
     """The gate on a tree and a series that are there already."""
     deadline = Deadline(_SECONDS)
     base, series, depth = candidate.base, candidate.series, candidate.depth
-    jobs, strict = candidate.jobs, candidate.strict
+    jobs = candidate.jobs
     apart = apart_of(base, series, len(series.patches))
     builder = ObjectBuilder(base, candidate.profile, layout, jobs or cpu_count() or 1, _touched(series), apart)
-    context = _GateContext(base, series, candidate.profile, builder, layout, progress, deadline, jobs, depth, strict)
+    context = _GateContext(
+        base,
+        series,
+        candidate.profile,
+        builder,
+        layout,
+        progress,
+        deadline,
+        jobs,
+        depth,
+        candidate.strict,
+        candidate.config,
+    )
     policy = ApplyPolicy(fuzz=FUZZ_LIMIT, progress=progress)
     reports = check_series(base, series, None, deadline, policy)
     built = _whole(context, base) if depth is Depth.WHOLE else None
@@ -302,6 +317,8 @@ def _refused(error: ApplyFailed) -> GateCheck:
 def _checks(context: _GateContext, step: _Step, built: Build | None) -> tuple[list[GateCheck], Build | None]:
     """All checks of a patch that applies, and the kernel that was built last: `built`, or one with this patch."""
     checks = [_timed(lambda: _checkpatch(context, step)), _timed(lambda: _kernel_doc(context, step))]
+    if has_coccinelle() and step.own:
+        checks.append(_timed(lambda: _coccinelle(context, step)))
     began = time.monotonic()
     refused = _configure(context, step)
     if refused is not None:
@@ -378,6 +395,16 @@ def _kernel_doc(context: _GateContext, step: _Step) -> GateCheck:
     return kernel_doc_check(before, after, step.names)
 
 
+def _coccinelle(context: _GateContext, step: _Step) -> GateCheck:
+    old = step.known(step.own)
+    try:
+        after = coccinelle(context.base, step.tree, step.own, context.deadline)
+        before = coccinelle(context.base, step.before, old, context.deadline) if old and after.strip() else ""
+    except CheckerMissing as error:
+        return GateCheck("coccinelle", Mark.OK, str(error))
+    return coccinelle_check(before, after, step.names)
+
+
 def _compile(
     context: _GateContext, step: _Step, variant: ConfigVariant | None = None
 ) -> tuple[Compiled, Compiled | None]:
@@ -402,9 +429,9 @@ def _config_variants(context: _GateContext, step: _Step) -> GateCheck:
     folders = dict.fromkeys((step.tree.path / name).parent for name in step.sources)
     makefiles = [file.read_text("utf-8", "replace") for one in folders if (file := one / "Makefile").is_file()]
     tried = []
-    for variant in variants_of(
-        step.patch, parse_config(context.builder.config), makefiles, find_tool("clang") is not None
-    ):
+    for variant in variants_of(step.patch, parse_config(context.builder.config), makefiles, newest_clang()):
+        if context.config and variant.name != context.config:
+            continue
         before, after = _compile(context, step, variant)
         tried.append((variant.name, after, before))
     return flips_check(tried)

@@ -42,12 +42,12 @@ _IMPLIED = (
 
 
 def variants_of(
-    patch: Patch, config: Mapping[str, str], makefiles: Iterable[str], compilers: bool
+    patch: Patch, config: Mapping[str, str], makefiles: Iterable[str], clang: str
 ) -> tuple[ConfigVariant, ...]:
     """Every config that the patch's own lines ask for, and in how far the profile's config has something to turn.
 
-    `config` maps symbols to y, m or other values; `makefiles` are the texts beside the touched files; with
-    `compilers` clang is there. 32 bits are asked for always: sizes and shifts differ.
+    `config` maps symbols to y, m or other values; `makefiles` are the texts beside the touched files; `clang` is the
+    name of that compiler, '' where there is none. 32 bits are asked for always: sizes and shifts differ.
     """
     lines = "\n".join(_CHANGED.findall(patch.diff))
     symbols = [match["symbol"] for match in _MENTIONED.finditer(lines)]
@@ -67,6 +67,6 @@ def variants_of(
             others.append(_TURNED[state])
     if narrow := guest_arch().narrow:
         others.append(ConfigVariant(narrow, words=(f"ARCH={narrow}",)))
-    if compilers:
-        others.append(ConfigVariant("clang", words=("LLVM=1", "CC=clang")))
+    if clang:
+        others.append(ConfigVariant("clang", words=(f"LLVM={clang.removeprefix('clang') or 1}", f"CC={clang}")))
     return (*variants[:_MOST], *others)

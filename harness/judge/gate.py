@@ -23,6 +23,7 @@ _OF_ITSELF = ("checkpatch",)  # what no other patch can have a part in
 _COMPLAINT = re.compile(r"^[^:]*:(?P<line>\d*):? ?(?P<grade>ERROR|WARNING|CHECK): ?(?P<text>.*)$")
 _DOC_NEW = re.compile(r"^(?:Warning|Error): (?P<file>[^:\s]+):\d+ (?P<text>.*)$")
 _DOC_OLD = re.compile(r"^(?P<file>[^:\s]+):\d+: (?:warning|error): (?P<text>.*)$")
+_COCCI = re.compile(r"^(?:\./)?(?P<file>[^:\s]+):\d+:\d+-\d+: (?P<text>.*?)(?: on lines? [\d, ]+)?$")
 # Of gcc, clang and modpost; the quotes around names differ.
 _MISSING = (
     re.compile(r"fatal error: (?P<name>\S+): No such file"),
@@ -124,6 +125,21 @@ def kernel_doc_check(before: str, after: str, names: Mapping[str, str] | None = 
 def _complaints(said: str, names: Mapping[str, str]) -> list[str]:
     """`file: text` of either form: `Warning: FILE:LINE text` since 6.16, `FILE:LINE: warning: text` before."""
     found = (match for line in said.splitlines() if (match := _DOC_NEW.match(line) or _DOC_OLD.match(line)))
+    return list(dict.fromkeys(f"{names.get(match['file'], match['file'])}: {match['text']}" for match in found))
+
+
+def coccinelle_check(before: str, after: str, names: Mapping[str, str]) -> GateCheck:
+    """What the scripts say that they did not say before the patch. They guess at times: it is said, no more."""
+    known = set(_found(before, names))
+    fresh = [one for one in _found(after, {}) if one not in known]
+    if fresh:
+        return GateCheck("coccinelle", Mark.WARN, f"{len(fresh)} new, the first: {fresh[0]}", tuple(fresh[:_SHOWN]))
+    return GateCheck("coccinelle", Mark.OK)
+
+
+def _found(said: str, names: Mapping[str, str]) -> list[str]:
+    """`file: text`, without the numbers of lines, which move."""
+    found = (match for line in said.splitlines() if (match := _COCCI.match(line)))
     return list(dict.fromkeys(f"{names.get(match['file'], match['file'])}: {match['text']}" for match in found))
 
 

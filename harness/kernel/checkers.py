@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The tree's own checkers of style: checkpatch.pl and kernel-doc. Those of the base are run, never a patched one, and
-what they read is a stranger's: they see the trees alone, and can write nowhere (sandbox.py).
+"""The tree's own checkers: checkpatch.pl, kernel-doc, and scripts of coccinelle. Those of the base are run, never a
+patched one, and what they read is a stranger's: they see the trees alone, and can write nowhere (sandbox.py).
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from pathlib import Path
 
 from harness.model.errors import CommandFailed
 from harness.model.tree import Tree
-from harness.proc import Deadline, run
+from harness.proc import Deadline, find_tool, run
 from harness.sandbox import Confines, within
 
 _SECONDS = 120.0
+# Uses after a free, and locks that are not given back: what no compiler follows.
+_COCCI = ("free/kfree.cocci", "locks/double_lock.cocci", "locks/mini_lock.cocci")
 # 7.1 moved it; the old name is a link since.
 _KERNEL_DOC = ("tools/docs/kernel-doc", "scripts/kernel-doc")
 
@@ -42,6 +44,24 @@ def kernel_doc(base: Tree, tree: Tree, files: Sequence[str], deadline: Deadline)
     if script is None:
         raise CheckerMissing("the tree has no kernel-doc")
     return _run((str(script), "-none", *files), tree.path, deadline, (base.path, tree.path))
+
+
+def has_coccinelle() -> bool:
+    """Whether this host has spatch, which is not required."""
+    return find_tool("spatch") is not None
+
+
+def coccinelle(base: Tree, tree: Tree, files: Sequence[str], deadline: Deadline) -> str:
+    """What scripts of the base's scripts/coccinelle report of .c files of the tree."""
+    said = []
+    for name in _COCCI:
+        script = base.path / "scripts" / "coccinelle" / name
+        if not script.is_file():
+            raise CheckerMissing(f"the tree has no scripts/coccinelle/{name}")
+        options = ("-D", "report", "--very-quiet", "--no-includes", "--include-headers")
+        argv = ("spatch", *options, "--cocci-file", str(script), *files)
+        said.append(_run(argv, tree.path, deadline, (base.path, tree.path)))
+    return "\n".join(said)
 
 
 def _run(argv: tuple[str, ...], cwd: Path, deadline: Deadline, reads: tuple[Path, ...]) -> str:

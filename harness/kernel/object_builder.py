@@ -35,6 +35,7 @@ _KEPT = "base.config"
 _STAMP = "configured"  # for which tree and profile `base.config` is
 # gcc's own word for what clang says by default; kernels switch it off, as it is at times wrong (judge/gate.py).
 _MAYBE_UNSET = "KCFLAGS=-Wmaybe-uninitialized"
+_CLANGS = range(40, 14, -1)  # before 15 no kernel of today takes it
 _SEEN = "seen"  # id and path of the tree of which all objects are
 
 
@@ -123,9 +124,8 @@ class ObjectBuilder:
             return None
         for target in targets:
             (make.objects / target).unlink(missing_ok=True)
-        words = variant.words if variant is not None else ()
-        if not any(word.startswith("LLVM=") for word in words):
-            words = (*words, _MAYBE_UNSET)
+        # Not in other configs, where nobody asks for it: there all would be made anew for another command line.
+        words = variant.words if variant is not None else (_MAYBE_UNSET,)
         said = self._run(make, tree, (*words, "W=1", *self._checker, f"-j{self._jobs}", "-k", *targets), deadline)
         built, absent, errors = [], [], []
         for target, source in targets.items():
@@ -192,9 +192,14 @@ class ObjectBuilder:
         if variant is None:
             return True
         log = make.objects / "config.log"
-        if variant.target:
-            make.run(*variant.words, variant.target, deadline=deadline, log=log)
-        make.run(*variant.words, "olddefconfig", deadline=deadline, log=log)
+        try:
+            if variant.target:
+                make.run(*variant.words, variant.target, deadline=deadline, log=log)
+            make.run(*variant.words, "olddefconfig", deadline=deadline, log=log)
+        except CommandFailed as error:
+            if error.status < 0 or not variant.words:
+                raise
+            return False  # a compiler that is too old for this kernel
         values = parse_config(path.read_text("utf-8"))
         return not variant.symbol or values.get(variant.symbol, "n") == variant.value
 
@@ -221,6 +226,13 @@ class ObjectBuilder:
         if any(_NO_SPARSE in line for line in lines):
             unchecked = "sparse is too old for this tree"
         return _Said(failures.errors, unknown, stopped, warnings, unchecked)
+
+
+def newest_clang() -> str:
+    """The clang with the highest number in its name, or the one without; '' where none has its tools beside it."""
+    names = (*(f"-{number}" for number in _CLANGS), "")
+    whole = (name for name in names if all(find_tool(f"{tool}{name}") for tool in ("clang", "ld.lld", "llvm-nm")))
+    return next((f"clang{name}" for name in whole), "")
 
 
 def _leads_out(objects: Path, target: str) -> bool:

@@ -21,6 +21,7 @@ from harness.judge.gate import (
     build_check,
     builds,
     checkpatch_check,
+    coccinelle_check,
     documented_of,
     flips_check,
     judged,
@@ -40,7 +41,7 @@ from harness.kernel.buildlog import Failures, Paths, parse_checked, parse_failur
 from harness.model.arch import ARM64
 from harness.model.build import CompilerWarning
 from harness.model.codec import to_json
-from harness.model.gate import Compiled, Gate, GateCheck, Mark, PatchGate
+from harness.model.gate import Compiled, ConfigVariant, Gate, GateCheck, Mark, PatchGate
 from harness.model.outcome import Verdict
 from harness.model.series import ChangeKind, FileChange, HunkReport, HunkState, Patch, PatchReport, Series
 from harness.reports.gate import gate_remarks, print_gate
@@ -159,6 +160,18 @@ def test_a_config_in_which_nothing_is_compiled_says_nothing() -> None:
     assert (some.mark, some.message, some.details) == (Mark.OK, "i386", ("SHMEM=n: not built there",))
 
 
+def test_what_a_script_found_before_is_not_held_against_a_patch() -> None:
+    said = "./drivers/a.c:95:26-30: ERROR: reference preceded by free on line 94\n"
+    check = coccinelle_check("", said, {})
+    assert check.mark is Mark.WARN
+    assert check.details == ("drivers/a.c: ERROR: reference preceded by free",)
+    moved = said.replace("95", "97").replace("94", "96").replace("./", "")
+    assert coccinelle_check(said, moved, {}).mark is Mark.OK
+    assert coccinelle_check(said.replace("a.c", "old.c"), said, {"drivers/old.c": "drivers/a.c"}).mark is Mark.OK
+    assert coccinelle_check(said, "", {}).mark is Mark.OK
+    assert coccinelle_check("", "init_defs_builtins: /usr/lib/coccinelle\n", {}).mark is Mark.OK
+
+
 def test_configs_that_a_patch_implies() -> None:
     diff = (
         "--- a/drivers/a.c\n+++ b/drivers/a.c\n@@ -1,3 +1,4 @@\n #ifdef CONFIG_UNTOUCHED\n"
@@ -166,21 +179,22 @@ def test_configs_that_a_patch_implies() -> None:
     )
     one = patch(1, changed("drivers/a.c"), diff=diff)
     config = {"DRM_XE": "m", "SHMEM": "y", "DEBUG_FS": "y", "UNTOUCHED": "y", "DRM_TTM": "m", "SWAP": "y"}
-    variants = variants_of(one, config, ["obj-$(CONFIG_DRM_TTM) += ttm.o\nobj-$(CONFIG_OTHER) += o.o\n"], False)
+    variants = variants_of(one, config, ["obj-$(CONFIG_DRM_TTM) += ttm.o\nobj-$(CONFIG_OTHER) += o.o\n"], "")
     assert [variant.name for variant in variants] == ["DRM_XE=n", "SHMEM=n", "DEBUG_FS=n", "built in", "i386"]
-    assert variants_of(one, config, [], True)[-1].name == "clang"
-    built_in = variants_of(patch(1, changed("a.c")), {"DRM_TTM": "y"}, ["obj-$(CONFIG_DRM_TTM) += ttm.o"], False)
+    for clang, words in (("clang", ("LLVM=1", "CC=clang")), ("clang-19", ("LLVM=-19", "CC=clang-19"))):
+        assert variants_of(one, config, [], clang)[-1] == ConfigVariant("clang", words=words)
+    built_in = variants_of(patch(1, changed("a.c")), {"DRM_TTM": "y"}, ["obj-$(CONFIG_DRM_TTM) += ttm.o"], "")
     assert [variant.name for variant in built_in] == ["modules", "i386"]
 
 
 def test_no_32_bits_are_asked_for_where_they_want_another_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.model.arch._chosen", ARM64)
-    assert variants_of(patch(1, changed("drivers/a.c")), {}, [], False) == ()
+    assert variants_of(patch(1, changed("drivers/a.c")), {}, [], "") == ()
 
 
 def test_symbols_of_a_changed_kconfig_file() -> None:
     one = patch(1, changed("drivers/Kconfig"), diff="+config NEW_ONE\n+\tdepends on MMU && !SMALL\n")
-    variants = variants_of(one, {"NEW_ONE": "y", "MMU": "y", "SMALL": "n"}, [], False)
+    variants = variants_of(one, {"NEW_ONE": "y", "MMU": "y", "SMALL": "n"}, [], "")
     assert [variant.name for variant in variants] == ["NEW_ONE=n", "MMU=n", "i386"]
 
 
@@ -447,5 +461,6 @@ def test_hostile_output_is_only_text(lines: Sequence[str]) -> None:
     said = "\n".join(lines)
     checkpatch_check(said)
     kernel_doc_check(said, said)
+    coccinelle_check(said, said, {})
     missing_name(said)
     parse_checked(parse_failures(lines, Paths(("/o",))).rest, Paths(("/o",)))
