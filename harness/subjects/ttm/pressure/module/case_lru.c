@@ -668,6 +668,8 @@ static void case_hibernation(struct tp_run *run)
 	tp_bo_put(owner);
 }
 
+#define TP_WALKS	40
+
 /* A swapout that finds no memory: the walk ends, all stay where they are. */
 static void case_oom_swapout(struct tp_run *run)
 {
@@ -694,17 +696,21 @@ static void case_oom_swapout(struct tp_run *run)
 	}
 	tp_bo_unlock(owner);
 	before = tp_lru_hash(dev);
+	atomic_set(&dev->swap_notifies, 0);
+	dev->most_notifies = TP_WALKS * (ARRAY_SIZE(bos) + 1);
 	tp_make_fail(true);
-	/* Forty times over the six of them: files that are lost add up. */
-	for (i = 0; i < 40; i++) {
+	/* So many times over the six of them: files that are lost add up. */
+	for (i = 0; i < TP_WALKS; i++) {
 		ret = ttm_device_swapout(&dev->bdev, &ctx, GFP_KERNEL);
 		if (ret)
 			break;
 	}
 	tp_make_fail(false);
-	if (ret > 0) {
+	tp_check(run, atomic_read(&dev->swap_notifies) <= dev->most_notifies,
+		 "a walk met objects again whose swapout had failed");
+	if (ret > 0 && !run->failed) {
 		tp_skip(run, "needs fail_page_alloc armed for the task (min-order 0)");
-	} else {
+	} else if (ret <= 0) {
 		tp_eq(run, ret, 0, "swapout without any memory");
 		if (TP_HAVE_BACKUP)
 			tp_check(run, tp_lru_hash(dev) == before,

@@ -232,7 +232,12 @@ static int tp_io_mem_reserve(struct ttm_device *bdev, struct ttm_resource *mem)
 
 static void tp_swap_notify(struct ttm_buffer_object *tbo)
 {
-	atomic_inc(&to_tp_dev(tbo->bdev)->swap_notifies);
+	struct tp_dev *dev = to_tp_dev(tbo->bdev);
+	int n = atomic_inc_return(&dev->swap_notifies);
+
+	/* A walk that meets its objects again and again ends with the failures that made it so. */
+	if (dev->most_notifies && n > dev->most_notifies)
+		tp_make_fail(false);
 }
 
 static const struct ttm_device_funcs tp_funcs = {

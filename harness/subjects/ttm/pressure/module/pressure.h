@@ -63,6 +63,8 @@ struct tp_dev {
 	struct dma_fence *move_fence;
 	/* The so many-th move from now fails with that. */
 	int move_fail_nth, move_fail_ret;
+	/* After so many calls of swap_notify the task's allocations fail no more. */
+	int most_notifies;
 	/* Those of earlier moves, whose references are counted at the end. */
 	struct dma_fence *fences[TP_FENCES];
 	/* Times a walk of the scan came by, and the largest number for one object. */
