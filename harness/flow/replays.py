@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import itertools
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,9 +23,11 @@ from harness.flow.gate import Candidate, Depth, gate_series
 from harness.flow.matrix import key_of
 from harness.flow.plans import default_source
 from harness.flow.prepare import Stopwatch, prepare, prepare_root, settle_accel
+from harness.flow.resources import cores
 from harness.inputs.series.resolve import resolve_series
 from harness.inputs.source_cache import Work
 from harness.kernel.fragments import read_profile
+from harness.kernel.object_builder import newest_clang
 from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
 from harness.model.errors import FindingError, StoreCorrupt, UserError
@@ -33,11 +37,12 @@ from harness.model.machine import Machine
 from harness.model.outcome import Verdict
 from harness.model.progress import Progress
 from harness.model.regression import Kind, Outcome, Regression, Replay, read_regressions
+from harness.model.result import Run
 from harness.model.series import SeriesSpec
 from harness.model.subject import ControlSet
 from harness.model.suite import Suite
 from harness.model.tree import SourceSpec, Tree
-from harness.proc import Deadline
+from harness.proc import Deadline, find_tool
 from harness.store.files import read_regular, write_atomically
 from harness.store.layout import Layout
 from harness.suites.registry import narrowed, registry, suite_named
@@ -45,6 +50,8 @@ from harness.suites.registry import narrowed, registry, suite_named
 _FOLDER = "history"
 _LARGEST = 1 << 20
 _GATE_SECONDS = 3600.0
+_TURNS = 3  # of what cannot tell
+_MOST_CROWD = 8.0
 _OUTCOMES = {
     Detection.CAUGHT: Outcome.SEEN,
     Detection.MISSED: Outcome.NOT_SEEN,
@@ -162,31 +169,74 @@ def replay(
 
 
 def _by_boots(left: Sequence[Regression], context: ReplayContext) -> Iterator[Replay]:
-    """Suite by suite: the unbroken kernel with all the cases that are to see something, then each bug."""
-    number = 0
-    for suite in dict.fromkeys(filter(None, map(suite_of, left))):
-        mine = [one for one in left if suite_of(one) is suite]
-        cases = tuple(dict.fromkeys(glob for one in mine for glob in one.cases))
-        context.progress.step(f"{suite.name}: the unbroken kernel first")
-        whole = _cell(suite, cases, context)
-        clean = boot_cell(whole, (narrowed(suite, cases),), context.environment, number)
-        number += 1
-        for one in mine:
-            if clean.run.verdict is not Verdict.GOOD:
-                why = ("the unbroken kernel is not green itself", *clean.run.reasons)
-                yield Replay(one.id, Outcome.CANNOT_TELL, reasons=why, directory=clean.run.directory)
-                continue
-            context.progress.step(f"{one.id}: {one.what}")
-            made = try_control(
-                control_of(one),
-                narrowed(suite, one.cases),
-                _cell(suite, one.cases, context),
-                context.environment,
-                context.layout,
-                number,
-            )
-            number += 1
-            yield Replay(one.id, _OUTCOMES[made.noticed], made.cases, made.reasons, made.seconds, made.directory)
+    """Each bug, once the unbroken kernel was green in its cases. What cannot tell comes again when all had their
+    turn: a host that was busy may be less so then.
+    """
+    waiting = [one for one in left if suite_of(one) is not None]
+    boots = _Boots(context)
+    for turn in range(1, _TURNS + 1):
+        for suite in dict.fromkeys(map(_suite, waiting)) if turn == 1 else ():
+            boots.look_at_unbroken(suite, [one for one in waiting if suite_of(one) is suite])
+        again = []
+        for one in waiting:
+            found = boots.replay(one)
+            if found.outcome is Outcome.CANNOT_TELL and found.directory and turn < _TURNS:
+                again.append(one)
+                context.progress.step(f"{one.id}: cannot tell, to be tried again: {'; '.join(found.reasons)}")
+            else:
+                yield found
+        waiting = again
+
+
+class _Boots:
+    """The boots of one command, numbered; which bugs the unbroken kernel was green for."""
+
+    def __init__(self, context: ReplayContext) -> None:
+        self._context = context
+        self._numbers = itertools.count()
+        self._green: set[str] = set()
+
+    def look_at_unbroken(self, suite: Suite, bugs: Sequence[Regression]) -> Run:
+        """Boots the unbroken kernel with the cases of all the bugs."""
+        cases = tuple(dict.fromkeys(glob for one in bugs for glob in one.cases))
+        self._context.progress.step(f"{suite.name}: the unbroken kernel first")
+        run = boot_cell(
+            _cell(suite, cases, self._context), (narrowed(suite, cases),), self._place(), next(self._numbers)
+        ).run
+        if run.verdict is Verdict.GOOD:
+            self._green.update(one.id for one in bugs)
+        return run
+
+    def replay(self, one: Regression) -> Replay:
+        """One bug; for one for which the unbroken kernel was not green it is booted again, for this bug alone."""
+        suite = _suite(one)
+        if one.id not in self._green:
+            clean = self.look_at_unbroken(suite, [one])
+            if one.id not in self._green:
+                why = ("the unbroken kernel is not green itself", *clean.reasons)
+                return Replay(one.id, Outcome.CANNOT_TELL, reasons=why, directory=clean.directory)
+        context = self._context
+        context.progress.step(f"{one.id}: {one.what}")
+        made = try_control(
+            control_of(one),
+            narrowed(suite, one.cases),
+            _cell(suite, one.cases, context),
+            self._place(),
+            context.layout,
+            next(self._numbers),
+        )
+        return Replay(one.id, _OUTCOMES[made.noticed], made.cases, made.reasons, made.seconds, made.directory)
+
+    def _place(self) -> BootEnvironment:
+        """On a host that others keep busy a guest gets as much longer as there are others."""
+        crowd = min(_MOST_CROWD, max(1.0, os.getloadavg()[0] / cores()))
+        return replace(self._context.environment, crowd=crowd)
+
+
+def _suite(one: Regression) -> Suite:
+    suite = suite_of(one)
+    assert suite is not None
+    return suite
 
 
 def _cell(suite: Suite, cases: tuple[str, ...], context: ReplayContext) -> Cell:
@@ -200,6 +250,9 @@ def _by_gate(left: Sequence[Regression], context: ReplayContext) -> Iterator[Rep
         if one.kind is Kind.NONE:
             yield Replay(one.id, Outcome.NOT_POSSIBLE, reasons=(one.not_possible,))
         elif one.kind is Kind.GATE:
+            if one.tool and not _is_there(one.tool):
+                yield Replay(one.id, Outcome.NOT_POSSIBLE, reasons=(f"this host has no {one.tool}",))
+                continue
             context.progress.step(f"{one.id}: {one.what}")
             began = time.monotonic()
             try:
@@ -210,13 +263,17 @@ def _by_gate(left: Sequence[Regression], context: ReplayContext) -> Iterator[Rep
             yield replace(judged(one, found), seconds=time.monotonic() - began)
 
 
+def _is_there(tool: str) -> bool:
+    return bool(newest_clang()) if tool == "clang" else find_tool(tool) is not None
+
+
 def _gate(one: Regression, context: ReplayContext) -> Gate:
     work = Work(context.layout, Deadline(_GATE_SECONDS), context.progress)
     series = resolve_series(SeriesSpec.parse(f"mbox:{history_folder() / one.gate}"), work)
     profile = read_profile(context.profile, data_directory("kernel-configs"))
-    return gate_series(
-        Candidate(context.tree, series, profile, Depth.CONFIGS, None), context.layout, context.progress
-    )
+    depth = Depth.CONFIGS if one.config else Depth.TOUCHED
+    candidate = Candidate(context.tree, series, profile, depth, None, config=one.config)
+    return gate_series(candidate, context.layout, context.progress)
 
 
 def judged(one: Regression, gate: Gate) -> Replay:
@@ -240,7 +297,7 @@ def _said(check: GateCheck, words: str) -> str:
 
 def _key(one: Regression, context: ReplayContext) -> str:
     """All that goes into a replay; while it is the same there is no reason to do it again."""
-    words = [__version__, context.tree.id, context.profile, *one.cases, one.check, one.shows, one.not_possible]
+    words = [__version__, context.tree.id, context.profile, *one.cases, one.check, one.config, one.shows]
     suite = suite_of(one)
     if suite is not None:
         control = control_of(one)
@@ -252,7 +309,9 @@ def _key(one: Regression, context: ReplayContext) -> str:
 
 
 def _kept(chosen: Sequence[Regression], keys: dict[str, str], layout: Layout) -> dict[str, Replay]:
-    """What ended before. What could not tell is tried again, and what the gate did not see: no key has its code."""
+    """What ended before. What could not tell is tried again, and what was not seen by the gate, or could not be
+    replayed: no key has the gate's code, or the tools of this host.
+    """
     found = {}
     for one in chosen:
         try:
@@ -260,8 +319,8 @@ def _kept(chosen: Sequence[Regression], keys: dict[str, str], layout: Layout) ->
             kept = from_json(Replay, text)
         except (OSError, UnicodeDecodeError, StoreCorrupt):
             continue
-        blind = kept.outcome is Outcome.NOT_SEEN and one.kind is Kind.GATE
-        if kept.id == one.id and not blind and kept.outcome is not Outcome.CANNOT_TELL:
+        by_boot = one.kind in (Kind.CONTROL, Kind.PATCH) and kept.outcome is Outcome.NOT_SEEN
+        if kept.id == one.id and (by_boot or kept.outcome is Outcome.SEEN):
             found[one.id] = kept
     return found
 

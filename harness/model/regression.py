@@ -63,6 +63,8 @@ class Regression:
     functions: tuple[str, ...] = ()
     cases: tuple[str, ...] = ()
     check: str = ""
+    config: str = ""
+    tool: str = ""
     shows: str = ""
     note: str = ""
 
@@ -156,6 +158,8 @@ def _wrong(one: Regression) -> str:
         return "needs a control as SUBJECT/NAME"
     if one.kind is Kind.GATE and not one.check:
         return "needs the check of the gate that is to see it"
+    if (one.check == "configs") != bool(one.config):
+        return "needs the config in which the check configs is to see it, and no other check has one"
     if one.days is not None and one.days < 0:
         return "was said before it arrived"
     return ""

@@ -83,6 +83,8 @@ def test_what_is_to_see_a_bug_is_there(one: Regression) -> None:
         ('id = "X"\nwhat = "w"\ncontrol = "a"\ncases = ["c"]\n', "SUBJECT/NAME"),
         ('id = "X"\nwhat = "w"\npatch = "a.patch"\ncases = ["c"]\n', "needs the subject"),
         ('id = "X"\nwhat = "w"\ngate = "a.patch"\n', "needs the check"),
+        ('id = "X"\nwhat = "w"\ngate = "a.patch"\ncheck = "configs"\n', "needs the config"),
+        ('id = "X"\nwhat = "w"\ngate = "a.patch"\ncheck = "objects"\nconfig = "i386"\n', "no other check"),
         ('id = "X"\nwhat = "w"\nnot_possible = "no"\nsaid = "yesterday"\n', "no date"),
         ('id = "X"\nwhat = "w"\nnot_possible = "no"\nsince = 2026-01-02\nsaid = 2026-01-01\n', "before it arrived"),
         ('id = "X"\nwhat = "w"\nnot_possible = "no"\n[[regression]]\nid = "X"\nwhat = "w"\ngate = "a"\n', "twice"),
@@ -158,21 +160,29 @@ class Host:
         self.clean = Verdict.GOOD
         self.noticed = Detection.CAUGHT
         self.kills_at = ""
+        self.starved: list[str] = []  # what cannot tell, once for each time that it is there
         self.made: list[str] = []
         monkeypatch.setattr(replays, "boot_cell", self._boot)
         monkeypatch.setattr(replays, "try_control", self._try)
         monkeypatch.setattr(replays, "_gate", self._gate)
 
     def _boot(self, cell: Cell, *_: object) -> SimpleNamespace:
-        self.made.append(f"clean {','.join(cell.cases)}")
-        run = SimpleNamespace(verdict=self.clean, reasons=("it is red",), directory="000")
+        verdict = Verdict.CANNOT_TELL if self._starves(f"clean {','.join(cell.cases)}") else self.clean
+        run = SimpleNamespace(verdict=verdict, reasons=("it is red",), directory="000")
         return SimpleNamespace(run=run)
 
     def _try(self, control: Control, *_: object) -> ControlRun:
         if control.name == self.kills_at:
             raise Killed
-        self.made.append(control.name)
-        return ControlRun(control, self.noticed, ("pressure.case",), (), 3.0, "001")
+        noticed = Detection.CANNOT_TELL if self._starves(control.name) else self.noticed
+        return ControlRun(control, noticed, ("pressure.case",), (), 3.0, "001")
+
+    def _starves(self, name: str) -> bool:
+        self.made.append(name)
+        if name not in self.starved:
+            return False
+        self.starved.remove(name)
+        return True
 
     def _gate(self, one: Regression, _: object) -> Gate:
         self.made.append(one.id)
@@ -215,7 +225,26 @@ def test_red_without_a_bug_proves_nothing(host: Host, context: ReplayContext) ->
     host.clean = Verdict.BAD
     (made,) = replay(ids("R9"), context, nobody)
     assert made.outcome is Outcome.CANNOT_TELL and "not green itself" in made.reasons[0]
-    assert host.made == ["clean resume_last"]
+    assert host.made == ["clean resume_last"] * 4  # for all at once, and in each of three turns
+
+
+def test_one_that_starved_takes_nobody_with_it(host: Host, context: ReplayContext) -> None:
+    host.starved = ["clean resume_last,shrink_empty", "73-null-page-to-set-pages", "clean shrink_empty"]
+    made = replay(ids("R9", "R10"), context, nobody)
+    assert outcomes(made) == {"R9": "seen", "R10": "seen"}
+    nine, ten = "66-restore-state-survives", "73-null-page-to-set-pages"
+    both = "clean resume_last,shrink_empty"
+    assert host.made == [both, "clean resume_last", nine, "clean shrink_empty", "clean shrink_empty", ten, ten]
+
+
+def test_a_tool_that_is_missing_is_named_and_asked_for_again(
+    host: Host, context: ReplayContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replays, "find_tool", lambda _: None)
+    (made,) = replay(ids("B4"), context, nobody)
+    assert (made.outcome, made.reasons) == (Outcome.NOT_POSSIBLE, ("this host has no spatch",))
+    monkeypatch.setattr(replays, "find_tool", lambda _: Path("spatch"))
+    assert outcomes(replay(ids("B4"), context, nobody)) == {"B4": "seen"}
 
 
 def test_who_is_killed_goes_on_where_that_was(host: Host, context: ReplayContext) -> None:
