@@ -12,6 +12,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -314,14 +315,16 @@ def _kept(chosen: Sequence[Regression], keys: dict[str, str], layout: Layout) ->
     """
     found = {}
     for one in chosen:
+        path = layout.history / f"{keys[one.id]}.json"
         try:
-            text = read_regular(layout.history / f"{keys[one.id]}.json", _LARGEST).decode("utf-8")
-            kept = from_json(Replay, text)
+            kept = from_json(Replay, read_regular(path, _LARGEST).decode("utf-8"))
         except (OSError, UnicodeDecodeError, StoreCorrupt):
             continue
         by_boot = one.kind in (Kind.CONTROL, Kind.PATCH) and kept.outcome is Outcome.NOT_SEEN
         if kept.id == one.id and (by_boot or kept.outcome is Outcome.SEEN):
             found[one.id] = kept
+            with suppress(OSError):  # a store that can only be read
+                os.utime(path)  # `results prune` goes by the time of the last use
     return found
 
 

@@ -204,6 +204,7 @@ class Remains(StrEnum):
     ROOT = "root"  # of guests
     DOWNLOAD = "download"
     DAMAGED = "damaged"  # what was set aside because it was not what it should have been
+    REPLAY = "replay"  # what came of a bug of the past that was put back
     CACHE = "cache"  # the compiler's
     SEARCH = "search"  # what a bisection and its like noted beside their runs, and their reports
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What can go from the store: old runs; builds, objects, sources, guest roots, downloads, compiler's results and
-searches that nobody used for long.
+"""What can go from the store: old runs; builds, objects, sources, guest roots, downloads, searches, replays and
+compiler's results that nobody used for long.
 
 First it is only named, with its bytes. What goes is moved to trash/ first, under its lock, so it is there whole or
 not at all; what a killed process left in trash/ goes the next time. Only what has a name that the store itself gives
@@ -37,6 +37,7 @@ _SOURCE = re.compile(r"[A-Za-z0-9._-]+-[0-9a-f]{16}")
 _ROOT = re.compile(r"[0-9a-f]{16}")
 _DOWNLOAD = re.compile(r"deb-[0-9a-f]{16}|linux-[0-9][0-9.]*\.tar\.xz|apt")
 _SEARCH = re.compile(r"[0-9a-f]{12}")
+_REPLAY = re.compile(r"[0-9a-f]{64}\.json")
 _ANYTHING = re.compile(r".+", re.DOTALL)
 _CACHE = re.compile(r"ccache-\d+")
 _CACHE_FOLDER = re.compile(r"[0-9a-f]")
@@ -44,6 +45,7 @@ _CACHED = re.compile(r"[0-9a-v]{20,}[MRWD]?(\.\w+)?")
 _TOOL_SECONDS = 600.0
 # What those hold who make it, with its name.
 _LEFT_OVER_LOCKS = {Remains.SOURCE: "source-{}.lock", Remains.ROOT: "root-{}", Remains.DOWNLOAD: "download-{}.lock"}
+_FILES = (Remains.DOWNLOAD, Remains.DAMAGED, Remains.REPLAY)  # no directories, or not always
 # What is made before a run directory is there (source, build, modules): used by it, but touched before it began.
 _BEFORE_A_RUN = timedelta(days=1)
 
@@ -206,15 +208,16 @@ def _lock_of(name: str) -> str:
 
 
 def _left_over(layout: Layout, limit: datetime, now: datetime) -> Iterator[_Doomed]:
-    """Sources, guest roots, downloads, searches, and what was set aside."""
+    """Sources, guest roots, downloads, searches, what was set aside, and what came of bugs of the past."""
     for what, folder, names in (
         (Remains.SOURCE, "sources", _SOURCE),
         (Remains.ROOT, "roots", _ROOT),
         (Remains.DOWNLOAD, "downloads", _DOWNLOAD),
         (Remains.SEARCH, "searches", _SEARCH),
         (Remains.DAMAGED, "damaged", _ANYTHING),
+        (Remains.REPLAY, "history", _REPLAY),
     ):
-        for path in _entries(layout, folder, names, also_files=what in (Remains.DOWNLOAD, Remains.DAMAGED)):
+        for path in _entries(layout, folder, names, also_files=what in _FILES):
             used = _used(path)
             if used >= limit or (what is Remains.SOURCE and not (path / "tree.json").is_file()):
                 continue

@@ -283,6 +283,18 @@ def test_sources_roots_downloads_searches_and_damaged_things_go_when_nobody_used
     assert all(path.is_dir() for path in new)
 
 
+def test_a_replay_that_nobody_asked_for_goes_and_what_has_another_name_stays(scratch_layout: Layout) -> None:
+    place = scratch_layout.history
+    old, new, mine = place / f"{'a' * 64}.json", place / f"{'b' * 64}.json", place / "mine.json"
+    for path in (old, new, mine):
+        path.write_text("{}")
+        used = NOON.timestamp() - (1 if path is new else 90) * 86400
+        os.utime(path, (used, used))
+    (found,) = prune(scratch_layout, PruneLimits(unused=30 * DAY), NOON).removals
+    assert (found.what, found.why) == (Remains.REPLAY, "not used for 90 days")
+    assert sorted(place.iterdir()) == [new, mine]
+
+
 def test_a_source_that_somebody_unpacks_stays(scratch_layout: Layout) -> None:
     place = scratch_layout.sources / f"debian-7.3-{'a' * 16}"
     make(place, 90)
