@@ -52,7 +52,7 @@ _FOLDER = "history"
 _LARGEST = 1 << 20
 _GATE_SECONDS = 3600.0
 _TURNS = 3  # of what cannot tell
-_MOST_CROWD = 8.0
+_MOST_CROWD = 4.0
 _OUTCOMES = {
     Detection.CAUGHT: Outcome.SEEN,
     Detection.MISSED: Outcome.NOT_SEEN,
