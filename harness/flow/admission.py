@@ -33,6 +33,9 @@ class Claim:
         return cls(machine.ram + OVERHEAD, machine.cpus)
 
 
+NO_CLAIM = Claim(0, 0)  # of what another host carries
+
+
 class Tokens:
     """Who runs holds its claim until it is given back. Used by one thread.
 

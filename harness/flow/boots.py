@@ -102,14 +102,21 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], environment: BootEnvironment,
 
     StoreDamaged when what it rests on is not as it was made, before or after: then nobody knows what the guest ran.
     """
+    boots, notes = boots_of(cell, suites, environment, number)
+    return read_out(cell, suites, environment.kernel.build, boots, notes)
+
+
+def boots_of(
+    cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, number: int
+) -> tuple[list[Seen], list[str]]:
+    """The boots of `boot_cell`, not judged yet, and sentences for what was left out."""
     place = environment.directory / f"{number:03d}-{cell.id}"
     environment.progress.step(f"boot {number}: {cell.machine}: {', '.join(cell.suites)}")
     boots = [_boot(cell, suites, environment, place, FIRST)]
     notes: list[str] = []
     if len(suites) == 1 and suites[0].selectable:
         notes = _go_on(cell, suites[0], environment, place, boots)
-    with span("judge"):
-        return read_out(cell, suites, environment.kernel.build, boots, notes)
+    return boots, notes
 
 
 def _go_on(cell: Cell, suite: Suite, environment: BootEnvironment, place: Path, boots: list[Seen]) -> list[str]:

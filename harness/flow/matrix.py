@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Protocol
@@ -84,9 +84,11 @@ class Matrix:
         return replace(self, rows=tuple(row for row in self.rows if row.request.kernel in kernels))
 
 
-def matrix_of(requests: Sequence[Request]) -> Matrix:
-    """UserError for suites, cases and knobs that do not go together, and for machines that this host cannot carry."""
-    check_machines(requests)
+def matrix_of(requests: Sequence[Request], check: Callable[[Machine], None] | None = None) -> Matrix:
+    """UserError for suites, cases and knobs that do not go together, and for machines that `check` refuses: those
+    that this host cannot carry, where others do not make the boots.
+    """
+    check_machines(requests, check)
     rows, kernels = [], dict[KernelSpec, dict[Suite, bool]]()
     for request, label in zip(requests, group_labels(requests), strict=True):
         suites = _chosen_suites(request)
@@ -115,10 +117,10 @@ def with_seeds(requests: Sequence[Request]) -> tuple[Request, ...]:
     return tuple(replace(one, seed=drawn) if one.seed is None else one for one in requests)
 
 
-def check_machines(requests: Sequence[Request]) -> None:
-    """UserError for a guest that this host could not carry even if it had nothing else to do."""
+def check_machines(requests: Sequence[Request], check: Callable[[Machine], None] | None = None) -> None:
+    """UserError for a guest that this host, or who else is to, could not carry even if it had nothing else to do."""
     for machine in dict.fromkeys(request.machine for request in requests):
-        check_machine(machine)
+        (check or check_machine)(machine)
 
 
 def plan_boots(

@@ -51,7 +51,8 @@ _LIST_LIMIT = 1 << 20
 @dataclass(frozen=True, slots=True)
 class Seen:
     """A boot and what it left. `folder` is its own below the cell's, empty for the first; `why` says what a further
-    one was for, `asked` counts the cases that it was to run, `alone` that it only confirms another.
+    one was for, `asked` counts the cases that it was to run, `alone` that it only confirms another; `troubles` are
+    sentences of the host.
 
     `own` is kunit's record of each suite; `announced` what the runner of each said that it would run, None where it
     said nothing; `silence` says why nothing of kunit ran; `stall` why the guest was given up, and what stood still.
@@ -73,6 +74,11 @@ class Seen:
     doubts: tuple[str, ...]
     unlike: tuple[Difference, ...]
     metrics: tuple[Metric, ...]
+    troubles: tuple[str, ...] = ()
+
+    @property
+    def part(self) -> BootPart:
+        return BootPart(self.folder, self.why, self.asked, self.alone)
 
     def last_words(self, suite: str) -> str:
         """The last line that the runner of a suite said."""
@@ -148,6 +154,7 @@ def observe(
         doubts=tuple(doubts),
         unlike=_differences(cell, build, result, place),
         metrics=metrics,
+        troubles=tuple(troubles),
     )
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Protocol
 
 from harness import __version__
-from harness.flow.admission import VCPUS_PER_CORE, Claim, Tokens
+from harness.flow.admission import NO_CLAIM, VCPUS_PER_CORE, Claim, Tokens
 from harness.flow.boots import BootEnvironment, Stopped, boot_cell
-from harness.flow.collect import CellResult
+from harness.flow.collect import CellResult, read_out
 from harness.flow.history import History, Kept, read_history
+from harness.flow.hosts import Hosts, SetAside
 from harness.flow.inspect import notes_of_images
 from harness.flow.kernels import Kernels, prepare_all, prepare_gated
 from harness.flow.matrix import Matrix, matrix_of, plan_boots, with_seeds
@@ -47,7 +48,7 @@ from harness.model.kernel import KernelSpec, PreparedKernel
 from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.machine import Accel
 from harness.model.progress import MultiProgress, TaskProgress
-from harness.model.result import Provenance, Report
+from harness.model.result import Provenance, Report, Stage
 from harness.model.root import PreparedRoot, RootSpec
 from harness.model.suite import Suite
 from harness.model.units import format_seconds
@@ -90,7 +91,8 @@ class RunOptions:
     allow), whether results of earlier runs are kept, what is known of its kernels, whether every patch of a series
     goes through the gate first, how many processes make may have (None: one a core), whether boots that are all
     alike are made each, its `pace`, if time is short, and whether guests leave images of their memory; whether the
-    first bad boot is the last, and whether the host treats its guests badly.
+    first bad boot is the last, and whether the host treats its guests badly. `hosts` make the boots, and what kernels
+    need, where that is not this one.
     """
 
     plan: str = ""
@@ -104,6 +106,7 @@ class RunOptions:
     keep_state: bool = False
     until_fail: bool = False
     stress: bool = False
+    hosts: Hosts | None = None
 
 
 def execute(
@@ -115,12 +118,12 @@ def execute(
     """
     options = options or RunOptions()
     requests = with_seeds(requests)
-    matrix = matrix_of(requests)
+    matrix = matrix_of(requests, options.hosts.check_machine if options.hosts is not None else None)
     watch = Stopwatch()
     prepare_kernels = prepare_gated if options.gate else prepare_all
     kernels = prepare_kernels(matrix, layout, progress, watch, options.jobs)
     matrix = matrix.only(kernels.prepared)
-    host = _host(matrix, kernels, layout, progress, watch)
+    host = _host(matrix, kernels, layout, progress, watch, options.hosts)
     cells = plan_boots(matrix, kernels.prepared, host.accels, _tools(options.stress))
     left_out = tuple(dict.fromkeys(left for one in kernels.prepared.values() for left in one.left_out))
     if matrix.rows and not any(one.leg is Leg.TIP for one in cells):
@@ -157,15 +160,16 @@ def resume(
     jobs: int | None = None,
     pace: Pace | None = None,
     keep_state: bool = False,
+    hosts: Hosts | None = None,
 ) -> tuple[Report, Path]:
     """Goes on with the run of that name, or with the newest unfinished one when the name is empty."""
     directory = find_run(layout, name) if name else _unfinished(layout)
     with held_again(directory):
         record = load_record(directory)
-        matrix = matrix_of(record.requests)
+        matrix = matrix_of(record.requests, hosts.check_machine if hosts is not None else None)
         watch = Stopwatch()
         kernels = prepare_all(matrix, layout, progress, watch, jobs)
-        host = _host(matrix, kernels, layout, progress, watch)
+        host = _host(matrix, kernels, layout, progress, watch, hosts)
         planned = plan_boots(matrix, kernels.prepared, host.accels, _tools(record.stress))
         if [one.key for one in planned] != [one.key for one in record.cells]:
             raise UserError(
@@ -173,7 +177,7 @@ def resume(
                 "QEMU), so its boots cannot be put together with new ones",
                 hint="start it anew; with a plan, results that are still right are kept",
             )
-        options = RunOptions(record.plan, parallel, jobs=jobs, pace=pace, keep_state=keep_state)
+        options = RunOptions(record.plan, parallel, jobs=jobs, pace=pace, keep_state=keep_state, hosts=hosts)
         boots = _Boots(directory, record, matrix, kernels, host, layout, progress, options, History())
         return boots.run(watch), directory
 
@@ -202,12 +206,21 @@ class _Host:
     accels: Mapping[Accel, Accel]
 
 
-def _host(matrix: Matrix, kernels: Kernels, layout: Layout, progress: MultiProgress, watch: Stopwatch) -> _Host:
+def _host(
+    matrix: Matrix,
+    kernels: Kernels,
+    layout: Layout,
+    progress: MultiProgress,
+    watch: Stopwatch,
+    hosts: Hosts | None = None,
+) -> _Host:
     root = prepare_root(layout, progress, watch)
     others = {spec: prepare_other(spec, root, layout, progress, watch) for spec in matrix.roots}
     wanted = matrix.kernels_of_accels().items()
     accels = {
-        asked: settle_accel(asked, kernels.prepared[kernel], root, layout, progress, watch)
+        asked: hosts.accel(asked)
+        if hosts is not None
+        else settle_accel(asked, kernels.prepared[kernel], root, layout, progress, watch)
         for asked, kernel in wanted
     }
     return _Host(root, others, accels)
@@ -243,9 +256,12 @@ class _Boots:
         self._lock = threading.Lock()
         self._repairs = threading.Lock()
         self._results: dict[int, CellResult] = {}
+        self._aside: list[str] = []  # sentences for boots that were given up
         self._lost: list[str] = []  # why results that are there are not believed
         vcpus = max(1, int(cores() * VCPUS_PER_CORE))
-        self._most = max(1, min(options.parallel or vcpus, len(record.cells)))
+        self._hosts = options.hosts
+        most = vcpus if self._hosts is None else self._hosts.most
+        self._most = max(1, min(options.parallel or most, len(record.cells)))
         self._vcpus = vcpus
         # Others may start beside a guest after its own pace was measured.
         self._crowd = max(1.0, vcpus / cores()) if self._most > 1 else 1.0
@@ -267,26 +283,37 @@ class _Boots:
             done = [one for one in self._record.cells if one.number in self._results]
             first = {} if self._record.each else {one.key: one for one in reversed((*done, *left))}
             twins = [one for one in left if first.get(one.key, one) is not one]
-            tasks = [Task(Claim.of(one.cell.machine), self._task(one)) for one in left if one not in twins]
+            tasks = [Task(self._claim(one), self._task(one)) for one in left if one not in twins]
             self._announce(len(tasks))
             try:
                 with last_to_die():
-                    tokens = Tokens(room_for_guests, self._vcpus, Claims(self._layout))
-                    side_by_side(tasks, tokens, self._most, self._stop, self._no_room)
+                    side_by_side(tasks, self._tokens(), self._most, self._stop, self._no_room)
                 for one in (twin for twin in twins if first[twin.key].number in self._results):
                     kept = self._kept_here(first[one.key])
                     self._take(one, kept, kept.entry.kept_from)
             except BaseException:
                 if self._results:
-                    save_report(self._directory, assemble(self._directory.name, self._record, self._results))
+                    save_report(self._directory, self._report())
                 raise
             watch.lap("boots")
             with span("report"):
-                report = assemble(self._directory.name, self._record, self._results, tuple(watch.stages))
+                report = self._report(tuple(watch.stages))
             saved = save_report(self._directory, report)
             if len(self._results) == len(self._record.cells):  # else `resume` has something to go on with
                 journal.append(Entry(Step.ENDED, verdict=str(report.verdict), sealed=saved))
         return report
+
+    def _claim(self, planned: Planned) -> Claim:
+        """What a boot takes from this host."""
+        return Claim.of(planned.cell.machine) if self._hosts is None else NO_CLAIM
+
+    def _tokens(self) -> Tokens:
+        if self._hosts is not None:
+            return Tokens(lambda: 0, 0)
+        return Tokens(room_for_guests, self._vcpus, Claims(self._layout))
+
+    def _report(self, stages: tuple[Stage, ...] = ()) -> Report:
+        return assemble(self._directory.name, self._record, self._results, stages, tuple(self._aside))
 
     def _results_before(self) -> dict[int, CellResult]:
         """The results of boots that ended before, as far as their evidence is still what they left."""
@@ -333,6 +360,10 @@ class _Boots:
         except Stopped:
             self._progress.task_ends(planned.number, f"boot {planned.number}: ended")
             return
+        except SetAside as error:
+            self._aside.append(f"boot {planned.number} was set aside: {error.message}")
+            self._progress.task_ends(planned.number, self._aside[-1])
+            return
         result = renamed(result, planned.place, planned.leg, planned.group)
         self._finish(planned, result, "")
         seconds = finished_entry(planned, result).seconds
@@ -358,7 +389,12 @@ class _Boots:
 
     def _boot_cell(self, planned: Planned, suites: Sequence[Suite]) -> CellResult:
         environment = self._environment(planned, suites)
-        result = boot_cell(planned.cell, suites, environment, planned.number)
+        if self._hosts is None:
+            result = boot_cell(planned.cell, suites, environment, planned.number)
+        else:
+            made = self._hosts.boots_of(planned.cell, suites, environment, planned.number)
+            result = read_out(planned.cell, suites, environment.kernel.build, made.boots, made.notes)
+            result = replace(result, run=replace(result.run, host=made.host))
         if not self._keep_state:
             return result
         notes = notes_of_images(self._directory, planned.place, self._layout, environment.progress)

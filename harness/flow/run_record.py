@@ -167,14 +167,22 @@ def finished_entry(planned: Planned, result: CellResult, kept_from: str = "", se
     )
 
 
-def assemble(name: str, record: Record, results: Mapping[int, CellResult], stages: tuple[Stage, ...] = ()) -> Report:
-    """The report on the boots that were made; while some are missing it can be bad, but not good."""
+def assemble(
+    name: str,
+    record: Record,
+    results: Mapping[int, CellResult],
+    stages: tuple[Stage, ...] = (),
+    told: Sequence[str] = (),
+) -> Report:
+    """The report on the boots that were made; while some are missing it can be bad, but not good. `told` are
+    sentences for those that were given up.
+    """
     made = [results[one.number] for one in record.cells if one.number in results]
     excused = judged(record, made)
     runs, cases, events = excused.runs, excused.cases, excused.events
     based = groups_with_base(record)
     missing = len(record.cells) - len(made)
-    also = [one.sentence for one in excused.uses if one.counts_again]
+    also = [*told, *(one.sentence for one in excused.uses if one.counts_again)]
     if missing and enough(record, runs):
         also.append(f"ended at the first bad boot: {missing} of {len(record.cells)} were not made")
         missing = 0

@@ -51,6 +51,7 @@ class Run:
     `directory` is relative to the report's own; `accel` is what QEMU said it used. Its cases and events stand in
     the report, each with this run's `id`. Where a case did not end, or the kernel died of one, `more` are the boots
     after the first; ending, facts and metrics are the first one's. `notes` are sentences that speak against nothing.
+    `host` names the one that made it, where that was not the one that asked.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Run:
     kept_from: str = ""
     more: tuple[MoreBoot, ...] = ()
     notes: tuple[str, ...] = ()
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)

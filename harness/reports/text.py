@@ -174,7 +174,8 @@ def _print_run(run: Run, report: Report, directory: Path, console: Console) -> N
     told = (*([run.leg.word] if report.base is not None else []), *([run.group] if run.group else []))
     words = f"[bold]{plain(', '.join(told))}[/]: " if told else ""
     kept = f"   [dim]kept from {plain(run.kept_from)}[/]" if run.kept_from else ""
-    console.print(f"guest    {words}{plain(reached_words(run))}, seed {run.cell.seed}{kept}")
+    where = f"   [dim]on {plain(run.host)}[/]" if run.host else ""
+    console.print(f"guest    {words}{plain(reached_words(run))}, seed {run.cell.seed}{kept}{where}")
     if run.ending is not Ending.FINISHED:
         console.print(f"ending   [bold red]{run.ending}[/] in {plain(run.phase)}")
     for one in run.more:
