@@ -13,6 +13,7 @@ import click
 
 from harness.cli import completion
 from harness.cli.containment import UNTRUSTED, look_at_containment
+from harness.cli.hosts import hosts_at
 from harness.cli.machine_axes import machine_axes
 from harness.cli.options import TREE_OPTION
 from harness.cli.plainly import speaks_plainly
@@ -24,6 +25,7 @@ from harness.trace import tracing
 if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
     from harness.flow.planfile import Axes, MachineAxes, SuiteName
     from harness.flow.request import Request
+    from harness.model.machine import Machine
 
 _MANY_BOOTS = 500
 _MOST_BOOTS = 20_000
@@ -77,6 +79,14 @@ _MOST_BOOTS = 20_000
 @click.option(
     "--parallel", type=click.IntRange(1, 1024), help="Guests side by side at most; else as the host allows."
 )
+@click.option(
+    "--on",
+    "where",
+    metavar="WHERE",
+    default="",
+    help="Boots are made by a fleet: local:N, tls://HOST:PORT, ssh:FILE, slurm:FILE.",
+)
+@click.option("--share", metavar="URL", default="", help="With --on: where all its hosts find kernels, by fsspec.")
 @click.option("--fresh", is_flag=True, help="With a plan: boot again what has a kept result, too.")
 @click.option("--list", "list_only", is_flag=True, help="Show the boots and about how long they take, and end.")
 @click.option(
@@ -122,6 +132,8 @@ def run(
     known: tuple[str, ...],
     jobs: int | None,
     parallel: int | None,
+    where: str,
+    share: str,
     fresh: bool,
     list_only: bool,
     resumed: str | None,
@@ -180,7 +192,10 @@ def run(
     try:
         if resumed is not None:
             _only_resume(plan, said, list_only or until_fail or stress or bool(known))
-            report, directory = resume(layout, resumed, progress, parallel, jobs, keep_state=keep_state)
+            with hosts_at(where, layout, progress, share, parallel) as hosts:
+                report, directory = resume(
+                    layout, resumed, progress, parallel, jobs, keep_state=keep_state, hosts=hosts
+                )
         else:
             if series is not None and source is None and not plan:
                 from harness.flow.series import SeriesContext
@@ -196,7 +211,7 @@ def run(
                 requests = each_patch(requests, layout, progress)
             if until_fail:
                 _require_repeats(requests)
-            boots = matrix_of(requests).boots
+            boots = matrix_of(requests, _anything if where else None).boots
             _refuse_too_many(boots)
             if list_only:
                 from harness.cli.listing import list_json, print_list
@@ -207,7 +222,8 @@ def run(
                 click.echo(list_json(ahead)) if as_json else print_list(ahead)
                 return
             _ask_about_many(boots, yes)
-            report, directory = execute(requests, layout, progress, options)
+            with hosts_at(where, layout, progress, share, parallel) as hosts:
+                report, directory = execute(requests, layout, progress, replace(options, hosts=hosts))
     except KeyboardInterrupt:
         progress.step("ended; what is finished is kept: ttm-harness run --resume goes on with it")
         raise
@@ -222,6 +238,10 @@ def run(
 
         print_report(report, directory, sys.stdout)
     sys.exit(report.verdict.exit_status)
+
+
+def _anything(_: Machine) -> None:
+    """Whether a fleet can carry a guest is asked when it is there."""
 
 
 def _require_repeats(requests: Sequence[Request]) -> None:

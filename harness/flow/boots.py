@@ -29,7 +29,7 @@ from harness.guest.swap import make_swap_image, swap_disks
 from harness.kernel.decode import Objects
 from harness.model.arch import guest_arch
 from harness.model.cell import Cell
-from harness.model.codec import to_json
+from harness.model.codec import from_json, to_json
 from harness.model.errors import StoreDamaged
 from harness.model.kernel import PreparedKernel
 from harness.model.outcome import Ending
@@ -37,7 +37,7 @@ from harness.model.progress import Progress
 from harness.model.root import PreparedRoot
 from harness.model.suite import Suite, short_name
 from harness.proc import search_path
-from harness.store.files import write_atomically
+from harness.store.files import read_regular, write_atomically
 from harness.store.runs import BOOT_REPLAY, BOOT_SCRATCH, CELL_FILE
 from harness.store.sealed import looks, require_whole
 from harness.trace import span
@@ -45,6 +45,7 @@ from harness.trace import span
 STRESS_LOG = "stress.log"
 _BAD_DISK_BYTES = 64 << 20
 _DISK_FULL_BYTES = 1 << 20
+_LARGEST_CELL = 64 << 20
 STANDS_ON_FILE = "stands-on.json"
 
 
@@ -370,10 +371,25 @@ def _write_before(
     write_atomically(results / "job", told)
     write_atomically(results / "suites", suites_text(suites))
     write_atomically(place / CELL_FILE, to_json(cell))
-    write_atomically(place / STANDS_ON_FILE, to_json(stands_on(environment, extra_of(suites, environment))))
     write_atomically(place / "config", environment.kernel.build.config_path.read_text(encoding="utf-8"))
     write_atomically(place / "argv", shlex.join(vng_argv(as_started(launch))) + "\n")
+    _write_places(place, cell, suites, launch, environment)
+
+
+def _write_places(
+    place: Path, cell: Cell, suites: Sequence[Suite], launch: Launch, environment: BootEnvironment
+) -> None:
+    write_atomically(place / STANDS_ON_FILE, to_json(stands_on(environment, extra_of(suites, environment))))
     write_atomically(place / "reproduce.sh", reproduce_text(cell, launch), executable=True)
+
+
+def write_places_here(place: Path, suites: Sequence[Suite], environment: BootEnvironment) -> None:
+    """Of a boot that another host made: where what it rests on lies here, so that it can be made again here."""
+    file = place / CELL_FILE
+    cell = from_json(Cell, read_regular(file, _LARGEST_CELL).decode("utf-8"), str(file))
+    extra, bad_disk = extra_of(suites, environment), bad_disk_of(suites, place)
+    launch = launch_of(cell, environment, place, place / BOOT_SCRATCH, extra, bad_disk)
+    _write_places(place, cell, suites, launch, environment)
 
 
 def reproduce_text(cell: Cell, launch: Launch) -> str:

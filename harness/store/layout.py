@@ -8,6 +8,7 @@ STORE/
   listings/ID/                  the names of the cases that suites have on that build
   builds/ID/                    finished builds: the image, config, modules, build.json
   roots/HASH/                   guest root file systems
+  parcels/ID/                   builds, modules and roots that another host sent, by the id of their seal
   searches/ID/                  what a search noted beside its runs, and its report
   runs/DATE-ID/                 run directories; with TTM_HARNESS_RUNS=NAME-runs in NAME-runs/, and an index apart
   nightly/NAME/                 what a nightly has seen and done, the series it found, its summaries
@@ -100,6 +101,10 @@ class Layout:
     @property
     def roots(self) -> Path:
         return self._below("roots")
+
+    @property
+    def parcels(self) -> Path:
+        return self._below("parcels")
 
     @property
     def searches(self) -> Path:

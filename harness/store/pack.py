@@ -51,8 +51,8 @@ def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:
 
 
 def unpack(file: Path, into: Path) -> None:
-    """Writes what was packed into an empty directory. StoreCorrupt for a file that is cut short, was not made by `pack`,
-    or has in it what must not be.
+    """Writes what was packed into an empty directory. StoreCorrupt for a file that is cut short, that `pack` did not
+    make, and for one that has in it what must not be.
     """
     links: list[tuple[Path, str]] = []
     try:
@@ -63,7 +63,7 @@ def unpack(file: Path, into: Path) -> None:
                 tarfile.open(fileobj=packed, mode="r|", format=tarfile.PAX_FORMAT) as archive,
             ):
                 while (member := archive.next()) is not None:
-                    archive.members.clear()  # else all of them are remembered
+                    archive.members = []  # type: ignore[attr-defined]  # else all of them are remembered
                     _take(archive, member, into, links)
         for path, target in links:  # last, so that nothing is written through one
             path.symlink_to(target)

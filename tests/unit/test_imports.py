@@ -28,7 +28,8 @@ ALLOWED = {
     "subjects": {"model", "memory"},  # what reads their part of an image, in that process
     "reports": {"model"},
     "flow": {"model", "base", "store", "inputs", "kernel", "guest", "suites", "evidence", "judge", "reports"},
-    "cli": {"model", "base", "store", "suites", "evidence", "reports", "flow"},
+    "fleet": {"model", "base", "store", "kernel", "guest", "flow"},
+    "cli": {"model", "base", "store", "suites", "evidence", "reports", "flow", "fleet"},
     "pytest_plugin": {"model", "base", "store", "suites", "evidence", "reports", "flow"},
 }
 PURE = ("model", "evidence", "judge", "suites")

@@ -244,11 +244,18 @@ def _mapping(script: dict[str, object], name: str) -> dict[str, object]:
     return found
 
 
+def next_turn(turns: Path) -> Path:
+    """Another stand-in may take the same one at the same moment: who comes second takes the next."""
+    while (turn := min(turns.glob("*.json"), default=None)) is not None:
+        try:
+            return turn.rename(turn.with_suffix(".played"))
+        except FileNotFoundError:
+            continue
+    sys.exit("the stand-in has no script left to play")
+
+
 def main(turns: Path, words: list[str]) -> None:
-    turn = min(turns.glob("*.json"), default=None)
-    if turn is None:
-        sys.exit("the stand-in has no script left to play")
-    turn = turn.rename(turn.with_suffix(".played"))
+    turn = next_turn(turns)
     script = json.loads(turn.read_text())
     guest = Guest(words, turn)
     if script.get("monitor") != "absent":

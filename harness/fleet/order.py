@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What goes between the one who asks and a worker: orders and answers. They are pickled by Dask, and both sides have
+the same harness, or the one gets no work of the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+
+import harness
+from harness import __version__
+from harness.checkout import commit
+from harness.flow.doctor import Status, examine
+from harness.flow.hosts import Booted
+from harness.flow.resources import cores, most_for_guests
+from harness.flow.run import tools
+from harness.guest import accel
+from harness.kernel.make import compiler_version
+from harness.model.cell import Cell
+from harness.model.errors import HarnessError
+from harness.model.kernel import PreparedKernel
+from harness.model.machine import Accel
+from harness.model.root import PreparedRoot
+from harness.model.suite import Suite
+from harness.proc import Deadline
+from harness.store.layout import Layout
+
+FACTS = "ttm-harness"  # under which a worker has its facts in Dask's list of workers
+RAM, CPUS, KVM = "ttm-ram", "ttm-cpus", "ttm-kvm"  # Dask's resources
+PLENTY = 1_000_000.0  # of a resource that a worker has or has not
+PIECE = 2 << 20  # bytes that go in one message
+_TOOL_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A sealed directory that a boot rests on: where it lies with the one who asks, and the id of its seal."""
+
+    path: Path
+    id: str
+
+    @property
+    def name(self) -> str:
+        """Of what it is packed in."""
+        return f"{self.id[:32]}.tar.zst"
+
+
+@dataclass(frozen=True, slots=True)
+class BootOrder:
+    """A cell to be booted. The paths in it are those of the one who asks; `parcels` are what lies there.
+
+    Who asks hears of it on the topic, under that key. `share` is a URL where parcels lie for all; empty: who asks
+    sends them.
+    """
+
+    topic: str
+    key: str
+    number: int
+    cell: Cell
+    suites: tuple[Suite, ...]
+    kernel: PreparedKernel
+    root: Path
+    other: PreparedRoot | None
+    parcels: tuple[Parcel, ...]
+    share: str = ""
+    keep_state: bool = False
+    stop_at_first: bool = False
+    stress: bool = False
+
+    def at(self, places: Mapping[Path, Path]) -> BootOrder:
+        """With the places where its parcels lie on another host; what was not sent is not there."""
+        build = replace(self.kernel.build, path=places[self.kernel.build.path])
+        modules = {name: places[path] for name, path in self.kernel.modules.items() if path in places}
+        other = self.other
+        if other is not None and other.place is not None:
+            there = places[other.place]
+            other = replace(other, place=there, tree=there / other.tree.relative_to(other.place))
+        return replace(
+            self, kernel=replace(self.kernel, build=build, modules=modules), root=places[self.root], other=other
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a worker could not do it: the name of the error's class, its sentence, the cure."""
+
+    kind: str
+    message: str
+    hint: str | None = None
+
+    @classmethod
+    def of(cls, error: HarnessError) -> Failure:
+        return cls(type(error).__name__, error.message, error.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of an order. The evidence is packed: `size` bytes, the first of them with the answer, the rest to be
+    asked for under `token`; `seal` is the id of what is in it.
+    """
+
+    host: str
+    address: str
+    boots: tuple[Booted, ...] = ()
+    notes: tuple[str, ...] = ()
+    seal: str = ""
+    size: int = 0
+    first: bytes = b""
+    token: str = ""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFacts:
+    """What a worker's host can do, and what decides whether it may work for somebody: harness, tools, compiler."""
+
+    host: str
+    harness: str
+    sources: str
+    tools: str
+    compiler: str
+    python: str
+    kernel: str
+    cores: int
+    ram: int
+    kvm: bool
+    missing: tuple[str, ...]
+
+    @property
+    def plain(self) -> dict[str, object]:
+        return asdict(self)
+
+    @classmethod
+    def read(cls, plain: object) -> WorkerFacts | None:
+        """None for what another harness may have said."""
+        if not isinstance(plain, dict) or set(plain) != {one.name for one in fields(cls)}:
+            return None
+        return cls(**{**plain, "missing": tuple(plain["missing"])})
+
+    def unlike(self, other: WorkerFacts) -> str:
+        """In what two hosts differ that must be the same, in words; empty where they are alike."""
+        for what in ("harness", "sources", "tools", "python"):
+            mine, theirs = getattr(self, what), getattr(other, what)
+            if mine != theirs:
+                return f"its {what} is {theirs}, and not {mine}"
+        return ""
+
+    @property
+    def mark(self) -> str:
+        """The resource that only those workers have who are alike in it, so that no other is given work."""
+        words = "\0".join((self.harness, self.sources, self.tools, self.python))
+        return f"ttm-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
+
+
+@cache
+def own_facts(layout: Layout) -> WorkerFacts:
+    """Those of this host; a second's work."""
+    return WorkerFacts(
+        host=socket.gethostname(),
+        harness=f"{__version__} ({commit()})",
+        sources=_sources(),
+        tools=_said(tools),
+        compiler=_said(lambda: compiler_version(Deadline(_TOOL_SECONDS))),
+        python=".".join(platform.python_version_tuple()[:2]),
+        kernel=platform.release(),
+        cores=cores(),
+        ram=max(0, most_for_guests()),
+        kvm=accel.expected(Accel.AUTO, layout) is Accel.KVM,
+        missing=tuple(one.name for one in examine(layout) if one.status is Status.MISSING),
+    )
+
+
+def _said(ask: object) -> str:
+    try:
+        return str(ask()) if callable(ask) else ""
+    except HarnessError as error:
+        return f"none ({error.message})"
+
+
+def _sources() -> str:
+    """Of the harness itself: two checkouts of one commit may differ."""
+    top = Path(harness.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(top.rglob("*.py")):
+        digest.update(f"{os.fspath(path.relative_to(top))}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

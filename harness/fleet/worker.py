@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What runs in a worker of Dask: it says at its start what its host can do, makes boots, hands out what they left.
+
+    dask worker --preload harness.fleet.worker ...
+
+Guests end with the order that asked for them, and with the worker, whatever ends that.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from distributed import Worker, get_worker
+from distributed.worker import thread_state
+
+from harness.fleet.order import CPUS, FACTS, KVM, PIECE, PLENTY, RAM, Answer, BootOrder, Failure, Parcel, own_facts
+from harness.fleet.shares import fetch
+from harness.flow.admission import VCPUS_PER_CORE, Claim, Tokens
+from harness.flow.boots import BootEnvironment, Stopped, boots_of
+from harness.flow.hosts import Booted
+from harness.flow.resources import cores, most_for_guests, room_for_guests
+from harness.flow.schedule import admitted
+from harness.model.errors import HarnessError, InfraError, StoreDamaged
+from harness.proc import Deadline
+from harness.store.claims import Claims
+from harness.store.files import fresh_directory, locked
+from harness.store.layout import Layout
+from harness.store.pack import pack, unpack
+from harness.store.scratch import scratch_directory
+from harness.store.sealed import OTHER, damage, read_seal, seal, set_aside, take
+
+_LOOK_SECONDS = 0.25
+_FIRST_WORD_SECONDS = 0.01  # Dask sends in bundles, some milliseconds apart
+_PARCEL_SECONDS = 1800.0
+_SILENCE_SECONDS = 300.0  # between two pieces of a parcel
+_KEPT_SECONDS = 3600.0  # evidence that nobody asks for
+
+
+@dataclass
+class _Kept:
+    """Packed evidence that waits to be fetched; its directory is held as long."""
+
+    file: Path
+    hold: ExitStack
+    touched: float
+
+
+@dataclass
+class _Arriving:
+    """A parcel on its way from the one who asks."""
+
+    file: Path
+    last: float = field(default_factory=time.monotonic)
+    whole: threading.Event = field(default_factory=threading.Event)
+
+
+class Station:
+    """What this process has at hand; one a process."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._lock = threading.Lock()
+        self._kept: dict[str, _Kept] = {}
+        self._arriving: dict[str, _Arriving] = {}
+
+    def keep(self, file: Path, hold: ExitStack) -> str:
+        """The token under which the file can be read until somebody drops it, or nobody has asked for it for long."""
+        token, now = secrets.token_hex(8), time.monotonic()
+        with self._lock:
+            old = [name for name, one in self._kept.items() if now - one.touched > _KEPT_SECONDS]
+            self._kept[token] = _Kept(file, hold, now)
+        for name in old:
+            self.drop(name)
+        return token
+
+    def read(self, token: str, offset: int) -> bytes:
+        with self._lock:
+            kept = self._kept[token]
+            kept.touched = time.monotonic()
+        with kept.file.open("rb") as file:
+            file.seek(offset)
+            return file.read(PIECE)
+
+    def drop(self, token: str) -> None:
+        with self._lock:
+            kept = self._kept.pop(token, None)
+        if kept is not None:
+            kept.hold.close()
+
+    def take_piece(self, name: str, offset: int, data: bytes, last: bool) -> bool:
+        """Whether the piece was wanted: it comes after those that are there."""
+        with self._lock:
+            arriving = self._arriving.get(name)
+        if arriving is None or arriving.whole.is_set():
+            return False
+        with arriving.file.open("ab") as file:
+            if file.tell() != offset:
+                return False
+            file.write(data)
+        arriving.last = time.monotonic()
+        if last:
+            arriving.whole.set()
+        return True
+
+    @contextmanager
+    def arriving(self, parcel: Parcel, file: Path) -> Iterator[_Arriving]:
+        """Pieces of the parcel go to the file meanwhile."""
+        file.touch()
+        with self._lock:
+            mine = self._arriving[parcel.name] = _Arriving(file)
+        try:
+            yield mine
+        finally:
+            with self._lock:
+                self._arriving.pop(parcel.name, None)
+
+
+@functools.cache
+def station() -> Station:
+    """That of this process."""
+    return Station(Layout.from_environment())
+
+
+def dask_setup(worker: Worker) -> None:
+    """Dask calls it before the worker registers: from then on it is known what the host can do, and that it may be
+    given work of a harness that is like its own.
+    """
+    facts = own_facts(station().layout)
+    worker.startup_information[FACTS] = lambda _: facts.plain
+    supplies = {
+        RAM: float(max(0, most_for_guests())),
+        CPUS: float(max(1, int(cores() * VCPUS_PER_CORE))),
+        KVM: PLENTY if facts.kvm else 0.0,
+        facts.mark: PLENTY,
+    }
+    state = worker.state
+    for name, much in supplies.items():
+        if name not in state.total_resources:  # the user may have said less
+            state.total_resources[name] = state.available_resources[name] = much
+
+
+def read_piece(token: str, offset: int) -> bytes:
+    """Of the evidence of a boot; KeyError when it is not there any more."""
+    return station().read(token, offset)
+
+
+def drop_evidence(token: str) -> None:
+    """It was fetched, or nobody wants it."""
+    station().drop(token)
+
+
+def take_piece(name: str, offset: int, data: bytes, last: bool) -> bool:
+    """A piece of a parcel; False: it is not wanted."""
+    return station().take_piece(name, offset, data, last)
+
+
+def make_boots(order: BootOrder) -> Answer:
+    """The task of Dask: the cell's boots, on this host. It raises nothing that a harness knows of."""
+    worker = get_worker()
+    desk = _Desk(worker, order)
+    desk.tell("begun", host=own_facts(station().layout).host)
+    time.sleep(_FIRST_WORD_SECONDS)
+    with desk.watched():
+        try:
+            return _made(order, desk)
+        except Stopped:
+            return desk.failed(InfraError("it was called off"))
+        except HarnessError as error:
+            return desk.failed(error)
+
+
+class _Desk:
+    """An order as this worker sees it: whether it still stands, and the way to tell who gave it."""
+
+    def __init__(self, worker: Worker, order: BootOrder) -> None:
+        self._worker = worker
+        self._order = order
+        self._key = thread_state.key
+        self._over = threading.Event()
+        self.stop = threading.Event()
+
+    def tell(self, kind: str, **more: str) -> None:
+        said = {"kind": kind, "key": self._order.key, "worker": self._worker.address, **more}
+        self._worker.loop.add_callback(self._worker.log_event, self._order.topic, said)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Sets `stop` as soon as nobody waits for the answer: Dask does not end a task that runs."""
+        threading.Thread(target=self._watch, daemon=True).start()
+        try:
+            yield
+        finally:
+            self._over.set()
+
+    def _watch(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            state = self._worker.state.tasks.get(self._key)
+            if state is None or state.state == "cancelled":
+                self.stop.set()
+                return
+
+    def failed(self, error: HarnessError) -> Answer:
+        return Answer(self.host, self._worker.address, failure=Failure.of(error))
+
+    @property
+    def host(self) -> str:
+        return own_facts(station().layout).host
+
+    @property
+    def address(self) -> str:
+        return str(self._worker.address)
+
+    # As a Progress.
+    def step(self, text: str) -> None:
+        self.tell("step", text=text)
+
+    def advance(self, done: int, total: int, unit: str) -> None:
+        """How far one boot is, nobody knows."""
+
+
+def _made(order: BootOrder, desk: _Desk) -> Answer:
+    places = {parcel.path: _obtained(parcel, order, desk) for parcel in order.parcels}
+    try:
+        return _booted(order, places, desk)
+    except StoreDamaged:
+        own = [path for path in places.values() if station().layout.parcels in path.parents]
+        bad = [path for path in own if damage(path)]
+        if not bad:
+            raise
+    for path in bad:
+        set_aside(path, station().layout)
+    places = {parcel.path: _obtained(parcel, order, desk) for parcel in order.parcels}
+    return _booted(order, places, desk)
+
+
+def _booted(order: BootOrder, places: Mapping[Path, Path], desk: _Desk) -> Answer:
+    layout, here = station().layout, order.at(places)
+    tokens = Tokens(room_for_guests, max(1, int(cores() * VCPUS_PER_CORE)), Claims(layout))
+    with ExitStack() as stack:
+        stack.enter_context(
+            admitted(Claim.of(here.cell.machine), tokens, lambda: desk.step("waits for room"), crowded=False)
+        )
+        if desk.stop.is_set():
+            raise Stopped
+        hold = stack.enter_context(ExitStack())
+        directory = hold.enter_context(scratch_directory(layout))
+        environment = BootEnvironment(
+            kernel=here.kernel,
+            root=here.root,
+            directory=directory,
+            progress=desk,
+            stop_at_first=here.stop_at_first,
+            stop=desk.stop,
+            other=here.other,
+            keep_state=here.keep_state,
+            crowd=max(1.0, VCPUS_PER_CORE),
+            stress=here.stress,
+        )
+        seen, notes = boots_of(here.cell, here.suites, environment, here.number)
+        boots = tuple(Booted(one.part, one.boot, one.troubles) for one in seen)
+        place = directory / f"{here.number:03d}-{here.cell.id}"
+        sealed = take(place)
+        rows = [row for row in sealed.rows if row.kind != OTHER]  # a pipe or a device that a guest made says nothing
+        identity = type(sealed)(tuple(rows), sealed.whole, sealed.checked).id
+        packed = directory / "evidence"
+        pack(place, [row.path for row in rows], packed)
+        size = packed.stat().st_size
+        with packed.open("rb") as file:
+            first = file.read(PIECE)
+        token = station().keep(packed, hold.pop_all()) if size > len(first) else ""
+    return Answer(desk.host, desk.address, boots, tuple(notes), identity, size, first, token)
+
+
+def _obtained(parcel: Parcel, order: BootOrder, desk: _Desk) -> Path:
+    """Where this host has the parcel: at the same place, where it shares that with who asks; or fetched, once."""
+    layout = station().layout
+    final = layout.parcels / parcel.id[:32]
+    for path in (parcel.path, final):
+        if _is(path, parcel):
+            return path
+    deadline = Deadline(_PARCEL_SECONDS)
+    with locked(layout.locks / f"parcel-{parcel.id[:16]}", deadline):
+        if _is(final, parcel):
+            return final
+        if final.exists():
+            set_aside(final, layout)
+        with scratch_directory(layout) as scratch:
+            file = scratch / parcel.name
+            if order.share:
+                fetch(order.share, parcel.name, file)
+            else:
+                _await(parcel, file, desk, deadline)
+            _open(parcel, file, final)
+    return final
+
+
+def _is(path: Path, parcel: Parcel) -> bool:
+    try:
+        return read_seal(path).id == parcel.id
+    except (StoreDamaged, OSError):
+        return False
+
+
+def _await(parcel: Parcel, file: Path, desk: _Desk, deadline: Deadline) -> None:
+    """Asks for the parcel and waits for its pieces."""
+    with station().arriving(parcel, file) as arriving:
+        desk.tell("wants", parcel=parcel.id)
+        while not arriving.whole.wait(_LOOK_SECONDS):
+            if desk.stop.is_set():
+                raise Stopped
+            if deadline.passed or time.monotonic() - arriving.last > _SILENCE_SECONDS:
+                raise InfraError(f"nothing comes of {parcel.path}, which the boot rests on")
+
+
+def _open(parcel: Parcel, file: Path, final: Path) -> None:
+    """Believes what came only if it is what was meant."""
+    with fresh_directory(final) as work:
+        unpack(file, work)
+        if (got := take(work).id) != parcel.id:
+            raise InfraError(f"{parcel.path} arrived as something else: {got[:16]}, and not {parcel.id[:16]}")
+        seal(work)
+        os.utime(work)
