@@ -4,27 +4,33 @@
 from __future__ import annotations
 
 import os
-import signal
+import secrets
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.fleet.clusters import fleet
 from harness.fleet.fleet import Fleet
-from harness.flow.run import RunOptions, execute, resume
+from harness.flow.run import RunOptions, execute
 from harness.model.errors import UserError
+from harness.model.machine import Accel
 from harness.model.outcome import Verdict
 from harness.model.result import Report
 from harness.store.journal import Step, read_journal
 from harness.store.layout import Layout
-from tests.unit.stand_in.cells import good, request
-from tests.unit.stand_in.runs import Ground
+from harness.store.sealed import require_sealed
+from tests.unit.stand_in import HANG
+from tests.unit.stand_in.cells import MACHINE, good, request
+from tests.unit.stand_in.runs import BASE, Ground
 
 pytestmark = pytest.mark.timeout(300)
+
+KILLS = (("kill_the_harness",),)
 
 
 @pytest.fixture
@@ -32,14 +38,98 @@ def ground(tmp_path: Path, scratch_layout: Layout, monkeypatch: pytest.MonkeyPat
     return Ground(tmp_path, scratch_layout, monkeypatch)
 
 
-def on_fleet(ground: Ground, hosts: Fleet, boots: int) -> tuple[Report, Path]:
-    return execute((request(repeat=boots),), ground.layout, ground.told, RunOptions(hosts=hosts))
+@contextmanager
+def workers(ground: Ground, count: int) -> Iterator[Fleet]:
+    with fleet(f"local:{count}", ground.layout, ground.told) as hosts:
+        yield hosts
 
 
-def test_a_run_on_workers_of_this_host(ground: Ground) -> None:
-    ground.plays(*[good()] * 4)
-    with fleet("local:2", ground.layout, ground.told) as hosts:
-        report, directory = on_fleet(ground, hosts, 4)
+def alike(report: Report) -> Report:
+    """The report without what differs from one making to the next."""
+    runs = tuple(
+        replace(one, host="", notes=(), facts=None, stages=tuple(replace(stage, seconds=0.0) for stage in one.stages))
+        for one in report.runs
+    )
+    cases = tuple(replace(one, seconds=0.0) for one in report.cases)
+    kernels = tuple(replace(one, started="") for one in report.kernels)
+    base = replace(report.base, started="") if report.base is not None else None
+    own = replace(report.provenance, started="")
+    return replace(report, id="", runs=runs, cases=cases, kernels=kernels, base=base, provenance=own, stages=())
+
+
+def test_two_kernels_on_three_workers_of_which_two_are_killed(ground: Ground) -> None:
+    asked = request(base=BASE, repeat=12)
+    ground.plays(KILLS, *[good()] * 10, KILLS, *[good()] * 14)  # two boots: what was lost is the next to be begun
+    with workers(ground, 3) as hosts:
+        report, directory = execute((asked,), ground.layout, ground.told, RunOptions(hosts=hosts))
     assert (report.verdict, report.reasons) == (Verdict.GOOD, ())
     assert {run.host for run in report.runs} == {os.uname().nodename}
-    print(ground.told.said)
+    again = [note for run in report.runs for note in run.notes if "was lost while it made it" in note]
+    assert len(again) == 2  # each loss is said, and no boot but those two was made again
+    finished = [entry for entry in read_journal(directory) if entry.step is Step.FINISHED]
+    assert sorted(entry.number for entry in finished) == list(range(1, 25))
+    for entry in finished:
+        require_sealed(directory / entry.place, entry.sealed)
+    assert ground.stand_in.left == 0
+    ground.plays(*[good()] * 24)
+    local, _ = ground.execute(asked)
+    assert alike(report) == alike(local)
+
+
+def test_a_boot_that_kills_its_workers_is_set_aside_and_gone_on_with_elsewhere(ground: Ground) -> None:
+    ground.plays(KILLS, KILLS)
+    with workers(ground, 1) as hosts:
+        report, directory = execute((request(),), ground.layout, ground.told, RunOptions(hosts=hosts))
+    assert report.verdict is Verdict.CANNOT_TELL
+    assert any("boot 1 was set aside" in reason and "was lost" in reason for reason in report.reasons)
+    assert read_journal(directory)[-1].step is not Step.ENDED
+    ground.plays(good())
+    report, again = ground.resume()
+    assert (again, report.verdict) == (directory, Verdict.GOOD)
+
+
+def test_large_evidence_comes_whole_and_nothing_of_it_stays(ground: Ground) -> None:
+    text = secrets.token_hex(4 << 20)
+    ground.plays((("result_file", "large", text), *good()))
+    with workers(ground, 1) as hosts:
+        report, directory = execute((request(),), ground.layout, ground.told, RunOptions(hosts=hosts))
+    assert report.verdict is Verdict.GOOD
+    place = directory / report.runs[0].directory
+    assert (place / "results" / "large").read_text() == text
+    assert str(directory) in (place / "reproduce.sh").read_text() or "again" in (place / "reproduce.sh").read_text()
+    assert list(ground.layout.scratch.iterdir()) == []
+
+
+def test_what_no_host_has_is_refused_and_ctrl_c_ends_guests_everywhere(ground: Ground) -> None:
+    ground.plays(*[(("reach", f"guest {number}"), HANG) for number in range(2)])
+    with workers(ground, 2) as hosts:
+        with pytest.raises(UserError, match="no host of the fleet can carry"):
+            hosts.check_machine(replace(MACHINE, ram=1 << 50))
+        with pytest.raises(UserError, match="no host of the fleet has a KVM"):
+            hosts.accel(Accel.KVM)
+        assert hosts.accel(Accel.AUTO) is Accel.TCG
+        threading.Thread(target=interrupts, args=(ground, 2)).start()
+        with pytest.raises(KeyboardInterrupt):
+            execute((request(repeat=2),), ground.layout, ground.told, RunOptions(hosts=hosts))
+        until_no_guest_is_left(ground)
+
+
+def interrupts(ground: Ground, guests: int) -> None:
+    for number in range(guests):
+        ground.stand_in.wait_for(f"guest {number}")
+    os.kill(os.getpid(), 2)
+
+
+def until_no_guest_is_left(ground: Ground) -> None:
+    limit = time.monotonic() + 60.0
+    while any(str(ground.stand_in.folder.parent).encode() in line for line in command_lines()):
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+def command_lines() -> Iterator[bytes]:
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield path.read_bytes()
+        except OSError:
+            continue

@@ -59,6 +59,9 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+ONLY_BELOW = dict.fromkeys(("dask", "dask_jobqueue", "distributed", "fsspec"), "fleet")
+
+
 def breaches(name: str, room: str, tree: ast.AST) -> list[str]:
     found = []
     for imported in imports(tree):
@@ -66,6 +69,8 @@ def breaches(name: str, room: str, tree: ast.AST) -> list[str]:
         owner = ONLY_IN.get(top)
         if owner is not None and owner != name:
             found.append(f"{name} imports {top}, which is {owner}'s")
+        if ONLY_BELOW.get(top, room) != room:
+            found.append(f"{name} imports {top}, which is the room {ONLY_BELOW[top]}'s")
         if room in PURE and top in EFFECTS:
             found.append(f"{name} is pure but imports {top}")
         if top != "harness":
@@ -95,6 +100,7 @@ def test_imports_follow_the_flow(name: str, room: str, path: Path) -> None:
         ("judge", "import paramiko"),
         ("flow", "from harness.memory.kernel import Kernel"),
         ("memory", "import drgn"),
+        ("cli", "from distributed import Client"),
         ("memory", "from harness.subjects.ttm.memory import read"),
         ("subjects", "from harness.flow.run import execute"),
     ],
