@@ -104,7 +104,8 @@ def boot_cell(cell: Cell, suites: Sequence[Suite], environment: BootEnvironment,
     StoreDamaged when what it rests on is not as it was made, before or after: then nobody knows what the guest ran.
     """
     boots, notes = boots_of(cell, suites, environment, number)
-    return read_out(cell, suites, environment.kernel.build, boots, notes)
+    with span("judge"):
+        return read_out(cell, suites, environment.kernel.build, boots, notes)
 
 
 def boots_of(

@@ -252,7 +252,7 @@ def with_patches(subject: BootToShrink, layout: Layout, progress: MultiProgress)
     return replace(subject, patches=count)
 
 
-def with_symbols(subject: Subject, place: Path) -> Subject:
+def with_symbols(subject: BootToShrink, place: Path) -> BootToShrink:
     """The subject with its Kconfig as lines that may be fewer: each set is a build, its fragment lies in `place`."""
     return replace(subject, symbols=symbols_of(subject.request.kernel, place))
 
@@ -269,7 +269,7 @@ def with_bundle(output: MinimiseOutput, target: Path, layout: Layout, progress: 
     return replace(output, bundle=identity)
 
 
-def _fewer_symbols(subject: Subject, size: Size) -> tuple[Shrunk, ...]:
+def _fewer_symbols(subject: BootToShrink, size: Reduction) -> tuple[Shrunk, ...]:
     if subject.symbols is None:
         return ()
     kept = size.parts(_CONFIG)

@@ -20,7 +20,7 @@ from harness import __version__
 from harness.checkout import data_directory
 from harness.flow.boots import BootEnvironment, boot_cell
 from harness.flow.controls import Control, Detection, read_controls, try_control
-from harness.flow.gate import Candidate, Depth, gate_series
+from harness.flow.gate import Depth, GateJob, gate_series
 from harness.flow.matrix import key_of
 from harness.flow.plans import default_source
 from harness.flow.prepare import Stopwatch, prepare, prepare_root, settle_accel
@@ -273,7 +273,7 @@ def _gate(one: Regression, context: ReplayContext) -> Gate:
     series = resolve_series(SeriesSpec.parse(f"mbox:{history_folder() / one.gate}"), work)
     profile = read_profile(context.profile, data_directory("kernel-configs"))
     depth = Depth.CONFIGS if one.config else Depth.TOUCHED
-    candidate = Candidate(context.tree, series, profile, depth, None, config=one.config)
+    candidate = GateJob(context.tree, series, profile, depth, None, config=one.config)
     return gate_series(candidate, context.layout, context.progress)
 
 

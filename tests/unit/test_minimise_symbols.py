@@ -11,7 +11,7 @@ import pytest
 from harness.checkout import data_directory
 from harness.flow import minimise as minimise_module
 from harness.flow.minimise import (
-    Subject,
+    BootToShrink,
     command_of,
     plan_text,
     problem_of,
@@ -72,7 +72,7 @@ def test_a_profile_alone_has_nothing_to_leave_out(tmp_path: Path) -> None:
 
 def test_symbols_are_parts_of_the_problem(tmp_path: Path) -> None:
     asked = replace(request(), kernel=DEBUG)
-    subject = with_symbols(Subject("RUN/001", asked, Predicate(), ()), tmp_path)
+    subject = with_symbols(BootToShrink("RUN/001", asked, Predicate(), ()), tmp_path)
     problem = problem_of(subject)
     assert problem.sets[-1].name == "config"
     assert smaller(subject, problem.whole) == asked

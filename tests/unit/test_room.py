@@ -11,9 +11,9 @@ import pytest
 
 from harness.flow import again, live, schedule
 from harness.flow.admission import Claim
-from harness.flow.again import guest_again
 from harness.flow.kept_boot import find_boot
 from harness.flow.live import guest_of
+from harness.flow.recreate import guest_again
 from harness.flow.schedule import WAITS
 from harness.model.cell import Cell
 from harness.model.codec import to_json
