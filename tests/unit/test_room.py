@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow import again, live, schedule
+from harness.flow import live, recreate, schedule
 from harness.flow.admission import Claim
 from harness.flow.kept_boot import find_boot
 from harness.flow.live import guest_of
-from harness.flow.recreate import guest_again
+from harness.flow.recreate import recreated_guest
 from harness.flow.schedule import WAITS
 from harness.model.cell import Cell
 from harness.model.codec import to_json
@@ -48,7 +48,7 @@ def ground(scratch_layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "live_guest": live_guest,
         "_kernel": lambda *_: (kernel, None),
     }
-    for module in (live, again):
+    for module in (live, recreate):
         for name, value in made_up.items():
             monkeypatch.setattr(module, name, value, raising=False)
     return scratch_layout
@@ -71,7 +71,7 @@ def test_a_guest_like_a_kept_boot_does_so_too(ground: Layout, tmp_path: Path) ->
     place = tmp_path / "boot"
     place.mkdir()
     (place / CELL_FILE).write_text(to_json(Cell("b" * 64, MACHINE, (), 1)))
-    with guest_again(find_boot(ground, str(place)), ground, Quiet()):
+    with recreated_guest(find_boot(ground, str(place)), ground, Quiet()):
         assert held(ground) == [0]
     assert held(ground) == []
 
