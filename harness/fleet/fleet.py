@@ -21,7 +21,7 @@ from distributed import Client, Future, KilledWorker
 from distributed.core import Status
 
 from harness.fleet import worker
-from harness.fleet.order import CPUS, FACTS, KVM, PIECE, RAM, Answer, BootOrder, Parcel, WorkerFacts, own_facts
+from harness.fleet.order import CPUS, FACTS, KVM, PIECE, RAM, BootOrder, Parcel, WorkerAnswer, WorkerFacts, own_facts
 from harness.fleet.shares import put
 from harness.flow.admission import Claim
 from harness.flow.boots import BootEnvironment, Stopped, write_places_here
@@ -228,7 +228,7 @@ class Fleet:
         needs = {RAM: float(claim.ram), CPUS: min(float(claim.cpus), most), self._own.mark: 1.0}
         return {**needs, KVM: 1.0} if machine.accel is Accel.KVM else needs
 
-    def _answer(self, order: BootOrder, trial: _Trial, environment: BootEnvironment) -> Answer:
+    def _answer(self, order: BootOrder, trial: _Trial, environment: BootEnvironment) -> WorkerAnswer:
         """What a worker made of the order. _Lost where none did, Stopped when the command ends."""
         with self._heard(order.key, trial):
             future = self._submit(order)
@@ -284,17 +284,17 @@ class Fleet:
             time.sleep(_LOOK_SECONDS)
         self._listen()
 
-    def _result(self, future: Future) -> Answer:
+    def _result(self, future: Future) -> WorkerAnswer:
         try:
             answer = future.result(timeout=_ANSWER_SECONDS)
         except KilledWorker as error:
             raise _Lost("its workers were lost, one after the other") from error
         except (OSError, TimeoutError, RuntimeError, ValueError, TypeError, AttributeError, ImportError) as error:
             raise _Lost(f"a worker could not make it: {type(error).__name__}: {error}") from error
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, WorkerAnswer)
         return answer
 
-    def _bring(self, answer: Answer, place: Path) -> None:
+    def _bring(self, answer: WorkerAnswer, place: Path) -> None:
         """The evidence, piece by piece from the worker's disk; believed if it is what the worker sealed."""
         with scratch_directory(self._layout) as scratch:
             file, into = scratch / "evidence", scratch / "boot"
@@ -312,7 +312,7 @@ class Fleet:
                 worker.drop_evidence, answer.token, workers=[answer.address], on_error="ignore", wait=False
             )
 
-    def _piece(self, answer: Answer, offset: int) -> bytes:
+    def _piece(self, answer: WorkerAnswer, offset: int) -> bytes:
         got = self._client.run(worker.read_piece, answer.token, offset, workers=[answer.address], on_error="ignore")
         piece = got.get(answer.address, b"")
         if not piece:

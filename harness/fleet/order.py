@@ -101,7 +101,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WorkerAnswer:
     """What came of an order. The evidence is packed: `size` bytes, the first of them with the answer, the rest to be
     asked for under `token`; `seal` is the id of what is in it.
     """

@@ -21,7 +21,19 @@ from pathlib import Path
 from distributed import Worker, get_worker
 from distributed.worker import thread_state
 
-from harness.fleet.order import CPUS, FACTS, KVM, PIECE, PLENTY, RAM, Answer, BootOrder, Failure, Parcel, own_facts
+from harness.fleet.order import (
+    CPUS,
+    FACTS,
+    KVM,
+    PIECE,
+    PLENTY,
+    RAM,
+    BootOrder,
+    Failure,
+    Parcel,
+    WorkerAnswer,
+    own_facts,
+)
 from harness.fleet.shares import fetch
 from harness.flow.admission import VCPUS_PER_CORE, Claim, Tokens
 from harness.flow.boots import BootEnvironment, Stopped, boots_of
@@ -162,7 +174,7 @@ def take_piece(name: str, offset: int, data: bytes, last: bool) -> bool:
     return station().take_piece(name, offset, data, last)
 
 
-def make_boots(order: BootOrder) -> Answer:
+def make_boots(order: BootOrder) -> WorkerAnswer:
     """The task of Dask: the cell's boots, on this host. It raises nothing that a harness knows of."""
     worker = get_worker()
     desk = _Desk(worker, order)
@@ -207,8 +219,8 @@ class _Desk:
                 self.stop.set()
                 return
 
-    def failed(self, error: HarnessError) -> Answer:
-        return Answer(self.host, self._worker.address, failure=Failure.of(error))
+    def failed(self, error: HarnessError) -> WorkerAnswer:
+        return WorkerAnswer(self.host, self._worker.address, failure=Failure.of(error))
 
     @property
     def host(self) -> str:
@@ -226,7 +238,7 @@ class _Desk:
         """How far one boot is, nobody knows."""
 
 
-def _made(order: BootOrder, desk: _Desk) -> Answer:
+def _made(order: BootOrder, desk: _Desk) -> WorkerAnswer:
     places = {parcel.path: _obtained(parcel, order, desk) for parcel in order.parcels}
     try:
         return _booted(order, places, desk)
@@ -241,7 +253,7 @@ def _made(order: BootOrder, desk: _Desk) -> Answer:
     return _booted(order, places, desk)
 
 
-def _booted(order: BootOrder, places: Mapping[Path, Path], desk: _Desk) -> Answer:
+def _booted(order: BootOrder, places: Mapping[Path, Path], desk: _Desk) -> WorkerAnswer:
     layout, here = station().layout, order.at(places)
     tokens = Tokens(room_for_guests, max(1, int(cores() * VCPUS_PER_CORE)), Claims(layout))
     with ExitStack() as stack:
@@ -276,7 +288,7 @@ def _booted(order: BootOrder, places: Mapping[Path, Path], desk: _Desk) -> Answe
         with packed.open("rb") as file:
             first = file.read(PIECE)
         token = station().keep(packed, hold.pop_all()) if size > len(first) else ""
-    return Answer(desk.host, desk.address, boots, tuple(notes), identity, size, first, token)
+    return WorkerAnswer(desk.host, desk.address, boots, tuple(notes), identity, size, first, token)
 
 
 def _obtained(parcel: Parcel, order: BootOrder, desk: _Desk) -> Path:

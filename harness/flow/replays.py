@@ -37,7 +37,7 @@ from harness.model.kernel import KernelSpec
 from harness.model.machine import Machine
 from harness.model.outcome import Verdict
 from harness.model.progress import Progress
-from harness.model.regression import Kind, Outcome, Regression, Replay, read_regressions
+from harness.model.regression import Regression, RegressionKind, Replay, ReplayOutcome, read_regressions
 from harness.model.result import Run
 from harness.model.series import SeriesSpec
 from harness.model.subject import ControlSet
@@ -54,10 +54,10 @@ _GATE_SECONDS = 3600.0
 _TURNS = 3  # of what cannot tell
 _MOST_CROWD = 4.0
 _OUTCOMES = {
-    Detection.CAUGHT: Outcome.SEEN,
-    Detection.MISSED: Outcome.NOT_SEEN,
-    Detection.CANNOT_TELL: Outcome.CANNOT_TELL,
-    Detection.MISAPPLIED: Outcome.CANNOT_TELL,
+    Detection.CAUGHT: ReplayOutcome.SEEN,
+    Detection.MISSED: ReplayOutcome.NOT_SEEN,
+    Detection.CANNOT_TELL: ReplayOutcome.CANNOT_TELL,
+    Detection.MISAPPLIED: ReplayOutcome.CANNOT_TELL,
 }
 
 
@@ -80,7 +80,7 @@ def chosen_regressions(globs: Sequence[str]) -> tuple[Regression, ...]:
 
 def suite_of(one: Regression) -> Suite | None:
     """The suite that is to see it, None for the gate's and for what cannot be replayed."""
-    if one.kind not in (Kind.CONTROL, Kind.PATCH):
+    if one.kind not in (RegressionKind.CONTROL, RegressionKind.PATCH):
         return None
     return suite_named(_controls_of(one).suite)
 
@@ -96,7 +96,7 @@ def _controls_of(one: Regression) -> ControlSet:
 
 def control_of(one: Regression) -> Control:
     """The regression as a control: the one that it names, or its own patch."""
-    if one.kind is Kind.CONTROL:
+    if one.kind is RegressionKind.CONTROL:
         (control,) = read_controls(_controls_of(one).folder, (one.control.partition("/")[2],))
         return control
     return Control(
@@ -181,7 +181,7 @@ def _by_boots(left: Sequence[Regression], context: ReplayContext) -> Iterator[Re
         again = []
         for one in waiting:
             found = boots.replay(one)
-            if found.outcome is Outcome.CANNOT_TELL and found.directory and turn < _TURNS:
+            if found.outcome is ReplayOutcome.CANNOT_TELL and found.directory and turn < _TURNS:
                 again.append(one)
                 context.progress.step(f"{one.id}: cannot tell, to be tried again: {'; '.join(found.reasons)}")
             else:
@@ -215,7 +215,7 @@ class _Boots:
             clean = self.look_at_unbroken(suite, [one])
             if one.id not in self._green:
                 why = ("the unbroken kernel is not green itself", *clean.reasons)
-                return Replay(one.id, Outcome.CANNOT_TELL, reasons=why, directory=clean.directory)
+                return Replay(one.id, ReplayOutcome.CANNOT_TELL, reasons=why, directory=clean.directory)
         context = self._context
         context.progress.step(f"{one.id}: {one.what}")
         made = try_control(
@@ -248,18 +248,18 @@ def _cell(suite: Suite, cases: tuple[str, ...], context: ReplayContext) -> Cell:
 def _by_gate(left: Sequence[Regression], context: ReplayContext) -> Iterator[Replay]:
     """The made-up patches through the gate, and what needs nothing to be run."""
     for one in left:
-        if one.kind is Kind.NONE:
-            yield Replay(one.id, Outcome.NOT_POSSIBLE, reasons=(one.not_possible,))
-        elif one.kind is Kind.GATE:
+        if one.kind is RegressionKind.NONE:
+            yield Replay(one.id, ReplayOutcome.NOT_POSSIBLE, reasons=(one.not_possible,))
+        elif one.kind is RegressionKind.GATE:
             if one.tool and not _is_there(one.tool):
-                yield Replay(one.id, Outcome.NOT_POSSIBLE, reasons=(f"this host has no {one.tool}",))
+                yield Replay(one.id, ReplayOutcome.NOT_POSSIBLE, reasons=(f"this host has no {one.tool}",))
                 continue
             context.progress.step(f"{one.id}: {one.what}")
             began = time.monotonic()
             try:
                 found = _gate(one, context)
             except FindingError as error:
-                yield Replay(one.id, Outcome.CANNOT_TELL, reasons=(error.message,))
+                yield Replay(one.id, ReplayOutcome.CANNOT_TELL, reasons=(error.message,))
                 continue
             yield replace(judged(one, found), seconds=time.monotonic() - began)
 
@@ -283,13 +283,13 @@ def judged(one: Regression, gate: Gate) -> Replay:
     for check in checks:
         line = _said(check, one.shows)
         if check.name == one.check and check.mark in (Mark.BAD, Mark.WARN) and line:
-            return Replay(one.id, Outcome.SEEN, (f"gate: {check.name}",), (line,))
+            return Replay(one.id, ReplayOutcome.SEEN, (f"gate: {check.name}",), (line,))
     refused = next((check for check in checks if check.name == "applies" and check.mark is Mark.BAD), None)
     mine = next((check for check in checks if check.name == one.check), refused)
     if refused is not None or mine is None or mine.mark is Mark.NOT_RUN:
         why = mine.message if mine is not None else f"the gate made no check {one.check}"
-        return Replay(one.id, Outcome.CANNOT_TELL, reasons=(why,))
-    return Replay(one.id, Outcome.NOT_SEEN, reasons=(f"{mine.name} is {mine.mark}: {mine.message}",))
+        return Replay(one.id, ReplayOutcome.CANNOT_TELL, reasons=(why,))
+    return Replay(one.id, ReplayOutcome.NOT_SEEN, reasons=(f"{mine.name} is {mine.mark}: {mine.message}",))
 
 
 def _said(check: GateCheck, words: str) -> str:
@@ -320,8 +320,10 @@ def _kept(chosen: Sequence[Regression], keys: dict[str, str], layout: Layout) ->
             kept = from_json(Replay, read_regular(path, _LARGEST).decode("utf-8"))
         except (OSError, UnicodeDecodeError, StoreCorrupt):
             continue
-        by_boot = one.kind in (Kind.CONTROL, Kind.PATCH) and kept.outcome is Outcome.NOT_SEEN
-        if kept.id == one.id and (by_boot or kept.outcome is Outcome.SEEN):
+        by_boot = (
+            one.kind in (RegressionKind.CONTROL, RegressionKind.PATCH) and kept.outcome is ReplayOutcome.NOT_SEEN
+        )
+        if kept.id == one.id and (by_boot or kept.outcome is ReplayOutcome.SEEN):
             found[one.id] = kept
             with suppress(OSError):  # a store that can only be read
                 os.utime(path)  # `results prune` goes by the time of the last use

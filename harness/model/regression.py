@@ -15,7 +15,7 @@ from harness.model.toml import read_by, read_toml
 HISTORY_SCHEMA = "ttm-harness/history/1"
 
 
-class Kind(StrEnum):
+class RegressionKind(StrEnum):
     """How a regression is brought back."""
 
     CONTROL = "control"  # a control is that bug
@@ -24,7 +24,7 @@ class Kind(StrEnum):
     NONE = "not possible"
 
 
-class Outcome(StrEnum):
+class ReplayOutcome(StrEnum):
     """What became of a replay."""
 
     SEEN = "seen"
@@ -69,13 +69,13 @@ class Regression:
     note: str = ""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> RegressionKind:
         """The one way that is given; `read_regressions` makes sure of that."""
         if self.control:
-            return Kind.CONTROL
+            return RegressionKind.CONTROL
         if self.patch:
-            return Kind.PATCH
-        return Kind.GATE if self.gate else Kind.NONE
+            return RegressionKind.PATCH
+        return RegressionKind.GATE if self.gate else RegressionKind.NONE
 
     @property
     def days(self) -> int | None:
@@ -95,7 +95,7 @@ class Replay:
     """What came of one: `by` are the cases that turned red, or the check of the gate; seconds of the boot or gate."""
 
     id: str
-    outcome: Outcome
+    outcome: ReplayOutcome
     by: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -108,7 +108,7 @@ class Told:
 
     regression: Regression
     days: int | None
-    kind: Kind
+    kind: RegressionKind
     replay: Replay | None
 
 
@@ -125,11 +125,11 @@ class HistoryOutput:
 
 def verdict_of_replays(replays: tuple[Replay, ...], left: int = 0) -> Verdict:
     """One that is not seen is a finding about the suites; what cannot be replayed speaks for nobody."""
-    if any(one.outcome is Outcome.NOT_SEEN for one in replays):
+    if any(one.outcome is ReplayOutcome.NOT_SEEN for one in replays):
         return Verdict.BAD
-    if left or any(one.outcome is Outcome.CANNOT_TELL for one in replays):
+    if left or any(one.outcome is ReplayOutcome.CANNOT_TELL for one in replays):
         return Verdict.CANNOT_TELL
-    if not any(one.outcome is Outcome.SEEN for one in replays):
+    if not any(one.outcome is ReplayOutcome.SEEN for one in replays):
         return Verdict.CANNOT_TELL
     return Verdict.GOOD
 
@@ -150,13 +150,13 @@ def _wrong(one: Regression) -> str:
     ways = [word for word in (one.control, one.patch, one.gate, one.not_possible) if word]
     if len(ways) != 1:
         return "needs exactly one of control, patch, gate and not_possible"
-    if one.kind in (Kind.CONTROL, Kind.PATCH) and not one.cases:
+    if one.kind in (RegressionKind.CONTROL, RegressionKind.PATCH) and not one.cases:
         return "needs the cases that are to see it"
-    if one.kind is Kind.PATCH and not one.subject:
+    if one.kind is RegressionKind.PATCH and not one.subject:
         return "needs the subject whose module the patch goes into"
-    if one.kind is Kind.CONTROL and one.control.count("/") != 1:
+    if one.kind is RegressionKind.CONTROL and one.control.count("/") != 1:
         return "needs a control as SUBJECT/NAME"
-    if one.kind is Kind.GATE and not one.check:
+    if one.kind is RegressionKind.GATE and not one.check:
         return "needs the check of the gate that is to see it"
     if (one.check == "configs") != bool(one.config):
         return "needs the config in which the check configs is to see it, and no other check has one"

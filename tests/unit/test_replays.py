@@ -37,10 +37,10 @@ from harness.model.outcome import Verdict
 from harness.model.regression import (
     HISTORY_SCHEMA,
     HistoryOutput,
-    Kind,
-    Outcome,
     Regression,
+    RegressionKind,
     Replay,
+    ReplayOutcome,
     Told,
     read_regressions,
     verdict_of_replays,
@@ -103,7 +103,7 @@ def test_the_days_are_counted_and_the_way_is_told(tmp_path: Path) -> None:
     head = '[[regression]]\nid = "X"\nwhat = "w"\nnot_possible = "no"\n'
     path.write_text(f'{head}since = 2026-02-27\nsaid = "2026-03-01"\nin = "v1"\n')
     (one,) = read_regressions(path)
-    assert (one.days, one.kind, one.arrived) == (2, Kind.NONE, "v1")
+    assert (one.days, one.kind, one.arrived) == (2, RegressionKind.NONE, "v1")
 
 
 def gate_of(*checks: GateCheck) -> Gate:
@@ -114,19 +114,19 @@ def gate_of(*checks: GateCheck) -> Gate:
 @pytest.mark.parametrize(
     ("checks", "outcome"),
     [
-        ((BAD,), Outcome.SEEN),
-        ((replace(BAD, mark=Mark.WARN),), Outcome.SEEN),
-        ((replace(BAD, mark=Mark.OK),), Outcome.NOT_SEEN),
-        ((replace(BAD, message="SHMEM=n: other", details=()),), Outcome.NOT_SEEN),
-        ((replace(BAD, name="objects"), GateCheck("configs", Mark.OK, "i386")), Outcome.NOT_SEEN),
-        ((replace(BAD, mark=Mark.NOT_RUN),), Outcome.CANNOT_TELL),
-        ((GateCheck("objects", Mark.BAD, "i386"),), Outcome.CANNOT_TELL),
-        ((GateCheck("applies", Mark.BAD, "i386 does not apply"),), Outcome.CANNOT_TELL),
-        ((), Outcome.CANNOT_TELL),
+        ((BAD,), ReplayOutcome.SEEN),
+        ((replace(BAD, mark=Mark.WARN),), ReplayOutcome.SEEN),
+        ((replace(BAD, mark=Mark.OK),), ReplayOutcome.NOT_SEEN),
+        ((replace(BAD, message="SHMEM=n: other", details=()),), ReplayOutcome.NOT_SEEN),
+        ((replace(BAD, name="objects"), GateCheck("configs", Mark.OK, "i386")), ReplayOutcome.NOT_SEEN),
+        ((replace(BAD, mark=Mark.NOT_RUN),), ReplayOutcome.CANNOT_TELL),
+        ((GateCheck("objects", Mark.BAD, "i386"),), ReplayOutcome.CANNOT_TELL),
+        ((GateCheck("applies", Mark.BAD, "i386 does not apply"),), ReplayOutcome.CANNOT_TELL),
+        ((), ReplayOutcome.CANNOT_TELL),
     ],
 )
 def test_only_the_check_and_the_words_that_were_named_have_seen_it(
-    checks: tuple[GateCheck, ...], outcome: Outcome
+    checks: tuple[GateCheck, ...], outcome: ReplayOutcome
 ) -> None:
     one = Regression(id="B3", what="w", gate="a.patch", check="configs", shows="i386")
     assert judged(one, gate_of(*checks)).outcome is outcome
@@ -135,16 +135,16 @@ def test_only_the_check_and_the_words_that_were_named_have_seen_it(
 @pytest.mark.parametrize(
     ("outcomes", "left", "verdict"),
     [
-        ((Outcome.SEEN, Outcome.NOT_POSSIBLE), 0, Verdict.GOOD),
-        ((Outcome.SEEN,), 1, Verdict.CANNOT_TELL),
-        ((Outcome.SEEN, Outcome.CANNOT_TELL), 0, Verdict.CANNOT_TELL),
-        ((Outcome.SEEN, Outcome.CANNOT_TELL, Outcome.NOT_SEEN), 0, Verdict.BAD),
-        ((Outcome.NOT_POSSIBLE,), 0, Verdict.CANNOT_TELL),
+        ((ReplayOutcome.SEEN, ReplayOutcome.NOT_POSSIBLE), 0, Verdict.GOOD),
+        ((ReplayOutcome.SEEN,), 1, Verdict.CANNOT_TELL),
+        ((ReplayOutcome.SEEN, ReplayOutcome.CANNOT_TELL), 0, Verdict.CANNOT_TELL),
+        ((ReplayOutcome.SEEN, ReplayOutcome.CANNOT_TELL, ReplayOutcome.NOT_SEEN), 0, Verdict.BAD),
+        ((ReplayOutcome.NOT_POSSIBLE,), 0, Verdict.CANNOT_TELL),
         ((), 0, Verdict.CANNOT_TELL),
     ],
 )
 def test_what_is_not_seen_speaks_against_the_suites(
-    outcomes: tuple[Outcome, ...], left: int, verdict: Verdict
+    outcomes: tuple[ReplayOutcome, ...], left: int, verdict: Verdict
 ) -> None:
     assert verdict_of_replays(tuple(Replay(str(n), one) for n, one in enumerate(outcomes)), left) is verdict
 
@@ -224,7 +224,7 @@ def test_the_unbroken_kernel_comes_first_and_once(host: Host, context: ReplayCon
 def test_red_without_a_bug_proves_nothing(host: Host, context: ReplayContext) -> None:
     host.clean = Verdict.BAD
     (made,) = replay(ids("R9"), context, nobody)
-    assert made.outcome is Outcome.CANNOT_TELL and "not green itself" in made.reasons[0]
+    assert made.outcome is ReplayOutcome.CANNOT_TELL and "not green itself" in made.reasons[0]
     assert host.made == ["clean resume_last"] * 4  # for all at once, and in each of three turns
 
 
@@ -242,7 +242,7 @@ def test_a_tool_that_is_missing_is_named_and_asked_for_again(
 ) -> None:
     monkeypatch.setattr(replays, "find_tool", lambda _: None)
     (made,) = replay(ids("B4"), context, nobody)
-    assert (made.outcome, made.reasons) == (Outcome.NOT_POSSIBLE, ("this host has no spatch",))
+    assert (made.outcome, made.reasons) == (ReplayOutcome.NOT_POSSIBLE, ("this host has no spatch",))
     monkeypatch.setattr(replays, "find_tool", lambda _: Path("spatch"))
     assert outcomes(replay(ids("B4"), context, nobody)) == {"B4": "seen"}
 
@@ -293,9 +293,12 @@ def test_what_could_not_tell_and_what_is_cut_off_is_replayed_again(host: Host, c
 def test_the_table_says_when_and_by_what() -> None:
     bug = replace(ids("R7")[0], since="2026-01-01", said="2026-01-02", arrived="v6.13", what="a [bold]bug")
     cases = ("pressure.one", "pressure.two", "kernel")
+    not_seen = ReplayOutcome.NOT_SEEN
     made = (
-        Told(bug, bug.days, bug.kind, Replay("R7", Outcome.SEEN, cases, (), 61.4)),
-        Told(replace(bug, since="", id="R8"), None, bug.kind, Replay("R8", Outcome.NOT_SEEN, reasons=("green",))),
+        Told(bug, bug.days, bug.kind, Replay("R7", ReplayOutcome.SEEN, cases, (), 61.4)),
+        Told(
+            replace(bug, since="", id="R8"), None, bug.kind, Replay("R8", ReplayOutcome.NOT_SEEN, reasons=("green",))
+        ),
         Told(replace(bug, id="R9"), 0, bug.kind, None),
     )
     found = HistoryOutput(HISTORY_SCHEMA, Verdict.BAD, "7.3.4", 1, made)
