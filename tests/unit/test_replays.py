@@ -293,7 +293,6 @@ def test_what_could_not_tell_and_what_is_cut_off_is_replayed_again(host: Host, c
 def test_the_table_says_when_and_by_what() -> None:
     bug = replace(ids("R7")[0], since="2026-01-01", said="2026-01-02", arrived="v6.13", what="a [bold]bug")
     cases = ("pressure.one", "pressure.two", "kernel")
-    not_seen = ReplayOutcome.NOT_SEEN
     made = (
         Told(bug, bug.days, bug.kind, Replay("R7", ReplayOutcome.SEEN, cases, (), 61.4)),
         Told(
