@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
@@ -22,6 +22,7 @@ settings.load_profile("no-seconds")
 
 _WORTH_SECONDS = 60.0  # a run of less needs no account of itself
 _LAYERS = ("unit", "functional", "kernel", "bench")
+_SPENT = pytest.StashKey[float]()  # CPU seconds of this process and its children, when the last phase of a test ended
 
 
 def _layer(item: pytest.Item) -> int:
@@ -43,23 +44,37 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in benches]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Each report says how much CPU its test took, with all processes that it waited for."""
+    report = yield
+    now = sum(os.times()[:4])
+    vars(report)["cpu_seconds"] = now - item.session.stash.get(_SPENT, now)
+    item.session.stash[_SPENT] = now
+    return report
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What each layer cost, and the dozen tests that cost the most of it."""
+    """What each layer cost, in minutes of workers and of CPU, and the dozen tests that cost the most of either."""
     seconds: dict[str, float] = defaultdict(float)
+    cpu: dict[str, float] = defaultdict(float)
     counts: Counter[str] = Counter()
     for report in chain.from_iterable(terminalreporter.stats.values()):
         if isinstance(report, pytest.TestReport):
             seconds[report.nodeid] += report.duration
+            cpu[report.nodeid] += getattr(report, "cpu_seconds", 0.0)
             counts[_layer_of(report.nodeid)] += report.when == "call"
     if sum(seconds.values()) < _WORTH_SECONDS:
         return
     terminalreporter.section("what the layers cost")
     for layer in _LAYERS:
-        spent = sum(value for test, value in seconds.items() if _layer_of(test) == layer)
+        spent, worked = (sum(took[test] for test in took if _layer_of(test) == layer) / 60 for took in (seconds, cpu))
         if counts[layer]:
-            terminalreporter.write_line(f"{layer:<12}{counts[layer]:>6} tests {spent / 60:>7.1f} min")
-    for test, spent in sorted(seconds.items(), key=lambda one: -one[1])[:12]:
-        terminalreporter.write_line(f"{spent:>8.0f} s  {test}")
+            terminalreporter.write_line(
+                f"{layer:<12}{counts[layer]:>6} tests {spent:>7.1f} min {worked:>7.1f} min CPU"
+            )
+    for test in sorted(seconds, key=lambda one: -max(seconds[one], cpu[one]))[:12]:
+        terminalreporter.write_line(f"{seconds[test]:>8.0f} s {cpu[test]:>6.0f} s CPU  {test}")
 
 
 def _layer_of(test: str) -> str:
