@@ -148,9 +148,7 @@ def test_a_build_is_made_once_and_found_again(
     assert (build.path / "System.map").is_file() and (build.path / "build.log").is_file()
     assert (build.release, build.steps, build.profile) == ("7.3.4", OBJECTS, "small")
     assert heard.advances[0] == (1, 2400, "objects") and heard.advances[-1] == (OBJECTS, OBJECTS, "objects")
-    began = time.monotonic()
     again = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard())
-    assert time.monotonic() - began < 1
     assert again == build == find(tree, PROFILE, scratch_layout, Deadline(60))
     assert len(calls(scratch_layout)) == 4
     assert from_json(type(build), to_json(build)) == build

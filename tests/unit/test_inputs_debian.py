@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,9 +141,7 @@ def test_warm_needs_neither_network_nor_process(
         raise AssertionError(args)
 
     monkeypatch.setattr(apt, "run", never)
-    began = time.monotonic()
     assert host.resolve("debian") == tree
-    assert time.monotonic() - began < 0.3
     assert mirror.server.asked == []
 
 
