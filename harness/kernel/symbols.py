@@ -32,10 +32,10 @@ def scan(tree: Path) -> dict[str, tuple[Definition, ...]]:
     """Every symbol that any Kconfig file of the tree defines, for whatever architecture."""
     found: dict[str, list[Definition]] = {}
     for file in _kconfig_files(tree):
-        text = file.read_text("utf-8", "replace")
+        text, name = file.read_text("utf-8", "replace"), str(file.relative_to(tree))
         for match in _DEFINITION.finditer(text):
             line = text.count("\n", 0, match.start(1)) + 1
-            found.setdefault(match[1], []).append(Definition(str(file.relative_to(tree)), line))
+            found.setdefault(match[1], []).append(Definition(name, line))
     return {name: tuple(places) for name, places in found.items()}
 
 
