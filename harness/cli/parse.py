@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""`ttm-harness parse ktap|kmsg FILE [--json]`: the parsers alone, on a saved log."""
+"""`ttm-harness parse ktap|igt|kmsg FILE [--json]`: the parsers alone, on a saved log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.logfile import LogFiles
+from harness.cli.logfile import LogFile, LogFiles
 from harness.cli.plainly import speaks_plainly
 from harness.evidence.oom_class import HOGS, judge_oom
 from harness.evidence.parse import ParseResult, parse_ktap_stream
@@ -25,6 +25,7 @@ from harness.model.units import parse_size
 from harness.store.layout import Layout
 
 if TYPE_CHECKING:
+    from harness.evidence.igt import IgtLog
     from harness.flow.sources import Objects
 
 _PARTS = "the parts of a pstore dump were put in the order of time: lines are counted from the oldest one"
@@ -59,6 +60,46 @@ def ktap(files: tuple[str, ...], as_json: bool) -> None:
     else:
         _print(result)
     sys.exit(_standing(result).exit_status)
+
+
+@parse.command()
+@click.argument("place", metavar="FILE|DIRECTORY")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@speaks_plainly
+def igt(place: str, as_json: bool) -> None:
+    """What igt_runner left: its results.json, packed or not, or the directory; `-` is standard input.
+
+    A directory without results.json is one of a run that was killed: what it came to is put together
+    from what is there, and what did not run is listed.
+
+    \b
+    Exit status: 0 all cases passed or skipped; 1 one did not;
+    3 no case passed, one did not end or did not run, or the results are cut.
+    """
+    log, trouble = _igt_log(place)
+    problems = (*log.problems, trouble) if trouble else log.problems
+    result = ParseResult(log.cases, (), problems)
+    if as_json:
+        click.echo(to_json(ParseOutput(PARSE_SCHEMA, result.cases, (), problems)), nl=False)
+    else:
+        _print(result, "are these the results of igt_runner?")
+    sys.exit(_standing(result).exit_status)
+
+
+def _igt_log(place: str) -> tuple[IgtLog, str]:
+    """The results, and what kept a file from being read to its end."""
+    from harness.evidence.igt import LARGEST_RESULTS, parse_igt_results
+    from harness.flow.igt_results import read_igt
+
+    if place != "-" and Path(place).is_dir():
+        return read_igt(Path(place)), ""
+    file = LogFile(place)
+    data = bytearray()
+    for chunk in file.chunks():
+        data += chunk
+        if len(data) > LARGEST_RESULTS:  # said by who reads it
+            break
+    return parse_igt_results(bytes(data)), file.trouble
 
 
 @parse.command()
@@ -207,12 +248,13 @@ def _standing(result: ParseResult) -> Verdict:
     loose = any(severity(event.kind) is not Severity.NOTE and not event.expected for event in result.loose)
     if loose or any(outcome.finding for outcome in outcomes):
         return Verdict.BAD
-    if result.problems or Outcome.PASS not in outcomes or Outcome.INCOMPLETE in outcomes:
+    untold = (Outcome.INCOMPLETE, Outcome.NOT_RUN)
+    if result.problems or Outcome.PASS not in outcomes or any(outcome in untold for outcome in outcomes):
         return Verdict.CANNOT_TELL
     return Verdict.GOOD
 
 
-def _print(result: ParseResult) -> None:
+def _print(result: ParseResult, asked: str = "is this a kernel log with KTAP in it?") -> None:
     counts = dict.fromkeys(Outcome, 0)
     for case in result.cases:
         counts[case.outcome] += 1
@@ -224,4 +266,4 @@ def _print(result: ParseResult) -> None:
         click.echo(f"problem    {problem}")
     click.echo(", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count) or "no case found")
     if sum(counts.values()) == 0:
-        click.echo("is this a kernel log with KTAP in it?", err=True)
+        click.echo(asked, err=True)
