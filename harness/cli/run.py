@@ -73,6 +73,7 @@ _MOST_BOOTS = 20_000
 @click.option("--stress", is_flag=True, help="Pause, throttle and pin the guests at moments that chance chooses.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the first boot; a plan has its own, or 1.")
 @click.option("--case", "cases", multiple=True, metavar="GLOB[,…]", help="Only these cases; given again for more.")
+@click.option("--igt", metavar="DIR|tar:FILE", help="Your IGT tests, built or installed, for the igt suites.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE[,…]", help="Parameters of the suites.")
 @click.option("--known", multiple=True, metavar="FILE", help="Known issues, which do not count; `shipped`: our own.")
 @click.option("--jobs", type=click.IntRange(1, 1024), help="make -j; the number of cores when not given.")
@@ -128,6 +129,7 @@ def run(
     stress: bool,
     seed: int | None,
     cases: tuple[str, ...],
+    igt: str | None,
     knobs: tuple[str, ...],
     known: tuple[str, ...],
     jobs: int | None,
@@ -151,6 +153,7 @@ def run(
     Without options: the newest kernel source that has the merged TTM shrinker, in 256M of RAM with 1G of swap.
     PLAN is a TOML file, or one of those in harness/plans; options stand in place of its own words.
     """
+    from harness.flow.igt_suite import keep_igt
     from harness.flow.kernels import each_patch
     from harness.flow.known_issues import read_known
     from harness.flow.matrix import matrix_of, with_seeds
@@ -203,7 +206,7 @@ def run(
 
                 found = base_of(series, trees, SeriesContext(layout, progress, mirror))
                 said = replace(said, source=(found.source,))
-            extras = Extras(fragments, mirror)
+            extras = Extras(fragments, mirror, keep_igt(igt, layout, progress) if igt is not None else "")
             if not said.source:
                 extras = replace(extras, source=default_source(progress))
             requests = requests_of(load_plan(plan), said, extras) if plan else plain_request(said, extras)

@@ -16,7 +16,7 @@ from harness.evidence.lines import LogLine
 
 _MARKER = re.compile(r"\s*ttm-harness: suite ([\w.-]+) (begin|end)\b")
 _LIST = re.compile(r"\s*ttm-harness: list ([\w.-]+) (begin|end)\s*")
-_CASE = re.compile(r"\s*ttm-harness: case ([\w.-]+) ([\w.:+-]+)\s*")
+_CASE = re.compile(r"\s*ttm-harness: case ([\w.-]+) ([\w.:@+-]+)\s*")
 
 
 def cases_begun(lines: Iterable[LogLine], suite: str) -> tuple[tuple[int, str], ...]:

@@ -17,6 +17,7 @@ from harness.flow.boot_trace import BootTrace, followed
 from harness.flow.collect import CellResult, read_out
 from harness.flow.continuation import MOST_CONTINUATIONS, held_case, left_to_run, to_confirm
 from harness.flow.deadlines import limits_of
+from harness.flow.igt_results import carry_over
 from harness.flow.observe import FIRST, BootPart, Seen, observe
 from harness.flow.sources import objects_of
 from harness.guest.argv import ROOT_TAG, Launch, Share, vng_argv
@@ -139,7 +140,8 @@ def _go_on(cell: Cell, suite: Suite, environment: BootEnvironment, place: Path, 
         if turn > MOST_CONTINUATIONS:
             return [f"{suite.name}: {len(left)} cases were left out, as {turn} had ended a boot"]
         environment.progress.step(f"  the boot ended in the case {short}; {len(left)} more in a fresh one")
-        part = BootPart(f"rest-{turn}", f"what was to come after {held}", len(left))
+        before = parts[-1].place if suite.is_igt else None
+        part = BootPart(f"rest-{turn}", f"what was to come after {held}", len(left), before=before)
         boots.append(_boot(replace(cell, cases=left), (suite,), environment, place, part))
     return []
 
@@ -154,6 +156,9 @@ def _boot(
     place = cells_place / part.folder if part.folder else cells_place
     results = place / "results"
     results.mkdir(parents=True)
+    if part.before is not None:
+        for suite in suites:
+            carry_over(part.before / "results" / suite.name, results / suite.name)
     bad_disk = bad_disk_of(suites, place)
     with scratch_of(place) as sockets:
         launch = launch_of(cell, environment, place, sockets, extra_of(suites, environment), bad_disk)

@@ -39,7 +39,11 @@ def read_out(
     parts = [seen for seen in boots if not seen.alone]
     found = features_of(build.tree, (feature for suite in suites for feature in suite.features))
     ground = ground_of(cell, build, found.promised)
-    told = [*notes, *(trouble for seen in boots for trouble in seen.boot.image_troubles)]
+    told = [
+        *notes,
+        *(dict.fromkeys(note for seen in parts for note in seen.notes)),
+        *(trouble for seen in boots for trouble in seen.boot.image_troubles),
+    ]
     if found.missing:
         told.append(
             f"the tree lacks what Linux {build.tree.version} should have: {', '.join(found.missing)}; what needs it "

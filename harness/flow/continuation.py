@@ -17,6 +17,7 @@ from harness.model.suite import Suite, short_name
 # How many boots go on with the rest; each costs a case.
 MOST_CONTINUATIONS = 3
 _NUMBERED = re.compile(r"(?:.*\.)?\?\d+(?:-\d+)?")  # what the parser calls a result that never came
+_GHOSTS = (Outcome.INCOMPLETE, Outcome.NOT_RUN)
 _ENDS = (Ending.HUNG, Ending.TIMEOUT, Ending.PANICKED)
 
 
@@ -79,8 +80,9 @@ def _named(case: Case, held: str, announced: Collection[str]) -> Case | None:
 
 def _without_ghosts(cases: list[Case]) -> list[Case]:
     """What a later boot ran takes the place of what an earlier one did not come to."""
-    ran = {case.name for case in cases if case.outcome is not Outcome.INCOMPLETE}
-    return [case for case in cases if case.outcome is not Outcome.INCOMPLETE or case.name not in ran]
+    ran = {case.name for case in cases if case.outcome not in _GHOSTS}
+    latest = {case.name: at for at, case in enumerate(cases) if case.name not in ran}
+    return [case for at, case in enumerate(cases) if case.outcome not in _GHOSTS or latest.get(case.name) == at]
 
 
 def _with_held(suite: Suite, cases: list[Case], held: str, seen: Seen, alone: Seen | None) -> list[Case]:

@@ -145,6 +145,7 @@ def plan_boots(
             seed=((request.seed or 0) + turn) % 2**32,
             knobs=request.knobs,
             cases=request.cases or group[0].cases,
+            igt=wanted.igt if any(suite.wants_igt for suite in group) else "",
         )
         key, shape = inputs.key(cell, group), shape_of(cell, kernel.profile)
         label = matrix.rows[index].label

@@ -21,6 +21,7 @@ from harness.evidence.splats import find_events
 from harness.evidence.stall import stall_events, suspects
 from harness.evidence.telemetry import metrics as telemetry_metrics
 from harness.evidence.telemetry import parse as parse_telemetry
+from harness.flow.igt_suite import igt_cases
 from harness.flow.sources import with_sources
 from harness.guest.argv import kernel_cmdline
 from harness.guest.boot import Boot
@@ -55,7 +56,8 @@ class Seen:
     sentences of the host.
 
     `own` is kunit's record of each suite; `announced` what the runner of each said that it would run, None where it
-    said nothing; `silence` says why nothing of kunit ran; `stall` why the guest was given up, and what stood still.
+    said nothing; `notes` speak against nothing; `silence` says why nothing of kunit ran; `stall` why the guest was
+    given up, and what stood still.
     """
 
     boot: Boot
@@ -75,6 +77,7 @@ class Seen:
     unlike: tuple[Difference, ...]
     metrics: tuple[Metric, ...]
     troubles: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def part(self) -> BootPart:
@@ -93,6 +96,7 @@ class BootPart:
     why: str = ""
     asked: int = 0
     alone: bool = False
+    before: Path | None = None  # the boot whose run this one goes on with, where a runner can do so
 
 
 FIRST = BootPart()
@@ -122,9 +126,19 @@ def observe(
     events, _ = with_sources(events, objects)
     cases: list[Case] = []
     doubts: list[str] = []
+    notes: list[str] = []
     settled: dict[Span, Event] = {}
     for suite in suites:
         section = sections.get(suite.name, ())
+        if suite.is_igt:
+            names = read_announced(place / "results" / f"{suite.name}.announced")
+            found = _within(events, section)
+            mine, igt = igt_cases(suite, place / "results" / suite.name, section, found, names)
+            settled.update((event.span, event) for event in mine.events)
+            doubts += [f"{suite.name}: {one}" for one in igt.problems]
+            notes += [f"{suite.name}: {igt.version}"] if igt.version else []
+            cases += mine.cases
+            continue
         log = parse_ktap(section)
         begun = cases_begun(section, suite.name)
         mine = attach(log, suite.name, _within(events, section), suite.expected_splats, begun)
@@ -155,6 +169,7 @@ def observe(
         unlike=_differences(cell, build, result, place),
         metrics=metrics,
         troubles=tuple(troubles),
+        notes=tuple(notes),
     )
 
 

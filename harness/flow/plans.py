@@ -35,6 +35,7 @@ class Extras:
 
     fragments: tuple[Path, ...] = ()
     mirror: Path | None = None
+    igt: str = ""
     source: SourceSpec = DEBIAN  # where none is named
 
 
@@ -210,7 +211,7 @@ def _product(plan: PlanText, axes: Axes, extras: Extras, as_they_fit: bool) -> I
     for source, one, profile, machine, chosen, seed in itertools.product(
         sources, series, profiles, machines, knobs, seeds
     ):
-        kernel = KernelSpec(source, profile, extras.fragments, one, mirror=extras.mirror)
+        kernel = KernelSpec(source, profile, extras.fragments, one, mirror=extras.mirror, igt=extras.igt)
         yield Request(
             kernel=kernel,
             machine=machine,

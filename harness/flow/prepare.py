@@ -15,6 +15,7 @@ from harness.guest.argv import Launch
 from harness.guest.boot import boot
 from harness.guest.liveness import BootLimits
 from harness.guest.root import RootFile, guest_root
+from harness.inputs.igt import kept_igt
 from harness.inputs.resolve import resolve
 from harness.inputs.roots import obtain_root, require_usable
 from harness.inputs.series.apply import ApplyPolicy, apply_series
@@ -95,7 +96,7 @@ def prepare(
     for suite, may_lack in suites.items():
         try:
             with span(f"modules of {suite.name}"):
-                made = own_modules(suite, build, layout, progress)
+                made = own_modules(suite, build, layout, progress, wanted.igt)
         except (SuiteUnfit, ModuleFailed) as error:
             if not may_lack:
                 raise
@@ -168,8 +169,8 @@ def parts_of_root() -> tuple[RootFile, ...]:
     )
 
 
-def own_modules(suite: Suite, build: Build, layout: Layout, progress: Progress) -> Path | None:
-    """The directory with the modules, or the programs, that the suite brings along."""
+def own_modules(suite: Suite, build: Build, layout: Layout, progress: Progress, igt: str = "") -> Path | None:
+    """The directory with the modules, or the programs, that the suite brings along. `igt` is the id of the user's."""
     _require_feature(suite, build.tree)
     deadline = Deadline(_MODULE_SECONDS)
     if suite.needs_module is not None:
@@ -178,6 +179,8 @@ def own_modules(suite: Suite, build: Build, layout: Layout, progress: Progress) 
         return build_overlay(build, suite.needs_overlay, layout, deadline, progress=progress)
     if suite.selftests:
         return build_selftests(build, suite.selftests, layout, deadline, progress)
+    if suite.wants_igt:
+        return kept_igt(igt, suite.name, layout)
     return None
 
 

@@ -84,9 +84,9 @@ def _kernel(
     extra = _kept_extra(boot)
     modules = {}
     for suite in suites:
-        if suite.brings is None and not suite.selftests:
+        if suite.brings is None and not suite.selftests and not suite.wants_igt:
             continue
-        made = extra or own_modules(suite, build, layout, progress)
+        made = extra or own_modules(suite, build, layout, progress, boot.cell.igt)
         if made is not None:
             modules[suite.name] = made
             if made != (ground.extra if ground is not None else None):

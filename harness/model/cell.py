@@ -21,7 +21,8 @@ class Knob:
 class Cell:
     """Build x Machine x Suites x knobs x seed. Suites in one cell share one boot, in this order.
 
-    `cases` are globs, for suites that can run a part of their cases; empty means all.
+    `cases` are globs, for suites that can run a part of their cases; empty means all. `igt` is the id of the IGT
+    tests that the user brought, where a suite runs them.
     """
 
     build_id: str
@@ -30,6 +31,7 @@ class Cell:
     seed: int
     knobs: tuple[Knob, ...] = ()
     cases: tuple[str, ...] = ()
+    igt: str = ""
 
     @property
     def id(self) -> str:
@@ -37,4 +39,5 @@ class Cell:
         words = [self.build_id, self.machine.identity, *self.suites, str(self.seed)]
         words += sorted(f"{knob.name}={knob.value}" for knob in self.knobs)
         words += sorted(f"case {glob}" for glob in self.cases)
+        words += [f"igt {self.igt}"] if self.igt else []
         return hashlib.sha256("\0".join(words).encode()).hexdigest()[:12]

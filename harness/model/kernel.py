@@ -19,7 +19,8 @@ class KernelSpec:
 
     `fragments` are the user's own, on top of the profile's. Of the series `upto` patches are taken, or all of them;
     `mirror` is a directory of mboxes to look for it in, instead of lore. `build` is the id of the build that is
-    meant: taken where the store still has it, else made again of what the rest says.
+    meant: taken where the store still has it, else made again of what the rest says. `igt` is the id of the IGT
+    tests, kept in the store, that suites are to run on it.
     """
 
     source: SourceSpec
@@ -29,6 +30,7 @@ class KernelSpec:
     upto: int | None = None
     mirror: Path | None = None
     build: str = ""
+    igt: str = ""
 
     @property
     def whole(self) -> KernelSpec:

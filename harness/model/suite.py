@@ -13,6 +13,8 @@ from harness.model.figure import Figure
 from harness.model.root import BUSYBOX, RootSpec
 from harness.model.toml import FIRST, NEVER, as_pattern, as_size, as_version, read_by
 
+IGT_RUNNER = "suite-igt-runner"
+
 
 @dataclass(frozen=True, slots=True)
 class Ground:
@@ -226,6 +228,16 @@ class Suite:
     def is_kunit(self) -> bool:
         """Its cases are kunit's: SUITE.CASE, of many suites."""
         return self.script == "suite-kunit"
+
+    @property
+    def is_igt(self) -> bool:
+        """Its tests are run by igt_runner, whose results are read in place of KTAP."""
+        return self.script == IGT_RUNNER
+
+    @property
+    def wants_igt(self) -> bool:
+        """Its tests are those of an IGT that the user has, and not programs of the guest."""
+        return self.is_igt and not self.arguments
 
     @property
     def brings(self) -> Path | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from harness.model.cell import Knob
 from harness.model.errors import UserError
 
-_GLOB = re.compile(r"[\w:.+*?\[\]-]+", re.ASCII)
+_GLOB = re.compile(r"!?[\w:.@+*?\[\]-]+", re.ASCII)
 
 
 def parse_globs(texts: Iterable[str]) -> tuple[str, ...]:
@@ -20,7 +20,7 @@ def parse_globs(texts: Iterable[str]) -> tuple[str, ...]:
     for glob in globs:
         if not _GLOB.fullmatch(glob):
             raise UserError(
-                f"the case {glob!r} is not a glob of letters, digits, _ - : . + * ? and [ ]",
+                f"the case {glob!r} is not a glob of letters, digits, _ - : . @ + * ? and [ ]",
                 hint="a case without its suite, as in --case 'resume_*'",
             )
     return globs

@@ -23,7 +23,7 @@ from harness.suites.manifest import read_manifest
 SUBJECT_FILE = "subject.toml"
 SUITE_FILE = "suite.toml"
 _RUNNER = "run"
-SHARED_RUNNERS = ("exec", "kunit", "selftests")  # guest-scripts/suite-*
+SHARED_RUNNERS = ("exec", "igt-runner", "kunit", "selftests")  # guest-scripts/suite-*
 _TARGET = re.compile(r"[a-zA-Z0-9][\w-]*(?:/[a-zA-Z0-9][\w-]*){0,3}", re.ASCII)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 

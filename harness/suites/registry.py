@@ -133,7 +133,10 @@ def narrowed(suite: Suite, cases: tuple[str, ...]) -> Suite:
     if not suite.selectable:
         able = ", ".join(one.name for one in registry().suites.values() if one.selectable)
         raise UserError(f"the suite {suite.name} can only be run whole", hint=f"--case is for: {able}")
-    globs = whole_globs(suite, cases)
+    # One that begins with ! takes cases away: nothing of it must run.
+    globs = whole_globs(suite, tuple(glob for glob in cases if not glob.startswith("!")))
+    if not globs:
+        return suite
     manifest = suite.manifest
     if manifest is not None:
         # What is no case of a kunit suite (`unload`) is run with every part.

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Suites that igt_runner runs: their cases, the user's own IGT, and what of a boot goes on in another one."""
+
+from __future__ import annotations
+
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.evidence.igt import ABORTED
+from harness.evidence.lines import decode
+from harness.evidence.splats import find_events
+from harness.flow.continuation import joined
+from harness.flow.igt_suite import igt_cases, keep_igt
+from harness.flow.observe import BootPart
+from harness.inputs.igt import kept_igt
+from harness.model.cell import Cell
+from harness.model.errors import UserError
+from harness.model.machine import Machine
+from harness.model.outcome import Ending, Outcome
+from harness.model.words import parse_globs
+from harness.store.layout import Layout
+from harness.suites.registry import narrowed, suite_named
+from tests.unit.test_continuation import SUITE, case, seen
+from tests.unit.test_igt import EVERY, words
+
+
+class Quiet:
+    """Progress that nobody reads."""
+
+    def step(self, text: str) -> None: ...
+
+    def advance(self, done: int, total: int, unit: str) -> None: ...
+
+
+def test_a_suite_has_the_cases_that_were_to_run_with_what_the_kernel_said() -> None:
+    suite = suite_named("igt-self")
+    text = "".join(
+        f"[{at:5d}.000000] {line}\n"
+        for at, line in enumerate(
+            (
+                "ttm-harness: case igt-self igt_words@pass",
+                "BUG: kernel NULL pointer dereference, address: 8",
+                "ttm-harness: case igt-self igt_words@dynamic",
+                "all is well",
+            ),
+            1,
+        )
+    )
+    lines = decode(text.encode())
+    events = find_events(lines)
+    names = ("igt-self.igt_words@pass", "igt-self.igt_words@dynamic")
+    found, log = igt_cases(suite, EVERY, lines, events, names)
+    cases = {case.name: case for case in found.cases}
+    assert set(cases) == {
+        *names,
+        *(f"igt-self.igt_words@dynamic@{one}" for one in ("one", "two")),
+        "igt-self.runner@aborted",
+    }
+    assert cases[names[0]].outcome is Outcome.CRASH and cases[names[0]].raw == "pass"
+    assert cases[names[1]].outcome is Outcome.PASS and not found.loose
+    assert log.version == "IGT-Version: none (igt_words) (Linux)"
+    assert ABORTED in words(log)
+
+
+def igt_in(place: Path, tests: str = "one two", folder: str = "libexec/igt-gpu-tools") -> Path:
+    """What `meson install` leaves, as far as it matters."""
+    home = place / folder
+    home.mkdir(parents=True)
+    (home / "test-list.txt").write_text(f"TESTLIST\n{tests}\nEND TESTLIST\n")
+    for name in ("one", "two"):
+        (home / name).write_text("#!/bin/sh\n")
+        (home / name).chmod(0o755)
+    return place
+
+
+@pytest.fixture(name="layout")
+def fixture_layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path / "store")
+
+
+def test_the_users_igt_is_kept_by_its_content(tmp_path: Path, layout: Layout) -> None:
+    source = igt_in(tmp_path / "igt")
+    first = keep_igt(str(source), layout, Quiet())
+    assert keep_igt(str(source), layout, Quiet()) == first
+    kept = kept_igt(first, "igt", layout)
+    assert (kept / "libexec" / "igt-gpu-tools" / "one").is_file()
+    with tarfile.open(tmp_path / "igt.tar.gz", "w:gz") as archive:
+        archive.add(source, arcname=".")
+    assert (kept_igt(keep_igt(f"tar:{tmp_path}/igt.tar.gz", layout, Quiet()), "igt", layout) / "libexec").is_dir()
+    (source / "libexec" / "igt-gpu-tools" / "one").write_text("#!/bin/sh\nexit 1\n")
+    assert keep_igt(str(source), layout, Quiet()) != first
+    (kept / "libexec" / "igt-gpu-tools" / "two").write_text("else\n")
+    with pytest.raises(UserError, match="cannot be had any more"):
+        kept_igt(first, "igt", layout)
+    assert keep_igt(str(igt_in(tmp_path / "again")), layout, Quiet()) == first
+    assert kept_igt(first, "igt", layout) == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{0}/none", "no such directory"),
+        ("tar:{0}/none", "no such file"),
+        ("{0}", "has no test-list.txt"),
+        ("{0}/unbuilt", "none of the tests"),
+    ],
+)
+def test_what_is_no_igt_is_said(text: str, said: str, tmp_path: Path, layout: Layout) -> None:
+    igt_in(tmp_path / "unbuilt", tests="three four")
+    with pytest.raises(UserError, match=said):
+        keep_igt(text.format(tmp_path), layout, Quiet())
+    assert not list(layout.objects.glob("igt*"))
+
+
+def test_a_suite_that_wants_an_igt_says_so(layout: Layout) -> None:
+    with pytest.raises(UserError, match="runs tests of an IGT of yours") as caught:
+        kept_igt("", "igt-any-gpu", layout)
+    assert "--igt DIR" in (caught.value.hint or "")
+    with pytest.raises(UserError, match="that is no id"):
+        kept_igt("../../etc", "igt", layout)
+
+
+def test_which_igt_is_part_of_what_a_boot_is() -> None:
+    cell = Cell("b", Machine(), ("igt",), 1)
+    assert len({cell.id, replace(cell, igt="0" * 16).id, replace(cell, igt="1" * 16).id}) == 3
+    assert suite_named("igt").wants_igt and suite_named("igt-any-gpu").wants_igt
+    assert suite_named("igt-self").is_igt and not suite_named("igt-self").wants_igt
+    assert not suite_named("kunit-self").is_igt
+
+
+def test_what_is_taken_away_must_not_run() -> None:
+    """A glob that begins with ! is a block list's."""
+    assert parse_globs(("a@b*", "!a@bad", "igt_words@pass")) == ("a@b*", "!a@bad", "igt_words@pass")
+    suite = suite_named("igt")
+    assert narrowed(suite, ("!a@*",)) == suite
+    assert [one.case for one in narrowed(suite, ("a@*", "!a@bad")).requirements] == ["*.a@*"]
+
+
+def test_a_case_that_two_boots_did_not_come_to_is_told_once() -> None:
+    """The second one's word counts, as of a run that was aborted."""
+    names = ("p.a", "p.b", "p.c", "p.d")
+    cut = [case("p.a"), *(case(name, Outcome.NOT_RUN, raw="notrun") for name in ("p.c", "p.d"))]
+    rest = [case("p.c", Outcome.INCOMPLETE, raw="incomplete"), case("p.d", Outcome.NOT_RUN, raw="notrun")]
+    boots = [
+        seen(Ending.PANICKED, cut, "b", names),
+        seen(Ending.FINISHED, rest, "", names[2:], BootPart("rest-1", "", 2)),
+    ]
+    found = [(one.name, one.outcome, one.boot) for one in joined(SUITE, boots)]
+    assert found == [
+        ("p.a", Outcome.PASS, ""),
+        ("p.b", Outcome.CRASH, ""),
+        ("p.c", Outcome.INCOMPLETE, "rest-1"),
+        ("p.d", Outcome.NOT_RUN, "rest-1"),
+    ]
