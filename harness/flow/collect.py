@@ -66,7 +66,7 @@ def read_out(
             problems += [f"{suite.name}: {reason}" for reason in first.silence]
         if announced is not None:
             told += surprises(suite, ground, judged, announced)
-        cases += (replace(case, metrics=figures(case.diagnostics)) for case in judged)
+        cases += (replace(case, metrics=(*case.metrics, *figures(case.diagnostics))) for case in judged)
     problems[:0] = _failed_runners(cell, parts, cases)  # the cause of what else is missing
     cases.append(_boot_case(cell, parts, cases))
     if all(seen.boot.ending is Ending.FINISHED for seen in parts) and not any(case.outcome.finding for case in cases):

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
+from itertools import islice
 from pathlib import Path
 
 from harness.evidence.cases import Attached, attach
@@ -23,6 +25,7 @@ from harness.proc import Deadline
 from harness.store.layout import Layout
 
 _KEEP_SECONDS = 1800.0
+_MOST_SAID = 200  # lines
 _PREFIX = "igt@"
 
 
@@ -48,7 +51,8 @@ def igt_cases(
         for at, (line, name) in enumerate(begun)
     }
     mine = [case for case in log.cases if _asked(f"{suite.name}.{_short(case)}", asked)]
-    nodes = tuple(_node(case, spans.get(_short(case))) for case in mine)
+    placed = [(case, spans.get(_short(case))) for case in mine]
+    nodes = tuple(_node(case, span, _said(section, span)) for case, span in placed)
     whole = Node(suite.name, outcome=Outcome.PASS, children=nodes)
     document = Node("", children=(whole,))
     return attach(KtapLog((document,), ()), suite.name, events, suite.expected_splats), log
@@ -65,13 +69,23 @@ def _asked(name: str, asked: Collection[str] | None) -> bool:
     return name.rpartition("@")[0] in asked
 
 
-def _node(case: Case, span: Span | None) -> Node:
+def _said(section: Sequence[LogLine], span: Span | None) -> tuple[str, ...]:
+    """What kunit said in the kernel's log meanwhile, of tests that are run by way of it."""
+    if span is None:
+        return ()
+    begin = bisect_left(section, span.first, key=lambda line: line.number)
+    end = bisect_right(section, span.last, key=lambda line: line.number)
+    lines = (line.text.strip() for line in section[begin:end])
+    return tuple(islice((text for text in lines if text.startswith("# ")), _MOST_SAID))
+
+
+def _node(case: Case, span: Span | None, said: tuple[str, ...]) -> Node:
     return Node(
         _short(case),
         outcome=case.outcome,
         raw=case.raw,
         reason=case.message,
-        diagnostics=case.diagnostics,
+        diagnostics=(*case.diagnostics, *said),
         span=span,
         start=None if case.seconds is None else 0.0,
         end=case.seconds,

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from harness.judge.machine import machine_differences
 from harness.judge.manifest import unkept, vanished
+from harness.judge.proofs import explained, is_gap, proved
 from harness.model.machine import Difference, GuestFacts, Machine
 from harness.model.outcome import Ending, Outcome, Verdict
 from harness.model.result import Case, Event
@@ -30,6 +31,7 @@ def require(
     """
     known = [one for one in suite.expected_failures if one.on_kernel(ground)]
     judged = [_expected(case, known) for case in cases if case.suite == suite.name]
+    judged = [proved(explained(case, suite, ground), suite, ground) for case in judged]
     if suite.may_skip is not None:
         allowed = [one for one in suite.may_skip if one.holds_on(ground)]
         judged = [case if _may_skip(case, allowed) else _not_run(case) for case in judged]
@@ -38,6 +40,7 @@ def require(
     for requirement in suite.requirements:
         if requirement.on_machine(ground):
             judged = _apply(requirement, suite, judged)
+    judged = [_not_run(case) if is_gap(case, suite) else case for case in judged]
     if not any(case.outcome.executed for case in judged) and not any(c.outcome is Outcome.NOT_RUN for c in judged):
         judged.append(Case(suite.name, "*", Outcome.NOT_RUN, message="no case of this suite was executed"))
     return tuple(judged)

@@ -135,6 +135,31 @@ class ExpectedFailure(OnKernels):
 
 
 @dataclass(frozen=True, slots=True)
+class Proof(OnKernels):
+    """What a case must have said for its pass to count: `case` a glob, `said` a regular expression over what it said,
+    whose named groups are numbers, and figures of the case. Where these come to less than `least` together, or it
+    did not say it, it is INCOMPLETE, and `why` says what that means.
+    """
+
+    case: str
+    said: str = field(metadata=read_by(as_pattern))
+    least: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SkipReason(OnKernels):
+    """What a skip means, and what can be done about it: `case` a glob, `reason` a regular expression over what the
+    case said, which may be nothing. With `gap` such a case is NOT_RUN, required or not.
+    """
+
+    case: str
+    reason: str = field(metadata=read_by(as_pattern))
+    why: str
+    gap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ExpectedSplat:
     """A kernel message that a case provokes on purpose: both are regular expressions, `reason` says why."""
 
@@ -186,6 +211,7 @@ class Suite:
     With `may_skip` every skip that it does not list is a gap; None leaves skips to the requirements. With a
     `manifest` its cases must run by name, and the guest says first which it is going to run, where it `announces`.
     A `selectable` suite can run a part of its cases; `cases` are the globs of those it runs when nobody chooses.
+    `proofs` are what a pass must show for itself, `skip_reasons` what skips mean.
     `knob_cases` are globs of the cases that take knobs. `quick` ones are run when nobody names a suite. It asks a
     tree for its `features`; of a kernel without the one that it is `about` it has nothing to say. `root` is what its
     runner runs in.
@@ -217,6 +243,8 @@ class Suite:
     selectable: bool = False
     knob_cases: tuple[str, ...] = ()
     expected_failures: tuple[ExpectedFailure, ...] = ()
+    proofs: tuple[Proof, ...] = ()
+    skip_reasons: tuple[SkipReason, ...] = ()
     cases: tuple[str, ...] = ()
     manifest: Manifest | None = None
     announces: bool = True

@@ -14,7 +14,16 @@ from harness.model.errors import UserError
 from harness.model.features import FEATURES_FILE, Feature, read_features
 from harness.model.root import RootKind, RootSpec
 from harness.model.subject import Branch, ControlSet, SplatSet, Subject
-from harness.model.suite import ExpectedFailure, ExpectedSplat, KnobForm, KnobSpec, Requirement, Suite
+from harness.model.suite import (
+    ExpectedFailure,
+    ExpectedSplat,
+    KnobForm,
+    KnobSpec,
+    Proof,
+    Requirement,
+    SkipReason,
+    Suite,
+)
 from harness.model.toml import read_toml, structure, text_of, to_table
 from harness.model.units import parse_size
 from harness.suites.figures import FigureRow, figures_of
@@ -72,6 +81,8 @@ class _SuiteFile:
     knobs: dict[str, _Knob] = field(default_factory=dict)
     expected_splats: tuple[ExpectedSplat, ...] = ()
     expected_failures: tuple[ExpectedFailure, ...] = ()
+    proof: tuple[Proof, ...] = ()
+    skip_reason: tuple[SkipReason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +186,8 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
         )
     module, overlay = _inside(owner, told.module, path), _inside(owner, told.overlay, path)
     features = _features(place, owner, module, overlay)
-    entries = (*required, *told.expected_failures, *(skips.skips if skips is not None else ()))
+    words = (*told.proof, *told.skip_reason, *(skips.skips if skips is not None else ()))
+    entries = (*required, *told.expected_failures, *words)
     for entry in (*entries, *(manifest.cases if manifest is not None else ())):
         _known(entry.has, features, path)
         _known(entry.lacks, features, path)
@@ -206,6 +218,8 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
         selectable=told.selectable,
         knob_cases=told.knob_cases,
         expected_failures=told.expected_failures,
+        proofs=told.proof,
+        skip_reasons=told.skip_reason,
         cases=told.cases,
         manifest=manifest,
         announces=told.announces,
