@@ -22,7 +22,8 @@ from harness.flow.nightly_config import NightlyConfig
 from harness.flow.nightly_control import control_boot
 from harness.flow.nightly_jobs import Crew, JobBudget, against, jobs_of
 from harness.flow.nightly_look import Looker, NightlySurvey
-from harness.flow.publish import publish
+from harness.flow.outbox import Outbox, send_all
+from harness.flow.publish import Publisher, day_of
 from harness.flow.request import Request
 from harness.flow.resources import room_for_guests
 from harness.flow.results import Results
@@ -31,7 +32,7 @@ from harness.judge.night import verdict_of_night
 from harness.judge.telling import Telling
 from harness.model.errors import DeadlineExceeded, HarnessError, InfraError
 from harness.model.known import KnownIssues
-from harness.model.nightly import NIGHT_SCHEMA, Job, JobLeft, JobResult, JobRow, Night, Proposal
+from harness.model.nightly import NIGHT_SCHEMA, Against, Job, JobLeft, JobResult, JobRow, Night, Proposal
 from harness.model.outcome import Verdict
 from harness.model.progress import MultiProgress
 from harness.model.units import about_size
@@ -171,6 +172,7 @@ class _Night:
         self._past = _Past.of(read_ledger(place))
         self._name = self._free_name()
         self._left: dict[str, JobLeft] = {}
+        self._against: dict[str, tuple[Against, ...]] = {}
         self._troubles: list[str] = []
         self._removed = ""
         self._known = self._read_known()
@@ -218,17 +220,31 @@ class _Night:
         to_do = [job for job in jobs if self._is_to_do(job)]
         self._try_control(look, bool(to_do))
         self._run_all({job: jobs[job] for job in to_do})
+        self._compare(jobs)
         self._retain()
         idle = not to_do and not self._past.since_closed
         aged = self._age() if not idle else ()
         told = self._told(look, jobs, idle=idle, aged=aged)
-        troubles = publish(told, self._layout, self._target)
+        troubles = self._publisher.publish(told) + self._send(told)
         if troubles:  # which the summary must tell, too
             self._troubles += troubles
             told = self._told(look, jobs, idle=idle, aged=aged)
-            publish(told, self._layout, self._target)
-        self._note(self._entry(LedgerEvent.CLOSED, label=str(told.verdict)))
+            self._publisher.publish(told)
+        quiet = told.idle and not told.troubles
+        self._note(self._entry(LedgerEvent.CLOSED, label=str(told.verdict), reasons=told.reasons, idle=quiet))
         return told
+
+    def _send(self, told: Night) -> list[str]:
+        def note(what: LedgerEvent, key: str, label: str) -> None:
+            self._note(self._entry(what, key=key, label=label))
+
+        outbox = Outbox(self._past.entries, note)
+        return send_all(told, self._config, self._layout, self._progress, outbox)
+
+    @property
+    def _publisher(self) -> Publisher:
+        parts = (self._layout, self._target, self._config.publish, self._progress, self._past.entries)
+        return Publisher(*parts)
 
     @property
     def _target(self) -> Path:
@@ -292,14 +308,26 @@ class _Night:
         share = JobBudget(self._layout, telling, lambda: self._share(rest))
         crew = Crew(self._config, self._layout, self._progress, self._known)
         result = crew.run(job, requests, self._past.begun[job.key], noted, share)
-        if result.run:
-            beside = against(job, result, self._past.results(), self._known, self._layout)
-            result = replace(result, against=tuple(beside))
         self._note(self._entry(LedgerEvent.ENDED, label=job.label, job=job, result=result))
         self._left.pop(job.key, None)
         if result.left:
             self._left[job.key] = JobLeft(job.label, result.left, _NO_TIME)
         return bool(result.left) and not self._ends.over
+
+    def _compare(self, jobs: Mapping[Job, tuple[Request, ...]]) -> None:
+        """What ended since the last summary, with what was before it: when all is run, for a revision is run before
+        the one that it came after.
+        """
+        for job in jobs:
+            newest = self._past.newest(job)
+            if (
+                newest is not None
+                and newest.result is not None
+                and newest.result.run
+                and self._past.is_tonight(newest)
+            ):
+                past = self._past.results()
+                self._against[job.key] = tuple(against(job, newest.result, past, self._known, self._layout))
 
     def _share(self, rest: int) -> float | None:
         left = self._ends.left
@@ -343,12 +371,12 @@ class _Night:
     def _age(self) -> tuple[Proposal, ...]:
         """Proposals, written beside the person's own file, which nothing here touches."""
         results = [
-            PastResult(_day(one.night), one.result)
+            PastResult(day_of(one.night), one.result)
             for one in self._past.entries
             if one.what is LedgerEvent.ENDED and one.result is not None
         ]
         names = [one.name for one in self._known.issues]
-        found = proposals(results[-_AGEING_RESULTS:], names, _day(self._name))
+        found = proposals(results[-_AGEING_RESULTS:], names, day_of(self._name))
         write_atomically(self._proposals_file, to_proposals(found, self._name))
         return found
 
@@ -396,14 +424,10 @@ class _Night:
         for job in jobs:
             newest = self._past.newest(job)
             if newest is not None and newest.result is not None:
-                yield JobRow(job, newest.result, newest.night, self._past.is_tonight(newest))
+                result = replace(newest.result, against=self._against.get(job.key, newest.result.against))
+                yield JobRow(job, result, newest.night, self._past.is_tonight(newest))
         keys = {job.key for job in jobs}
         for key, entries in self._past.ended.items():
             last = entries[-1]
             if key not in keys and self._past.is_tonight(last) and last.job is not None and last.result is not None:
                 yield JobRow(replace(last.job, current=False), last.result, last.night, True)
-
-
-def _day(night: str) -> str:
-    """20261130T190000 -> 2026-11-30."""
-    return f"{night[:4]}-{night[4:6]}-{night[6:8]}"

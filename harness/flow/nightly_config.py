@@ -8,12 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.flow.plans import load_plan
+from harness.flow.tell import command_words, mail_server, patchwork_project
 from harness.inputs.series.watch import Watched
 from harness.model.errors import UserError
 from harness.model.machine import Machine, Swap
 from harness.model.toml import Mistake, as_text, each, read_by, refusal, structure, text_of, to_table
 from harness.model.tree import SourceSpec
 from harness.model.units import GIB, MIB, parse_age, parse_size
+from harness.reports.kcidb import ORIGIN, require_origin
+from harness.reports.mail import addresses
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
@@ -75,6 +78,44 @@ def _source(value: object) -> SourceSpec:
     return SourceSpec.parse(as_text(value))
 
 
+def _addresses(value: object) -> tuple[str, ...]:
+    texts = _texts(value)
+    addresses("the receiver", texts)
+    return texts
+
+
+def _address(value: object) -> str:
+    text = _line(value)
+    addresses("the sender", (text,))
+    return text
+
+
+def _server(value: object) -> str:
+    mail_server(_line(value))
+    return _line(value)
+
+
+def _project(value: object) -> str:
+    patchwork_project(_line(value))
+    return _line(value)
+
+
+def _url(value: object) -> str:
+    text = _line(value)
+    if not re.fullmatch(r"(https?|file)://[^\s?#]+", text):
+        raise UserError(f"{text!r} is no address of a directory", hint="https://HOST/PATH")
+    return text.rstrip("/")
+
+
+def _origin(value: object) -> str:
+    return require_origin(_line(value))
+
+
+def _command(value: object) -> str:
+    command_words(_line(value))
+    return _line(value)
+
+
 @dataclass(frozen=True, slots=True)
 class SourceWatch:
     """`[[source]]`: a `source` as of `run`, or a repository `git` with globs over its branches and tags, `refs`, of
@@ -96,7 +137,8 @@ class SeriesWatch:
     """`[[series]]`: one of a `lore` thread, a public-inbox `archive`, a `patchwork` project, a directory of `mboxes`.
 
     Of each series that fits (`subjects`, `files`) the newest `revisions` are run on the kernels of its `sources`.
-    Of an archive the mails of the last `since` seconds are looked at.
+    Of an archive the mails of the last `since` seconds are looked at. `checks`: the project of a patchwork to which
+    what came out is posted.
     """
 
     name: str = field(metadata=read_by(_name))
@@ -110,6 +152,7 @@ class SeriesWatch:
     revisions: int = field(default=2, metadata=read_by(_count))
     since: int = field(default=30 * 86400, metadata=read_by(_age))
     plan: str = field(default="", metadata=read_by(_line))
+    checks: str = field(default="", metadata=read_by(_project))
 
     @property
     def watched(self) -> Watched:
@@ -152,10 +195,28 @@ class GuardConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MailConfig:
+    """`[publish.mail]`: who writes (`from`) to whom (`to`; else the author of the series). Without a server, `send`,
+    there are only drafts.
+    """
+
+    sender: str = field(default="", metadata={"key": "from", **read_by(_address)})
+    to: tuple[str, ...] = field(default=(), metadata=read_by(_addresses))
+    send: str = field(default="", metadata=read_by(_server))
+
+
+@dataclass(frozen=True, slots=True)
 class PublishConfig:
-    """`[publish]`: the directory for summaries and reports; the nightly's own in the store where none is named."""
+    """`[publish]`: the directory for summaries, reports and the site; the nightly's own in the store where none is
+    named. `url` is where people find that directory, `origin` a name for KCIDB, `notify` a command.
+    """
 
     directory: str = field(default="", metadata=read_by(_line))
+    url: str = field(default="", metadata=read_by(_url))
+    site: bool = True
+    origin: str = field(default=ORIGIN, metadata=read_by(_origin))
+    notify: str = field(default="", metadata=read_by(_command))
+    mail: MailConfig = MailConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +285,8 @@ def _mistakes(config: NightlyConfig) -> list[Mistake]:
         for source in series.sources:
             if source not in names:
                 wrong.append((("series", number, "sources"), f"there is no [[source]] {source!r}"))
+    if config.publish.mail.send and not config.publish.mail.sender:
+        wrong.append((("publish", "mail", "send"), "sends nothing without a from"))
     if config.control.source and config.control.source not in names:
         wrong.append((("control", "source"), f"there is no [[source]] {config.control.source!r}"))
     return wrong

@@ -77,6 +77,7 @@ def _job(
         series=revision.id if revision is not None else "",
         series_spec=revision.spec if revision is not None else "",
         current=revision is None or revision.newest,
+        posted=revision.date if revision is not None else "",
     )
     return {job: requests}
 
@@ -250,9 +251,12 @@ class _Sides:
 def against(
     job: Job, result: JobResult, past: Iterable[tuple[Job, JobResult]], known: KnownIssues, layout: Layout
 ) -> Iterator[Against]:
-    """The run beside that of the revision before, and beside the same one on the kernel that was there before."""
+    """The run beside that of a revision before, and beside the same one on the kernel that was there before."""
     others = [(one, made) for one, made in past if made.run and made.run != result.run and one.plan == job.plan]
-    previous = [(one, made) for one, made in others if one.family == job.family and one.series != job.series]
+    previous = sorted(
+        (pair for pair in others if _is_earlier(pair[0], job)),
+        key=lambda pair: pair[0].posted,
+    )
     same_kernel = [pair for pair in previous if pair[0].kernel == job.kernel]
     before = [
         (one, made)
@@ -265,6 +269,11 @@ def against(
         if found:
             other, made = found[-1]
             yield _against(beside, other, made, result, known, layout)
+
+
+def _is_earlier(other: Job, job: Job) -> bool:
+    """Whether it is about a revision of the same series that was posted before."""
+    return (other.family, other.series != job.series) == (job.family, True) and other.posted < job.posted
 
 
 def _against(

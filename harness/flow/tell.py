@@ -51,6 +51,7 @@ _MARKS = {Mark.OK: "success", Mark.WARN: "warning", Mark.NOT_RUN: "warning", Mar
 _ADDRESS = re.compile(
     r"(?P<root>(?:/.+?)??)/(?:api/(?:\d\.\d/)?)?(?P<kind>series|patch|patches)/(?P<number>\d{1,12})/?"
 )
+_PROJECT = re.compile(r"(?P<root>(?:/.+?)??)/project/(?P<project>[A-Za-z0-9._-]{1,100})/?")
 
 
 def record_of(directory: Path) -> Record | None:
@@ -88,7 +89,12 @@ def _posting(series: Series) -> SentSeries:
         first = (patch.subject, patch.message_id, patch.author)
     subject, message_id, author = first
     return SentSeries(
-        series.label, f"{subject} ({series.label.rpartition(' ')[2]})", message_id, author, len(series.patches)
+        series.label,
+        f"{subject} ({series.label.rpartition(' ')[2]})",
+        message_id,
+        author,
+        len(series.patches),
+        patch_ids=tuple(patch.message_id for patch in series.patches),
     )
 
 
@@ -104,12 +110,7 @@ def send_mail(mail: EmailMessage, server: str) -> None:
     """Hands the mail to `smtp://[USER@]HOST[:PORT]` or `smtps://…`. UserError for what is no such address or a mail
     without sender or receiver, InfraError for a server that does not take it.
     """
-    parts = urllib.parse.urlsplit(server)
-    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.password:
-        raise UserError(
-            f"{server!r} is no mail server",
-            hint=f"smtp://[USER@]HOST[:PORT] or smtps://…; the password is in {SMTP_PASSWORD}",
-        )
+    parts = mail_server(server)
     for header, option in (("From", "--from"), ("To", "--to")):
         if not mail[header]:
             raise UserError(f"the mail has no {header}", hint=f"give {option}")
@@ -123,6 +124,17 @@ def send_mail(mail: EmailMessage, server: str) -> None:
         raise InfraError(f"{parts.hostname} does not take the mail: {error}", hint="nothing was sent") from error
     if refused:
         raise InfraError(f"{parts.hostname} does not take the mail for {', '.join(refused)}")
+
+
+def mail_server(text: str) -> urllib.parse.SplitResult:
+    """`smtp://[USER@]HOST[:PORT]` or `smtps://…`; UserError for anything else."""
+    parts = urllib.parse.urlsplit(text)
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.password:
+        raise UserError(
+            f"{text!r} is no mail server",
+            hint=f"smtp://[USER@]HOST[:PORT] or smtps://…; the password is in {SMTP_PASSWORD}",
+        )
+    return parts
 
 
 def _require_secret(parts: urllib.parse.SplitResult, connection: smtplib.SMTP) -> None:
@@ -166,12 +178,7 @@ def post_checks(report: Report, url: str, target_url: str = "") -> list[tuple[in
     """Posts what the report says to the series or the patch at `url`, and returns what was posted, each with the
     number of its patch. The verdict goes to the last patch of a series, what the gate said to each.
     """
-    token = os.environ.get(PATCHWORK_TOKEN, "")
-    if not token:
-        raise UserError(
-            "a patchwork takes checks only from whom it knows", hint=f"put your token in {PATCHWORK_TOKEN}"
-        )
-    site = _Patchwork(url, token)
+    site = _Patchwork(url)
     patches = site.patches()
     posted = list(checks_of(report, patches, target_url))
     for patch, check in posted:
@@ -202,32 +209,16 @@ def _short(text: str) -> str:
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
-class _Patchwork:
+class PatchworkSite:
     """A patchwork's REST interface; whatever it says of addresses, only the host of the URL is asked."""
 
-    def __init__(self, url: str, token: str) -> None:
-        parts = urllib.parse.urlsplit(url)
-        match = _ADDRESS.fullmatch(parts.path)
-        if parts.scheme not in ("http", "https") or not parts.netloc or match is None:
+    def __init__(self, api: str) -> None:
+        self._api = api
+        self._token = os.environ.get(PATCHWORK_TOKEN, "")
+        if not self._token:
             raise UserError(
-                f"{url!r} is no series or patch of a patchwork",
-                hint="https://HOST/api/series/NUMBER/ or https://HOST/api/patches/NUMBER/",
+                "a patchwork takes checks only from whom it knows", hint=f"put your token in {PATCHWORK_TOKEN}"
             )
-        self._api = f"{parts.scheme}://{parts.netloc}{match['root']}/api"
-        self._is_series, self._number = match["kind"] == "series", int(match["number"])
-        self._token = token
-
-    def patches(self) -> list[int]:
-        """The numbers of the patches, in the order of the series."""
-        if not self._is_series:
-            return [self._number]
-        answer = self._ask("GET", f"/series/{self._number}/")
-        listed = answer.get("patches") if isinstance(answer, dict) else None
-        found = [one.get("id") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-        numbers = [one for one in found if isinstance(one, int)]
-        if not numbers or len(numbers) != len(found):
-            raise InfraError(f"{self._api}/series/{self._number}/ names no patches", hint="is it a patchwork?")
-        return numbers
 
     def post(self, patch: int, check: Check) -> None:
         sent = {"state": check.state, "context": check.context, "description": check.description}
@@ -253,6 +244,65 @@ class _Patchwork:
             raise InfraError(f"{url} answers {error.code}: {visible_field(said)}", hint=hint) from error
         except (OSError, ValueError) as error:
             raise InfraError(f"{url} cannot be asked: {error}", hint="is it a patchwork?") from error
+
+
+class _Patchwork(PatchworkSite):
+    """A series or a patch, by its address."""
+
+    def __init__(self, url: str) -> None:
+        parts = urllib.parse.urlsplit(url)
+        match = _ADDRESS.fullmatch(parts.path)
+        if parts.scheme not in ("http", "https") or not parts.netloc or match is None:
+            raise UserError(
+                f"{url!r} is no series or patch of a patchwork",
+                hint="https://HOST/api/series/NUMBER/ or https://HOST/api/patches/NUMBER/",
+            )
+        super().__init__(f"{parts.scheme}://{parts.netloc}{match['root']}/api")
+        self._is_series, self._number = match["kind"] == "series", int(match["number"])
+
+    def patches(self) -> list[int]:
+        """The numbers of the patches, in the order of the series."""
+        if not self._is_series:
+            return [self._number]
+        answer = self._ask("GET", f"/series/{self._number}/")
+        listed = answer.get("patches") if isinstance(answer, dict) else None
+        return _numbers(listed, f"{self._api}/series/{self._number}/")
+
+
+def _numbers(listed: object, where: str) -> list[int]:
+    found = [one.get("id") for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    numbers = [one for one in found if isinstance(one, int)]
+    if not numbers or len(numbers) != len(found):
+        raise InfraError(f"{where} names no patches", hint="is it a patchwork?")
+    return numbers
+
+
+def patchwork_project(text: str) -> tuple[str, str]:
+    """`https://HOST/project/NAME/` -> where its interface is, and the name; UserError for anything else."""
+    parts = urllib.parse.urlsplit(text)
+    match = _PROJECT.fullmatch(parts.path)
+    if parts.scheme not in ("http", "https") or not parts.netloc or match is None:
+        raise UserError(f"{text!r} is no project of a patchwork", hint="https://HOST/project/NAME/")
+    return f"{parts.scheme}://{parts.netloc}{match['root']}/api/1.2", match["project"]
+
+
+class PatchworkProject(PatchworkSite):
+    """A project of a patchwork (2.2 or later), in which patches are found by the Message-IDs of their mails."""
+
+    def __init__(self, url: str) -> None:
+        api, self._project = patchwork_project(url)
+        super().__init__(api)
+
+    def patches(self, message_ids: Sequence[str]) -> list[int]:
+        """The numbers of the patches, in that order; InfraError for one that the project does not have."""
+        return [self._patch(one) for one in message_ids]
+
+    def _patch(self, message_id: str) -> int:
+        asked = urllib.parse.urlencode({"project": self._project, "msgid": message_id})
+        answer = self._ask("GET", f"/patches/?{asked}")
+        if answer == []:
+            raise InfraError(f"{self._api} has no patch <{visible_field(message_id)}> in {self._project}")
+        return _numbers(answer, f"{self._api}/patches/?{asked}")[0]
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -289,15 +339,21 @@ def notice(report: Report, directory: Path, url: str = "") -> dict[str, object]:
     }
 
 
-def notify(command: str, what: dict[str, object]) -> None:
+def notify(command: str, what: object) -> None:
     """Runs the command with the JSON on its standard input; CommandFailed when it fails."""
+    words = command_words(command)
+    with tempfile.TemporaryFile() as file:
+        file.write(json.dumps(what).encode() + b"\n")
+        file.seek(0)
+        run(words, deadline=Deadline(_COMMAND_SECONDS), stdin=file, env=dict(os.environ))
+
+
+def command_words(command: str) -> tuple[str, ...]:
+    """The words of a command, split as a shell does; UserError for what has none."""
     try:
         words = tuple(shlex.split(command))
     except ValueError as error:
         raise UserError(f"--notify {command!r} cannot be split into words: {error}") from error
     if not words:
         raise UserError("--notify names no command")
-    with tempfile.TemporaryFile() as file:
-        file.write(json.dumps(what).encode() + b"\n")
-        file.seek(0)
-        run(words, deadline=Deadline(_COMMAND_SECONDS), stdin=file, env=dict(os.environ))
+    return words

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from harness.judge.expectations import overall
-from harness.model.nightly import ControlBoot, JobLeft, JobRow
+from harness.model.nightly import ControlBoot, JobLeft, JobResult, JobRow
 from harness.model.outcome import Verdict
 
 
@@ -35,5 +35,11 @@ def _doubts(control: ControlBoot | None) -> Iterator[str]:
 def _words(rows: Sequence[JobRow]) -> Iterator[str]:
     for row in rows:
         if row.result.verdict is not Verdict.GOOD:
-            why = row.result.trouble or next(iter(row.result.reasons), "")
+            why = row.result.trouble or _shown(row.result) or next(iter(row.result.reasons), "")
             yield f"{row.job.label}: {row.result.verdict}{': ' * bool(why)}{why}"
+
+
+def _shown(result: JobResult) -> str:
+    """The first of what boots showed: it says more than in which boot that was."""
+    words = [one.words for one in result.sightings]
+    return f"{words[0]}{f', and {len(words) - 1} more' if words[1:] else ''}" if words else ""

@@ -59,7 +59,8 @@ class Resend:
 @dataclass(frozen=True, slots=True)
 class Job:
     """A plan on one kernel, or on a revision on top of it. `key` hashes all three. `family` and `series` (an id) are
-    empty without a revision. `current`: it is about the newest of its kind, and so counts for the night's verdict.
+    empty without a revision, as is `posted`, its date. `current`: it is about the newest of its kind, and so counts
+    for the night's verdict.
     """
 
     key: str
@@ -74,6 +75,7 @@ class Job:
     series: str = ""
     series_spec: str = ""
     current: bool = True
+    posted: str = ""
 
 
 class Beside(StrEnum):
@@ -113,6 +115,15 @@ class Sighting:
     @property
     def key(self) -> str:
         return self.fingerprint or f"{self.suite} {self.case}"
+
+    @property
+    def words(self) -> str:
+        where = " ".join(filter(None, (self.suite, self.case)))
+        return (
+            f"{where}: {self.title} (fingerprint {self.fingerprint})"
+            if self.fingerprint
+            else f"{where}: {self.title}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

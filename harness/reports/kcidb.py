@@ -45,8 +45,7 @@ def to_kcidb(report: Report, origin: str = ORIGIN, message_id: str = "") -> str:
     """The text. `message_id` is that of the series' cover letter, where it is known; UserError for an `origin` that
     KCIDB would refuse.
     """
-    if not _ORIGIN.fullmatch(origin):
-        raise UserError(f"{origin!r} cannot be the name of a CI system", hint="lower case, digits and _")
+    require_origin(origin)
     kernels = _kernels(report)
     found = {
         "version": _VERSION,
@@ -57,6 +56,13 @@ def to_kcidb(report: Report, origin: str = ORIGIN, message_id: str = "") -> str:
         "tests": [test for run in report.runs for test in _tests(report, run, origin)],
     }
     return visible_json(json.dumps(found, indent=1, ensure_ascii=False)) + "\n"
+
+
+def require_origin(text: str) -> str:
+    """The name of a CI system; UserError for one that KCIDB would refuse."""
+    if not _ORIGIN.fullmatch(text):
+        raise UserError(f"{text!r} cannot be the name of a CI system", hint="lower case, digits and _")
+    return text
 
 
 def _kernels(report: Report) -> list[Provenance]:

@@ -5,6 +5,7 @@ robot have taught people to read. Nothing is sent here.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,12 +26,15 @@ _WIDTH = 76
 _PATCHED = ", with patches "  # in the origin of a tree
 _MOST = 20  # of a list
 _LINES = 15  # of an excerpt
+_NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9-]")
 _SUBJECT = {Verdict.GOOD: "success", Verdict.BAD: "failure", Verdict.CANNOT_TELL: "cannot tell"}
 
 
 @dataclass(frozen=True, slots=True)
 class SentSeries:
-    """The series as it was sent: what the answer refers to. Empty where it is not known."""
+    """The series as it was sent: what the answer refers to. Empty where it is not known. `patch_ids` are the
+    Message-IDs of its patches, in their order.
+    """
 
     label: str = ""
     subject: str = ""
@@ -38,6 +42,7 @@ class SentSeries:
     author: str = ""
     patches: int = 0
     references: tuple[str, ...] = ()
+    patch_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +59,24 @@ def draft(report: Report, posting: SentSeries, envelope: Envelope, again: Sequen
     mail = EmailMessage(policy=default.clone(max_line_length=998))
     mail["Subject"] = _subject(report, posting)
     if envelope.sender:
-        mail["From"] = _addresses("--from", (envelope.sender,))
+        mail["From"] = addresses("--from", (envelope.sender,))
     to = envelope.to or ((posting.author,) if posting.author else ())
     if to:
-        mail["To"] = _addresses("--to", to)
+        mail["To"] = addresses("--to", to)
     if posting.message_id:
         mail["In-Reply-To"] = f"<{posting.message_id}>"
         mail["References"] = " ".join(f"<{one}>" for one in (*posting.references, posting.message_id))
+    if envelope.sender:  # the same for the same run: who gets it twice can tell
+        domain = mail["From"].addresses[0].domain
+        mail["Message-ID"] = f"<ttm-harness.{_NOT_IN_AN_ID.sub('-', report.id)}@{domain}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-ttm-harness-run"] = visible_field(report.id)
     mail.set_content("\n".join(_body(report, posting, envelope, again)) + "\n", cte="8bit")
     return mail
 
 
-def _addresses(what: str, texts: Iterable[str]) -> list[Address]:
+def addresses(what: str, texts: Iterable[str]) -> list[Address]:
+    """Those of mails; UserError names `what` a text is, where it is none."""
     found: list[Address] = []
     for text in texts:
         probe = EmailMessage(policy=default)

@@ -73,9 +73,13 @@ def _listed(heading: str, lines: Sequence[str]) -> Iterator[str]:
         return
     if heading:
         yield from ("", heading)
-    yield from (f"  {line}" for line in lines[:_SHOWN])
+    yield from (f"  {line}" for line in _some(lines))
+
+
+def _some(lines: Sequence[str]) -> Iterator[str]:
+    yield from lines[:_SHOWN]
     if len(lines) > _SHOWN:
-        yield f"  and {len(lines) - _SHOWN} more"
+        yield f"and {len(lines) - _SHOWN} more"
 
 
 def _table(rows: Sequence[JobRow]) -> Iterator[str]:
@@ -89,6 +93,7 @@ def _table(rows: Sequence[JobRow]) -> Iterator[str]:
 
 
 def _changes(row: JobRow) -> Iterator[str]:
+    yield from _some([f"{row.job.label} showed {one.words}" for one in row.result.sightings])
     for one in row.result.against:
         yield f"{row.job.label} against {one.label} ({one.beside}): {_counts(one)}"
         yield from (f"  {reason}" for reason in one.reasons)

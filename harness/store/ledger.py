@@ -24,12 +24,17 @@ class LedgerEvent(StrEnum):
     BEGUN = "begun"  # a job
     ENDED = "ended"  # a job, with what came out
     CONTROL = "control"
+    SENDING = "sending"  # something to others, told by `key`, is about to go
+    SENT = "sent"  # it went
+    UNSENT = "unsent"  # it did not; `label` says why
     CLOSED = "closed"  # a night: its summary is written, and published
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One line. `at` is the time, and `night` the name of the night, both in UTC."""
+    """One line. `at` is the time, and `night` the name of the night, both in UTC. A night that closed has its verdict
+    as `label`, and its `reasons`; `idle`: it had nothing to do, and no trouble.
+    """
 
     what: LedgerEvent
     at: str
@@ -40,6 +45,8 @@ class LedgerEntry:
     job: Job | None = None
     result: JobResult | None = None
     control: ControlBoot | None = None
+    reasons: tuple[str, ...] = ()
+    idle: bool = False
 
 
 class Ledger(LineWriter[LedgerEntry]):

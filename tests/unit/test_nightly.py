@@ -19,7 +19,7 @@ from harness.flow import nightly_jobs
 from harness.flow.nightly import Ends, ends_of, night, preview
 from harness.flow.nightly_config import NightlyConfig, read_nightly
 from harness.flow.nightly_jobs import Crew, JobBudget, against, result_of
-from harness.flow.publish import publish
+from harness.flow.publish import Publisher
 from harness.flow.run_record import Record, save_record
 from harness.judge.telling import PastBoot, telling_of
 from harness.model.codec import to_json
@@ -56,6 +56,7 @@ sources = ["tree"]
 disk = "1M"
 [publish]
 directory = "out"
+site = false
 """
 CAUGHT = ControlBoot("04-x", "pressure", "7.3.4", "caught", True, (), "run", 1.0)
 
@@ -255,7 +256,7 @@ def test_results_of_a_night_that_was_killed_are_told_by_the_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(nightly_module, "publish", killed)
+        patch.setattr(Publisher, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
             house.night()
     assert house.run == [V1, "tree"]
@@ -394,7 +395,7 @@ def test_a_run_that_nobody_noted_is_not_made_again(scratch_layout: Layout, monke
     assert made == ["read", "made", "made", "resumed"]
 
 
-JOB = Job("0" * 16, "a", "gpu", "tree", "main", "k1", "git:k@k1", "quick", "family", "series 2")
+JOB = Job("0" * 16, "a", "gpu", "tree", "main", "k1", "git:k@k1", "quick", "family", "series 2", posted="2026-11-02")
 
 
 def test_what_boots_showed_is_counted_by_side() -> None:
@@ -420,10 +421,11 @@ def test_a_run_is_compared_with_the_revision_and_the_kernel_before(
 
     monkeypatch.setattr(nightly_jobs, "compare_runs", compare)
     past = [
-        (replace(JOB, series="series 1", kernel="k0"), JobResult(Verdict.GOOD, "v1 on k0")),
-        (replace(JOB, series="series 1"), JobResult(Verdict.GOOD, "v1")),
+        (replace(JOB, series="series 1", posted="2026-11-01", kernel="k0"), JobResult(Verdict.GOOD, "v1 on k0")),
+        (replace(JOB, series="series 1", posted="2026-11-01"), JobResult(Verdict.GOOD, "v1")),
         (replace(JOB, kernel="k0"), JobResult(Verdict.GOOD, "v2 on k0")),
         (replace(JOB, family="", series=""), JobResult(Verdict.GOOD, "plain")),
+        (replace(JOB, series="series 3", posted="2026-11-03"), JobResult(Verdict.GOOD, "v3")),
         (replace(JOB, plan="other", series="series 1"), JobResult(Verdict.GOOD, "other plan")),
     ]
     found = list(against(JOB, JobResult(Verdict.GOOD, "new"), past, NOTHING_KNOWN, scratch_layout))
@@ -432,26 +434,3 @@ def test_a_run_is_compared_with_the_revision_and_the_kernel_before(
     assert all(one.verdict is Verdict.CANNOT_TELL and one.reasons == ("it is gone",) for one in found)
     alone = replace(JOB, family="", series="")
     assert list(against(alone, JobResult(Verdict.GOOD, "new"), past[:3], NOTHING_KNOWN, scratch_layout)) == []
-
-
-def test_to_publish_again_changes_nothing(house: House) -> None:
-    run = keep(house.layout, 1, plain_report(a=Outcome.PASS))
-    house.results["tree"] = JobResult(Verdict.GOOD, run.name)
-    found = house.night()
-    place = house.place / "out"
-    assert sorted(path.suffix for path in (place / found.name).glob(f"{run.name}*")) == [
-        ".html",
-        ".json",
-        ".txt",
-        ".xml",
-    ]
-    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
-    assert publish(found, house.layout, place) == ()
-    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
-
-
-def test_a_run_that_cannot_be_published_is_told(house: House) -> None:
-    house.results["tree"] = JobResult(Verdict.GOOD, "20261120T000000-000000")
-    found = house.night()
-    assert found.verdict is Verdict.CANNOT_TELL
-    assert "is not published" in found.troubles[0]

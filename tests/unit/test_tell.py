@@ -110,11 +110,14 @@ def test_a_mail_needs_both_ends(missing: str) -> None:
 
 
 class FakePatchwork(ThreadingHTTPServer):
-    """Series 7 has the patches 71, 72 and 73. `checks` are (patch, fields) as they were posted."""
+    """Series 7 of the project p has the patches 71, 72 and 73, from 1@a, 2@a and 3@a. `checks` are (patch, fields) as
+    they were posted; those of patches that are `refused` are not taken.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Patchwork)
         self.checks: list[tuple[int, dict[str, str]]] = []
+        self.refused: set[int] = set()
 
     @property
     def url(self) -> str:
@@ -139,13 +142,17 @@ class _Patchwork(BaseHTTPRequestHandler):
             self.end_headers()
         elif self.path == "/api/series/7/":
             self._answer(200, {"id": 7, "patches": [{"id": number} for number in (71, 72, 73)]})
+        elif match := re.fullmatch(r"/api/1\.2/patches/\?project=(\w)&msgid=(\d)%40a", self.path):
+            self._answer(200, [{"id": 70 + int(match[2])}] if match[1] == "p" else [])
         else:
             self._answer(404, {"detail": "Not found."})
 
     def do_POST(self) -> None:
         sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        match = re.fullmatch(r"/api/patches/(7[123])/checks/", self.path)
-        if match is None:
+        match = re.fullmatch(r"/api/(?:1\.2/)?patches/(7[123])/checks/", self.path)
+        if match is not None and int(match[1]) in self.server.refused:
+            self._answer(503, {"detail": "not now"})
+        elif match is None:
             self._answer(404, {"detail": "Not found."})
         elif self.headers["Authorization"] != f"Token {TOKEN}":
             self._answer(401, {"detail": "Invalid token."})
