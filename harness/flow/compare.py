@@ -8,7 +8,7 @@ profile on the same machine with the same knobs, but for what is to be looked pa
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -60,11 +60,15 @@ class _Taken:
     twice: int
 
 
-def compare_runs(first: str, second: str, options: CompareOptions, layout: Layout) -> CompareOutput:
-    """The runs that `first` and `second` name (see `_named`); without a second, the legs of the first."""
+def compare_runs(
+    first: str, second: str, options: CompareOptions, layout: Layout, read: Callable[[Path], Report] = read_report
+) -> CompareOutput:
+    """The runs that `first` and `second` name (see `_named`); without a second, the legs of the first. `read` is how
+    a report is had.
+    """
     if not second:
         first, second = _legs_of(first)
-    before, after = (_take(words, leg, layout) for words, leg in ((first, Leg.BASE), (second, Leg.TIP)))
+    before, after = (_take(words, leg, layout, read) for words, leg in ((first, Leg.BASE), (second, Leg.TIP)))
     return _compared(before, after, options)
 
 
@@ -93,7 +97,7 @@ def _named(words: str, layout: Layout) -> list[tuple[Path, str]]:
     return [(find_run(layout, name), which) for name, which in found]
 
 
-def _take(words: str, leg: Leg, layout: Layout) -> _Taken:
+def _take(words: str, leg: Leg, layout: Layout, read: Callable[[Path], Report]) -> _Taken:
     sources: list[str] = []
     runs: list[Run] = []
     cases: list[Case] = []
@@ -102,7 +106,7 @@ def _take(words: str, leg: Leg, layout: Layout) -> _Taken:
     seen: set[tuple[str, str]] = set()
     twice = 0
     for directory, which in _named(words, layout):
-        report = read_report(directory)
+        report = read(directory)
         _know_own_suites(directory)
         known = {one.build_id: one for one in _kernels(report)}
         chosen = [run for run in report.runs if _is_chosen(run, which, known)]

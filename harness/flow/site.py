@@ -18,7 +18,7 @@ from pathlib import Path
 import harness.reports
 from harness.flow.results import Results
 from harness.flow.site_lists import ListContext, all_lists
-from harness.flow.site_run import pages_of_run, read_run
+from harness.flow.site_run import KeptReports, pages_of_run, read_run
 from harness.model.codec import from_json, to_json
 from harness.model.errors import HarnessError, StoreCorrupt, UserError
 from harness.model.progress import Progress
@@ -124,6 +124,7 @@ class _Work:
     form: str
     stamps: dict[str, str]
     notes: Sequence[NightNote]
+    reports: KeptReports = field(default_factory=KeptReports)
 
 
 def _claim(target: Path) -> None:
@@ -212,15 +213,15 @@ def _read_kept(path: Path) -> _Kept | None:
 
 
 def _make_run(work: _Work, one: KeptRun, latest: dict[tuple[object, ...], str], pages: _Pages) -> SiteRun:
-    read = read_run(work.layout.runs / one.name, one.state)
+    read = read_run(work.layout.runs / one.name, one.state, work.reports)
     against = next((latest[key] for key in _alike(read.summary) if key in latest), "")
     folder = f"runs/{one.name}"
     try:
         read = replace(read, summary=replace(read.summary, against=against))
-        mine = list(pages_of_run(read, work.layout))
+        mine = list(pages_of_run(read, work.layout, work.reports))
     except HarnessError:  # what it would be compared with is no more to be read, or has nothing in common with it
         read = replace(read, summary=replace(read.summary, against=""))
-        mine = list(pages_of_run(read, work.layout))
+        mine = list(pages_of_run(read, work.layout, work.reports))
     for name, text in mine:
         pages.put(f"{folder}/{name}", text)
     pages.sweep(folder)

@@ -48,6 +48,7 @@ _STALL = 256 << 10
 _MOST_BAD = 100  # of a run, in its summary
 _MOST_EVENTS = 100
 _MOST_FIGURES = 400
+_IN_MIND = 50_000  # cases of reports that are kept in mind
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +61,23 @@ class ReadRun:
     summary: SiteRun
 
 
-def read_run(directory: Path, state: State) -> ReadRun:
+class KeptReports:
+    """Reports, read once while they are in mind: a run is compared with one that was read shortly before."""
+
+    def __init__(self) -> None:
+        self._found: dict[Path, Report] = {}
+
+    def read(self, directory: Path) -> Report:
+        found = self._found.pop(directory, None) or read_report(directory)
+        self._found[directory] = found  # the newest last
+        while len(self._found) > 1 and sum(len(one.cases) for one in self._found.values()) > _IN_MIND:
+            del self._found[next(iter(self._found))]
+        return found
+
+
+def read_run(directory: Path, state: State, reports: KeptReports) -> ReadRun:
     """HarnessError for what cannot be read, or is not believed."""
-    report = read_report(directory)
+    report = reports.read(directory)
     try:
         record = load_record(directory)
     except HarnessError:
@@ -154,12 +169,14 @@ def _events(report: Report, places: Mapping[str, int]) -> tuple[SiteEvent, ...]:
     return tuple(sorted(found.values(), key=lambda one: one.counts != COUNTS))[:_MOST_EVENTS]
 
 
-def pages_of_run(read: ReadRun, layout: Layout) -> Iterator[tuple[str, str]]:
+def pages_of_run(read: ReadRun, layout: Layout, reports: KeptReports) -> Iterator[tuple[str, str]]:
     """All pages of a run, each with its name in the run's folder."""
     run = read.summary
     yield from run_pages(read.report, run)
     if run.against:
-        output = compare_runs(f"{run.against}:{Leg.TIP}", f"{run.name}:{Leg.TIP}", CompareOptions(), layout)
+        output = compare_runs(
+            f"{run.against}:{Leg.TIP}", f"{run.name}:{Leg.TIP}", CompareOptions(), layout, reports.read
+        )
         yield "against.html", against_page(run, output)
     cases: dict[str, list[Case]] = {}
     events: dict[str, list[Event]] = {}

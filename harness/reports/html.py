@@ -162,6 +162,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         color=color,
+        word=word,
         gate_remarks=gate_remarks,
         gate_table=gate_table,
         worst_first=worst_first,
@@ -193,6 +194,12 @@ def _printable(value: object) -> object:
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return visible(value)
+
+
+@cache
+def word(value: StrEnum) -> Markup:
+    """An outcome, a verdict, a mark, in its colour: as a macro it was a tenth of what a page costs."""
+    return Markup('<span class="word {}">{}</span>').format(color(value), str(value))
 
 
 def color(value: StrEnum) -> str:

@@ -26,6 +26,8 @@ _LEAST_WIDTH = 1.5  # of a case, so that it can be seen and hit
 _BLACK = "#000000"
 _TICKS = 8
 
+_Places = dict[tuple[float, ...], list[float]]  # of times, which curves have in common, on the axis
+
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
@@ -49,8 +51,9 @@ def timeline_svg(recording: Recording, spans: Sequence[CaseSpan], moments: Seque
     drawn = [panel for panel in panels(recording) if panel.curves] if recording.times else []
     parts = [*_cases(axis, spans, console)]
     top = 2 * _LANE + _GAP
+    places: _Places = {}
     for panel in drawn:
-        parts += _panel(axis, panel, top)
+        parts += _panel(axis, panel, top, places)
         top += _PANEL + _GAP
     bottom = top - _GAP + 4
     parts += _seconds(axis, 2 * _LANE + 4, bottom)
@@ -125,7 +128,7 @@ def _step(about: float) -> float:
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= about)
 
 
-def _panel(axis: _Axis, panel: Panel, top: float) -> Iterator[str]:
+def _panel(axis: _Axis, panel: Panel, top: float, places: _Places) -> Iterator[str]:
     bottom = top + _PANEL
     yield f'<rect class="frame" x="{_LEFT}" y="{top}" width="{_INNER}" height="{_PANEL}"/>'
     yield from _legend(panel, top)
@@ -143,7 +146,9 @@ def _panel(axis: _Axis, panel: Panel, top: float) -> Iterator[str]:
             if not right and 0 < share < 1:
                 yield f'<line class="grid" x1="{_LEFT}" x2="{_LEFT + _INNER}" y1="{y}" y2="{y}"/>'
         for curve in curves:
-            yield _path(axis, curve, bottom, high)
+            if curve.times not in places:
+                places[curve.times] = [axis.at(time) for time in curve.times]
+            yield _path(places[curve.times], curve, bottom, high)
     for times, kind, y in ((panel.stalls, "stall", bottom - 3), (panel.kills, "kill", top + 3)):
         for time in times:
             yield f'<path class="{kind}" d="M{axis.at(time)} {y - 3}v6"/>'
@@ -173,23 +178,25 @@ def _nice(value: float) -> float:
     return next(factor * power for factor in (1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10) if factor * power >= value)
 
 
-def _path(axis: _Axis, curve: Curve, bottom: float, high: float) -> str:
+def _path(xs: Sequence[float], curve: Curve, bottom: float, high: float) -> str:
+    """The curve; `xs` are its times on the axis."""
     words: list[str] = []
     first_x = 0.0
-    previous_y: float | None = None
-    for time, value in zip(curve.times, curve.values, strict=True):
+    begun = False
+    scale = _PANEL / high
+    for x, value in zip(xs, curve.values, strict=True):
         if value != value:
-            previous_y = None
+            begun = False
             continue
-        x, y = axis.at(time), round(bottom - _PANEL * min(1.0, max(0.0, value / high)), 1)
-        if previous_y is None:
+        y = round(bottom - min(_PANEL, max(0.0, value * scale)), 1)
+        if not begun:
             words.append(f"M{x} {y}")
             first_x = first_x or x
         elif curve.steps:
             words.append(f"H{x}V{y}")
         else:
             words.append(f"L{x} {y}")
-        previous_y = y
+        begun = True
     look = curve.look
     colour = f' stroke="{look.color}"' if look.color != _BLACK else ' class="ink"'
     dashes = ' stroke-dasharray="4 3"' if look.dashed else ""
