@@ -37,7 +37,7 @@ from harness.model.kernel import KernelSpec
 from harness.model.machine import Machine
 from harness.model.outcome import Verdict
 from harness.model.progress import Progress
-from harness.model.regression import Regression, RegressionKind, Replay, ReplayOutcome, read_regressions
+from harness.model.regression import Regression, Replay, ReplayKind, ReplayOutcome, read_regressions
 from harness.model.result import Run
 from harness.model.series import SeriesSpec
 from harness.model.subject import ControlSet
@@ -80,7 +80,7 @@ def chosen_regressions(globs: Sequence[str]) -> tuple[Regression, ...]:
 
 def suite_of(one: Regression) -> Suite | None:
     """The suite that is to see it, None for the gate's and for what cannot be replayed."""
-    if one.kind not in (RegressionKind.CONTROL, RegressionKind.PATCH):
+    if one.kind not in (ReplayKind.CONTROL, ReplayKind.PATCH):
         return None
     return suite_named(_controls_of(one).suite)
 
@@ -96,7 +96,7 @@ def _controls_of(one: Regression) -> ControlSet:
 
 def control_of(one: Regression) -> Control:
     """The regression as a control: the one that it names, or its own patch."""
-    if one.kind is RegressionKind.CONTROL:
+    if one.kind is ReplayKind.CONTROL:
         (control,) = read_controls(_controls_of(one).folder, (one.control.partition("/")[2],))
         return control
     return Control(
@@ -248,9 +248,9 @@ def _cell(suite: Suite, cases: tuple[str, ...], context: ReplayContext) -> Cell:
 def _by_gate(left: Sequence[Regression], context: ReplayContext) -> Iterator[Replay]:
     """The made-up patches through the gate, and what needs nothing to be run."""
     for one in left:
-        if one.kind is RegressionKind.NONE:
+        if one.kind is ReplayKind.NONE:
             yield Replay(one.id, ReplayOutcome.NOT_POSSIBLE, reasons=(one.not_possible,))
-        elif one.kind is RegressionKind.GATE:
+        elif one.kind is ReplayKind.GATE:
             if one.tool and not _is_there(one.tool):
                 yield Replay(one.id, ReplayOutcome.NOT_POSSIBLE, reasons=(f"this host has no {one.tool}",))
                 continue
@@ -320,9 +320,7 @@ def _kept(chosen: Sequence[Regression], keys: dict[str, str], layout: Layout) ->
             kept = from_json(Replay, read_regular(path, _LARGEST).decode("utf-8"))
         except (OSError, UnicodeDecodeError, StoreCorrupt):
             continue
-        by_boot = (
-            one.kind in (RegressionKind.CONTROL, RegressionKind.PATCH) and kept.outcome is ReplayOutcome.NOT_SEEN
-        )
+        by_boot = one.kind in (ReplayKind.CONTROL, ReplayKind.PATCH) and kept.outcome is ReplayOutcome.NOT_SEEN
         if kept.id == one.id and (by_boot or kept.outcome is ReplayOutcome.SEEN):
             found[one.id] = kept
             with suppress(OSError):  # a store that can only be read

@@ -15,7 +15,7 @@ from harness.model.toml import read_by, read_toml
 HISTORY_SCHEMA = "ttm-harness/history/1"
 
 
-class RegressionKind(StrEnum):
+class ReplayKind(StrEnum):
     """How a regression is brought back."""
 
     CONTROL = "control"  # a control is that bug
@@ -69,13 +69,13 @@ class Regression:
     note: str = ""
 
     @property
-    def kind(self) -> RegressionKind:
+    def kind(self) -> ReplayKind:
         """The one way that is given; `read_regressions` makes sure of that."""
         if self.control:
-            return RegressionKind.CONTROL
+            return ReplayKind.CONTROL
         if self.patch:
-            return RegressionKind.PATCH
-        return RegressionKind.GATE if self.gate else RegressionKind.NONE
+            return ReplayKind.PATCH
+        return ReplayKind.GATE if self.gate else ReplayKind.NONE
 
     @property
     def days(self) -> int | None:
@@ -108,7 +108,7 @@ class Told:
 
     regression: Regression
     days: int | None
-    kind: RegressionKind
+    kind: ReplayKind
     replay: Replay | None
 
 
@@ -150,13 +150,13 @@ def _wrong(one: Regression) -> str:
     ways = [word for word in (one.control, one.patch, one.gate, one.not_possible) if word]
     if len(ways) != 1:
         return "needs exactly one of control, patch, gate and not_possible"
-    if one.kind in (RegressionKind.CONTROL, RegressionKind.PATCH) and not one.cases:
+    if one.kind in (ReplayKind.CONTROL, ReplayKind.PATCH) and not one.cases:
         return "needs the cases that are to see it"
-    if one.kind is RegressionKind.PATCH and not one.subject:
+    if one.kind is ReplayKind.PATCH and not one.subject:
         return "needs the subject whose module the patch goes into"
-    if one.kind is RegressionKind.CONTROL and one.control.count("/") != 1:
+    if one.kind is ReplayKind.CONTROL and one.control.count("/") != 1:
         return "needs a control as SUBJECT/NAME"
-    if one.kind is RegressionKind.GATE and not one.check:
+    if one.kind is ReplayKind.GATE and not one.check:
         return "needs the check of the gate that is to see it"
     if (one.check == "configs") != bool(one.config):
         return "needs the config in which the check configs is to see it, and no other check has one"

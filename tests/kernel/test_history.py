@@ -16,7 +16,7 @@ from harness.flow.replays import chosen_regressions, control_of, history_folder
 from harness.inputs.resolve import resolve
 from harness.inputs.series.assemble import Selection, assemble
 from harness.inputs.series.mbox import read_messages
-from harness.model.regression import Regression, RegressionKind
+from harness.model.regression import Regression, ReplayKind
 from harness.model.tree import SourceSpec, Tree
 from harness.proc import Deadline
 from harness.store.layout import Layout
@@ -38,14 +38,14 @@ def copy_of(tree: Tree, names: set[str], to: Path) -> Path:
     return to
 
 
-@pytest.mark.parametrize("one", [one for one in EVERY if one.kind is RegressionKind.PATCH], ids=lambda one: one.id)
+@pytest.mark.parametrize("one", [one for one in EVERY if one.kind is ReplayKind.PATCH], ids=lambda one: one.id)
 def test_a_patch_applies_without_fuzz_where_it_was_made_for(one: Regression, newest: Tree, tmp_path: Path) -> None:
     control = control_of(one)
     files = {line[6:] for line in control.patch.read_text().splitlines() if line.startswith("+++ b/")}
     apply_control(control, copy_of(newest, files, tmp_path), newest.version)
 
 
-@pytest.mark.parametrize("one", [one for one in EVERY if one.kind is RegressionKind.GATE], ids=lambda one: one.id)
+@pytest.mark.parametrize("one", [one for one in EVERY if one.kind is ReplayKind.GATE], ids=lambda one: one.id)
 def test_a_patch_for_the_gate_is_a_mail_that_applies(one: Regression, newest: Tree, tmp_path: Path) -> None:
     path = history_folder() / one.gate
     (patch,) = assemble(read_messages(path.read_bytes(), path.name), Selection(f"mbox:{path.name}")).patches

@@ -38,8 +38,8 @@ from harness.model.regression import (
     HISTORY_SCHEMA,
     HistoryOutput,
     Regression,
-    RegressionKind,
     Replay,
+    ReplayKind,
     ReplayOutcome,
     Told,
     read_regressions,
@@ -103,7 +103,7 @@ def test_the_days_are_counted_and_the_way_is_told(tmp_path: Path) -> None:
     head = '[[regression]]\nid = "X"\nwhat = "w"\nnot_possible = "no"\n'
     path.write_text(f'{head}since = 2026-02-27\nsaid = "2026-03-01"\nin = "v1"\n')
     (one,) = read_regressions(path)
-    assert (one.days, one.kind, one.arrived) == (2, RegressionKind.NONE, "v1")
+    assert (one.days, one.kind, one.arrived) == (2, ReplayKind.NONE, "v1")
 
 
 def gate_of(*checks: GateCheck) -> Gate:
