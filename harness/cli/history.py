@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # what is imported where it is used: the help waits for none 
 @click.option("--fresh", is_flag=True, help="Replay again what was replayed before.")
 @UNTRUSTED
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--markdown", is_flag=True, help="The table as docs/history.md has it.")
 @speaks_plainly
 def history(
     names: tuple[str, ...],
@@ -47,6 +48,7 @@ def history(
     fresh: bool,
     untrusted: bool,
     as_json: bool,
+    markdown: bool,
 ) -> None:
     """Bring bugs of the past back into the kernel, one by one, and see what notices them.
 
@@ -60,16 +62,11 @@ def history(
     from harness.flow.replays import ReplayContext, chosen_regressions, prepared_for, replay
     from harness.flow.run import tools
     from harness.model.codec import to_json
-    from harness.reports.history import print_history
     from harness.store.runs import run_directory
 
     chosen = chosen_regressions(names)
     if only_list:
-        found = _output("", chosen, ())
-        if as_json:
-            click.echo(to_json(found), nl=False)
-        else:
-            print_history(found, sys.stdout)
+        _print(_output("", chosen, ()), as_json, markdown)
         return
     look_at_containment(untrusted)
     layout, progress = Layout.from_environment(), TerminalProgress()
@@ -89,11 +86,20 @@ def history(
 
         found = _output(version, chosen, replay(chosen, context, note))
     progress.close()
+    _print(found, as_json, markdown)
+    sys.exit(found.verdict.exit_status)
+
+
+def _print(found: HistoryOutput, as_json: bool, markdown: bool) -> None:
+    from harness.model.codec import to_json
+    from harness.reports.history import history_markdown, print_history
+
     if as_json:
         click.echo(to_json(found), nl=False)
+    elif markdown:
+        click.echo(history_markdown(found), nl=False)
     else:
         print_history(found, sys.stdout)
-    sys.exit(found.verdict.exit_status)
 
 
 def _output(kernel: str, chosen: Sequence[Regression], ended: Sequence[Replay]) -> HistoryOutput:

@@ -45,6 +45,17 @@ def _seen(one: Told) -> list[str]:
     return [f"{', '.join(cases[:_CASES])}{more}", f"{one.replay.seconds:.0f} s"]
 
 
+def history_markdown(found: HistoryOutput) -> str:
+    """The same table for a page, where what was not seen says why in its place."""
+    lines = ["| | bug | said first | seen here by | in |", "|---|---|---|---|---|"]
+    for one in found.regressions:
+        seen, seconds = _seen(one)
+        why = "; ".join(one.replay.reasons) if one.replay is not None and not one.replay.by else ""
+        cells = (one.regression.id, one.regression.what, reported(one), f"{seen}: {why}" if why else seen, seconds)
+        lines.append("".join(f"| {cell.replace('|', '/')} " if cell else "| " for cell in cells) + "|")
+    return "\n".join((*lines, ""))
+
+
 def print_history(found: HistoryOutput, file: IO[str], *, color: bool | None = None) -> None:
     """Writes the table, why what was not seen was not, the sum, and the verdict."""
     console = console_on(file, color=color)

@@ -46,7 +46,7 @@ from harness.model.regression import (
     verdict_of_replays,
 )
 from harness.model.units import MIB
-from harness.reports.history import history_table, print_history
+from harness.reports.history import history_markdown, history_table, print_history
 from harness.store.layout import Layout
 from tests.unit.results_support import Quiet
 from tests.unit.series_support import tree_of
@@ -305,6 +305,9 @@ def test_the_table_says_when_and_by_what() -> None:
     assert first[2:] == ["2026-01-02, 1 day after v6.13", bug.by, "one, two and 1 more", "61 s"]
     assert second[2:] == ["2026-01-02", bug.by, "not seen", ""]
     assert third[2:] == ["2026-01-02, the day of v6.13", bug.by, "", ""]
+    page = history_markdown(found).splitlines()
+    assert page[2].endswith("| one, two and 1 more | 61 s |") and page[3].endswith("| not seen: green | |")
+    assert page[4] == "| R9 | a [bold]bug | 2026-01-02, the day of v6.13 | | |"
     text = io.StringIO()
     print_history(found, text)
     assert "a [bold]bug" in text.getvalue() and "  R8 not seen: green\n" in text.getvalue()
