@@ -317,7 +317,7 @@ def _refused(error: ApplyFailed) -> GateCheck:
 def _checks(context: _GateContext, step: _Step, built: Build | None) -> tuple[list[GateCheck], Build | None]:
     """All checks of a patch that applies, and the kernel that was built last: `built`, or one with this patch."""
     checks = [_timed(lambda: _checkpatch(context, step)), _timed(lambda: _kernel_doc(context, step))]
-    if has_coccinelle() and step.own:
+    if step.own and has_coccinelle(context.base):
         checks.append(_timed(lambda: _coccinelle(context, step)))
     began = time.monotonic()
     refused = _configure(context, step)
@@ -401,7 +401,7 @@ def _coccinelle(context: _GateContext, step: _Step) -> GateCheck:
         after = coccinelle(context.base, step.tree, step.own, context.deadline)
         before = coccinelle(context.base, step.before, old, context.deadline) if old and after.strip() else ""
     except CheckerMissing as error:
-        return GateCheck("coccinelle", Mark.OK, str(error))
+        return GateCheck("coccinelle", Mark.WARN, str(error))
     return coccinelle_check(before, after, step.names)
 
 

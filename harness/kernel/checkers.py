@@ -46,27 +46,29 @@ def kernel_doc(base: Tree, tree: Tree, files: Sequence[str], deadline: Deadline)
     return _run((str(script), "-none", *files), tree.path, deadline, (base.path, tree.path))
 
 
-def has_coccinelle() -> bool:
-    """Whether this host has spatch, which is not required."""
-    return find_tool("spatch") is not None
+def has_coccinelle(base: Tree) -> bool:
+    """Whether this host has spatch, which is not required, and the tree the scripts."""
+    return find_tool("spatch") is not None and all(script.is_file() for script in _scripts(base))
+
+
+def _scripts(base: Tree) -> list[Path]:
+    return [base.path / "scripts" / "coccinelle" / name for name in _COCCI]
 
 
 def coccinelle(base: Tree, tree: Tree, files: Sequence[str], deadline: Deadline) -> str:
     """What scripts of the base's scripts/coccinelle report of .c files of the tree."""
     said = []
-    for name in _COCCI:
-        script = base.path / "scripts" / "coccinelle" / name
-        if not script.is_file():
-            raise CheckerMissing(f"the tree has no scripts/coccinelle/{name}")
+    for script in _scripts(base):
         options = ("-D", "report", "--very-quiet", "--no-includes", "--include-headers")
         argv = ("spatch", *options, "--cocci-file", str(script), *files)
-        said.append(_run(argv, tree.path, deadline, (base.path, tree.path)))
+        # Without a HOME it ends with an exception.
+        said.append(_run(argv, tree.path, deadline, (base.path, tree.path), home="/"))
     return "\n".join(said)
 
 
-def _run(argv: tuple[str, ...], cwd: Path, deadline: Deadline, reads: tuple[Path, ...]) -> str:
+def _run(argv: tuple[str, ...], cwd: Path, deadline: Deadline, reads: tuple[Path, ...], home: str = "") -> str:
     """Its output, whatever it thinks; the environment keeps Python from writing beside the scripts."""
-    env = {"PYTHONDONTWRITEBYTECODE": "1"}
+    env = {"PYTHONDONTWRITEBYTECODE": "1", **({"HOME": home} if home else {})}
     words = within(Confines(reads=reads))
     limit = deadline.at_most(_SECONDS)
     try:

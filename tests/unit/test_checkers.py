@@ -25,12 +25,15 @@ def tools(folder: Path, monkeypatch: pytest.MonkeyPatch, *names: str, text: str 
 
 def test_scripts_of_the_base_report_on_files_of_the_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = tree_of(tmp_path / "base")
-    with pytest.raises(CheckerMissing, match=r"free/kfree\.cocci"):
-        coccinelle(base, base, ["a.c"], Deadline(SECONDS))
+    tools(base.path / "bin", monkeypatch, "spatch", text='#!/bin/sh\n[ "$HOME" ] || exit 2\nexit 3\n')
+    assert not has_coccinelle(base)
     for name in ("free/kfree", "locks/double_lock", "locks/mini_lock"):
         script = base.path / "scripts" / "coccinelle" / f"{name}.cocci"
         script.parent.mkdir(parents=True, exist_ok=True)
         script.write_text("")
+    assert has_coccinelle(base)
+    with pytest.raises(CheckerMissing, match="status 3"):
+        coccinelle(base, base, ["a.c"], Deadline(SECONDS))
     # It lies in the tree, as a sandbox shows nothing else.
     tools(
         base.path / "bin",
@@ -38,7 +41,6 @@ def test_scripts_of_the_base_report_on_files_of_the_tree(tmp_path: Path, monkeyp
         "spatch",
         text='#!/bin/sh\nfor last; do :; done; echo "$last:1:2-3: ERROR: x"\n',
     )
-    assert has_coccinelle()
     assert coccinelle(base, base, ["a.c"], Deadline(SECONDS)).count("a.c:1:2-3: ERROR: x\n") == 3
 
 
