@@ -15,10 +15,10 @@ from harness.flow import nightly as nightly_module
 from harness.flow import outbox as outbox_module
 from harness.flow.nightly_config import read_nightly
 from harness.flow.outbox import Outbox, Parcel
-from harness.flow.publish import notes_of
+from harness.flow.publish import Publisher, notes_of
 from harness.flow.tell import PATCHWORK_TOKEN
 from harness.model.errors import InfraError, UserError
-from harness.model.nightly import JobResult
+from harness.model.nightly import JobResult, Night
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Report
 from harness.reports.mail import SentSeries
@@ -78,9 +78,9 @@ def test_each_run_is_there_in_each_form_and_to_publish_again_changes_nothing(
     assert files(place) == before
 
 
-def publisher_of(house: House) -> nightly_module.Publisher:
+def publisher_of(house: House) -> Publisher:
     past = read_ledger(house.layout.nightly / "night")
-    return nightly_module.Publisher(house.layout, house.place / "out", house.config.publish, house.told, past)
+    return Publisher(house.layout, house.place / "out", house.config.publish, house.told, past)
 
 
 def test_a_site_is_not_made_where_none_is_wanted(house: House) -> None:
@@ -140,9 +140,9 @@ def test_nights_of_a_day_are_on_one_page() -> None:
     assert len(notes_of(closed, replace(last, idle=True, troubles=("t",)))) == 2
 
 
-def night_like() -> nightly_module.Night:
+def night_like() -> Night:
     nothing = ((), (), (), (), (), None, ())
-    return nightly_module.Night("s", "n", "b", 1.0, Verdict.GOOD, (), False, *nothing)
+    return Night("s", "n", "b", 1.0, Verdict.GOOD, (), False, *nothing)
 
 
 # Mail
@@ -164,7 +164,7 @@ def test_a_mail_goes_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None
         assert house.night().troubles == ()
         house.night()
     (envelope,) = taken.mails
-    content = bytes(envelope.content or b"").decode()
+    content = envelope.content if isinstance(envelope.content, str) else (envelope.content or b"").decode()
     assert f"Message-ID: <ttm-harness.{run}@example.org>" in content
     assert f"https://ci.example.org/ttm/site/runs/{run}/index.html" in content
 
