@@ -58,7 +58,7 @@ _REQUIRED = re.compile(r"^Test requirement: (.+)", re.MULTILINE)
 _ASSERTED = re.compile(r"(?:CRITICAL: )?Failed assertion: (.+)")
 
 
-class Entry(NamedTuple):
+class IgtResult(NamedTuple):
     """One of the tests: what its result was called, what it printed, which of the kernel's messages were too loud."""
 
     result: str = ""
@@ -99,7 +99,11 @@ def parse_igt_results(data: bytes, suite: str = "") -> IgtLog:
 
 
 def igt_log(
-    entries: Iterable[tuple[str, Entry]], suite: str, problems: Iterable[str] = (), uname: str = "", version: str = ""
+    entries: Iterable[tuple[str, IgtResult]],
+    suite: str,
+    problems: Iterable[str] = (),
+    uname: str = "",
+    version: str = "",
 ) -> IgtLog:
     """Entries -> cases, each judged by its word."""
     cases: list[Case] = []
@@ -124,7 +128,7 @@ def printable(text: str, most: int) -> str:
     return "".join(one if one.isprintable() else "?" for one in text[:most])
 
 
-def _case(suite: str, name: str, entry: Entry) -> Case:
+def _case(suite: str, name: str, entry: IgtResult) -> Case:
     outcome = WORDS.get(entry.result, Outcome.INCOMPLETE)
     said = _lines((*entry.out[-_LONGEST_TEXT:].splitlines(), *entry.err[-_LONGEST_TEXT:].splitlines()))
     return Case(
@@ -143,7 +147,7 @@ def _lines(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(printable(text.expandtabs(), _LONGEST_LINE) for text in kept)
 
 
-def _why(entry: Entry) -> str:
+def _why(entry: IgtResult) -> str:
     """The one line that tells most."""
     both = entry.out[-_LONGEST_TEXT:], entry.err[-_LONGEST_TEXT:]
     if entry.result == "skip":
@@ -175,19 +179,19 @@ def _last(texts: Iterable[str]) -> str:
     return ""
 
 
-def _entries(tests: Mapping[str, Any]) -> Iterable[tuple[str, Entry]]:
+def _entries(tests: Mapping[str, Any]) -> Iterable[tuple[str, IgtResult]]:
     for name, test in tests.items():
         if not isinstance(test, dict):
-            yield name, Entry()
+            yield name, IgtResult()
             continue
         result, out, err, loud = (_text(test, key) for key in ("result", "out", "err", "dmesg-warnings"))
-        yield name, Entry(result, out, err, loud, _seconds(test))
+        yield name, IgtResult(result, out, err, loud, _seconds(test))
         # piglit, whose format it is, had subtests within a test.
         within = test.get("subtests", test.get("subtest"))
         if isinstance(within, dict):
             for sub, result in within.items():
                 if sub != "__type__":
-                    yield f"{name}@{sub}", Entry(result if isinstance(result, str) else "")
+                    yield f"{name}@{sub}", IgtResult(result if isinstance(result, str) else "")
 
 
 def _text(test: Mapping[str, Any], key: str) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from harness.evidence.igt import ABORTED, MOST_ENTRIES, Entry, IgtLog, igt_log
+from harness.evidence.igt import ABORTED, MOST_ENTRIES, IgtLog, IgtResult, igt_log
 from harness.evidence.igt_comms import Packet, PacketType, read_packets, told_anything
 
 JOB_LIST = "joblist.txt"
@@ -83,13 +83,13 @@ class _Part:
     seconds: float | None = None
     dynamic: list[_Part] = field(default_factory=list)
 
-    def entry(self) -> Entry:
+    def entry(self) -> IgtResult:
         result = self.result or "incomplete"
         if result == "pass" and _complained(self.err):
             result = "warn"
         if self.warnings:
             result = {"pass": "dmesg-warn", "warn": "dmesg-warn", "fail": "dmesg-fail"}.get(result, result)
-        return Entry(result, self.out, self.err, self.warnings, self.seconds)
+        return IgtResult(result, self.out, self.err, self.warnings, self.seconds)
 
     def inside(self, name: str) -> _Part | None:
         return next((one for one in self.dynamic if one.name == name), None)
@@ -103,7 +103,7 @@ def parse_igt_directory(files: Mapping[str, bytes], suite: str = "") -> IgtLog:
     if JOB_LIST not in files:
         return IgtLog((), (f"no directory of igt_runner's results: it has no {JOB_LIST}",))
     jobs, settings = _jobs(files[JOB_LIST]), _settings(files.get(SETTINGS, b""))
-    entries: dict[str, Entry] = {}
+    entries: dict[str, IgtResult] = {}
     problems: list[str] = []
     begun = {name.partition("/")[0] for name in files if "/" in name}
     version = ""
@@ -115,11 +115,11 @@ def parse_igt_directory(files: Mapping[str, bytes], suite: str = "") -> IgtLog:
             version = version or _version(mine["out.txt"], mine["comms"])
             _add(entries, job, parts)
         for name in _wanted(job, bool(settings.get("multiple_mode")) and not mine):
-            entries.setdefault(name, Entry("notrun"))
+            entries.setdefault(name, IgtResult("notrun"))
         if len(entries) > MOST_ENTRIES:
             break
     if ABORT_REASON in files:
-        entries[ABORTED] = Entry("fail", _text(files[ABORT_REASON]))
+        entries[ABORTED] = IgtResult("fail", _text(files[ABORT_REASON]))
     return igt_log(entries.items(), suite, problems, _text(files.get(UNAME, b"")).strip()[:200], version)
 
 
@@ -147,7 +147,7 @@ def _wanted(job: _Job, unnamed: bool) -> Iterator[str]:
         yield _name(job.binary)
 
 
-def _add(entries: dict[str, Entry], job: _Job, parts: Sequence[_Part]) -> None:
+def _add(entries: dict[str, IgtResult], job: _Job, parts: Sequence[_Part]) -> None:
     for part in parts:
         names = (job.binary, part.name) if part.name else (job.binary,)
         entries[_name(*names)] = part.entry()

@@ -90,7 +90,7 @@ class Fleet:
         self._share = share
         self._limit = most or _MOST_BOOTS
         self._own = own_facts(layout)
-        self._topic = f"ttm-{secrets.token_hex(8)}"
+        self._topic = f"harness-{secrets.token_hex(8)}"
         self._turn = itertools.count()
         self._lock = threading.Lock()
         self._trials: dict[str, _Trial] = {}
@@ -208,7 +208,7 @@ class Fleet:
             )
         return BootOrder(
             topic=self._topic,
-            key=f"ttm-boot-{number}-{secrets.token_hex(8)}",
+            key=f"harness-boot-{number}-{secrets.token_hex(8)}",
             number=number,
             cell=cell,
             suites=tuple(suites),

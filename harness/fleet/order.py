@@ -33,7 +33,7 @@ from harness.proc import Deadline
 from harness.store.layout import Layout
 
 FACTS = "ttm-harness"  # under which a worker has its facts in Dask's list of workers
-RAM, CPUS, KVM = "ttm-ram", "ttm-cpus", "ttm-kvm"  # Dask's resources
+RAM, CPUS, KVM = "harness-ram", "harness-cpus", "harness-kvm"  # Dask's resources
 PLENTY = 1_000_000.0  # of a resource that a worker has or has not
 PIECE = 2 << 20  # bytes that go in one message
 _TOOL_SECONDS = 30.0
@@ -156,7 +156,7 @@ class WorkerFacts:
     def mark(self) -> str:
         """The resource that only those workers have who are alike in it, so that no other is given work."""
         words = "\0".join((self.harness, self.sources, self.tools, self.python))
-        return f"ttm-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
+        return f"harness-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
 
 
 @cache

@@ -31,7 +31,7 @@ _STATES = (LedgerEvent.SENDING, LedgerEvent.SENT, LedgerEvent.UNSENT)
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class OutboxItem:
     """Something that goes to others once. `key` and `words` tell it from the others that go together with it."""
 
     key: str
@@ -50,7 +50,7 @@ class Outbox:
         """Whether something whose key begins so was refused when it was last tried."""
         return any(key.startswith(prefix) and state is LedgerEvent.UNSENT for key, state in self._states.items())
 
-    def send_these(self, key: str, words: str, parcels: Iterable[Parcel]) -> list[str]:
+    def send_these(self, key: str, words: str, parcels: Iterable[OutboxItem]) -> list[str]:
         """Sends each that did not go earlier; a sentence for each that does not go. `parcels` may fail while they are
         made, of which nothing goes then; that is tried again in another night.
         """
@@ -65,7 +65,7 @@ class Outbox:
         said = (self._send(f"{key}{one.key}", one) for one in made)
         return [f"{words}: {sentence}" for sentence in said if sentence]
 
-    def _send(self, key: str, one: Parcel) -> str:
+    def _send(self, key: str, one: OutboxItem) -> str:
         """Empty when it is gone, now or earlier; else a sentence."""
         match self._states.get(key):
             case LedgerEvent.SENT:
@@ -140,29 +140,29 @@ def send_all(night: Night, config: NightlyConfig, layout: Layout, progress: Prog
     return troubles
 
 
-def _mails(told: _Told) -> Iterator[Parcel]:
+def _mails(told: _Told) -> Iterator[OutboxItem]:
     if told.is_of_the_newest and told.publish.mail.send:
         report = read_report(told.directory)
         mail = mail_of(report, told.directory, told.posting(report), told.publish)
-        yield Parcel("", "it", lambda: send_mail(mail, told.publish.mail.send))
+        yield OutboxItem("", "it", lambda: send_mail(mail, told.publish.mail.send))
 
 
-def _checks(told: _Told) -> Iterator[Parcel]:
+def _checks(told: _Told) -> Iterator[OutboxItem]:
     """A parcel for each check, so that none is posted twice because another one failed."""
     if told.is_of_the_newest and told.watch is not None and told.watch.checks:
         report = read_report(told.directory)
         project = PatchworkProject(told.watch.checks)
         for patch, check in checks_of(report, project.patches(told.posting(report).patch_ids), told.url):
             send = partial(project.post, patch, check)
-            yield Parcel(f" {patch} {check.context}", f"{check.context} of patch {patch}", send)
+            yield OutboxItem(f" {patch} {check.context}", f"{check.context} of patch {patch}", send)
 
 
-def _notices(told: _Told) -> Iterator[Parcel]:
+def _notices(told: _Told) -> Iterator[OutboxItem]:
     if told.publish.notify:
         what = notice(read_report(told.directory), told.directory, told.url)
-        yield Parcel("", "it", lambda: notify(told.publish.notify, what))
+        yield OutboxItem("", "it", lambda: notify(told.publish.notify, what))
 
 
-def _of_night(night: Night, config: NightlyConfig) -> Iterator[Parcel]:
+def _of_night(night: Night, config: NightlyConfig) -> Iterator[OutboxItem]:
     plain = json.loads(to_json(night))
-    yield Parcel("", "it", lambda: notify(config.publish.notify, plain))
+    yield OutboxItem("", "it", lambda: notify(config.publish.notify, plain))

@@ -14,7 +14,7 @@ import pytest
 from harness.flow import nightly as nightly_module
 from harness.flow import outbox as outbox_module
 from harness.flow.nightly_config import read_nightly
-from harness.flow.outbox import Outbox, Parcel
+from harness.flow.outbox import Outbox, OutboxItem
 from harness.flow.publish import Publisher, notes_of
 from harness.flow.tell import PATCHWORK_TOKEN
 from harness.model.errors import InfraError, UserError
@@ -331,7 +331,7 @@ def test_one_parcel_that_fails_keeps_no_other_back() -> None:
         raise InfraError("no")
 
     sends: dict[str, Callable[[], object]] = {"a": refused, "b": lambda: sent.append("b")}
-    said = outbox.send_these("k ", "all", (Parcel(key, key, send) for key, send in sends.items()))
+    said = outbox.send_these("k ", "all", (OutboxItem(key, key, send) for key, send in sends.items()))
     assert said == ["all: a was not sent: no"] and sent == ["b"]
     assert noted == [
         (LedgerEvent.SENDING, "k a"),
