@@ -8,6 +8,8 @@ JOBS ?= auto
 SIDE_BY_SIDE = -n $(JOBS) --maxprocesses 8 --dist worksteal
 ARGS ?=
 PYTEST_ARGS ?=
+# Some containers set it: each command would then compile the whole of the harness before it does anything.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test unit bench soak controls checks clean help
 
