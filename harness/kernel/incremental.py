@@ -130,9 +130,10 @@ def _builds(layout: Layout) -> Iterator[Build]:
     for record in sorted(records, key=lambda path: _used(path.parent), reverse=True):
         try:
             build = from_json(Build, record.read_text("utf-8"))
+            there = all((build.objects / name).is_file() for name in ("Module.symvers", "build.log"))
         except (OSError, UnicodeDecodeError, StoreCorrupt):
-            continue
-        if (build.objects / "Module.symvers").is_file() and (build.objects / "build.log").is_file():
+            continue  # among them one of a store that was copied, whose objects are where nobody may look
+        if there:
             yield build
 
 

@@ -203,6 +203,9 @@ def test_the_nearest_build_is_found(old: Path, new: Path, scratch_layout: Layout
     make_build(scratch_layout, far, "f" * 64)
     near = make_build(scratch_layout, old)
     write(new / "mm/a.c", "A")
+    lost = replace(near, id="e" * 64, objects=Path(f"/{'e' * 300}"))  # nobody can look there
+    (scratch_layout.builds / "e").mkdir()
+    (scratch_layout.builds / "e" / "build.json").write_text(to_json(lost))
     found = find_seed(wanted, "lean", anyone, scratch_layout)
     assert found is not None
     assert found == Seed(near, frozenset({"mm/a.c"}))
