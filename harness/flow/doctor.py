@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.guest import accel
 from harness.inputs.apt import apt_is_own
+from harness.inputs.roots import IDS_HINT, without_ids
 from harness.model.arch import guest_arch
 from harness.model.errors import HarnessError, UserError
 from harness.model.units import GIB, format_size
@@ -154,6 +155,8 @@ def examine(layout: Layout, with_tests: bool = False) -> tuple[HostCheck, ...]:
     tools = {tool.program: tool for tool in (*TOOLS, *(TEST_TOOLS if with_tests else ()))}
     findings += [_tool(tool, family) for tool in tools.values()]
     findings += [_compiles(header, family) for header in HEADERS]
+    if apt_is_own() and (without := without_ids()):
+        findings.append(HostCheck("subordinate ids", Status.ABSENT, f"{without} (--root debian:SUITE); {IDS_HINT}"))
     findings += [_containment(family), _disk(layout), _ram(), _kvm(layout)]
     return tuple(findings)
 

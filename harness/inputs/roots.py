@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,9 @@ _MOST_LINKS = 40
 _SOON_SECONDS = 20.0
 _REMOVE_SECONDS = 120.0
 _SHELL = "bin/sh"
+_SUBORDINATE = (Path("/etc/subuid"), Path("/etc/subgid"))
+_IDS = 65536
+IDS_HINT = "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER, a range of nobody else"
 _MODULES = "lib/modules"
 _POCKETS = ("-updates", "-security", "/updates")
 # Nobody reads these in a guest; without them a root is half as large.
@@ -296,7 +300,31 @@ def _mode(spec: RootSpec) -> str:
         ) from None
     if os.geteuid() and find_tool("newuidmap") is None:
         raise UserError(f"the root {spec} needs newuidmap, which is not installed", hint="its package is uidmap")
+    if without := without_ids():
+        raise UserError(f"the root {spec} cannot be made: {without}", hint=IDS_HINT)
     return "unshare"
+
+
+def without_ids() -> str:
+    """A sentence where this user, who is not root, has no ids to be others with in a namespace; else empty."""
+    uid = os.geteuid()
+    if uid == 0:
+        return ""
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = str(uid)
+    lacking = [path for path in _SUBORDINATE if not _gives_ids(path, (name, str(uid)))]
+    return f"the user {name} has no ids in {' and '.join(map(str, lacking))}" if lacking else ""
+
+
+def _gives_ids(path: Path, names: Collection[str]) -> bool:
+    """Whether a line NAME:FIRST:COUNT is there for one of the names, with enough of them for a root file system."""
+    try:
+        rows = [line.strip().split(":") for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    except OSError:
+        return False
+    return any(len(row) == 3 and row[0] in names and row[2].isdecimal() and int(row[2]) >= _IDS for row in rows)
 
 
 def _explain(spec: RootSpec, error: CommandFailed) -> HarnessError:

@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import zstandard
@@ -368,3 +369,36 @@ def test_without_mmdebstrap_or_a_mirror_a_sentence_says_so(tmp_path: Path, monke
     monkeypatch.setattr(roots, "find_tool", lambda name: Path(name))
     with pytest.raises(UserError, match="name no mirror"):
         obtain_root(spec, work_in(tmp_path / "store"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "enough"),
+    [
+        ("other:1:65536\n%s:100000:65536\n", True),
+        ("1234:100000:70000\n", True),
+        ("%s:100000:1000\n", False),
+        ("other:100000:65536\n", False),
+        ("%s:100000:many\n%s\n", False),
+        ("", False),
+    ],
+)
+def test_an_ordinary_user_needs_ids_of_others(
+    lines: str, enough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = SimpleNamespace(pw_name="somebody")
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: user)
+    monkeypatch.setattr("os.geteuid", lambda: 1234)
+    monkeypatch.setattr(roots, "find_tool", lambda name: Path(name))
+    monkeypatch.setattr(roots, "run", lambda *_, **__: None)
+    files = (tmp_path / "subuid", tmp_path / "subgid")
+    monkeypatch.setattr(roots, "_SUBORDINATE", files)
+    spec = RootSpec.parse("debian:trixie")
+    with pytest.raises(UserError, match=r"somebody has no ids in .*subuid and .*subgid"):
+        roots._mode(spec)
+    for file in files:
+        file.write_text(lines.replace("%s", "somebody"))
+    if enough:
+        assert roots._mode(spec) == "unshare"
+    else:
+        with pytest.raises(UserError, match="the user somebody has no ids in"):
+            roots._mode(spec)
