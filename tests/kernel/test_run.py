@@ -57,6 +57,16 @@ def test_kunit_on_the_newest_kernel() -> None:
     assert report["runs"][0]["differences"] == []
 
 
+def test_of_kunit_suites_the_chosen_cases_run_and_no_others() -> None:
+    report = ttm_harness("run", "--suite", "ttm-kunit", "--case", "ttm_device.*", "--case", "ttm_pool_alloc_basic")
+    assert report["verdict"] == "good", report["reasons"]
+    names = {case["name"] for case in report["cases"] if case["suite"] == "ttm-kunit"}
+    assert {".".join(name.split(".")[:2]) for name in names if not name.startswith("ttm_device.")} == {
+        "ttm_pool.ttm_pool_alloc_basic"
+    }
+    assert len(names) >= 8 + 5  # with their parameters
+
+
 def test_asked_again_it_takes_seconds() -> None:
     began = time.monotonic()
     report = ttm_harness("run", "--suite", "ttm-kunit")
