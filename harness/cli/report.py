@@ -121,7 +121,7 @@ def _mail(kept: Report, directory: Path, asked: _Asked, send: str) -> None:
     record = record_of(directory)
     posting = posting_of(kept, record, Layout.to_read(), TerminalProgress())
     envelope = Envelope(asked.sender, asked.to, asked.url)
-    mail = draft(kept, posting, envelope, again_lines(kept, record))
+    mail = draft(kept, posting, envelope, again_lines(kept, record, posting.message_id))
     if send:
         send_mail(mail, send)
         click.echo(f"sent to {mail['To']}", err=True)

@@ -26,7 +26,17 @@ from harness.model.codec import to_json
 from harness.model.compare import Change, Leg
 from harness.model.errors import HarnessError, UserError
 from harness.model.known import KnownIssues
-from harness.model.nightly import Against, Beside, FoundKernel, FoundRevision, Job, JobResult, Sighting, SuiteBoots
+from harness.model.nightly import (
+    Against,
+    Beside,
+    FoundKernel,
+    FoundRevision,
+    Job,
+    JobResult,
+    Sighting,
+    SuiteBoots,
+    job_plan,
+)
 from harness.model.outcome import Outcome, Verdict
 from harness.model.progress import MultiProgress
 from harness.model.result import Case, Event, Report, Run
@@ -124,8 +134,7 @@ class Crew:
     known: KnownIssues
 
     def name_of(self, job: Job) -> str:
-        """What the run of a job calls its plan: by that it is found again after a kill."""
-        return f"{self.config.name} {job.key}: {job.label}"
+        return job_plan(self.config.name, job)
 
     def run(self, job: Job, requests: Sequence[Request], since: str, noted: str, pace: JobBudget) -> JobResult:
         """The job, from where an earlier attempt was killed or had no time left; runs from the stamp `since` on may

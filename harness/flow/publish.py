@@ -130,7 +130,7 @@ def mail_of(report: Report, directory: Path, posting: SentSeries, config: Publis
     """The mail to those who are to know of a series."""
     mail = config.mail
     envelope = Envelope(mail.sender, mail.to, page_url(config, directory.name))
-    return draft(report, posting, envelope, again_lines(report, record_of(directory)))
+    return draft(report, posting, envelope, again_lines(report, record_of(directory), posting.message_id))
 
 
 def page_url(config: PublishConfig, run: str) -> str:

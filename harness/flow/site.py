@@ -235,8 +235,9 @@ def _alike(run: SiteRun) -> Iterator[tuple[object, ...]]:
     machines = frozenset((boot.machine, boot.suites) for boot in run.boots)
     names = tuple(series_and_revision(label)[0] for label in run.series)
     release = run.boots[-1].kernel.split(".")[:2]
-    yield run.plan, names, machines, ".".join(release)
-    yield run.plan, names, machines
+    plan = run.watched_by or run.plan  # the jobs of a nightly have a name each
+    yield plan, names, machines, ".".join(release)
+    yield plan, names, machines
 
 
 def _remove_gone(target: Path, names: Iterable[str]) -> int:

@@ -20,6 +20,7 @@ from harness.flow.run_record import Record, load_record
 from harness.model.compare import Leg
 from harness.model.errors import HarnessError
 from harness.model.figure import Figures
+from harness.model.nightly import read_job_plan
 from harness.model.oom import Oom
 from harness.model.result import Case, Event, Provenance, Report, Run
 from harness.model.results import State
@@ -33,6 +34,7 @@ from harness.reports.site.pages import (
     console_page,
     is_bad,
     run_pages,
+    severity,
 )
 from harness.reports.site.timeline import timeline_svg
 from harness.reports.site.values import CaseSpan, Moment, SiteBoot, SiteCase, SiteEvent, SiteRun
@@ -90,13 +92,14 @@ def _summary(name: str, report: Report, record: Record | None, finished: bool) -
     kernels = _kernels(report)
     specs = _specs(record)
     labels = tuple(dict.fromkeys(filter(None, map(series_of, kernels))))
-    bad = [one for one in report.cases if is_bad(one)]
+    bad = sorted(filter(is_bad, report.cases), key=severity)
     return SiteRun(
         name=name,
         started=started(name) or report.provenance.started,
         verdict=report.verdict,
         finished=finished,
-        plan=report.plan,
+        plan=read_job_plan(report.plan)[1],
+        watched_by=read_job_plan(report.plan)[0],
         reasons=report.reasons[:5],
         kernels=kernels,
         series=labels,

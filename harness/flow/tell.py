@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
+from email.utils import localtime
 from pathlib import Path
 
 from harness.flow.run_command import run_command_of
@@ -34,7 +35,7 @@ from harness.model.result import Report
 from harness.model.series import Series, SeriesSpec
 from harness.model.visible import visible_field
 from harness.proc import Deadline, run
-from harness.reports.mail import SentSeries
+from harness.reports.mail import GATE, SentSeries
 from harness.store.layout import Layout
 from harness.store.rows import series_of
 
@@ -98,9 +99,23 @@ def _posting(series: Series) -> SentSeries:
     )
 
 
-def again_lines(report: Report, record: Record | None) -> list[tuple[str, str]]:
-    """Each boot of the tip, and the command that makes it again."""
-    return [(one.id, run_command_of(one, record)) for one in report.runs if one.leg is Leg.TIP]
+def again_lines(report: Report, record: Record | None, message_id: str = "") -> list[tuple[str, str]]:
+    """Each boot of the tip, and the command that makes it again; first that of a gate that was bad. A series in a
+    file of this host is named by its `message_id`, by which others find it.
+    """
+    posted = SeriesSpec.parse(f"lore:{message_id}") if message_id else None
+    lines = [(one.id, run_command_of(one, record, posted)) for one in report.runs if one.leg is Leg.TIP]
+    spec = posted or _spec(record)
+    if spec is not None and any(gate.verdict is not Verdict.GOOD for gate in report.gates):
+        source = _source(record)
+        words = ["ttm-harness", "series", "gate", str(spec), *(["--source", source] if source else [])]
+        lines.insert(0, (GATE, shlex.join(words)))
+    return lines
+
+
+def _source(record: Record | None) -> str:
+    kernels = (request.kernel for request in record.requests) if record is not None else ()
+    return next((str(kernel.source) for kernel in kernels if kernel.series is not None and kernel.source), "")
 
 
 # Mail
@@ -114,6 +129,8 @@ def send_mail(mail: EmailMessage, server: str) -> None:
     for header, option in (("From", "--from"), ("To", "--to")):
         if not mail[header]:
             raise UserError(f"the mail has no {header}", hint=f"give {option}")
+    if not mail["Date"]:
+        mail["Date"] = localtime()
     try:
         with _connected(parts) as connection:
             if parts.username:

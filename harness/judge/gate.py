@@ -109,7 +109,7 @@ def checkpatch_check(said: str, *, strict: bool = False) -> GateCheck:
         mark = Mark.BAD if strict else Mark.WARN
         return GateCheck("checkpatch", mark, f"{len(errors)} errors, the first: {errors[0]['text']}", details)
     if complaints:
-        return GateCheck("checkpatch", Mark.WARN, f"{len(complaints)} warnings", details)
+        return GateCheck("checkpatch", Mark.WARN, f"{len(complaints)} warning{'s' * (len(complaints) != 1)}", details)
     return GateCheck("checkpatch", Mark.OK)
 
 

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.model.known import KnownUse
 from harness.model.outcome import Verdict
 
+_JOB_PLAN = re.compile(r"(?P<nightly>[a-z0-9._-]+) [0-9a-f]{16}: (?P<label>.+)", re.DOTALL)
 NIGHT_SCHEMA = "ttm-harness/nightly/1"
 
 
@@ -76,6 +78,17 @@ class Job:
     series_spec: str = ""
     current: bool = True
     posted: str = ""
+
+
+def job_plan(nightly: str, job: Job) -> str:
+    """What the run of a job calls its plan: by that it is found again."""
+    return f"{nightly} {job.key}: {job.label}"
+
+
+def read_job_plan(plan: str) -> tuple[str, str]:
+    """The nightly and the label that are in the name of a plan; empty and the name where it is none of a job."""
+    match = _JOB_PLAN.fullmatch(plan)
+    return (match["nightly"], match["label"]) if match is not None else ("", plan)
 
 
 class Beside(StrEnum):

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import default
 
-from harness.model.compare import Change, Comparison, EventChange
+from harness.model.compare import Change, Comparison, EventChange, Leg
 from harness.model.errors import UserError
-from harness.model.gate import Mark
+from harness.model.gate import Mark, PatchGate
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Case, Provenance, Report, Run
 from harness.model.visible import visible, visible_field
@@ -26,6 +27,16 @@ _WIDTH = 76
 _PATCHED = ", with patches "  # in the origin of a tree
 _MOST = 20  # of a list
 _LINES = 15  # of an excerpt
+GATE = "gate"  # in the place of a boot
+_OF_THE_GATE = "the gate: "  # a reason, in a report
+_CHECKS = {
+    "applies": "does not apply",
+    "objects": "does not compile",
+    "warnings": "new warnings",
+    "kernel-doc": "new complaints of kernel-doc",
+    "configs": "does not compile in a config that it asks for",
+    "build": "the kernel does not build",
+}
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9-]")
 _SUBJECT = {Verdict.GOOD: "success", Verdict.BAD: "failure", Verdict.CANNOT_TELL: "cannot tell"}
 
@@ -136,7 +147,7 @@ def _details(report: Report, posting: SentSeries, envelope: Envelope) -> Iterato
     yield ""
     rows = [
         ("Series", posting.subject or posting.label or "none: a kernel as it is"),
-        ("Revision", posting.label if posting.subject else ""),
+        ("Revision", "" if _is_alike(posting) else posting.label),
         ("Message-ID", f"<{posting.message_id}>" if posting.message_id else ""),
         ("Patches", str(posting.patches) if posting.patches else ""),
         ("Kernel", _kernel_words(report.provenance)),
@@ -146,6 +157,11 @@ def _details(report: Report, posting: SentSeries, envelope: Envelope) -> Iterato
     for word, text in rows:
         if text:
             yield f"{word + ':':<12}{visible_field(text)}"
+
+
+def _is_alike(posting: SentSeries) -> bool:
+    """Whether the name of the series says nothing that its subject does not: it mostly is the subject."""
+    return not posting.subject or posting.label.split() == posting.subject.translate({40: None, 41: None}).split()
 
 
 def _kernel_words(where: Provenance) -> str:
@@ -161,9 +177,29 @@ def _summary(report: Report) -> Iterator[str]:
     executed = sum(case.outcome.executed for case in report.cases)
     boots = f"{len(report.runs)} boot{'' if len(report.runs) == 1 else 's'}"
     yield f"{boots}, {executed} cases executed." + ("" if report.base else " There was no base to compare with.")
-    for reason in report.reasons[:_MOST]:
+    if suites := _suites(report):
+        yield from textwrap.wrap(f"With the series: {suites}." if report.base else f"{suites}.", _WIDTH)
+    bad = [patch for gate in report.gates for patch in gate.patches if patch.bad]
+    below = tuple(f"{_OF_THE_GATE}patch {patch.position}/{patch.total}: " for patch in bad)
+    reasons = [*map(_bad_words, bad)]
+    reasons += [one for one in report.reasons if not below or not one.startswith(below)]
+    for reason in reasons[:_MOST]:
         yield from _item(reason)
-    yield from _rest(len(report.reasons))
+    yield from _rest(len(reasons))
+
+
+def _suites(report: Report) -> str:
+    """`ttm-kunit 121 cases, pressure 2`: what each suite executed on the kernel under test."""
+    tips = {run.id for run in report.runs if run.leg is Leg.TIP}
+    counts = Counter(case.suite for case in report.cases if case.run in tips and case.outcome.executed)
+    words = [f"{name} {times}" for name, times in counts.items() if name != "boot"]
+    return ", ".join([f"{words[0]} cases", *words[1:]]) if words else ""
+
+
+def _bad_words(patch: PatchGate) -> str:
+    """What the next chapter says in full."""
+    words = [_CHECKS.get(check.name, check.name) for check in patch.checks if check.mark is Mark.BAD]
+    return f'patch {patch.position}/{patch.total} "{patch.subject}": {", ".join(words)}'
 
 
 def _gate(report: Report) -> Iterator[str]:
@@ -173,10 +209,16 @@ def _gate(report: Report) -> Iterator[str]:
         if not marks:
             yield f"  All {len(gate.patches)} patches are ok, each built by itself."
         for patch, check in marks[:_MOST]:
-            yield from _item(f"{patch.position}/{patch.total} {check.name} {check.mark}: {check.message}")
+            word = _CHECKS.get(check.name, check.name) if check.mark is Mark.BAD else f"{check.name} {check.mark}"
+            yield from _item(f"{patch.position}/{patch.total} {word}: {check.message}")
             if check.mark is Mark.BAD:
-                yield from _excerpt([line for line in check.details if check.message not in line])
+                yield from _excerpt([line for line in check.details if not _is_said(line, check.message)])
         yield from _rest(len(marks))
+
+
+def _is_said(line: str, message: str) -> bool:
+    """Whether the line is in the message, which may go on where it ends, with the file before it or without."""
+    return message in line or line in message or line.partition(": ")[2] in message
 
 
 def _excerpt(lines: Sequence[str]) -> Iterator[str]:
@@ -266,7 +308,7 @@ def _not_run(report: Report) -> Iterator[str]:
 
 
 def _reproduce(report: Report, again: Sequence[tuple[str, str]]) -> Iterator[str]:
-    bad = {run.id for run in report.runs if run.verdict is not Verdict.GOOD}
+    bad = {GATE, *(run.id for run in report.runs if run.verdict is not Verdict.GOOD)}
     lines = dict.fromkeys(command for boot, command in again if boot in bad) or dict.fromkeys(
         dict(again[:1]).values()
     )

@@ -18,7 +18,7 @@ from harness.model.gate import GATE_SCHEMA, Gate, GateCheck, Mark, PatchGate
 from harness.model.known import KnownState, KnownUse
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import LeftOut, Report
-from harness.reports.mail import Envelope, SentSeries, draft
+from harness.reports.mail import GATE, Envelope, SentSeries, draft
 from tests.unit.compare_support import SPLAT, booted, case, report, side
 
 POSTING = SentSeries(
@@ -69,6 +69,24 @@ def test_it_answers_the_cover_letter() -> None:
     assert draft(compared(), POSTING, Envelope(), AGAIN)["To"] == "Ada <ada@example.org>"
 
 
+def test_a_name_that_says_what_the_subject_says_is_not_repeated() -> None:
+    assert "Revision:   ttm-shrinker v9" in body(compared())
+    assert "Revision:" not in body(compared(), replace(POSTING, label="drm/ttm: Add a shrinker v9"))
+
+
+def test_a_mail_to_send_has_a_name_of_its_own() -> None:
+    mails = [draft(compared(), POSTING, Envelope("CI <ci@example.org>"), AGAIN) for _ in range(2)]
+    assert {mail["Message-ID"] for mail in mails} == {"<ttm-harness.20261120T120000-000001@example.org>"}
+
+
+def test_a_gate_that_was_bad_has_its_own_command() -> None:
+    text = body(compared()).replace("\n", " ")
+    assert "series gate" not in text
+    again = [(GATE, "ttm-harness series gate lore:cover.1@example.org"), *AGAIN]
+    mail = draft(compared(), POSTING, NOBODY, again)
+    assert "  ttm-harness series gate lore:cover.1@example.org\n  ttm-harness run" in mail.get_content()
+
+
 def test_a_series_that_nobody_knows_is_answered_nowhere() -> None:
     mail = draft(compared(), SentSeries("mine v1"), Envelope(), AGAIN)
     assert mail["In-Reply-To"] is None and mail["To"] is None and "mine v1" in mail["Subject"]
@@ -95,7 +113,11 @@ def test_every_part_has_its_place() -> None:
     assert "an-issue: 1 case, 0 events; the reason" in parts["Known issues"]
     assert "t.gap" in parts["Not run"] and "xe-fake: it is older" in parts["Not run"]
     assert "ttm-harness run --suite s --seed 2" in parts["Reproduce"]
-    assert "2/3 objects bad" in text and "a.c:2: note: there" in text
+    assert 'patch 2/3 "drm/ttm: two": does not compile' in parts["Summary"]
+    assert (
+        "2/3 does not compile: a.c:1: error: no\n      a.c:2: note: there" in parts["Patch by patch: ttm-shrinker v9"]
+    )
+    assert "With the series: s 2 cases." in parts["Summary"]
     assert "https://example.org/runs/1/" in text and "6.12.117" in text
 
 

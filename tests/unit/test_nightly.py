@@ -27,7 +27,16 @@ from harness.model.compare import Leg
 from harness.model.comparison import CompareOutput
 from harness.model.errors import InfraError, UserError
 from harness.model.known import NOTHING_KNOWN
-from harness.model.nightly import Beside, ControlBoot, Job, JobResult, Night, Sighting
+from harness.model.nightly import (
+    Beside,
+    ControlBoot,
+    Job,
+    JobResult,
+    Night,
+    Sighting,
+    job_plan,
+    read_job_plan,
+)
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Report
 from harness.reports.nightly import print_ahead, print_night
@@ -434,3 +443,9 @@ def test_a_run_is_compared_with_the_revision_and_the_kernel_before(
     assert all(one.verdict is Verdict.CANNOT_TELL and one.reasons == ("it is gone",) for one in found)
     alone = replace(JOB, family="", series="")
     assert list(against(alone, JobResult(Verdict.GOOD, "new"), past[:3], NOTHING_KNOWN, scratch_layout)) == []
+
+
+def test_the_plan_of_a_job_says_whose_it_is() -> None:
+    assert read_job_plan(job_plan("my-night", JOB)) == ("my-night", "a")
+    for text in ("quick", "", "a 123: b", "mine: 0123456789abcdef: x"):
+        assert read_job_plan(text) == ("", text)

@@ -295,11 +295,16 @@ def test_a_grid_puts_first_what_differs() -> None:
         tally("worse", "v2", Outcome.PASS, 2),
         tally("worse", "v2", Outcome.FAIL, 1),
         tally("gone", "v1", Outcome.NOT_RUN),
+        tally("new", "v2", Outcome.PASS),
     ]
     grid = grid_of((((one.name,), one.series, one) for one in tallies), ["v1", "v2"])
-    assert [row for row, _ in grid.quiet] == [("same",)] and [row for row, _ in grid.loud] == [("worse",), ("gone",)]
+    assert [row for row, _ in grid.everywhere] == [("same",)] and [row for row, _ in grid.somewhere] == [("new",)]
+    assert [row for row, _ in grid.quiet] == [("same",), ("new",)] and [row for row, _ in grid.loud] == [
+        ("worse",),
+        ("gone",),
+    ]
     words = {row[0]: [cell.words if cell else None for cell in cells] for row, cells in (*grid.loud, *grid.quiet)}
-    assert words == {"same": ["3", "2"], "worse": ["3", "1/3 FAIL"], "gone": ["NOT_RUN", None]}
+    assert words == {"same": ["3", "2"], "worse": ["3", "1/3 FAIL"], "gone": ["NOT_RUN", None], "new": [None, "1"]}
 
 
 def test_a_long_list_is_cut_into_pages() -> None:

@@ -26,11 +26,21 @@ from click.testing import CliRunner
 
 from harness.cli.verbs import cli
 from harness.flow.b4 import b4_json, b4_lines, said_of, worst
-from harness.flow.tell import PATCHWORK_TOKEN, checks_of, notice, notify, post_checks, posting_of, send_mail
+from harness.flow.tell import (
+    PATCHWORK_TOKEN,
+    again_lines,
+    checks_of,
+    notice,
+    notify,
+    post_checks,
+    posting_of,
+    send_mail,
+)
 from harness.model.errors import CommandFailed, InfraError, UserError
 from harness.model.gate import GATE_SCHEMA, Gate, GateCheck, Mark, PatchGate
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Report
+from harness.reports.mail import GATE
 from harness.store.layout import Layout
 from tests.conftest import require_module
 from tests.unit.results_support import Quiet, keep, plain_report
@@ -342,3 +352,9 @@ def test_nothing_leaves_this_host_unasked(
 def test_a_series_that_cannot_be_read_again_is_no_obstacle(scratch_layout: Layout) -> None:
     quiet = Quiet()
     assert posting_of(gated(), None, scratch_layout, quiet).label == "mine v1"
+
+
+def test_a_mail_names_the_series_as_others_find_it() -> None:
+    found = again_lines(gated(), None, "cover@example.org")
+    assert found[0] == (GATE, "ttm-harness series gate lore:cover@example.org")
+    assert again_lines(gated(), None) == found[1:]

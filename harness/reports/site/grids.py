@@ -110,6 +110,16 @@ class Grid:
     loud: tuple[tuple[tuple[str, ...], tuple[Counted | None, ...]], ...]
     quiet: tuple[tuple[tuple[str, ...], tuple[Counted | None, ...]], ...]
 
+    @property
+    def everywhere(self) -> tuple[tuple[tuple[str, ...], tuple[Counted | None, ...]], ...]:
+        """What is quiet, and in every column."""
+        return tuple(one for one in self.quiet if None not in one[1])
+
+    @property
+    def somewhere(self) -> tuple[tuple[tuple[str, ...], tuple[Counted | None, ...]], ...]:
+        """What is quiet, and missing in some."""
+        return tuple(one for one in self.quiet if None in one[1])
+
 
 def grid_of(cells: Iterable[tuple[tuple[str, ...], str, Tally]], columns: Sequence[str]) -> Grid:
     """`cells` are (row, column, tally). Columns stand as given, rows in the order in which they come."""

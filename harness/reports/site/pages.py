@@ -117,7 +117,7 @@ def night_pages(night: DayOfRuns) -> Iterator[tuple[str, str]]:
 def run_pages(report: Report, run: SiteRun) -> Iterator[tuple[str, str]]:
     """A run: what came out first, then its boots, page by page."""
     boots = {boot.id: boot for boot in run.boots}
-    bad = sorted((one for one in report.cases if is_bad(one)), key=lambda case: _WORST.index(case.outcome))
+    bad = sorted((one for one in report.cases if is_bad(one)), key=severity)
     pages = list(cut(run.boots))
     for number, rows in pages:
         yield (
@@ -139,6 +139,11 @@ def run_pages(report: Report, run: SiteRun) -> Iterator[tuple[str, str]]:
 
 def is_bad(case: Case) -> bool:
     return case.outcome in _WORST
+
+
+def severity(case: Case) -> int:
+    """The order of cases that are bad."""
+    return _WORST.index(case.outcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,7 @@ class BootParts:
 
 
 def boot_page(run: SiteRun, boot: SiteBoot, parts: BootParts) -> str:
-    bad = sorted(filter(is_bad, parts.cases), key=lambda case: _WORST.index(case.outcome))
+    bad = sorted(filter(is_bad, parts.cases), key=severity)
     return render(
         "site/boot.html",
         run=run,

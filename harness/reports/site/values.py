@@ -79,7 +79,8 @@ class SiteEvent:
 @dataclass(frozen=True, slots=True)
 class SiteRun:
     """A kept run. `series` are labels (`NAME vN`); `specs` the words that named them to `run --series`, in the same
-    order; `against` is the earlier run that it was compared with, empty for none.
+    order; `against` is the earlier run that it was compared with, empty for none; `watched_by` the nightly that made
+    it, of whose job `plan` then is the label.
     """
 
     name: str
@@ -97,6 +98,7 @@ class SiteRun:
     events: tuple[SiteEvent, ...]
     seconds: float
     against: str = ""
+    watched_by: str = ""
 
     @property
     def day(self) -> str:
