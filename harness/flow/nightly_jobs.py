@@ -88,6 +88,7 @@ def _job(
         series_spec=revision.spec if revision is not None else "",
         current=revision is None or revision.newest,
         posted=revision.date if revision is not None else "",
+        revision=revision.revision if revision is not None else 0,
     )
     return {job: requests}
 
@@ -264,7 +265,7 @@ def against(
     others = [(one, made) for one, made in past if made.run and made.run != result.run and one.plan == job.plan]
     previous = sorted(
         (pair for pair in others if _is_earlier(pair[0], job)),
-        key=lambda pair: pair[0].posted,
+        key=lambda pair: (pair[0].posted, pair[0].revision),
     )
     same_kernel = [pair for pair in previous if pair[0].kernel == job.kernel]
     before = [
@@ -282,7 +283,11 @@ def against(
 
 def _is_earlier(other: Job, job: Job) -> bool:
     """Whether it is about a revision of the same series that was posted before."""
-    return (other.family, other.series != job.series) == (job.family, True) and other.posted < job.posted
+    return (
+        other.family == job.family
+        and other.series != job.series
+        and (other.posted, other.revision) < (job.posted, job.revision)
+    )
 
 
 def _against(

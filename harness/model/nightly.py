@@ -61,7 +61,7 @@ class Resend:
 @dataclass(frozen=True, slots=True)
 class Job:
     """A plan on one kernel, or on a revision on top of it. `key` hashes all three. `family` and `series` (an id) are
-    empty without a revision, as is `posted`, its date. `current`: it is about the newest of its kind, and so counts
+    empty without a `revision`, as is `posted`, its date. `current`: it is about the newest of its kind, and so counts
     for the night's verdict.
     """
 
@@ -78,6 +78,7 @@ class Job:
     series_spec: str = ""
     current: bool = True
     posted: str = ""
+    revision: int = 0
 
 
 def job_plan(nightly: str, job: Job) -> str:

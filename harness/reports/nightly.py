@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import IO
 
 from harness.model.nightly import Against, JobRow, Night
+from harness.model.outcome import Verdict
 from harness.model.units import format_seconds
 from harness.reports.columns import columns
 from harness.reports.console import console_on, plain
 
 _SHOWN = 40
+_SHOWN_REASONS = 3
 
 
 def print_night(night: Night, file: IO[str]) -> None:
@@ -94,6 +96,8 @@ def _table(rows: Sequence[JobRow]) -> Iterator[str]:
 
 def _changes(row: JobRow) -> Iterator[str]:
     yield from _some([f"{row.job.label} showed {one.words}" for one in row.result.sightings])
+    if row.result.verdict is not Verdict.GOOD and not row.result.sightings:
+        yield from (f"{row.job.label}: {reason}" for reason in row.result.reasons[:_SHOWN_REASONS])
     for one in row.result.against:
         yield f"{row.job.label} against {one.label} ({one.beside}): {_counts(one)}"
         yield from (f"  {reason}" for reason in one.reasons)

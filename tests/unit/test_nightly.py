@@ -404,7 +404,20 @@ def test_a_run_that_nobody_noted_is_not_made_again(scratch_layout: Layout, monke
     assert made == ["read", "made", "made", "resumed"]
 
 
-JOB = Job("0" * 16, "a", "gpu", "tree", "main", "k1", "git:k@k1", "quick", "family", "series 2", posted="2026-11-02")
+JOB = Job(
+    "0" * 16,
+    "a",
+    "gpu",
+    "tree",
+    "main",
+    "k1",
+    "git:k@k1",
+    "quick",
+    "family",
+    "series 2",
+    posted="2026-11-02",
+    revision=2,
+)
 
 
 def test_what_boots_showed_is_counted_by_side() -> None:
@@ -431,7 +444,7 @@ def test_a_run_is_compared_with_the_revision_and_the_kernel_before(
     monkeypatch.setattr(nightly_jobs, "compare_runs", compare)
     past = [
         (replace(JOB, series="series 1", posted="2026-11-01", kernel="k0"), JobResult(Verdict.GOOD, "v1 on k0")),
-        (replace(JOB, series="series 1", posted="2026-11-01"), JobResult(Verdict.GOOD, "v1")),
+        (replace(JOB, series="series 1", revision=1), JobResult(Verdict.GOOD, "v1")),
         (replace(JOB, kernel="k0"), JobResult(Verdict.GOOD, "v2 on k0")),
         (replace(JOB, family="", series=""), JobResult(Verdict.GOOD, "plain")),
         (replace(JOB, series="series 3", posted="2026-11-03"), JobResult(Verdict.GOOD, "v3")),

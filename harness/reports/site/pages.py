@@ -13,7 +13,7 @@ from html import escape
 from markupsafe import Markup
 
 from harness.model.comparison import CompareOutput
-from harness.model.event import Event
+from harness.model.event import Event, Metric
 from harness.model.oom import Amount, Oom, OomReport
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Case, Provenance, Report, Run
@@ -181,6 +181,7 @@ def boot_page(run: SiteRun, boot: SiteBoot, parts: BootParts) -> str:
         bad=bad,
         cases=len(parts.cases),
         rows=_case_rows(parts.cases),
+        figures=_figure_rows(parts.run.metrics),
         suites=suites_of(parts.run, parts.cases),
         outcomes=[str(one) for one in Outcome if any(case.outcome is one for case in parts.cases)],
         events=parts.events,
@@ -215,6 +216,16 @@ def _case_row(case: Case) -> str:
         f'<tr><td>{word(case.outcome)}</td><td class="id"><a href="../../{path}">{name}</a></td><td class="n nw">'
         f"{seconds}</td><td>{message}</td></tr>\n"
     )
+
+
+def _figure_rows(figures: Iterable[Metric]) -> Markup:
+    return Markup("".join(map(_figure_row, figures)))
+
+
+def _figure_row(figure: Metric) -> str:
+    value = f"{figure.value:,.6g}" if figure.value < 1e6 else f"{figure.value:,.0f}"
+    path, name = f"../../figures/{slug(figure.name)}.html", escape(visible(figure.name))
+    return f'<tr><th scope="row"><a href="{path}">{name}</a></th><td class="n">{value}</td></tr>\n'
 
 
 def console_name(boot: SiteBoot, folder: str) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from harness.model.compare import Leg
@@ -155,6 +156,7 @@ class NightNote:
     links: tuple[tuple[str, str], ...] = ()
 
 
+@lru_cache(maxsize=65536)  # the same cases and figures are on the pages of all boots
 def slug(text: str) -> str:
     """A name for a file: two texts never have the same one, and none leads out of its directory."""
     plain = _NOT_PLAIN.sub("-", text).strip(".-")[:_LONGEST]
