@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import dask
@@ -16,13 +17,16 @@ from distributed import Client, LocalCluster
 from distributed.security import Security
 
 from harness.fleet.fleet import Fleet
+from harness.fleet.join import Joining, security_of
 from harness.fleet.order import CPUS, RAM
+from harness.fleet.ssh_hosts import SshWorkers, joined, read_hosts
 from harness.flow.admission import VCPUS_PER_CORE
 from harness.flow.resources import cores, most_for_guests
 from harness.model.errors import InfraError, UserError
 from harness.model.progress import Progress
 from harness.proc import Deadline
 from harness.store.layout import Layout
+from harness.store.scratch import scratch_directory
 
 WHERE_FORMS = "local:N, tcp://HOST:PORT, tls://HOST:PORT, ssh:FILE or slurm:FILE"
 PRELOAD = "harness.fleet.worker"
@@ -70,6 +74,9 @@ def _client(where: str, layout: Layout, progress: Progress) -> Iterator[Client]:
         _require_tls(where)
         with _connected(where) as client:
             yield client
+    elif kind == "ssh" and rest:
+        with _by_ssh(Path(rest), layout, progress) as client:
+            yield client
     else:
         raise UserError(f"--on {where!r} is no place for a fleet", hint=f"--on takes {WHERE_FORMS}")
 
@@ -96,6 +103,49 @@ def _local(count: str, layout: Layout) -> Iterator[Client]:
         )
     with cluster, Client(cluster, set_as_default=False, timeout=_CONNECT_SECONDS) as client:
         yield client
+
+
+@contextmanager
+def _by_ssh(file: Path, layout: Layout, progress: Progress) -> Iterator[Client]:
+    """The scheduler on this host, and workers on the hosts of the file; all that goes between them is encrypted."""
+    told = read_hosts(file)
+    security = Security.temporary()
+    keys = security.get_tls_config_for_role("client")
+    try:
+        cluster = LocalCluster(
+            n_workers=0,
+            host=told.listen,
+            protocol="tls",
+            security=security_of(keys["ca_file"], keys["key"]),
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.CRITICAL,
+        )
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"the scheduler cannot listen at {told.listen}: {error}",
+            hint=f"listen, in {file}, is an address of this host",
+        ) from error
+    joining = Joining(cluster.scheduler_address, keys["ca_file"], keys["key"])
+    with cluster, scratch_directory(layout) as logs, joined(told.hosts, joining, logs) as there:
+        with Client(cluster, set_as_default=False, timeout=_CONNECT_SECONDS) as client:
+            _await_ssh(client, there, progress)
+            yield client
+
+
+def _await_ssh(client: Client, there: SshWorkers, progress: Progress) -> None:
+    """Until all have come that still can, or time is up; then those that are there must do. InfraError when none is:
+    what ssh says is the reason. Who is not there is told.
+    """
+    deadline = Deadline(_WORKERS_SECONDS)
+    while True:
+        come, lost = len(client.scheduler_info(n_workers=-1)["workers"]), there.lost()
+        if deadline.passed or come + len(lost) >= len(there.connections):
+            break
+        time.sleep(_LOOK_SECONDS)
+    if not come:
+        raise InfraError("no host became a worker: " + ("; ".join(lost) if lost else "none has come in time"))
+    for one in lost:
+        progress.step(f"not in the fleet: {one}")
 
 
 @contextmanager

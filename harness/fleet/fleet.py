@@ -21,7 +21,7 @@ from distributed import Client, Future, KilledWorker
 from distributed.core import Status
 
 from harness.fleet import worker
-from harness.fleet.order import CPUS, FACTS, KVM, PIECE, RAM, BootOrder, Parcel, WorkerAnswer, WorkerFacts, own_facts
+from harness.fleet.order import CPUS, FACTS, KVM, PIECE, RAM, BootOrder, WorkerAnswer, Parcel, WorkerFacts, own_facts
 from harness.fleet.shares import put
 from harness.flow.admission import Claim
 from harness.flow.boots import BootEnvironment, Stopped, write_places_here

@@ -30,8 +30,8 @@ from harness.fleet.order import (
     RAM,
     BootOrder,
     Failure,
-    Parcel,
     WorkerAnswer,
+    Parcel,
     own_facts,
 )
 from harness.fleet.shares import fetch
