@@ -68,7 +68,9 @@ def fleet(where: str, layout: Layout, progress: Progress, share: str = "", most:
 def _client(where: str, layout: Layout, progress: Progress) -> Iterator[Client]:
     kind, _, rest = where.partition(":")
     if kind == "local":
-        with _local(rest, layout) as client:
+        if not rest.isdecimal() or not 0 < int(rest) <= _MOST_LOCAL:
+            raise UserError(f"--on local:{rest} says not how many workers", hint="--on local:2")
+        with local_workers(int(rest), layout.root) as client:
             yield client
     elif kind in ("tcp", "tls"):
         _require_tls(where)
@@ -82,14 +84,11 @@ def _client(where: str, layout: Layout, progress: Progress) -> Iterator[Client]:
 
 
 @contextmanager
-def _local(count: str, layout: Layout) -> Iterator[Client]:
-    """Workers on this host, with its store and their shares of its RAM and processors."""
-    if not count.isdecimal() or not 0 < int(count) <= _MOST_LOCAL:
-        raise UserError(f"--on local:{count} says not how many workers", hint="--on local:2")
-    workers = int(count)
+def local_workers(workers: int, store: Path) -> Iterator[Client]:
+    """Workers on this host, with that store and their shares of its RAM and processors."""
     vcpus = max(1, int(cores() * VCPUS_PER_CORE))
     supplies = {RAM: max(0, most_for_guests()) // workers, CPUS: max(1, vcpus // workers)}
-    with _environment(TTM_HARNESS_STORE=os.fspath(layout.root)):
+    with _environment(TTM_HARNESS_STORE=os.fspath(store)):
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=max(1, vcpus // workers),

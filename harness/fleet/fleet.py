@@ -11,7 +11,7 @@ import itertools
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,22 +21,40 @@ from distributed import Client, Future, KilledWorker
 from distributed.core import Status
 
 from harness.fleet import worker
-from harness.fleet.order import CPUS, FACTS, KVM, PIECE, RAM, BootOrder, WorkerAnswer, Parcel, WorkerFacts, own_facts
+from harness.fleet.brought import take_build
+from harness.fleet.order import (
+    CPUS,
+    FACTS,
+    KVM,
+    PIECE,
+    RAM,
+    BootOrder,
+    BuildOrder,
+    Parcel,
+    WorkerAnswer,
+    WorkerFacts,
+    own_facts,
+)
 from harness.fleet.shares import put
 from harness.flow.admission import Claim
 from harness.flow.boots import BootEnvironment, Stopped, write_places_here
 from harness.flow.hosts import FromHost, SetAside, seen_here
+from harness.kernel.build import build_id, find
+from harness.kernel.make import compiler_version
+from harness.model.build import Profile
 from harness.model.cell import Cell
-from harness.model.errors import InfraError, StoreDamaged, UserError
+from harness.model.errors import BuildFailed, ConfigUnmet, InfraError, StoreDamaged, UserError
 from harness.model.machine import Accel, Machine
 from harness.model.progress import Progress
 from harness.model.suite import Suite
+from harness.model.tree import Tree
 from harness.model.units import format_size
 from harness.proc import Deadline
 from harness.store.layout import Layout
 from harness.store.pack import pack, unpack
 from harness.store.scratch import scratch_directory
-from harness.store.sealed import read_seal, require_whole, take
+from harness.store.sealed import require_whole, take
+from harness.store.source_seal import is_sealed
 
 MOST_LOSSES = 2  # of one boot
 _LOOK_SECONDS = 0.5
@@ -45,6 +63,7 @@ _MOST_BOOTS = 1000
 _SENDERS = 4
 _BACK_SECONDS = 120.0  # for a scheduler that went away
 _ANSWER_SECONDS = 120.0
+_TOOL_SECONDS = 60.0
 
 
 class _Lost(Exception):
@@ -72,7 +91,7 @@ class _Trial:
 
     def loses(self, how: str) -> None:
         self.losses.append(how)
-        self.progress.step(f"  boot {self.number}: {how}")
+        self.progress.step(f"  {how}")
         self.changed.set()
 
     @property
@@ -99,10 +118,13 @@ class Fleet:
         self._senders = ThreadPoolExecutor(_SENDERS, thread_name_prefix="parcel")
         self._scratch = scratch_directory(layout)
         self._place = self._scratch.__enter__()
+        self._mark = layout.locks / self._topic  # by which a worker knows that it has the same store
+        self._mark.touch()
         self._listen()
 
     def close(self) -> None:
         """Nothing is sent any more; what was packed goes."""
+        self._mark.unlink(missing_ok=True)
         self._senders.shutdown(wait=True, cancel_futures=True)
         self._scratch.__exit__(None, None, None)
 
@@ -159,6 +181,36 @@ class Fleet:
             )
         return Accel.TCG
 
+    def build(self, tree: Tree, profile: Profile, progress: Progress) -> None:
+        deadline = Deadline(_TOOL_SECONDS)
+        if find(tree, profile, self._layout, deadline) is not None:
+            return
+        if not is_sealed(tree.path.parent):
+            progress.step(f"{tree.path} is no source of the store, so the kernel is built here")
+            return
+        if not any(one.compiler_mark == self._own.compiler_mark for one in self.workers().values()):
+            progress.step(f"no host of the fleet has {self._own.compiler}, so the kernel is built here")
+            return
+        identity = build_id(tree, profile, compiler_version(deadline))
+        parcel = Parcel.of_tree(tree.path)
+        self._offer((parcel,))
+        trial = _Trial(0, progress)
+        while True:
+            key = f"ttm-build-{identity[:16]}-{secrets.token_hex(8)}"
+            order = BuildOrder(self._topic, key, identity, tree, profile, (parcel,), self._share)
+            try:
+                answer = self._answer(order, trial, None)
+                if answer.size:
+                    progress.step(f"the kernel comes from {answer.host}")
+                    with self._fetched(answer) as file, scratch_directory(self._layout) as scratch:
+                        take_build(file, answer.seal, tree, identity, self._layout, scratch)
+                return
+            except _Lost as lost:
+                if str(lost):
+                    trial.loses(str(lost))
+            if trial.is_hopeless:
+                raise InfraError(f"the kernel could not be built by the fleet: {'; '.join(trial.losses)}")
+
     # What is asked.
 
     def boots_of(self, cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, number: int) -> FromHost:
@@ -184,13 +236,17 @@ class Fleet:
 
     def _parcels(self, sealed: Sequence[Path]) -> tuple[Parcel, ...]:
         require_whole(sealed)
-        found = tuple(Parcel(path, read_seal(path).id) for path in sealed)
-        with self._lock:
-            self._sent.update((one.id, one) for one in found)
-        if self._share:
-            for one in found:
-                put(self._share, one.name, self._pack(one))
+        found = tuple(map(Parcel.of, sealed))
+        self._offer(found)
         return found
+
+    def _offer(self, parcels: Sequence[Parcel]) -> None:
+        """Workers may ask for these."""
+        with self._lock:
+            self._sent.update((one.id, one) for one in parcels)
+        if self._share:
+            for one in parcels:
+                put(self._share, one.name, self._pack(one))
 
     def _order(
         self,
@@ -228,7 +284,9 @@ class Fleet:
         needs = {RAM: float(claim.ram), CPUS: min(float(claim.cpus), most), self._own.mark: 1.0}
         return {**needs, KVM: 1.0} if machine.accel is Accel.KVM else needs
 
-    def _answer(self, order: BootOrder, trial: _Trial, environment: BootEnvironment) -> WorkerAnswer:
+    def _answer(
+        self, order: BootOrder | BuildOrder, trial: _Trial, environment: BootEnvironment | None
+    ) -> WorkerAnswer:
         """What a worker made of the order. _Lost where none did, Stopped when the command ends."""
         with self._heard(order.key, trial):
             future = self._submit(order)
@@ -241,34 +299,42 @@ class Fleet:
             return answer
         if answer.failure.kind == StoreDamaged.__name__:
             raise StoreDamaged(answer.failure.message, hint=answer.failure.hint)
-        if answer.failure.kind == UserError.__name__:
-            raise UserError(f"{answer.host}: {answer.failure.message}", hint=answer.failure.hint)
+        for kind in (UserError, ConfigUnmet, BuildFailed):
+            if answer.failure.kind == kind.__name__:
+                raise kind(f"{answer.host}: {answer.failure.message}", hint=answer.failure.hint)
         raise _Lost(f"{answer.host} could not make it: {answer.failure.message}")
 
-    def _submit(self, order: BootOrder) -> Future:
+    def _submit(self, order: BootOrder | BuildOrder) -> Future:
         if self._client.status != Status.running.name:
             self._reconnected()
+        task: Callable[..., WorkerAnswer] = worker.make_boots
+        if isinstance(order, BuildOrder):
+            task, needs = worker.make_build, {self._own.compiler_mark: 1.0}
+        else:
+            needs = self._needs(order.cell.machine)
         return self._client.submit(
-            worker.make_boots,
+            task,
             order,
             key=order.key,
-            resources=self._needs(order.cell.machine),
+            resources=needs,
             priority=-next(self._turn),  # those that were asked for first
             retries=0,
             pure=False,
         )
 
-    def _await(self, future: Future, trial: _Trial, environment: BootEnvironment) -> None:
+    def _await(self, future: Future, trial: _Trial, environment: BootEnvironment | None) -> None:
         trial.changed.clear()
         future.add_done_callback(lambda _: trial.changed.set())
         while not future.done():
             trial.changed.wait(_LOOK_SECONDS)
             trial.changed.clear()
-            if environment.stop is not None and environment.stop.is_set():
+            if environment is not None and environment.stop is not None and environment.stop.is_set():
                 raise Stopped
             if trial.is_hopeless:
                 raise _Lost
         if future.cancelled():
+            if trial.begun.get(future.key):
+                trial.notes.append("the scheduler of the fleet was lost while it was made, and it was begun again")
             self._reconnected()
             raise _Lost
 
@@ -296,17 +362,24 @@ class Fleet:
 
     def _bring(self, answer: WorkerAnswer, place: Path) -> None:
         """The evidence, piece by piece from the worker's disk; believed if it is what the worker sealed."""
-        with scratch_directory(self._layout) as scratch:
-            file, into = scratch / "evidence", scratch / "boot"
-            with file.open("wb") as sink:
-                sink.write(answer.first)
-                while (offset := sink.tell()) < answer.size:
-                    sink.write(self._piece(answer, offset))
+        with self._fetched(answer) as file, scratch_directory(self._layout) as scratch:
+            into = scratch / "boot"
             into.mkdir()
             unpack(file, into)
             if take(into).id != answer.seal:
                 raise _Lost(f"what came from {answer.host} is not what it sealed")
             into.rename(place)
+
+    @contextmanager
+    def _fetched(self, answer: WorkerAnswer) -> Iterator[Path]:
+        """The file that a worker has ready, whole; when the block ends well the worker may forget it."""
+        with scratch_directory(self._layout) as scratch:
+            file = scratch / "fetched"
+            with file.open("wb") as sink:
+                sink.write(answer.first)
+                while (offset := sink.tell()) < answer.size:
+                    sink.write(self._piece(answer, offset))
+            yield file
         if answer.token:
             self._client.run(
                 worker.drop_evidence, answer.token, workers=[answer.address], on_error="ignore", wait=False
@@ -345,6 +418,8 @@ class Fleet:
             trial.begins(said["key"], said["host"])
         elif trial is not None and said["kind"] == "step":
             trial.progress.step(said["text"])
+        elif trial is not None and said["kind"] == "advance":
+            trial.progress.advance(int(said["done"]), int(said["total"]), said["unit"])
 
     def _send(self, parcel: Parcel, address: str) -> None:
         """To one worker, piece by piece; one that is gone, or has it by now, says nothing or no."""
@@ -368,6 +443,6 @@ class Fleet:
             file = self._place / parcel.name
             if not file.exists():
                 part = file.with_suffix(".part")
-                pack(parcel.path, read_seal(parcel.path).contents(), part)
+                pack(parcel.path, parcel.names(), part)
                 part.rename(file)
         return file

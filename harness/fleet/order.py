@@ -9,7 +9,7 @@ import hashlib
 import os
 import platform
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -23,14 +23,18 @@ from harness.flow.resources import cores, most_for_guests
 from harness.flow.run import tools
 from harness.guest import accel
 from harness.kernel.make import compiler_version
+from harness.model.build import Profile
 from harness.model.cell import Cell
 from harness.model.errors import HarnessError
 from harness.model.kernel import PreparedKernel
 from harness.model.machine import Accel
 from harness.model.root import PreparedRoot
 from harness.model.suite import Suite
+from harness.model.tree import Tree
 from harness.proc import Deadline
+from harness.store import source_seal
 from harness.store.layout import Layout
+from harness.store.sealed import read_seal
 
 FACTS = "ttm-harness"  # under which a worker has its facts in Dask's list of workers
 RAM, CPUS, KVM = "harness-ram", "harness-cpus", "harness-kvm"  # Dask's resources
@@ -46,10 +50,26 @@ class Parcel:
     path: Path
     id: str
 
+    tree: bool = False  # a source, of which the list beside it says what it is (source_seal.py)
+
     @property
     def name(self) -> str:
         """Of what it is packed in."""
         return f"{self.id[:32]}.tar.zst"
+
+    @classmethod
+    def of(cls, path: Path) -> Parcel:
+        """What is sealed there."""
+        return cls(path, read_seal(path).id)
+
+    @classmethod
+    def of_tree(cls, tree: Path) -> Parcel:
+        """A source of the store."""
+        return cls(tree, source_seal.content_id(tree.parent)[0], tree=True)
+
+    def names(self) -> Iterable[str]:
+        """All that is in it, from the path on."""
+        return source_seal.content_id(self.path.parent)[1] if self.tree else read_seal(self.path).contents()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +105,19 @@ class BootOrder:
         return replace(
             self, kernel=replace(self.kernel, build=build, modules=modules), root=places[self.root], other=other
         )
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOrder:
+    """A kernel to be built of a source, which is its one parcel; `identity` is the id that the build must have."""
+
+    topic: str
+    key: str
+    identity: str
+    tree: Tree
+    profile: Profile
+    parcels: tuple[Parcel, ...]
+    share: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +184,11 @@ class WorkerFacts:
             if mine != theirs:
                 return f"its {what} is {theirs}, and not {mine}"
         return ""
+
+    @property
+    def compiler_mark(self) -> str:
+        """The resource of those workers whose builds are this one's."""
+        return f"ttm-{hashlib.sha256(f'{self.mark} {self.compiler}'.encode()).hexdigest()[:16]}"
 
     @property
     def mark(self) -> str:

@@ -9,18 +9,18 @@ Guests end with the order that asked for them, and with the worker, whatever end
 from __future__ import annotations
 
 import functools
-import os
 import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from distributed import Worker, get_worker
 from distributed.worker import thread_state
 
+from harness.fleet.brought import TREE, holds, open_parcel, pack_build
 from harness.fleet.order import (
     CPUS,
     FACTS,
@@ -29,9 +29,10 @@ from harness.fleet.order import (
     PLENTY,
     RAM,
     BootOrder,
+    BuildOrder,
     Failure,
-    WorkerAnswer,
     Parcel,
+    WorkerAnswer,
     own_facts,
 )
 from harness.fleet.shares import fetch
@@ -40,18 +41,21 @@ from harness.flow.boots import BootEnvironment, Stopped, boots_of
 from harness.flow.hosts import Booted
 from harness.flow.resources import cores, most_for_guests, room_for_guests
 from harness.flow.schedule import admitted
+from harness.kernel.build import obtain
 from harness.model.errors import HarnessError, InfraError, StoreDamaged
 from harness.proc import Deadline
 from harness.store.claims import Claims
-from harness.store.files import fresh_directory, locked
+from harness.store.files import locked
 from harness.store.layout import Layout
-from harness.store.pack import pack, unpack
+from harness.store.pack import pack
 from harness.store.scratch import scratch_directory
-from harness.store.sealed import OTHER, damage, read_seal, seal, set_aside, take
+from harness.store.sealed import OTHER, damage, set_aside, take
 
 _LOOK_SECONDS = 0.25
 _FIRST_WORD_SECONDS = 0.01  # Dask sends in bundles, some milliseconds apart
 _PARCEL_SECONDS = 1800.0
+_BUILD_SECONDS = 4 * 3600.0
+_ADVANCE_SECONDS = 1.0
 _SILENCE_SECONDS = 300.0  # between two pieces of a parcel
 _KEPT_SECONDS = 3600.0  # evidence that nobody asks for
 
@@ -152,6 +156,7 @@ def dask_setup(worker: Worker) -> None:
         CPUS: float(max(1, int(cores() * VCPUS_PER_CORE))),
         KVM: PLENTY if facts.kvm else 0.0,
         facts.mark: PLENTY,
+        facts.compiler_mark: PLENTY,
     }
     state = worker.state
     for name, much in supplies.items():
@@ -176,9 +181,8 @@ def take_piece(name: str, offset: int, data: bytes, last: bool) -> bool:
 
 def make_boots(order: BootOrder) -> WorkerAnswer:
     """The task of Dask: the cell's boots, on this host. It raises nothing that a harness knows of."""
-    worker = get_worker()
-    desk = _Desk(worker, order)
-    desk.tell("begun", host=own_facts(station().layout).host)
+    desk = _Desk(get_worker(), order)
+    desk.tell("begun", host=desk.host)
     time.sleep(_FIRST_WORD_SECONDS)
     with desk.watched():
         try:
@@ -192,11 +196,12 @@ def make_boots(order: BootOrder) -> WorkerAnswer:
 class _Desk:
     """An order as this worker sees it: whether it still stands, and the way to tell who gave it."""
 
-    def __init__(self, worker: Worker, order: BootOrder) -> None:
+    def __init__(self, worker: Worker, order: BootOrder | BuildOrder) -> None:
         self._worker = worker
         self._order = order
         self._key = thread_state.key
         self._over = threading.Event()
+        self._advanced = 0.0
         self.stop = threading.Event()
 
     def tell(self, kind: str, **more: str) -> None:
@@ -230,12 +235,56 @@ class _Desk:
     def address(self) -> str:
         return str(self._worker.address)
 
-    # As a Progress.
+    # As a Progress; it ends a build that nobody waits for any more.
     def step(self, text: str) -> None:
+        if self.stop.is_set():
+            raise Stopped
         self.tell("step", text=text)
 
     def advance(self, done: int, total: int, unit: str) -> None:
-        """How far one boot is, nobody knows."""
+        if self.stop.is_set():
+            raise Stopped
+        if time.monotonic() - self._advanced > _ADVANCE_SECONDS:
+            self._advanced = time.monotonic()
+            self.tell("advance", done=f"{done}", total=f"{total}", unit=unit)
+
+
+def make_build(order: BuildOrder) -> WorkerAnswer:
+    """The task of Dask: a kernel and its objects. Where who asks has the same store, nothing is sent."""
+    desk = _Desk(get_worker(), order)
+    desk.tell("begun", host=desk.host)
+    time.sleep(_FIRST_WORD_SECONDS)
+    with desk.watched():
+        try:
+            return _built(order, desk)
+        except Stopped:
+            return desk.failed(InfraError("it was called off"))
+        except HarnessError as error:
+            return desk.failed(error)
+
+
+def _built(order: BuildOrder, desk: _Desk) -> WorkerAnswer:
+    layout = station().layout
+    path = _obtained(order.parcels[0], order, desk)
+    tree = replace(order.tree, path=path)
+    build = obtain(tree, order.profile, layout, Deadline(_BUILD_SECONDS), desk)
+    if build.id != order.identity:
+        raise InfraError(f"it would be another build here, {build.id[:16]}: the tools of this host are others")
+    if (layout.locks / order.topic).exists():  # which lies in the store of the one who asks
+        return WorkerAnswer(desk.host, desk.address)
+    with ExitStack() as hold:
+        packed = hold.enter_context(scratch_directory(layout)) / "build"
+        sealed = pack_build(build, layout, packed)
+        return _handed_out(packed, hold, WorkerAnswer(desk.host, desk.address, seal=sealed))
+
+
+def _handed_out(packed: Path, hold: ExitStack, answer: WorkerAnswer) -> WorkerAnswer:
+    """The answer with the beginning of the file, and a token for the rest of it, if there is one."""
+    size = packed.stat().st_size
+    with packed.open("rb") as file:
+        first = file.read(PIECE)
+    token = station().keep(packed, hold.pop_all()) if size > len(first) else ""
+    return replace(answer, size=size, first=first, token=token)
 
 
 def _made(order: BootOrder, desk: _Desk) -> WorkerAnswer:
@@ -284,24 +333,21 @@ def _booted(order: BootOrder, places: Mapping[Path, Path], desk: _Desk) -> Worke
         identity = type(sealed)(tuple(rows), sealed.whole, sealed.checked).id
         packed = directory / "evidence"
         pack(place, [row.path for row in rows], packed)
-        size = packed.stat().st_size
-        with packed.open("rb") as file:
-            first = file.read(PIECE)
-        token = station().keep(packed, hold.pop_all()) if size > len(first) else ""
-    return WorkerAnswer(desk.host, desk.address, boots, tuple(notes), identity, size, first, token)
+        return _handed_out(packed, hold, WorkerAnswer(desk.host, desk.address, boots, tuple(notes), identity))
 
 
-def _obtained(parcel: Parcel, order: BootOrder, desk: _Desk) -> Path:
+def _obtained(parcel: Parcel, order: BootOrder | BuildOrder, desk: _Desk) -> Path:
     """Where this host has the parcel: at the same place, where it shares that with who asks; or fetched, once."""
     layout = station().layout
     final = layout.parcels / parcel.id[:32]
-    for path in (parcel.path, final):
-        if _is(path, parcel):
+    inside = final / TREE if parcel.tree else final
+    for path in (parcel.path, inside):
+        if holds(path, parcel):
             return path
     deadline = Deadline(_PARCEL_SECONDS)
     with locked(layout.locks / f"parcel-{parcel.id[:16]}", deadline):
-        if _is(final, parcel):
-            return final
+        if holds(inside, parcel):
+            return inside
         if final.exists():
             set_aside(final, layout)
         with scratch_directory(layout) as scratch:
@@ -310,15 +356,8 @@ def _obtained(parcel: Parcel, order: BootOrder, desk: _Desk) -> Path:
                 fetch(order.share, parcel.name, file)
             else:
                 _await(parcel, file, desk, deadline)
-            _open(parcel, file, final)
-    return final
-
-
-def _is(path: Path, parcel: Parcel) -> bool:
-    try:
-        return read_seal(path).id == parcel.id
-    except (StoreDamaged, OSError):
-        return False
+            open_parcel(parcel, file, final)
+    return inside
 
 
 def _await(parcel: Parcel, file: Path, desk: _Desk, deadline: Deadline) -> None:
@@ -330,13 +369,3 @@ def _await(parcel: Parcel, file: Path, desk: _Desk, deadline: Deadline) -> None:
                 raise Stopped
             if deadline.passed or time.monotonic() - arriving.last > _SILENCE_SECONDS:
                 raise InfraError(f"nothing comes of {parcel.path}, which the boot rests on")
-
-
-def _open(parcel: Parcel, file: Path, final: Path) -> None:
-    """Believes what came only if it is what was meant."""
-    with fresh_directory(final) as work:
-        unpack(file, work)
-        if (got := take(work).id) != parcel.id:
-            raise InfraError(f"{parcel.path} arrived as something else: {got[:16]}, and not {parcel.id[:16]}")
-        seal(work)
-        os.utime(work)

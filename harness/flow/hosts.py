@@ -12,6 +12,7 @@ from typing import Protocol
 
 from harness.flow.boots import BootEnvironment, objects_in
 from harness.flow.observe import BootPart, Seen, observe
+from harness.flow.prepare import Builder
 from harness.guest.boot import Boot
 from harness.model.cell import Cell
 from harness.model.errors import InfraError
@@ -43,7 +44,7 @@ class SetAside(InfraError):
     """A boot that is not tried any more: the message says what became of those who tried. The others go on."""
 
 
-class Hosts(Protocol):
+class Hosts(Builder, Protocol):
     """Called from any thread."""
 
     @property

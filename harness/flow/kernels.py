@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from harness.flow.gate import gate_kernel
 from harness.flow.matrix import Matrix
-from harness.flow.prepare import Stopwatch, prepare, series_of
+from harness.flow.prepare import Builder, Stopwatch, prepare, series_of
 from harness.flow.request import Request
 from harness.judge.gate import builds, with_failed_build
 from harness.model.errors import BuildFailed, ConfigUnmet, ModuleFailed, UserError
@@ -39,15 +39,27 @@ def each_patch(requests: Sequence[Request], layout: Layout, progress: MultiProgr
 
 
 def prepare_all(
-    matrix: Matrix, layout: Layout, progress: MultiProgress, watch: Stopwatch, jobs: int | None = None
+    matrix: Matrix,
+    layout: Layout,
+    progress: MultiProgress,
+    watch: Stopwatch,
+    jobs: int | None = None,
+    builder: Builder | None = None,
 ) -> Kernels:
     """Every kernel, before the first boot; a mistake of the user's in any of them comes before all boots."""
-    made = {one: prepare(one, suites, layout, progress, watch, jobs) for one, suites in matrix.kernels.items()}
+    made = {
+        one: prepare(one, suites, layout, progress, watch, jobs, builder) for one, suites in matrix.kernels.items()
+    }
     return Kernels(made)
 
 
 def prepare_gated(
-    matrix: Matrix, layout: Layout, progress: MultiProgress, watch: Stopwatch, jobs: int | None = None
+    matrix: Matrix,
+    layout: Layout,
+    progress: MultiProgress,
+    watch: Stopwatch,
+    jobs: int | None = None,
+    builder: Builder | None = None,
 ) -> Kernels:
     """Every patch through the gate, then every kernel of which the gate does not say that it cannot be built.
 
@@ -65,7 +77,7 @@ def prepare_gated(
             progress.step(f"no kernel with {kernel.patches}: it does not apply, or does not compile")
             continue
         try:
-            made[kernel] = prepare(kernel, suites, layout, progress, watch, jobs)
+            made[kernel] = prepare(kernel, suites, layout, progress, watch, jobs, builder)
         except ModuleFailed:
             raise
         except (BuildFailed, ConfigUnmet) as error:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from harness.checkout import data_directory
 from harness.flow.boots import job_text, shares_of
@@ -56,6 +57,13 @@ _OTHER_ROOT_SECONDS = 1800.0
 _LARGEST_FRAGMENT = 4 << 20
 
 
+class Builder(Protocol):
+    """Who may make a kernel on another host."""
+
+    def build(self, tree: Tree, profile: Profile, progress: Progress) -> None:
+        """Puts the build, with its objects, into the store, unless it is there or no other host can make it."""
+
+
 class Stopwatch:
     """Collects how long the stages took."""
 
@@ -76,8 +84,10 @@ def prepare(
     progress: Progress,
     watch: Stopwatch,
     jobs: int | None = None,
+    builder: Builder | None = None,
 ) -> PreparedKernel:
-    """Finds or makes a kernel and the modules that its suites bring along.
+    """Finds or makes a kernel and the modules that its suites bring along. Where there is a `builder`, it is asked
+    for the kernel first.
 
     A suite maps to whether it is left out where this kernel cannot have it; else that ends the command. The user's
     mistakes come first, before the long work. `jobs`: processes of make at a time, by default one a core.
@@ -87,7 +97,7 @@ def prepare(
     sweep_scratch(layout)
     build = kept_build(wanted.build, layout) if wanted.build else None
     if build is None:
-        build = _made_of(wanted, layout, progress, watch, jobs)
+        build = _made_of(wanted, layout, progress, watch, jobs, builder)
     elif layout.sources in build.tree.path.parents:
         mark_used(build.tree.path.parent)
     slowness = read_profile(wanted.profile, data_directory("kernel-configs")).slowness
@@ -111,7 +121,12 @@ def prepare(
 
 
 def _made_of(
-    wanted: KernelSpec, layout: Layout, progress: Progress, watch: Stopwatch, jobs: int | None = None
+    wanted: KernelSpec,
+    layout: Layout,
+    progress: Progress,
+    watch: Stopwatch,
+    jobs: int | None = None,
+    builder: Builder | None = None,
 ) -> Build:
     profile = profile_of(wanted)
     tree = tree_of(wanted, layout, progress)
@@ -119,6 +134,8 @@ def _made_of(
         mark_used(tree.path.parent)
     watch.lap("source")
     progress.step(f"kernel {tree.version}, profile {profile.name}")
+    if builder is not None:
+        builder.build(tree, profile, progress)
     build = obtain(tree, profile, layout, Deadline(_BUILD_SECONDS), progress, jobs)
     watch.lap("build")
     return build

@@ -121,7 +121,7 @@ def execute(
     matrix = matrix_of(requests, options.hosts.check_machine if options.hosts is not None else None)
     watch = Stopwatch()
     prepare_kernels = prepare_gated if options.gate else prepare_all
-    kernels = prepare_kernels(matrix, layout, progress, watch, options.jobs)
+    kernels = prepare_kernels(matrix, layout, progress, watch, options.jobs, options.hosts)
     matrix = matrix.only(kernels.prepared)
     host = _host(matrix, kernels, layout, progress, watch, options.hosts)
     cells = plan_boots(matrix, kernels.prepared, host.accels, _tools(options.stress))
@@ -168,7 +168,7 @@ def resume(
         record = load_record(directory)
         matrix = matrix_of(record.requests, hosts.check_machine if hosts is not None else None)
         watch = Stopwatch()
-        kernels = prepare_all(matrix, layout, progress, watch, jobs)
+        kernels = prepare_all(matrix, layout, progress, watch, jobs, hosts)
         host = _host(matrix, kernels, layout, progress, watch, hosts)
         planned = plan_boots(matrix, kernels.prepared, host.accels, _tools(record.stress))
         if [one.key for one in planned] != [one.key for one in record.cells]:

@@ -65,6 +65,14 @@ def found_damaged(beside: Path) -> bool:
     return (beside / SEAL).stat().st_mtime == 0
 
 
+def content_id(beside: Path) -> tuple[str, tuple[str, ...]]:
+    """64 hex digits over what the list says of the files, never over times, and their names in order."""
+    rows = _read(beside)
+    names = tuple(sorted(rows))
+    lines = "".join(f"{rows[name].kind} {rows[name].digest} {name}\0" for name in names)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest(), names
+
+
 def find_damage(tree: Path, beside: Path, doubted: Container[str] = ()) -> tuple[str, ...]:
     """The files that are not what they were, gone, or new; their names from the top of the tree, in order. Those that
     are `doubted` are read, whatever their times say.

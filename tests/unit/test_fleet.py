@@ -14,19 +14,29 @@ from pathlib import Path
 
 import pytest
 
-from harness.fleet.clusters import fleet
+from harness.fleet import brought
+from harness.fleet import worker as worker_module
+from harness.fleet.clusters import fleet, local_workers
 from harness.fleet.fleet import Fleet
+from harness.fleet.shares import check_share
 from harness.flow.run import RunOptions, execute
+from harness.kernel.build import find
 from harness.model.errors import UserError
 from harness.model.machine import Accel
 from harness.model.outcome import Verdict
 from harness.model.result import Report
+from harness.model.tree import Tree
+from harness.proc import Deadline
+from harness.store import source_seal
 from harness.store.journal import Step, read_journal
 from harness.store.layout import Layout
 from harness.store.sealed import require_sealed
 from tests.unit.stand_in import HANG
-from tests.unit.stand_in.cells import MACHINE, good, request
+from tests.unit.stand_in.cells import MACHINE, Told, good, request
 from tests.unit.stand_in.runs import BASE, Ground
+from tests.unit.test_build_obtain import PROFILE, calls, install, tree
+
+__all__ = ["tree"]  # a fixture
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -112,6 +122,40 @@ def test_what_no_host_has_is_refused_and_ctrl_c_ends_guests_everywhere(ground: G
         with pytest.raises(KeyboardInterrupt):
             execute((request(repeat=2),), ground.layout, ground.told, RunOptions(hosts=hosts))
         until_no_guest_is_left(ground)
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["sent", "by a share"])
+def test_a_kernel_is_built_by_a_worker_with_another_store_and_comes_home(
+    shared: bool, tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    (tmp_path / "there").mkdir()
+    there, told = Layout(tmp_path / "there"), Told()
+    source_seal.seal(tree.path, tree.path.parent)
+    share = f"file://{tmp_path}/share" if shared else ""
+    if shared:
+        check_share(share)
+    with local_workers(1, there.root) as client:
+        client.run(see_nothing, str(tree.path))
+        hosts = Fleet(client, scratch_layout, told, share)
+        hosts.build(tree, PROFILE, told)
+        hosts.build(tree, PROFILE, told)  # which is there now
+        hosts.close()
+    found = find(tree, PROFILE, scratch_layout, Deadline(60))
+    assert found is not None and found.tree == tree
+    assert (found.path.parent, found.image.read_text()) == (scratch_layout.builds, "image\n")
+    assert calls(scratch_layout) == []
+    assert calls(there) == ["allnoconfig", "olddefconfig", "modules", "modules_install"]
+    assert len(list(there.parcels.iterdir())) == 1
+    assert list(scratch_layout.scratch.iterdir()) == []
+    if shared:
+        assert len(list((tmp_path / "share").iterdir())) == 1
+
+
+def see_nothing(path: str) -> None:
+    """In a worker: what the asker has there is not there for this one, as on another host."""
+    real = brought.holds
+    setattr(worker_module, "holds", lambda place, parcel: str(place) != path and real(place, parcel))  # noqa: B010
 
 
 def interrupts(ground: Ground, guests: int) -> None:
