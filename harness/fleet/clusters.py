@@ -19,6 +19,7 @@ from distributed.security import Security
 from harness.fleet.fleet import Fleet
 from harness.fleet.join import Joining, security_of
 from harness.fleet.order import CPUS, RAM
+from harness.fleet.slurm import PRELOAD, slurm_jobs
 from harness.fleet.ssh_hosts import SshWorkers, joined, read_hosts
 from harness.flow.admission import VCPUS_PER_CORE
 from harness.flow.resources import cores, most_for_guests
@@ -29,7 +30,6 @@ from harness.store.layout import Layout
 from harness.store.scratch import scratch_directory
 
 WHERE_FORMS = "local:N, tcp://HOST:PORT, tls://HOST:PORT, ssh:FILE or slurm:FILE"
-PRELOAD = "harness.fleet.worker"
 _MOST_LOCAL = 64
 _CONNECT_SECONDS = 30
 _WORKERS_SECONDS = 120.0
@@ -75,6 +75,9 @@ def _client(where: str, layout: Layout, progress: Progress) -> Iterator[Client]:
     elif kind in ("tcp", "tls"):
         _require_tls(where)
         with _connected(where) as client:
+            yield client
+    elif kind == "slurm" and rest:
+        with slurm_jobs(Path(rest)) as client:
             yield client
     elif kind == "ssh" and rest:
         with _by_ssh(Path(rest), layout, progress) as client:

@@ -124,6 +124,33 @@ def test_what_no_host_has_is_refused_and_ctrl_c_ends_guests_everywhere(ground: G
         until_no_guest_is_left(ground)
 
 
+SBATCH = """\
+#!/bin/sh
+script=$(cat "$1")  # which is gone when this ends
+setsid sh -c "$script" >>"${0%/*}/job.log" 2>&1 &
+echo "Submitted batch job $!"
+"""
+SCANCEL = '#!/bin/sh\nfor job; do kill -- "-$job"; done\n'
+
+
+def test_jobs_of_slurm(ground: Ground) -> None:
+    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
+        (ground.stand_in.folder / name).write_text(text)
+        (ground.stand_in.folder / name).chmod(0o755)
+    shared = ground.layout.root.parent / "shared"
+    shared.mkdir()
+    file = shared / "jobs.toml"
+    file.write_text(
+        f'jobs = 2\nguests = 1\nmemory = "1G"\nshared = "{shared}"\nstore = "{ground.layout.root}"\n'
+        'directives = ["--constraint=kvm"]\n'
+    )
+    ground.plays(*[good()] * 3)
+    with fleet(f"slurm:{file}", ground.layout, ground.told) as hosts:
+        report, _ = execute((request(repeat=3),), ground.layout, ground.told, RunOptions(hosts=hosts))
+    assert (report.verdict, report.reasons) == (Verdict.GOOD, ())
+    assert [one for one in shared.iterdir() if one != file] == []  # the keys
+
+
 @pytest.mark.parametrize("shared", [False, True], ids=["sent", "by a share"])
 def test_a_kernel_is_built_by_a_worker_with_another_store_and_comes_home(
     shared: bool, tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch

@@ -144,6 +144,10 @@ class Guest:
         while self.monitor.times.get(command, 0) < times and time.monotonic() < limit:
             time.sleep(0.002)
 
+    def doze(self, seconds: float) -> None:
+        """Lives, and does nothing."""
+        time.sleep(seconds)
+
     def hang(self) -> None:
         time.sleep(_PATIENCE)
 
