@@ -416,6 +416,7 @@ class Fleet:
             self._senders.submit(self._send, parcel, said["worker"])
         elif trial is not None and said["kind"] == "begun":
             trial.begins(said["key"], said["host"])
+            trial.progress.step(f"  on {said['host']}")
         elif trial is not None and said["kind"] == "step":
             trial.progress.step(said["text"])
         elif trial is not None and said["kind"] == "advance":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 from harness.judge.sides import Side
 from harness.judge.statistics import adjusted, boots_needed, least_chance, mann_whitney, summary
@@ -21,6 +22,7 @@ LEVEL = 0.05
 LEAST_CHANGE = 0.05
 TEST = "Mann-Whitney U, two-sided, exact; Benjamini-Hochberg over all figures"
 _SECONDS = "seconds"
+_TIMES = (_SECONDS, f"*.{_SECONDS}", "ms", "*_ms", "longest_gap")
 _LEAST_SECONDS = 0.1  # what takes less than this on both sides is the noise of a guest's clock
 
 # Of each suite, by its name, what it says of its figures.
@@ -39,9 +41,15 @@ _Values = dict[_Place, list[float]]
 
 
 def compare_metrics(base: Side, tip: Side, said: Said) -> MetricComparison:
-    """Every figure that both sides have and that is not one and the same value in all boots."""
+    """Every figure that both sides have and that is not one and the same value in all boots. Times of several hosts
+    are not compared: they say more of the hosts.
+    """
     before, after = _of_cases(base), _of_cases(tip)
     notes = tuple(_take_boots(base, tip, before, after))
+    hosts = sorted({run.host or "this host" for run in (*base.runs, *tip.runs)})
+    if len(hosts) > 1:
+        after = {figure: values for figure, values in after.items() if not _is_time(figure, said)}
+        notes = (*notes, f"no times are compared: the boots were made on {', '.join(hosts)}")
     found: list[MetricChange] = []
     for figure in after:
         old, new = before.get(figure), after[figure]
@@ -66,6 +74,12 @@ def compare_metrics(base: Side, tip: Side, said: Said) -> MetricComparison:
 def better(suites: str, name: str, said: Said) -> Better:
     """Which way the figure of these suites (with commas between) should go."""
     return Figures.of_suites(said.get(suite, ()) for suite in suites.split(",")).of(name).better
+
+
+def _is_time(figure: _Place, said: Said) -> bool:
+    suites = figure.suite.split(",")
+    unit = Figures.of_suites(said.get(suite, ()) for suite in suites).of(figure.name).unit
+    return any(fnmatchcase(figure.name, glob) for glob in _TIMES) or unit.seconds > 0
 
 
 def _is_noise(figure: _Place, values: list[float]) -> bool:

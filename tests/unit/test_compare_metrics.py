@@ -12,7 +12,7 @@ from harness.judge.metrics import Said, better
 from harness.judge.metrics import compare_metrics as compared_with
 from harness.judge.sides import Side
 from harness.model.compare import MetricChange, MetricComparison, Shift
-from harness.model.figure import Better, Figure
+from harness.model.figure import Better, Figure, Unit
 from harness.model.outcome import Outcome
 from harness.suites.registry import figures_said
 from tests.unit.compare_support import booted, case, side
@@ -52,6 +52,20 @@ def test_repeats_that_agree_make_a_change() -> None:
     assert one.ratio == pytest.approx(10 / 12)
     assert only(compared(SLOW, QUICK)).shift is Shift.BETTER
     assert only(compared(QUICK, SLOW, "backed_up")).shift is Shift.CHANGED
+
+
+@pytest.mark.parametrize("name", ["ms", "seconds", "longest_gap", "stat.waited"])
+def test_times_of_several_hosts_are_not_compared(name: str) -> None:
+    said = {"s": (Figure("stat.waited", unit=Unit.US),)}
+    for hosts, words in ((("a", "a"), ()), (("a", "b"), ("a, b",)), (("", "b"), ("b, this host",))):
+        base, tip = (
+            Side(tuple(replace(run, host=host) for run in one.runs), one.cases, one.events, one.groups)
+            for one, host in zip((measured(name, QUICK), measured(name, SLOW)), hosts, strict=True)
+        )
+        found = compare_metrics(base, tip, said)
+        assert [one.name for one in found.changes] == ([] if words else [name])
+        assert found.notes == tuple(f"no times are compared: the boots were made on {one}" for one in words)
+    assert only(compared(QUICK, SLOW, "backed_up")).name == "backed_up"
 
 
 @pytest.mark.parametrize("boots", [1, 2, 3])
