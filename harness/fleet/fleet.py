@@ -196,7 +196,7 @@ class Fleet:
         self._offer((parcel,))
         trial = _Trial(0, progress)
         while True:
-            key = f"ttm-build-{identity[:16]}-{secrets.token_hex(8)}"
+            key = f"harness-build-{identity[:16]}-{secrets.token_hex(8)}"
             order = BuildOrder(self._topic, key, identity, tree, profile, (parcel,), self._share)
             try:
                 answer = self._answer(order, trial, None)

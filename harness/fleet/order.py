@@ -188,7 +188,7 @@ class WorkerFacts:
     @property
     def compiler_mark(self) -> str:
         """The resource of those workers whose builds are this one's."""
-        return f"ttm-{hashlib.sha256(f'{self.mark} {self.compiler}'.encode()).hexdigest()[:16]}"
+        return f"harness-{hashlib.sha256(f'{self.mark} {self.compiler}'.encode()).hexdigest()[:16]}"
 
     @property
     def mark(self) -> str:

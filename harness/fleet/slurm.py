@@ -109,7 +109,7 @@ def slurm_jobs(path: Path) -> Iterator[Client]:
             "--on slurm: needs dask-jobqueue, which is not installed", hint="pip install dask-jobqueue"
         ) from error
     try:
-        keys = tempfile.TemporaryDirectory(prefix="ttm-keys-", dir=jobs.shared, ignore_cleanup_errors=True)
+        keys = tempfile.TemporaryDirectory(prefix="harness-keys-", dir=jobs.shared, ignore_cleanup_errors=True)
     except OSError as error:
         raise UserError(f"{path}: shared = {jobs.shared!r} cannot be used: {error.strerror}") from error
     with keys:
