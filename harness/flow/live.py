@@ -94,6 +94,7 @@ __all__ = [
     "live_guest",
 ]
 
+_BY_ITSELF = ": something in it powered it off, or killed its agent"
 _ENDING_SECONDS = 20.0  # from the loss of the agent to the end of its guest
 _MARK_SECONDS = 60.0
 _EVENT_SECONDS = 5.0
@@ -117,7 +118,8 @@ class GuestEnded(AgentLost):
         self.events = tuple(events)
         self.unannounced = tuple(unannounced)
         self.directory = directory
-        why = f": {boot.stall.why}" if boot.stall is not None else ""
+        by_itself = _BY_ITSELF if boot.ending is Ending.FINISHED else ""
+        why = f": {boot.stall.why}" if boot.stall is not None else by_itself
         super().__init__(f"the guest has ended ({boot.ending}){why}", log=directory / "console.log")
 
 

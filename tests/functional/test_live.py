@@ -168,6 +168,11 @@ def test_a_guest_that_is_killed_is_lost(boots: Boots) -> None:
         assert caught.value.ending is Ending.LOST
 
 
+def test_a_command_that_kills_everybody_ends_the_guest(boots: Boots) -> None:
+    with boots() as guest, pytest.raises(GuestEnded, match="powered it off, or killed its agent"):
+        guest.run("kill -9 -1", timeout=SECONDS)
+
+
 def test_an_ending_that_nobody_saw_is_told_at_the_end(boots: Boots) -> None:
     with pytest.raises(GuestEnded, match="PANICKED"), boots() as guest:
         guest.spawn("echo c >/proc/sysrq-trigger")
