@@ -30,6 +30,7 @@ GUEST = "x86-64"
 _ZRAM_RATIO = 3  # of pages in compressed swap to pages that hold them
 _MOST_SWAP = 32 << 30
 _STEP = 8 * MIB
+_UNBOOSTED = 5  # times the min watermark: more than a boost (1.5 times the high one) adds to them
 _SCALE_OF_KERNEL = 10  # watermark_scale_factor, unless somebody changed it
 _CLASSES = {OomClass.EXPECTED_VICTIM, OomClass.WRONG_VICTIM}
 # Parameters of modules that count pages; with the memory they grow smaller.
@@ -266,15 +267,25 @@ class _Whole(_Draft):
         least, managed = self.ledger.min, self.ledger.managed
         if not (least and managed):
             return
-        kept = round(least * self.scale / KIB) * KIB
-        own = isqrt(16 * self.ram // KIB) * KIB  # what the guest's kernel would choose
-        if 512 * KIB <= kept <= self.ram // 4 and abs(kept - own) > own // 4:
-            yield ChosenKey("min_free", format_size(kept), f"the min watermarks were {self.words(least)}")
+        if self.min_free != self._own_min_free:
+            yield ChosenKey("min_free", format_size(self.min_free), f"the min watermarks were {self.words(least)}")
         step = (self.ledger.low or 0) - least
         factor = round(10000 * step / managed)
         if step > least // 4 + managed // 1000 and 2 * _SCALE_OF_KERNEL <= factor <= 3000:
             why = f"low is {about_size(step)} above min, {factor} ten-thousandths of memory"
             yield ChosenKey("watermark_scale", str(factor), why)
+
+    @property
+    def _own_min_free(self) -> int:
+        """What the guest's kernel would choose."""
+        return isqrt(16 * self.ram // KIB) * KIB
+
+    @property
+    def min_free(self) -> int:
+        """What the guest has: as there, where that is another one than its kernel's own."""
+        own = self._own_min_free
+        kept = round((self.ledger.min or 0) * self.scale / KIB) * KIB
+        return kept if 512 * KIB <= kept <= self.ram // 4 and abs(kept - own) > own // 4 else own
 
     def _why_ram(self) -> str:
         assert self.theirs is not None
@@ -361,6 +372,11 @@ class _Whole(_Draft):
         if own > self._victim()[0] // 2:
             yield ChosenKey("lock", "1", f"unevictable: {self.words(ledger.unevictable or 0)}, the victim's own")
         yield from self.asking(more)
+        if self.report.invoker.order and self.report.invoker.order > 0:
+            free = ledger.free or 0
+            left = max(self.scaled(free), _mib(_UNBOOSTED * self.min_free))
+            why = f"{self.words(free)} were free, in pieces too small; {format_size(left)} in single pages here"
+            yield ChosenKey("left", format_size(left), why)
 
     def more(self) -> int:
         """What is asked for beyond what there was. Where swap was to spare, a kernel that uses it has room."""

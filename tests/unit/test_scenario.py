@@ -139,7 +139,7 @@ def test_a_cgroup_and_its_limit_are_scaled() -> None:
 
 def test_an_order_and_another_architecture() -> None:
     found = proposed(PHONE)
-    assert {"last": "pipes", "order": "3"}.items() <= knobs(found).items()
+    assert {"last": "pipes", "order": "3", "left": "74M"}.items() <= knobs(found).items()
     assert requested(found).machine.watermark_scale == 51
     assert found.scenario is not None
     assert "the report is of arm64" in " ".join(found.scenario.notes)
