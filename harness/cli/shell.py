@@ -11,17 +11,20 @@ import threading
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
 from harness.cli.guests import GuestOptions, Input, Written, guest_options, status_of, wanted_guest
 from harness.cli.plainly import EXIT_INTERRUPTED, speaks_plainly, tell
-from harness.model.errors import InfraError, UserError
+from harness.model.errors import HarnessError, InfraError, UserError
+
+if TYPE_CHECKING:
+    from harness.flow.live import LiveGuest
 
 _ESCAPE = b"~"
 _ENDS = (b"\r", b"\n", b"\x03", b"\x04")  # after Ctrl-C and Ctrl-D a line begins, too
-_HELP = b"\r\n~.  ends the guest at once\r\n~?  says this\r\n~~  is one ~\r\n"
+_HELP = b"\r\n~.  ends the guest at once\r\n~m  keeps its memory, for inspect\r\n~?  says this\r\n~~  is one ~\r\n"
 
 # A terminal is for people: bash, where the root has it.
 _SHELL = "command -v bash >/dev/null && exec bash --norc -i; exec sh -i"
@@ -42,6 +45,7 @@ def shell(run: str, wanted: GuestOptions) -> None:
     `exit` or Ctrl-D leaves; the guest is powered off then. Ctrl-C and all other keys go to the guest.
     At the beginning of a line, as in ssh:
       ~.   ends the guest at once, also one that hangs
+      ~m   keeps an image of its memory as it is now, for `ttm-harness inspect`; it goes on
       ~?   says this
       ~~   is one ~
     Exit status: the shell's, 2 a mistake in the input, 3 the guest ended, 130 after ~.
@@ -52,7 +56,7 @@ def shell(run: str, wanted: GuestOptions) -> None:
     words = {"TERM": os.environ.get("TERM", "linux"), "PS1": "guest:\\w# ", "HOME": "/run"}
     with wanted_guest(wanted, run) as guest:
         command = guest.spawn(("sh", "-c", _SHELL), terminal=_size(), environment=words)
-        keys = Keys(Input(), out, guest.kill)
+        keys = Keys(Input(), out, guest.kill, lambda number: _image_of(guest, number))
 
         def resize(*_: object) -> None:
             # What is interrupted may be in the middle of sending.
@@ -80,10 +84,13 @@ class Readable(Protocol):
 class Keys:
     """What is typed, but for what `~` begins at the beginning of a line: that is for here, and not for the guest."""
 
-    def __init__(self, source: Readable, out: Written, leave: Callable[[], None]) -> None:
+    def __init__(self, source: Readable, out: Written, leave: Callable[[], None], keep: Callable[[int], str]) -> None:
+        """`keep` keeps the guest's memory, and says where; it is given how many times it was asked to."""
         self._source = source
         self._out = out
         self._leave = leave
+        self._keep = keep
+        self._kept = 0
         self._fresh = True  # a line begins
         self._escaped = False
         self.left = False
@@ -114,6 +121,10 @@ class Keys:
         if key == b".":
             self.left = True
             self._leave()
+        elif key == b"m":
+            self._kept += 1
+            self._out(f"\r\n{self._keep(self._kept)}\r\n".encode())
+            self._fresh = True
         elif key == b"?":
             self._out(_HELP)
             self._fresh = True
@@ -123,6 +134,14 @@ class Keys:
             self._fresh = key in _ENDS
             return _ESCAPE + key
         return b""
+
+
+def _image_of(guest: LiveGuest, number: int) -> str:
+    """Keeps one, and says where it is, or why there is none: the shell goes on."""
+    try:
+        return f"ttm-harness inspect {guest.dump(f'live-{number}').path}"
+    except HarnessError as error:
+        return f"no image: {error.message}"
 
 
 def _size() -> tuple[int, int]:

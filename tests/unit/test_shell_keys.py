@@ -28,7 +28,7 @@ class Typed:
 def typed(*pieces: bytes) -> tuple[bytes, bool, bytes]:
     """What went to the guest, whether that was ended, and what was said here."""
     out, ended = io.BytesIO(), []
-    keys = Keys(Typed(*pieces), Written(out), lambda: ended.append(True))
+    keys = Keys(Typed(*pieces), Written(out), lambda: ended.append(True), lambda number: f"image {number}")
     passed = bytearray()
     while piece := keys.read(4096):
         passed += piece
@@ -50,6 +50,7 @@ def typed(*pieces: bytes) -> tuple[bytes, bool, bytes]:
         ((b"~x\r~.",), b"~x\r", True),
         ((b"~\r~.",), b"~\r", True),
         ((b"~?~.",), b"", True),
+        ((b"a~m\r~m~m~.",), b"a~m\r", True),
         ((b"\x1b[A\x00\xff",), b"\x1b[A\x00\xff", False),
     ],
 )
@@ -61,6 +62,11 @@ def test_the_help_is_for_this_side() -> None:
     passed, _, said = typed(b"~?ls\r")
     assert passed == b"ls\r"
     assert b"~." in said
+
+
+def test_images_are_counted_and_the_shell_goes_on() -> None:
+    passed, left, said = typed(b"~m~mls\r")
+    assert (passed, left, said) == (b"ls\r", False, b"\r\nimage 1\r\n\r\nimage 2\r\n")
 
 
 @given(st.lists(st.binary(min_size=1, max_size=200), max_size=10))
