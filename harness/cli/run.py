@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from harness.cli import completion
+from harness.cli.caselists import read_lists
 from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.hosts import hosts_at
 from harness.cli.machine_axes import machine_axes
@@ -72,7 +73,13 @@ _MOST_BOOTS = 20_000
 @click.option("--until-fail", is_flag=True, help="With --repeat: the first bad boot is the last.")
 @click.option("--stress", is_flag=True, help="Pause, throttle and pin the guests at moments that chance chooses.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the first boot; a plan has its own, or 1.")
-@click.option("--case", "cases", multiple=True, metavar="GLOB[,…]", help="Only these cases; given again for more.")
+@click.option(
+    "--case",
+    "cases",
+    multiple=True,
+    metavar="GLOB|!GLOB|@FILE[,…]",
+    help="Only these cases, without those of !GLOB; lists in files, too; given again for more.",
+)
 @click.option("--igt", metavar="DIR|tar:FILE", help="Your IGT tests, built or installed, for the igt suites.")
 @click.option("--knob", "knobs", multiple=True, metavar="NAME=VALUE[,…]", help="Parameters of the suites.")
 @click.option("--known", multiple=True, metavar="FILE", help="Known issues, which do not count; `shipped`: our own.")
@@ -170,7 +177,7 @@ def run(
         series=_one(series, lambda text: OptionalSeries(SeriesSpec.parse(text))),
         profile=_one(profile, ProfileName),
         suites=_suites(suites),
-        cases=tuple(Glob(text) for text in parse_globs(cases)),
+        cases=tuple(Glob(text) for text in parse_globs(read_lists(cases))),
         seeds=() if seed is None else (seed,),
         repeat=() if repeat is None else (repeat,),
         machine=machine,

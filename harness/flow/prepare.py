@@ -92,6 +92,9 @@ def prepare(
     A suite maps to whether it is left out where this kernel cannot have it; else that ends the command. The user's
     mistakes come first, before the long work. `jobs`: processes of make at a time, by default one a core.
     """
+    for suite in suites:
+        if suite.wants_igt:
+            kept_igt(wanted.igt, suite.name, layout)
     for place in (layout.sources, layout.builds, layout.objects, layout.roots):
         sweep_leftovers(place)
     sweep_scratch(layout)

@@ -134,6 +134,11 @@ def narrowed(suite: Suite, cases: tuple[str, ...]) -> Suite:
         able = ", ".join(one.name for one in registry().suites.values() if one.selectable)
         raise UserError(f"the suite {suite.name} can only be run whole", hint=f"--case is for: {able}")
     # One that begins with ! takes cases away: nothing of it must run.
+    if not suite.is_igt and (without := [glob for glob in cases if glob.startswith("!")]):
+        raise UserError(
+            f"the suite {suite.name} cannot leave out what {without[0]} says",
+            hint="only the igt suites can; name the cases that are to run",
+        )
     globs = whole_globs(suite, tuple(glob for glob in cases if not glob.startswith("!")))
     if not globs:
         return suite

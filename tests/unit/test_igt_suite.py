@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli.caselists import read_lists
 from harness.evidence.igt import ABORTED
 from harness.evidence.lines import decode
 from harness.evidence.splats import find_events
@@ -137,6 +138,24 @@ def test_what_is_taken_away_must_not_run() -> None:
     suite = suite_named("igt")
     assert narrowed(suite, ("!a@*",)) == suite
     assert [one.case for one in narrowed(suite, ("a@*", "!a@bad")).requirements] == ["*.a@*"]
+    with pytest.raises(UserError, match="cannot leave out what !a says"):
+        narrowed(suite_named("pressure"), ("!a",))
+
+
+def test_lists_of_cases_are_files(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.testlist"
+    mine.write_text("# IGT's way\nigt@a@b\n\nigt@c@.*   # all of it\nd@e\n")
+    assert read_lists((f"x@y,@{mine}", f"!@{mine},!z")) == ["x@y", "a@b", "c@*", "d@e", "!a@b", "!c@*", "!d@e", "!z"]
+    (tmp_path / "empty").write_text("# nothing\n")
+    (tmp_path / "long").write_text("a" * 200_000)
+    for text, said in (
+        (f"@{tmp_path}/none", "cannot be read"),
+        (f"@{tmp_path}", "cannot be read"),
+        (f"!@{tmp_path}/empty", "no case in it"),
+        (f"@{tmp_path}/long", "more than"),
+    ):
+        with pytest.raises(UserError, match=said):
+            read_lists((text,))
 
 
 def test_a_case_that_two_boots_did_not_come_to_is_told_once() -> None:
