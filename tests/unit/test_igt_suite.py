@@ -14,10 +14,11 @@ from harness.evidence.igt import ABORTED
 from harness.evidence.lines import decode
 from harness.evidence.splats import find_events
 from harness.flow.continuation import joined
+from harness.flow.deadlines import limits_of
 from harness.flow.igt_suite import igt_cases, keep_igt
 from harness.flow.observe import BootPart
 from harness.inputs.igt import kept_igt
-from harness.model.cell import Cell
+from harness.model.cell import Cell, Knob
 from harness.model.errors import UserError
 from harness.model.machine import Machine
 from harness.model.outcome import Ending, Outcome
@@ -140,6 +141,16 @@ def test_what_is_taken_away_must_not_run() -> None:
     assert [one.case for one in narrowed(suite, ("a@*", "!a@bad")).requirements] == ["*.a@*"]
     with pytest.raises(UserError, match="cannot leave out what !a says"):
         narrowed(suite_named("pressure"), ("!a",))
+
+
+def test_the_runners_own_limit_comes_first() -> None:
+    """180 seconds, or what the knob says; 240 are the harness's for a case that nobody knows."""
+    suite, cell = suite_named("igt"), Cell("b", Machine(), ("igt",), 1)
+    limits = limits_of(cell, (suite,))
+    assert limits.new_case == 240.0 and [one[0] for one in limits.cases] == ["igt"]
+    assert limits_of(replace(cell, knobs=(Knob("timeout", "900"),)), (suite,)).new_case == 960.0
+    pressure = suite_named("pressure")
+    assert limits_of(replace(cell, knobs=(Knob("timeout", "900"),)), (pressure,)).new_case == 240.0
 
 
 def test_lists_of_cases_are_files(tmp_path: Path) -> None:
