@@ -81,10 +81,12 @@ class _Part:
     err: str = ""
     warnings: str = ""
     seconds: float | None = None
+    heard: bool = False  # something was said of it elsewhere: by the kernel, or over the socket
     dynamic: list[_Part] = field(default_factory=list)
 
     def entry(self) -> IgtResult:
-        result = self.result or "incomplete"
+        silent = not self.out and not self.err and not self.heard
+        result = "incomplete" if silent else self.result or "incomplete"
         if result == "pass" and _complained(self.err):
             result = "warn"
         if self.warnings:
@@ -114,7 +116,7 @@ def parse_igt_directory(files: Mapping[str, bytes], suite: str = "") -> IgtLog:
             problems += (f"{number}: {one}" for one in told)
             version = version or _version(mine["out.txt"], mine["comms"])
             _add(entries, job, parts)
-        for name in _wanted(job, bool(settings.get("multiple_mode")) and not mine):
+        for name in _wanted(job, not mine and not settings.get("multiple_mode")):
             entries.setdefault(name, IgtResult("notrun"))
         if len(entries) > MOST_ENTRIES:
             break
@@ -139,11 +141,11 @@ def _settings(data: bytes) -> dict[str, int]:
     return found
 
 
-def _wanted(job: _Job, unnamed: bool) -> Iterator[str]:
-    """What a job was to run. With `unnamed` one that names no subtest may be all of a test's: nobody knows them."""
+def _wanted(job: _Job, is_whole: bool) -> Iterator[str]:
+    """What a job was to run, as far as it says so; with `is_whole` one that names no subtest is a case itself."""
     for one in job.subtests:
         yield _name(job.binary, *one.split("@"))
-    if not job.subtests and not unnamed:
+    if not job.subtests and is_whole:
         yield _name(job.binary)
 
 
@@ -152,11 +154,7 @@ def _add(entries: dict[str, IgtResult], job: _Job, parts: Sequence[_Part]) -> No
         names = (job.binary, part.name) if part.name else (job.binary,)
         entries[_name(*names)] = part.entry()
         for one in part.dynamic:
-            if not one.result and part.result in ("abort", "notrun"):
-                one.result = part.result
             entries[_name(*names, one.name)] = one.entry()
-    if parts and not job.subtests and _name(job.binary) not in entries:
-        entries.pop(_name(job.binary), None)
 
 
 def _name(*words: str) -> str:
@@ -170,7 +168,7 @@ def _parts(job: _Job, files: Mapping[str, bytes], level: int) -> tuple[list[_Par
         parts = _from_packets(job, files["comms"], told)
     else:
         parts = _from_text(job, _text(files["journal.txt"]), _text(files["out.txt"]), _text(files["err.txt"]))
-    _warn(parts, job, _text(files["dmesg.txt"]), level)
+    _warn(parts, _text(files["dmesg.txt"]), level)
     return parts, told
 
 
@@ -209,6 +207,10 @@ def _from_text(job: _Job, journal: str, out: str, err: str) -> list[_Part]:
         marks = _Marks(text)
         for part in parts.values():
             marks.fill(part, is_error)
+    for part in parts.values():
+        for one in part.dynamic:
+            if not one.result and part.result in ("abort", "notrun"):
+                one.result = part.result
     return list(parts.values())
 
 
@@ -330,13 +332,17 @@ class _Reader:
         if kind is PacketType.LOG:
             self._log(packet.text(0), packet.to_output)
         elif kind is PacketType.SUBTEST_START:
+            before = self.sub if not self.ended else None
             self._begin(packet.text(0))
+            self._complain(before)
         elif kind is PacketType.SUBTEST_RESULT:
             if self.sub is None or self.ended or self.sub.name != packet.text(0):
                 self._begin(packet.text(0))
+            self._complain(self.dynamic)
             self.dynamic, self.ended = None, True
             self._end(self.sub, packet)
         elif kind is PacketType.DYNAMIC_START and self.sub is not None and not self.ended:
+            self._complain(self.dynamic)
             self._begin_dynamic(packet.text(0))
         elif kind is PacketType.DYNAMIC_RESULT and self.sub is not None and not self.ended:
             if self.dynamic is None or self.dynamic.name != packet.text(0):
@@ -362,18 +368,23 @@ class _Reader:
     def _begin(self, name: str) -> None:
         self.sub = next((one for one in self.parts if one.name == name), None)
         if self.sub is None:
-            self.sub = _Part(name)
+            self.sub = _Part(name, heard=True)
             self.parts.append(self.sub)
         if self.out or self.err:
             self.sub.out, self.sub.err = "".join(self.out), "".join(self.err)
             self.out, self.err = [], []
         self.dynamic, self.ended = None, False
 
+    def _complain(self, unfinished: _Part | None) -> None:
+        """Another one begins, or what it is within ends: that the test forgot it is no pass for who goes on."""
+        if self.sub is not None and unfinished is not None:
+            self.sub.err += f"the subtest {unfinished.name} had no result\n"
+
     def _begin_dynamic(self, name: str) -> None:
         assert self.sub is not None
         self.dynamic = self.sub.inside(name)
         if self.dynamic is None:
-            self.dynamic = _Part(name)
+            self.dynamic = _Part(name, heard=True)
             self.sub.dynamic.append(self.dynamic)
 
     def _end(self, part: _Part | None, packet: Packet) -> None:
@@ -410,33 +421,36 @@ def _number(text: str) -> float | None:
 # ---- what the kernel said meanwhile ----
 
 
-def _warn(parts: Sequence[_Part], job: _Job, text: str, level: int) -> None:
-    """Gives each part the kernel's messages of that level or graver that came while it ran."""
+def _warn(parts: Sequence[_Part], text: str, level: int) -> None:
+    """Gives each part the kernel's messages of that level or graver that came while it ran. What came ahead of the
+    first subtest is that one's; where none is named in the log, nobody is to blame but a test without subtests.
+    """
     by_name = {part.name.lower(): part for part in parts}
-    sub: _Part | None = None
+    early = now = _Part("")
     inner: _Part | None = None
-    early: list[str] = []
     for line in text.splitlines():
         record = _RECORD.match(line)
         if record is None:
             continue
         message = record[4]
         if _SUBTEST in message:
-            sub, inner = by_name.get(message.partition(_SUBTEST)[2].strip().lower()), None
-        elif sub is not None and _DYNAMIC in message:
-            inner = sub.inside(message.partition(_DYNAMIC)[2].strip())
-        if int(record[1]) & 7 > level or record[3] == "c":
-            continue
+            first = now is early
+            now, inner = by_name.get(message.partition(_SUBTEST)[2].strip().lower(), _Part("")), None
+            if first:
+                now.warnings, now.heard = early.warnings, early.heard
+        elif now is not early and _DYNAMIC in message:
+            inner = now.inside(message.partition(_DYNAMIC)[2].strip())
+        loud = int(record[1]) & 7 <= level and record[3] != "c"
         said = f"<{int(record[1]) & 7}> [{int(record[2]) / 1e6:.6f}] {_HEX.sub(_decoded, message)}\n"
-        for part in (sub, inner):
-            if part is not None and len(part.warnings) < _LONGEST_TEXT:
-                part.warnings += said
-        if sub is None and len(early) < _MOST_MARKS:
-            early.append(said)
-    if len(parts) == 1 and not parts[0].name:
-        parts[0].warnings = "".join(early)
-    elif early and sub is not None:
-        sub.warnings = "".join(early) + sub.warnings if sub is parts[0] else sub.warnings
+        for part in (now, inner):
+            if part is not None:
+                part.heard = True
+                if loud and len(part.warnings) < _LONGEST_TEXT:
+                    part.warnings += said
+    if now is early:
+        for part in parts:
+            part.heard = part.heard or early.heard
+            part.warnings = part.warnings if part.name else early.warnings
 
 
 def _decoded(match: re.Match[str]) -> str:

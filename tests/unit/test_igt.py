@@ -296,12 +296,30 @@ def test_packets() -> None:
     assert words(late)["igt@t@b"] == "timeout"
     abort = parse_igt_directory(said(*dump, packet(PacketType.EXIT, "2.0", head=struct.pack("<i", 112))))
     assert words(abort)["igt@t@b"] == "abort"
-    assert words(
-        parse_igt_directory(said(*dump[:2], packet(PacketType.EXIT, "0.1", head=struct.pack("<i", 77))))
-    ) == {
-        "igt@t@a": "skip",
-        "igt@t@b": "notrun",
-    }
+    told = packet(PacketType.LOG, "no device\n", head=b"\1")
+    skipped = said(*dump[:2], told, packet(PacketType.EXIT, "0.1", head=struct.pack("<i", 77)))
+    assert words(parse_igt_directory(skipped)) == {"igt@t@a": "skip", "igt@t@b": "notrun"}
+
+
+def test_what_begins_and_does_not_end() -> None:
+    inner = [packet(PacketType.SUBTEST_START, "a"), packet(PacketType.DYNAMIC_START, "one")]
+    ended = packet(PacketType.SUBTEST_RESULT, "a", "SUCCESS", "1.0")
+    log = parse_igt_directory(said(*inner, ended))
+    assert words(log) == {"igt@t@a": "warn", "igt@t@a@one": "incomplete", "igt@t@b": "notrun"}
+    assert log.cases[0].message == "the subtest one had no result"
+    two = [packet(PacketType.DYNAMIC_START, "two"), packet(PacketType.DYNAMIC_RESULT, "two", "SUCCESS", "0.1")]
+    assert words(parse_igt_directory(said(*inner, *two, ended)))["igt@t@a"] == "warn"
+    late = [packet(PacketType.SUBTEST_START, "b"), packet(PacketType.SUBTEST_RESULT, "b", "SUCCESS", "1.0")]
+    assert words(parse_igt_directory(said(inner[0], *late))) == {"igt@t@a": "incomplete", "igt@t@b": "warn"}
+
+
+def test_a_test_that_says_nothing_at_all_is_incomplete() -> None:
+    assert words(parse_igt_directory(job(journal="exit:0 (1s)\n", line="t"))) == {"igt@t": "incomplete"}
+    assert words(parse_igt_directory(job("x\n", "exit:0 (1s)\n", line="t"))) == {"igt@t": "pass"}
+    both = "Starting subtest: a\nSubtest a: SUCCESS (0s)\n"
+    assert words(parse_igt_directory(job(both, "a\nexit:0 (1s)\n", line="t"))) == {"igt@t@a": "pass"}
+    heard = job(journal="exit:0 (1s)\n", dmesg="6,1,1,-;x\n", line="t")
+    assert words(parse_igt_directory(heard)) == {"igt@t": "pass"}
 
 
 def test_packets_that_are_cut_or_damaged_are_said() -> None:
