@@ -6,8 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from harness.model.compare import Leg
@@ -18,8 +19,10 @@ from harness.store.runs import RUN_NAME, STAMP
 from harness.store.tables import BootRow, CaseRow, NameRow, RunRow
 
 _FEW_NAMES = 100
+_RUNS_AT_ONCE = 500
 _MOST_NUMBERS = 10_000  # in one statement
 _SHARE_OF_NAMES = 0.1  # with more of them, a boot has a case of these in its first dozen or so
+_Numbers = list[int] | Select[Any]
 _GLOB_SIGNS = re.compile(r"[*?\[]")
 _BAD = tuple(str(one) for one in Outcome if one.finding or one is Outcome.INCOMPLETE)
 
@@ -37,14 +40,19 @@ def past_boots(connection: Connection, limit: int) -> list[tuple[str, str, str, 
     """Machine, suites (a line each), verdict and the number of bad cases of the newest boots, the oldest first; those
     that were taken over from other runs, or are no evidence, are none.
     """
-    asked = (
-        select(BootRow.machine, BootRow.suites, BootRow.verdict, BootRow.bad)
-        .join(RunRow, RunRow.id == BootRow.run_id)
-        .where(BootRow.kept_from == "", BootRow.sound)
-        .order_by(RunRow.name.desc(), BootRow.id.desc())
-        .limit(limit)
-    )
-    return [(str(row[0]), str(row[1]), str(row[2]), int(row[3])) for row in connection.execute(asked)][::-1]
+    runs = list(connection.execute(select(RunRow.id).order_by(RunRow.name.desc())).scalars())
+    found: list[tuple[str, str, str, int]] = []
+    # By their numbers, which an index leads to: in one question all boots would be read and sorted.
+    for first in range(0, len(runs), _RUNS_AT_ONCE):
+        places = {run: place for place, run in enumerate(runs[first : first + _RUNS_AT_ONCE])}
+        asked = select(
+            BootRow.run_id, BootRow.id, BootRow.machine, BootRow.suites, BootRow.verdict, BootRow.bad
+        ).where(BootRow.run_id.in_(places), BootRow.kept_from == "", BootRow.sound)
+        rows = sorted(connection.execute(asked).all(), key=lambda row: (places[int(row[0])], -int(row[1])))
+        found += ((str(row[2]), str(row[3]), str(row[4]), int(row[5])) for row in rows)
+        if len(found) >= limit:
+            break
+    return found[:limit][::-1]
 
 
 def run_named(connection: Connection, name: str) -> KeptRun | None:
@@ -95,13 +103,20 @@ def boots_of(connection: Connection, name: str) -> tuple[KeptBoot, ...]:
 
 def bad_cases(connection: Connection, name: str, limit: int) -> tuple[PastCase, ...]:
     """The cases of a run that were bad in one boot or more, with all their outcomes there."""
-    bad = (
-        select(CaseRow.name_id)
-        .join(BootRow, BootRow.id == CaseRow.boot_id)
-        .join(RunRow, RunRow.id == BootRow.run_id)
-        .where(RunRow.name == name, CaseRow.outcome.in_(_BAD))
-    )
-    return _past(connection, and_(RunRow.name == name, CaseRow.name_id.in_(bad)), limit)
+    boots = CaseRow.boot_id.in_(_boots_of(connection, RunRow.name == name))
+    bad = select(CaseRow.name_id).where(boots, CaseRow.outcome.in_(_BAD)).distinct()
+    return _past(connection, and_(boots, CaseRow.name_id.in_(_numbers(connection, bad))), limit)
+
+
+def _boots_of(connection: Connection, *conditions: ColumnElement[bool]) -> _Numbers:
+    asked = select(BootRow.id).join(RunRow, RunRow.id == BootRow.run_id).where(*conditions)
+    return _numbers(connection, asked)
+
+
+def _numbers(connection: Connection, asked: Select[Any]) -> _Numbers:
+    """The numbers that are asked for: with the question PostgreSQL may read all cases. Of very many the question."""
+    found = list(connection.execute(asked).scalars())
+    return found if len(found) <= _MOST_NUMBERS else asked
 
 
 def history(connection: Connection, wanted: RunQuery, limit: int) -> tuple[PastCase, ...]:
@@ -116,13 +131,13 @@ def history(connection: Connection, wanted: RunQuery, limit: int) -> tuple[PastC
 
 def seen_cases(connection: Connection, name: str) -> tuple[SeenCase, ...]:
     """The cases of the boots of a run that are evidence, the base's left out."""
+    boots = _boots_of(connection, RunRow.name == name, BootRow.leg == str(Leg.TIP), BootRow.sound.is_(True))
     asked = (
         select(NameRow.suite, NameRow.name, BootRow.group, CaseRow.outcome)
-        .select_from(RunRow)
-        .join(BootRow, BootRow.run_id == RunRow.id)
-        .join(CaseRow, CaseRow.boot_id == BootRow.id)
+        .select_from(CaseRow)
+        .join(BootRow, BootRow.id == CaseRow.boot_id)
         .join(NameRow, NameRow.id == CaseRow.name_id)
-        .where(RunRow.name == name, BootRow.leg == str(Leg.TIP), BootRow.sound)
+        .where(CaseRow.boot_id.in_(boots))
         .order_by(CaseRow.boot_id, CaseRow.position)
     )
     outcomes = {str(one): one for one in Outcome}
@@ -222,7 +237,9 @@ def _has_cases(connection: Connection, wanted: RunQuery) -> ColumnElement[bool]:
     fitting = len(_names(connection, wanted))
     few = fitting <= max(_FEW_NAMES, total * _SHARE_OF_NAMES)
     if few or (wanted.outcomes and all(str(one) in _BAD for one in wanted.outcomes)):
-        return BootRow.id.in_(select(CaseRow.boot_id).where(*_of_cases(connection, wanted)))
+        hits = select(CaseRow.boot_id).where(*_of_cases(connection, wanted)).distinct().cte("hits")
+        # PostgreSQL would else go from the newest run on, and look into each boot on the way.
+        return BootRow.id.in_(select(hits.prefix_with("MATERIALIZED", dialect="postgresql").c.boot_id))
     conditions = tuple(_of_cases(connection, wanted, all_names=fitting == total))
     return select(CaseRow.boot_id).where(CaseRow.boot_id == BootRow.id, *conditions).exists()
 
