@@ -24,7 +24,7 @@ from harness.model.errors import HarnessError, StoreCorrupt, UserError
 from harness.model.progress import Progress
 from harness.model.results import KeptRun, RunQuery, Skipped, State
 from harness.proc import Deadline
-from harness.reports.site.values import NightNote, SiteRun, series_and_revision
+from harness.reports.site.values import NightNote, SiteRun, revision_order, series_and_revision
 from harness.store.files import explain_os_error, locked, read_regular, write_atomically
 from harness.store.layout import Layout
 
@@ -180,7 +180,7 @@ def _summaries(
     """All runs, the newest first, each with its pages as they should be; and how many were made."""
     found: list[SiteRun] = []
     skipped: list[Skipped] = []
-    latest: dict[tuple[object, ...], str] = {}
+    latest: dict[tuple[object, ...], SiteRun] = {}
     made = 0
     for number, one in enumerate(reversed(runs), 1):  # the oldest first: a run is compared with one before it
         if one.state is State.RUNNING:
@@ -201,7 +201,7 @@ def _summaries(
             work.progress.advance(number, len(runs), "runs")
         found.append(run)
         for key in _alike(run):
-            latest[key] = run.name
+            latest[key] = run
     return tuple(reversed(found)), tuple(skipped), made
 
 
@@ -212,9 +212,10 @@ def _read_kept(path: Path) -> _Kept | None:
         return None
 
 
-def _make_run(work: _Work, one: KeptRun, latest: dict[tuple[object, ...], str], pages: _Pages) -> SiteRun:
+def _make_run(work: _Work, one: KeptRun, latest: dict[tuple[object, ...], SiteRun], pages: _Pages) -> SiteRun:
     read = read_run(work.layout.runs / one.name, one.state, work.reports)
-    against = next((latest[key] for key in _alike(read.summary) if key in latest), "")
+    earlier = (latest[key] for key in _alike(read.summary) if key in latest)
+    against = next((other.name for other in earlier if _revision(other) <= _revision(read.summary)), "")
     folder = f"runs/{one.name}"
     try:
         read = replace(read, summary=replace(read.summary, against=against))
@@ -237,7 +238,13 @@ def _alike(run: SiteRun) -> Iterator[tuple[object, ...]]:
     release = run.boots[-1].kernel.split(".")[:2]
     plan = run.watched_by or run.plan  # the jobs of a nightly have a name each
     yield plan, names, machines, ".".join(release)
-    yield plan, names, machines
+    if names or not run.watched_by:  # a nightly may watch kernels that are years apart
+        yield plan, names, machines
+
+
+def _revision(run: SiteRun) -> tuple[int, int]:
+    """The newest in it. A nightly runs the newest of a series first, which is not what came before an older one."""
+    return max((revision_order(series_and_revision(label)[1]) for label in run.series), default=(0, 0))
 
 
 def _remove_gone(target: Path, names: Iterable[str]) -> int:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.evidence.telemetry import Telemetry, parse
-from harness.flow.site import SiteOutcome, write_site
+from harness.flow.site import SiteOutcome, _alike, _revision, write_site
 from harness.flow.site_lists import ListContext, _diff
 from harness.model.compare import Leg
 from harness.model.errors import UserError
@@ -341,3 +341,17 @@ def test_two_revisions_beside_their_results(scratch_layout: Layout, tmp_path: Pa
     elsewhere = {**runs, "mine v2": replace(runs["mine v2"], specs=("lore:a@b",))}
     words, found = _diff("mine v1", "mine v2", elsewhere, context)
     assert words.startswith("ttm-harness series diff") and found is None
+
+
+def test_a_job_of_a_nightly_is_compared_with_its_like() -> None:
+    kernel = made_kernel("7.3.4", "", "1")
+    boots = (site_boot(96, "none", Verdict.GOOD),)
+    plain = SiteRun(
+        "r", "2026", Verdict.GOOD, True, "tree 7.3.4", (), (kernel,), (), (), (), boots, (), (), 1.0, watched_by="n"
+    )
+    other = replace(plain, plan="tree 7.3.5")
+    assert list(_alike(plain)) == list(_alike(other)) and len(list(_alike(plain))) == 1
+    old, new = (replace(plain, series=(f"mine v{number}",)) for number in (9, 10))
+    assert list(_alike(old)) == list(_alike(new)) and len(list(_alike(old))) == 2
+    assert _revision(plain) < _revision(old) < _revision(new)
+    assert list(_alike(replace(plain, watched_by=""))) != list(_alike(replace(other, watched_by="")))
