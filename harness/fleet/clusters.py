@@ -31,7 +31,7 @@ from harness.store.scratch import scratch_directory
 
 WHERE_FORMS = "local:N, tcp://HOST:PORT, tls://HOST:PORT, ssh:FILE or slurm:FILE"
 _MOST_LOCAL = 64
-_CONNECT_SECONDS = 30
+_CONNECT_SECONDS = 60
 _WORKERS_SECONDS = 120.0
 _LOOK_SECONDS = 0.2
 # Dask gives up a task whose workers were lost so often; here that is counted by the boots that were begun.

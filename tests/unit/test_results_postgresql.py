@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,24 @@ def test_all_of_it_on_a_server(server: str, scratch_layout: Layout, tmp_path: Pa
     other.root.mkdir()
     with pytest.raises(UserError, match="the index of another store"):
         Results(other, Quiet(), server).refresh()
+
+
+def test_several_write_to_it_at_once(server: str, scratch_layout: Layout) -> None:
+    """Each has connections of its own, finds runs that nobody has indexed yet, and those that others are at."""
+    writers, each = 4, 6
+
+    def write(writer: int) -> None:
+        results = Results(scratch_layout, Quiet(), server)
+        for number in range(each):
+            keep(scratch_layout, 1 + number, plain_report(a=Outcome.PASS, b=Outcome.FAIL), number=writer)
+            results.refresh()
+
+    with ThreadPoolExecutor(writers) as pool:
+        for done in [pool.submit(write, writer) for writer in range(writers)]:
+            done.result()
+    results = Results(scratch_layout, Quiet(), server)
+    last = results.refresh()
+    assert (last.read, last.runs, last.cases) == (0, writers * each, 2 * writers * each)  # all had been written
+    expected = sorted(run_name(1 + number, writer) for writer in range(writers) for number in range(each))
+    assert sorted(run.name for run in results.list(RunQuery(), 99).runs) == expected
+    assert sorted(one.run for one in results.history(RunQuery(case="a"), 99).cases) == expected
