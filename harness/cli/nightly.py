@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from harness.cli.containment import UNTRUSTED, look_at_containment
+from harness.cli.hosts import hosts_at
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.store.layout import Layout
@@ -21,13 +22,23 @@ from harness.store.layout import Layout
     "--until", default="", metavar="HH:MM", help="No boot begins that would go on after this, by this clock."
 )
 @click.option("--budget", default="", metavar="TIME", help="The same, so long from now: 90min, 4h.")
+@click.option("--on", "where", metavar="WHERE", default="", help="Boots are made by a fleet, as those of `run`.")
+@click.option("--share", metavar="URL", default="", help="With --on: where all its hosts find kernels, by fsspec.")
 @click.option("--list", "list_only", is_flag=True, help="Show what is new and would be run, and end.")
 @UNTRUSTED
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @speaks_plainly
 def nightly(
-    config: Path, until: str, budget: str, list_only: bool, untrusted: bool, as_json: bool, quiet: bool
+    config: Path,
+    until: str,
+    budget: str,
+    where: str,
+    share: str,
+    list_only: bool,
+    untrusted: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Find new kernels and revisions, run what is missing, compare, publish; safe to kill and start again.
 
@@ -54,7 +65,8 @@ def nightly(
         if list_only:
             told = preview(read, beside, layout, progress)
         else:
-            told = night(read, beside, layout, progress, ends_of(seconds, clock, datetime.now(UTC)))
+            with hosts_at(where, layout, progress, share) as hosts:
+                told = night(read, beside, layout, progress, ends_of(seconds, clock, datetime.now(UTC)), hosts)
     except KeyboardInterrupt:
         progress.step("ended; what is finished is kept, and the next start goes on with the rest")
         raise

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from harness.flow.admission import Claim
+from harness.flow.hosts import Hosts
 from harness.flow.known_issues import SHIPPED, read_known
 from harness.flow.nightly_config import NightlyConfig
 from harness.flow.nightly_control import control_boot
@@ -76,12 +77,21 @@ def ends_of(budget: float | None, until: tuple[int, int] | None, now: datetime) 
     return Ends(time.monotonic() + min(seconds)) if seconds else Ends()
 
 
-def night(config: NightlyConfig, beside: Path, layout: Layout, progress: MultiProgress, ends: Ends) -> Night:
-    """One night. `beside` is where paths of the config begin. InfraError while another one of that name goes on."""
+def night(
+    config: NightlyConfig,
+    beside: Path,
+    layout: Layout,
+    progress: MultiProgress,
+    ends: Ends,
+    hosts: Hosts | None = None,
+) -> Night:
+    """One night. `beside` is where paths of the config begin; `hosts` make the boots, where that is not this one.
+    InfraError while another one of that name goes on.
+    """
     with _alone(config, layout):
         place = place_of(layout, config.name)
         with Ledger(place) as ledger:
-            return _Night(config, beside, layout, progress, ends, place, ledger).make()
+            return _Night(config, beside, layout, progress, ends, place, ledger, hosts).make()
 
 
 def preview(config: NightlyConfig, beside: Path, layout: Layout, progress: MultiProgress) -> Night:
@@ -159,7 +169,9 @@ class _Night:
         ends: Ends,
         place: Path,
         ledger: Ledger | None,
+        hosts: Hosts | None = None,
     ) -> None:
+        self._hosts = hosts
         self._config = config
         self._beside = beside
         self._layout = layout
@@ -306,7 +318,7 @@ class _Night:
         self._progress.step(f"job {job.label}")
         self._note(self._entry(LedgerEvent.BEGUN, label=job.label, job=job))
         share = JobBudget(self._layout, telling, lambda: self._share(rest))
-        crew = Crew(self._config, self._layout, self._progress, self._known)
+        crew = Crew(self._config, self._layout, self._progress, self._known, self._hosts)
         result = crew.run(job, requests, self._past.begun[job.key], noted, share)
         self._note(self._entry(LedgerEvent.ENDED, label=job.label, job=job, result=result))
         self._left.pop(job.key, None)

@@ -13,6 +13,7 @@ from statistics import median
 from harness.flow.compare import CompareOptions, compare_runs
 from harness.flow.comparison import is_note
 from harness.flow.history import read_history
+from harness.flow.hosts import Hosts
 from harness.flow.nightly_config import NightlyConfig
 from harness.flow.nightly_look import NightlySurvey
 from harness.flow.planfile import Axes, OptionalSeries
@@ -127,12 +128,13 @@ class JobBudget:
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """What all jobs of a night are run with."""
+    """What all jobs of a night are run with; `hosts` make the boots, where that is not this one."""
 
     config: NightlyConfig
     layout: Layout
     progress: MultiProgress
     known: KnownIssues
+    hosts: Hosts | None = None
 
     def name_of(self, job: Job) -> str:
         return job_plan(self.config.name, job)
@@ -156,7 +158,7 @@ class Crew:
         if earlier is not None and not _is_whole(earlier):
             try:
                 options = (self.config.parallel, self.config.jobs, pace)
-                return resume(self.layout, earlier.name, self.progress, *options)
+                return resume(self.layout, earlier.name, self.progress, *options, hosts=self.hosts)
             except UserError as error:
                 self.progress.step(f"{earlier.name} is not gone on with: {error.message}")
         options_anew = RunOptions(
@@ -166,6 +168,7 @@ class Crew:
             known=self.known,
             jobs=self.config.jobs,
             pace=pace,
+            hosts=self.hosts,
         )
         return execute(requests, self.layout, self.progress, options_anew)
 

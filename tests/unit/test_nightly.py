@@ -385,7 +385,7 @@ def test_a_run_that_nobody_noted_is_not_made_again(scratch_layout: Layout, monke
     made: list[str] = []
 
     def noting(word: str) -> Callable[..., tuple[Report, Path]]:
-        def note(*_: object) -> tuple[Report, Path]:
+        def note(*_: object, **__: object) -> tuple[Report, Path]:
             made.append(word)
             return plain_report(), run
 

@@ -97,6 +97,12 @@ class Guest:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
 
+    def grow(self, size: int) -> None:
+        """A result of so many MiB, which cannot be made smaller."""
+        with (self._results / "grown").open("wb") as file:
+            for _ in range(size):
+                file.write(os.urandom(1 << 20))
+
     def tell_of_itself(self) -> None:
         """As a result: what it was started as."""
         found = {
