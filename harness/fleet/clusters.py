@@ -197,7 +197,7 @@ def _await_workers(made: Fleet, progress: Progress) -> None:
             waited = True
         time.sleep(_LOOK_SECONDS)
     hosts = {one.host for one in fit.values()}
-    progress.step(f"a fleet of {len(fit)} workers on {len(hosts)} hosts: {', '.join(sorted(hosts))}")
+    progress.step(f"workers of the fleet: {len(fit)}, on {', '.join(sorted(hosts))}")
     for one in made.unfit():
         progress.step(f"given no work: {one}")
 

@@ -74,7 +74,7 @@ class _Lost(Exception):
 class _Trial:
     """A boot and what became of those who tried it. Changed by Dask's thread as their words come."""
 
-    number: int
+    title: str  # the boot, or the build, as its worker says it first
     progress: Progress
     begun: dict[str, list[str]] = field(default_factory=dict)  # key -> the hosts, one after the other
     began: float = 0.0
@@ -194,7 +194,7 @@ class Fleet:
         identity = build_id(tree, profile, compiler_version(deadline))
         parcel = Parcel.of_tree(tree.path)
         self._offer((parcel,))
-        trial = _Trial(0, progress)
+        trial = _Trial(f"a kernel {tree.version}, profile {profile.name}", progress)
         while True:
             key = f"harness-build-{identity[:16]}-{secrets.token_hex(8)}"
             order = BuildOrder(self._topic, key, identity, tree, profile, (parcel,), self._share)
@@ -215,7 +215,8 @@ class Fleet:
 
     def boots_of(self, cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, number: int) -> FromHost:
         parcels = self._parcels(environment.sealed(suites))
-        trial = _Trial(number, environment.progress)
+        title = f"boot {number}: {cell.machine}: {', '.join(cell.suites)}"
+        trial = _Trial(title, environment.progress)
         place = environment.directory / f"{number:03d}-{cell.id}"
         while True:
             order = self._order(cell, suites, environment, number, parcels)
@@ -416,8 +417,8 @@ class Fleet:
             self._senders.submit(self._send, parcel, said["worker"])
         elif trial is not None and said["kind"] == "begun":
             trial.begins(said["key"], said["host"])
-            trial.progress.step(f"  on {said['host']}")
-        elif trial is not None and said["kind"] == "step":
+            trial.progress.step(f"{trial.title}, on {said['host']}")
+        elif trial is not None and said["kind"] == "step" and said["text"] != trial.title:
             trial.progress.step(said["text"])
         elif trial is not None and said["kind"] == "advance":
             trial.progress.advance(int(said["done"]), int(said["total"]), said["unit"])

@@ -45,7 +45,7 @@ from harness.kernel.build import obtain
 from harness.model.errors import HarnessError, InfraError, StoreDamaged
 from harness.proc import Deadline
 from harness.store.claims import Claims
-from harness.store.files import locked
+from harness.store.files import locked, mark_used
 from harness.store.layout import Layout
 from harness.store.pack import pack
 from harness.store.scratch import scratch_directory
@@ -343,9 +343,11 @@ def _obtained(parcel: Parcel, order: BootOrder | BuildOrder, desk: _Desk) -> Pat
     inside = final / TREE if parcel.tree else final
     for path in (parcel.path, inside):
         if holds(path, parcel):
+            if path is inside:
+                mark_used(final)
             return path
     deadline = Deadline(_PARCEL_SECONDS)
-    with locked(layout.locks / f"parcel-{parcel.id[:16]}", deadline):
+    with locked(layout.locks / f"parcel-{final.name}", deadline):
         if holds(inside, parcel):
             return inside
         if final.exists():

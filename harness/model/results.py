@@ -202,6 +202,7 @@ class Remains(StrEnum):
     OBJECTS = "objects"  # of a build that was never finished, of modules, of a gate
     SOURCE = "source"
     ROOT = "root"  # of guests
+    PARCEL = "parcel"  # what another host sent
     DOWNLOAD = "download"
     DAMAGED = "damaged"  # what was set aside because it was not what it should have been
     REPLAY = "replay"  # what came of a bug of the past that was put back

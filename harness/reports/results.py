@@ -155,6 +155,8 @@ def _sum(pruning: Pruning) -> str:
         Remains.OBJECTS: "object directories",
         Remains.SOURCE: "sources",
         Remains.ROOT: "guest roots",
+        Remains.PARCEL: "parcels of other hosts",
+        Remains.REPLAY: "replays of past bugs",
         Remains.DOWNLOAD: "downloads",
         Remains.DAMAGED: "damaged things",
         Remains.CACHE: "parts of the compiler's cache",

@@ -35,6 +35,7 @@ _GATE = re.compile(r"(?P<lock>gate-[0-9a-f]{16})-.+")  # another compiler or arc
 _OBJECTS = re.compile(r"[0-9a-f]{16}|gate-[0-9a-f]{16}(-[\w.-]+)?|(module|control|selftests|igt)-[0-9a-f-]+")
 _SOURCE = re.compile(r"[A-Za-z0-9._-]+-[0-9a-f]{16}")
 _ROOT = re.compile(r"[0-9a-f]{16}")
+_PARCEL = re.compile(r"[0-9a-f]{32}")
 _DOWNLOAD = re.compile(r"deb-[0-9a-f]{16}|linux-[0-9][0-9.]*\.tar\.xz|apt")
 _SEARCH = re.compile(r"[0-9a-f]{12}")
 _REPLAY = re.compile(r"[0-9a-f]{64}\.json")
@@ -44,7 +45,12 @@ _CACHE_FOLDER = re.compile(r"[0-9a-f]")
 _CACHED = re.compile(r"[0-9a-v]{20,}[MRWD]?(\.\w+)?")
 _TOOL_SECONDS = 600.0
 # What those hold who make it, with its name.
-_LEFT_OVER_LOCKS = {Remains.SOURCE: "source-{}.lock", Remains.ROOT: "root-{}", Remains.DOWNLOAD: "download-{}.lock"}
+_LEFT_OVER_LOCKS = {
+    Remains.SOURCE: "source-{}.lock",
+    Remains.ROOT: "root-{}",
+    Remains.PARCEL: "parcel-{}",
+    Remains.DOWNLOAD: "download-{}.lock",
+}
 _FILES = (Remains.DOWNLOAD, Remains.DAMAGED, Remains.REPLAY)  # no directories, or not always
 # What is made before a run directory is there (source, build, modules): used by it, but touched before it began.
 _BEFORE_A_RUN = timedelta(days=1)
@@ -208,10 +214,11 @@ def _lock_of(name: str) -> str:
 
 
 def _left_over(layout: Layout, limit: datetime, now: datetime) -> Iterator[_Doomed]:
-    """Sources, guest roots, downloads, searches, what was set aside, and what came of bugs of the past."""
+    """Sources, guest roots, parcels, downloads, searches, what was set aside, and what came of bugs of the past."""
     for what, folder, names in (
         (Remains.SOURCE, "sources", _SOURCE),
         (Remains.ROOT, "roots", _ROOT),
+        (Remains.PARCEL, "parcels", _PARCEL),
         (Remains.DOWNLOAD, "downloads", _DOWNLOAD),
         (Remains.SEARCH, "searches", _SEARCH),
         (Remains.DAMAGED, "damaged", _ANYTHING),

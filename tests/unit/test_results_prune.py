@@ -265,6 +265,7 @@ def test_sources_roots_downloads_searches_and_damaged_things_go_when_nobody_used
     old = [
         layout.sources / f"debian-7.3-{'a' * 16}",
         layout.roots / ("b" * 16),
+        layout.parcels / ("b" * 32),
         layout.downloads / f"deb-{'c' * 16}",
         layout.searches / ("b" * 12),
         damaged / "builds-something",
@@ -276,7 +277,7 @@ def test_sources_roots_downloads_searches_and_damaged_things_go_when_nobody_used
         used = NOON.timestamp() - (90 if path in old else 1) * 86400
         os.utime(path, (used, used))
     found = prune(layout, PruneLimits(unused=30 * DAY), NOON)
-    expected = [Remains.SOURCE, Remains.ROOT, Remains.DOWNLOAD, Remains.SEARCH, Remains.DAMAGED]
+    expected = [Remains.SOURCE, Remains.ROOT, Remains.PARCEL, Remains.DOWNLOAD, Remains.SEARCH, Remains.DAMAGED]
     assert [one.what for one in found.removals] == expected
     assert [one.why for one in found.removals][-2:] == ["not used for 90 days", "set aside 90 days ago"]
     assert [path for path in old if path.exists()] == []
