@@ -18,6 +18,8 @@ _CHANGED = re.compile(r"^[+-](?![+-]{2} )(.*)$", re.MULTILINE)
 _MENTIONED = re.compile(r"\bCONFIG_(?P<symbol>[A-Z0-9_]+)(?<!_MODULE)\b")
 _KCONFIG = re.compile(r"\b(?:config|depends on|select|imply|if|&&|\|\|)\s+!?\(?(?P<symbol>[A-Z][A-Z0-9_]+)\b")
 _OBJ = re.compile(r"^obj-\$\(CONFIG_(?P<symbol>\w+)\)", re.MULTILINE)
+# What another structure is taken for: wrong where the layout of one of them is random.
+_CAST = re.compile(r"^\+.*\((?:const )?struct \w+ \*+\)", re.MULTILINE)
 # All at once: a symbol like DRM_TTM has no prompt and follows those that select it.
 _TURNED = {
     "m": ConfigVariant("built in", target="mod2yesconfig"),
@@ -68,5 +70,8 @@ def variants_of(
     if narrow := guest_arch().narrow:
         others.append(ConfigVariant(narrow, words=(f"ARCH={narrow}",)))
     if clang:
-        others.append(ConfigVariant("clang", words=(f"LLVM={clang.removeprefix('clang') or 1}", f"CC={clang}")))
+        words = (f"LLVM={clang.removeprefix('clang') or 1}", f"CC={clang}")
+        others.append(ConfigVariant("clang", words=words))
+        if _CAST.search(patch.diff):
+            others.append(ConfigVariant("clang-randstruct", "RANDSTRUCT_FULL", "y", words=words))
     return (*variants[:_MOST], *others)

@@ -183,6 +183,9 @@ def test_configs_that_a_patch_implies() -> None:
     assert [variant.name for variant in variants] == ["DRM_XE=n", "SHMEM=n", "DEBUG_FS=n", "built in", "i386"]
     for clang, words in (("clang", ("LLVM=1", "CC=clang")), ("clang-19", ("LLVM=-19", "CC=clang-19"))):
         assert variants_of(one, config, [], clang)[-1] == ConfigVariant("clang", words=words)
+    cast = patch(1, changed("a.c"), diff="+\tfput((struct file *)own);\n")
+    assert [one.name for one in variants_of(cast, {}, [], "clang")] == ["i386", "clang", "clang-randstruct"]
+    assert [one.name for one in variants_of(cast, {}, [], "")] == ["i386"]
     built_in = variants_of(patch(1, changed("a.c")), {"DRM_TTM": "y"}, ["obj-$(CONFIG_DRM_TTM) += ttm.o"], "")
     assert [variant.name for variant in built_in] == ["modules", "i386"]
 
