@@ -31,7 +31,7 @@ def reported(one: Told) -> str:
     bug = one.regression
     if one.days is None or not bug.arrived:
         return bug.said
-    days = "the day of" if not one.days else f"{one.days} {'day' if one.days == 1 else 'days'} after"
+    days = "the day on which" if not one.days else f"{one.days} {'day' if one.days == 1 else 'days'} after"
     return f"{bug.said}, {days} {bug.arrived}"
 
 

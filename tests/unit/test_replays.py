@@ -291,7 +291,9 @@ def test_what_could_not_tell_and_what_is_cut_off_is_replayed_again(host: Host, c
 
 
 def test_the_table_says_when_and_by_what() -> None:
-    bug = replace(ids("R7")[0], since="2026-01-01", said="2026-01-02", arrived="v6.13", what="a [bold]bug")
+    bug = replace(
+        ids("R7")[0], since="2026-01-01", said="2026-01-02", arrived="v6.13 was released", what="a [bold]bug"
+    )
     cases = ("pressure.one", "pressure.two", "kernel")
     made = (
         Told(bug, bug.days, bug.kind, Replay("R7", ReplayOutcome.SEEN, cases, (), 61.4)),
@@ -302,12 +304,12 @@ def test_the_table_says_when_and_by_what() -> None:
     )
     found = HistoryOutput(HISTORY_SCHEMA, Verdict.BAD, "7.3.4", 1, made)
     _, first, second, third = history_table(found)
-    assert first[2:] == ["2026-01-02, 1 day after v6.13", bug.by, "one, two and 1 more", "61 s"]
+    assert first[2:] == ["2026-01-02, 1 day after v6.13 was released", bug.by, "one, two and 1 more", "61 s"]
     assert second[2:] == ["2026-01-02", bug.by, "not seen", ""]
-    assert third[2:] == ["2026-01-02, the day of v6.13", bug.by, "", ""]
+    assert third[2:] == ["2026-01-02, the day on which v6.13 was released", bug.by, "", ""]
     page = history_markdown(found).splitlines()
     assert page[2].endswith("| one, two and 1 more | 61 s |") and page[3].endswith("| not seen: green | |")
-    assert page[4] == "| R9 | a [bold]bug | 2026-01-02, the day of v6.13 | | |"
+    assert page[4] == "| R9 | a [bold]bug | 2026-01-02, the day on which v6.13 was released | | |"
     text = io.StringIO()
     print_history(found, text)
     assert "a [bold]bug" in text.getvalue() and "  R8 not seen: green\n" in text.getvalue()
