@@ -3,9 +3,8 @@
 
 HARNESS = .venv/bin/ttm-harness
 PYTEST = .venv/bin/python -m pytest
-# One more at once than there are cores: a test that waits leaves its core to another, or to a build. JOBS=0 runs one
-# after the other, in order, quick layers first.
-JOBS ?= $(shell echo $$(($$(nproc) + 1)))
+# As many at once as there are cores; JOBS=0 runs one after the other, in order, quick layers first.
+JOBS ?= auto
 SIDE_BY_SIDE = -n $(JOBS) --maxprocesses 8 --dist worksteal
 ARGS ?=
 PYTEST_ARGS ?=
