@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A night of 5,000 cells on 20 hosts, simulated: what limits it, and how far from ideal it is.
 
-The costs are those that bench_fleet.py and runs of the suites measured (COSTS below). Boots are given out in their
-order to whatever host has room, as Dask does; the one who asks reads and judges one result after the other, because
-that is Python in one process. Kernels go to each host once, one after the other, over the asker's line.
+`around` and `asker` of COSTS are what bench_fleet.py measured; how long boots take, how many guests a host holds and
+what a kernel takes to a host are assumed. Boots are given out in their order to whatever host has room, as Dask does; the
+one who asks reads and judges one result after the other, because that is Python in one process. Kernels go to each host
+once, one after the other, over the asker's line.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def night(costs: Costs, hosts: int, cells: int, seed: int = 1) -> tuple[float, f
 
 def test_a_night() -> None:
     for name, costs, hosts in (
-        ("as measured", COSTS, HOSTS),
+        ("by default", COSTS, HOSTS),
         ("no kernel to be sent", replace(COSTS, kernel=0.0), HOSTS),
         ("nothing around a boot", replace(COSTS, around=0.0), HOSTS),
         ("an asker ten times slower", replace(COSTS, asker=10 * COSTS.asker), HOSTS),
