@@ -2,8 +2,8 @@
 """A night of 5,000 cells on 20 hosts, simulated: what limits it, and how far from ideal it is.
 
 `around` and `asker` of COSTS are what bench_fleet.py measured; how long boots take, how many guests a host holds and
-what a kernel takes to a host are assumed. Boots are given out in their order to whatever host has room, as Dask does; the
-one who asks reads and judges one result after the other, because that is Python in one process. Kernels go to each host
+what a kernel takes to it are assumed. Boots are given out in their order to whatever host has room, as Dask does;
+the one who asks reads and judges one result after the other, as that is Python in one process. Kernels go to each host
 once, one after the other, over the asker's line.
 """
 
