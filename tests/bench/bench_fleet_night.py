@@ -2,9 +2,9 @@
 """A night of 5,000 cells on 20 hosts, simulated: what limits it, and how far from ideal it is.
 
 `around` and `asker` of COSTS are what bench_fleet.py measured; how long boots take, how many guests a host holds and
-what a kernel takes to it are assumed. Boots are given out in their order to whatever host has room, as Dask does;
-the one who asks reads and judges one result after the other, as that is Python in one process. Kernels go to each host
-once, one after the other, over the asker's line.
+what a kernel takes are assumed. Boots are given out in their order to whatever host has room, as Dask does;
+the one who asks reads and judges one result after the other, as that is Python in one process. Each host
+gets a kernel once, over the asker's line.
 """
 
 from __future__ import annotations
