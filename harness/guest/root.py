@@ -25,6 +25,7 @@ from harness.store.sealed import damage, seal, take_out
 _DIRECTORIES = (
     *("proc", "sys", "dev", "run", "tmp", "lib/modules", "results", "extra", "scripts", "tools", "bin"),
     *("mnt", "other"),  # where other-root puts another root together
+    "swap",  # files of a test machine (begin-on-disk)
 )
 _BUSYBOX_PLACES = ("busybox",)
 
