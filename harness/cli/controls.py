@@ -13,6 +13,7 @@ import click
 
 from harness.cli import completion
 from harness.cli.containment import UNTRUSTED, look_at_containment
+from harness.cli.machine_axes import ACCELERATORS
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.model.machine import Accel, Machine, Swap
@@ -40,7 +41,7 @@ if TYPE_CHECKING:  # what is imported where it is used: the help waits for none 
 @click.option("--source", shell_complete=completion.sources, help="The unbroken kernel.  [default: that of `run`]")
 @click.option("--ram", default="256M", show_default=True)
 @click.option("--swap", default="disk:1G", show_default=True)
-@click.option("--accel", default="auto", show_default=True, type=click.Choice([word.value for word in Accel]))
+@click.option("--accel", default="auto", show_default=True, type=ACCELERATORS)
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**32 - 1))
 @click.option("--case", "cases", multiple=True, metavar="GLOB[,…]", help="Only these cases of the suite.")
 @UNTRUSTED

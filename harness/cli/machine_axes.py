@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.model.address import ADDRESS_FORM
 from harness.model.errors import UserError
 from harness.model.machine import SETTINGS, Accel
 
 if TYPE_CHECKING:
     from harness.flow.planfile import MachineValue
 
+ACCELERATORS = click.Choice([word.value for word in Accel if word is not Accel.NONE])
 _NUMBERS = ("cpus", *(one.key for one in SETTINGS if not one.size))
 _HELP = {  # in the order of MACHINE_KEYS in flow/planfile.py, which takes its time to import
     "ram": "RAM of the guest; given again for another machine.  [default: 256M]",
@@ -25,6 +27,7 @@ _HELP = {  # in the order of MACHINE_KEYS in flow/planfile.py, which takes its t
     "cmdline": "A further kernel argument.",
     **{one.key: one.help for one in SETTINGS},
     "free": "Free RAM when the first suite starts; the rest is taken away.",
+    "at": f"A test machine instead of a guest: {ADDRESS_FORM}; docs/test-machine.md.",
 }
 
 
@@ -45,12 +48,12 @@ def machine_axes(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _flag(key: str) -> str:
-    return "--append" if key == "cmdline" else f"--{key.replace('_', '-')}"
+    return {"cmdline": "--append", "at": "--machine"}.get(key, f"--{key.replace('_', '-')}")
 
 
 def _option(key: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    kind = click.Choice([word.value for word in Accel]) if key == "accel" else int if key in _NUMBERS else str
-    metavar = {"cmdline": "WORD", "accel": None}.get(key, "N" if key in _NUMBERS else "SIZE")
+    kind = ACCELERATORS if key == "accel" else int if key in _NUMBERS else str
+    metavar = {"cmdline": "WORD", "accel": None, "at": "ADDRESS"}.get(key, "N" if key in _NUMBERS else "SIZE")
     metavar = "none|AREA[+AREA…]" if key == "swap" else metavar
     return click.option(_flag(key), f"machine_{key}", multiple=True, type=kind, metavar=metavar, help=_HELP[key])
 

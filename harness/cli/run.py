@@ -115,6 +115,10 @@ _MOST_BOOTS = 20_000
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write where the time went into this file, for ui.perfetto.dev or chrome://tracing.",
 )
+@click.option("--machine-console", default="", metavar="COMMAND", help="Prints the test machine's serial line.")
+@click.option(
+    "--machine-power", default="", metavar="COMMAND", help="Restarts a test machine that does not come back."
+)
 @UNTRUSTED
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object on standard output.")
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -151,6 +155,8 @@ def run(
     gate: bool,
     keep_state: bool,
     trace: Path | None,
+    machine_console: str,
+    machine_power: str,
     untrusted: bool,
     as_json: bool,
     quiet: bool,
@@ -167,6 +173,7 @@ def run(
     from harness.flow.planfile import Axes, Glob, KnobAxes, OptionalSeries, ProfileName
     from harness.flow.plans import Extras, default_source, load_plan, plain_request, requests_of
     from harness.flow.run import RunOptions, execute, resume
+    from harness.flow.test_machines import hands_of
     from harness.model.series import SeriesSpec
     from harness.model.tree import SourceSpec
     from harness.model.words import parse_globs, parse_knobs
@@ -188,6 +195,7 @@ def run(
         look_at_containment(untrusted)
     layout = Layout.from_environment()
     progress = TerminalProgress(quiet=quiet)
+    hands = hands_of(machine_console, machine_power)
     options = RunOptions(
         plan,
         parallel,
@@ -198,13 +206,14 @@ def run(
         keep_state=keep_state,
         until_fail=until_fail,
         stress=stress,
+        hands=hands,
     )
     try:
         if resumed is not None:
             _only_resume(plan, said, list_only or until_fail or stress or bool(known))
             with hosts_at(where, layout, progress, share, parallel) as hosts:
                 report, directory = resume(
-                    layout, resumed, progress, parallel, jobs, keep_state=keep_state, hosts=hosts
+                    layout, resumed, progress, parallel, jobs, keep_state=keep_state, hosts=hosts, hands=hands
                 )
         else:
             if series is not None and source is None and not plan:

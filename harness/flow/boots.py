@@ -26,13 +26,15 @@ from harness.guest.control import ControlFrame
 from harness.guest.job import machine_job
 from harness.guest.liveness import BootLimits
 from harness.guest.stress import stressed
-from harness.guest.swap import make_swap_image, swap_disks
+from harness.guest.swap import make_swap_image, swap_disks, swap_serial
+from harness.guest.test_machine import Errand
 from harness.kernel.decode import Objects
 from harness.model.arch import guest_arch
 from harness.model.cell import Cell
 from harness.model.codec import from_json, to_json
-from harness.model.errors import StoreDamaged
+from harness.model.errors import StoreDamaged, UserError
 from harness.model.kernel import PreparedKernel
+from harness.model.machine import Machine
 from harness.model.outcome import Ending
 from harness.model.progress import Progress
 from harness.model.root import PreparedRoot
@@ -62,6 +64,10 @@ class StandsOn:
     extra: Path | None
 
 
+# A boot on the test machine of that address; how it went, and the command line of its kernel.
+Elsewhere = Callable[[str, Errand, BootLimits, Progress], tuple[Boot, str]]
+
+
 @dataclass(frozen=True, slots=True)
 class BootEnvironment:
     """What a boot takes place in. `directory` is the run's, `root` what the guest boots from. Commands and suites run
@@ -79,6 +85,7 @@ class BootEnvironment:
     keep_state: bool = False  # images of the guest's memory where a case failed, at a panic and at a stall
     crowd: float = 1.0  # how many times slower a guest may get when others start beside it
     stress: bool = False  # the host pauses, throttles and pins it (guest/stress.py)
+    elsewhere: Elsewhere | None = None  # who boots on test machines
 
     def sealed(self, suites: Sequence[Suite]) -> tuple[Path, ...]:
         """The directories that a boot of these suites rests on, and which must be as they were made."""
@@ -156,13 +163,15 @@ def _boot(
     place = cells_place / part.folder if part.folder else cells_place
     results = place / "results"
     results.mkdir(parents=True)
+    if cell.machine.at:
+        return _boot_elsewhere(cell, suites, environment, place, part, before)
     if part.before is not None:
         for suite in suites:
             carry_over(part.before / "results" / suite.name, results / suite.name)
     bad_disk = bad_disk_of(suites, place)
     with scratch_of(place) as sockets:
         launch = launch_of(cell, environment, place, sockets, extra_of(suites, environment), bad_disk)
-        _write_before(place, results, cell, suites, launch, environment)
+        _write_before(place, cell, suites, launch, environment)
         limits = limits_of(cell, suites).scaled(environment.crowd * environment.kernel.slowness)
         with disks_of(cell, launch):
             expected = deadlines.REFERENCE_READY_SECONDS * environment.kernel.slowness
@@ -179,6 +188,45 @@ def _boot(
         return observe(
             cell, suites, environment.kernel.build, result, place, objects_in(suites, environment), part, troubles
         )
+
+
+def _boot_elsewhere(
+    cell: Cell,
+    suites: Sequence[Suite],
+    environment: BootEnvironment,
+    place: Path,
+    part: BootPart,
+    before: Mapping[Path, str],
+) -> Seen:
+    """The same on a test machine: what is left is the same, too."""
+    assert environment.elsewhere is not None
+    build, areas = environment.kernel.build, cell.machine.swap.areas
+    _write_told(place, cell, suites, environment)
+    write_atomically(place / STANDS_ON_FILE, to_json(stands_on(environment, extra_of(suites, environment))))
+    limits = limits_of(cell, suites).scaled(environment.kernel.slowness)
+    with scratch_of(place) as scratch:
+        errand = Errand(
+            machine=cell.machine,
+            release=build.release,
+            image=build.image,
+            root=environment.root,
+            modules=environment.module_tree or build.modules,
+            extra=extra_of(suites, environment),
+            results=place / "results",
+            console=place / "console.log",
+            control=place / "control.log",
+            scratch=scratch,
+            swap=tuple((swap_serial(number), one.size) for number, one in enumerate(areas) if one.on_disk),
+        )
+        with span("boot"):
+            result, cmdline = environment.elsewhere(cell.machine.at, errand, limits, environment.progress)
+    if result.ending is Ending.INTERRUPTED:
+        raise Stopped
+    write_atomically(place / "argv", f"kexec -l {build.image} --command-line={shlex.quote(cmdline)}\n")
+    write_after(place, result)
+    require_same(before)
+    with span("read what it left"):
+        return observe(cell, suites, build, result, place, objects_in(suites, environment), part, cmdline=cmdline)
 
 
 def _made(
@@ -230,6 +278,12 @@ def launch_of(
         network=network,
         keep_state=environment.keep_state,
     )
+
+
+def require_guest(machine: Machine) -> None:
+    """UserError for a test machine."""
+    if machine.at:
+        raise UserError(f"{machine.at} is no guest of this host", hint="--machine is for `run`; ssh leads there, too")
 
 
 def stands_on(environment: BootEnvironment, extra: Path | None) -> StandsOn:
@@ -369,8 +423,16 @@ def images_of(cell: Cell, launch: Launch) -> tuple[tuple[Path, int], ...]:
 
 
 def _write_before(
-    place: Path, results: Path, cell: Cell, suites: Sequence[Suite], launch: Launch, environment: BootEnvironment
+    place: Path, cell: Cell, suites: Sequence[Suite], launch: Launch, environment: BootEnvironment
 ) -> None:
+    _write_told(place, cell, suites, environment)
+    write_atomically(place / "argv", shlex.join(vng_argv(as_started(launch))) + "\n")
+    _write_places(place, cell, suites, launch, environment)
+
+
+def _write_told(place: Path, cell: Cell, suites: Sequence[Suite], environment: BootEnvironment) -> None:
+    """What is told to the guest, and what it is told of."""
+    results = place / "results"
     sample_ms = max(suite.sample_ms for suite in suites)
     stats = next((suite.stats for suite in suites if suite.stats), "")
     told = job_text(cell, environment.stop_at_first, sample_ms, stats, environment.other, environment.keep_state)
@@ -378,8 +440,6 @@ def _write_before(
     write_atomically(results / "suites", suites_text(suites))
     write_atomically(place / CELL_FILE, to_json(cell))
     write_atomically(place / "config", environment.kernel.build.config_path.read_text(encoding="utf-8"))
-    write_atomically(place / "argv", shlex.join(vng_argv(as_started(launch))) + "\n")
-    _write_places(place, cell, suites, launch, environment)
 
 
 def _write_places(

@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from harness.checkout import data_directory
-from harness.flow.boots import STANDS_ON_FILE, images_of
+from harness.flow.boots import STANDS_ON_FILE, images_of, require_guest
 from harness.flow.collect import CellResult
 from harness.flow.deadlines import limits_of
 from harness.flow.kept_boot import StoredBoot
@@ -170,6 +170,7 @@ def _overlay_files(folder: Path, build: Build) -> dict[str, bytes]:
 def _boot_files(asked: BootToRepeat, suites: Sequence[Suite]) -> dict[str, bytes]:
     """What the boot is told, and the words of QEMU, all in the folder in which reproduce.sh works."""
     cell, here = asked.kept.cell, Path()
+    require_guest(cell.machine)
     shares = [
         Share("harness.results", here / "results", writable=True),
         Share("harness.modules", here / "mods/lib/modules"),

@@ -26,6 +26,7 @@ from harness.flow.boots import (
     job_text,
     launch_of,
     looked_at,
+    require_guest,
     require_same,
     scratch_of,
     stands_on,
@@ -587,6 +588,7 @@ def live_guest(
     if ssh:
         _require_symbols_of_ssh(kernel.build)
     cell = like or Cell(kernel.build.id, machine, (), seed)
+    require_guest(cell.machine)
     sealed = environment.sealed(suites)
     before = looked_at(sealed)
     place = environment.directory / name
@@ -668,6 +670,7 @@ def guest_of(
 
     It waits until the host has room for it. UserError where the host could never carry it.
     """
+    require_guest(machine)
     check_machine(machine)
     watch = Stopwatch()
     kernel = prepare(wanted, {}, layout, progress, watch, jobs)

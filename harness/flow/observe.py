@@ -111,9 +111,10 @@ def observe(
     objects: Objects,
     part: BootPart = FIRST,
     troubles: Sequence[str] = (),
+    cmdline: str = "",
 ) -> Seen:
     """Reads what the boot left in `place`. `objects` are those that the guest ran, `troubles` sentences of the host
-    for what makes it invalid.
+    for what makes it invalid, `cmdline` what the kernel was told where that is not what QEMU tells it.
     """
     console, cut = _read_limited(place / "console.log", _CONSOLE_LIMIT)
     lines = decode(console)
@@ -166,7 +167,7 @@ def observe(
         stall=_why(result, events, asked),
         problems=tuple(problems),
         doubts=tuple(doubts),
-        unlike=_differences(cell, build, result, place),
+        unlike=_differences(cell, build, result, place, cmdline),
         metrics=metrics,
         troubles=tuple(troubles),
         notes=tuple(notes),
@@ -300,10 +301,10 @@ def _problems(result: Boot, suites: Sequence[Suite], lines: Sequence[LogLine]) -
     return problems
 
 
-def _differences(cell: Cell, build: Build, result: Boot, place: Path) -> tuple[Difference, ...]:
+def _differences(cell: Cell, build: Build, result: Boot, place: Path, cmdline: str) -> tuple[Difference, ...]:
     if result.facts is None:
         return ()
-    cmdline = " ".join(kernel_cmdline(cell.machine, cell.machine.accel))
+    cmdline = cmdline or " ".join(kernel_cmdline(cell.machine, cell.machine.accel))
     found = list(differences(cell.machine, build.release, cmdline, cell.seed, result.facts))
     if result.accel and result.accel != cell.machine.accel:
         found.append(Difference("accelerator", str(cell.machine.accel), result.accel))

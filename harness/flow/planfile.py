@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 
 from harness.checkout import data_directory
 from harness.kernel.fragments import read_profile
+from harness.model.address import SshAddress
 from harness.model.errors import UserError
 from harness.model.machine import SETTINGS, Accel, Swap
 from harness.model.series import SeriesSpec
@@ -36,7 +37,7 @@ from harness.suites.registry import registry
 MOST_SEED = 2**32 - 1
 MOST_REPEAT = 10_000
 
-MachineValue = int | Swap | Accel | tuple[str, ...]
+MachineValue = int | str | Swap | Accel | tuple[str, ...]
 
 
 def _size(value: object) -> int:
@@ -47,6 +48,10 @@ def _accel(value: object) -> Accel:
     if value not in Accel.__members__.values():
         raise UserError(f"{value!r} is no accelerator", hint=", ".join(Accel))
     return Accel(as_text(value))
+
+
+def _address(value: object) -> str:
+    return str(SshAddress.parse(as_text(value)))
 
 
 def _swap(value: object) -> Swap:
@@ -66,6 +71,7 @@ MACHINE_KEYS: dict[str, Callable[[object], MachineValue]] = {
     "cmdline": _words,
     **{one.key: _size if one.size else as_integer for one in SETTINGS},
     "free": _size,
+    "at": _address,
 }
 
 

@@ -41,6 +41,8 @@ from harness.flow.run_record import (
     take_over,
 )
 from harness.flow.schedule import WAITS, Task, side_by_side
+from harness.flow.test_machines import TestMachines, require_fit
+from harness.guest.test_machine import NO_HANDS, Hands
 from harness.model.arch import guest_arch
 from harness.model.compare import Leg
 from harness.model.errors import InfraError, StoreCorrupt, StoreDamaged, UserError
@@ -92,7 +94,8 @@ class RunOptions:
     goes through the gate first, how many processes make may have (None: one a core), whether boots that are all
     alike are made each, its `pace`, if time is short, and whether guests leave images of their memory; whether the
     first bad boot is the last, and whether the host treats its guests badly. `hosts` make the boots, and what kernels
-    need, where that is not this one.
+    need, where that is not this one, `hands` what can be done to a test
+    machine.
     """
 
     plan: str = ""
@@ -107,6 +110,7 @@ class RunOptions:
     until_fail: bool = False
     stress: bool = False
     hosts: Hosts | None = None
+    hands: Hands = NO_HANDS
 
 
 def execute(
@@ -119,10 +123,12 @@ def execute(
     options = options or RunOptions()
     requests = with_seeds(requests)
     matrix = matrix_of(requests, options.hosts.check_machine if options.hosts is not None else None)
+    _look_at_machines(requests, options, layout, progress)
     watch = Stopwatch()
     prepare_kernels = prepare_gated if options.gate else prepare_all
     kernels = prepare_kernels(matrix, layout, progress, watch, options.jobs, options.hosts)
     matrix = matrix.only(kernels.prepared)
+    _require_fit(matrix, kernels)
     host = _host(matrix, kernels, layout, progress, watch, options.hosts)
     cells = plan_boots(matrix, kernels.prepared, host.accels, _tools(options.stress))
     left_out = tuple(dict.fromkeys(left for one in kernels.prepared.values() for left in one.left_out))
@@ -161,6 +167,7 @@ def resume(
     pace: Pace | None = None,
     keep_state: bool = False,
     hosts: Hosts | None = None,
+    hands: Hands = NO_HANDS,
 ) -> tuple[Report, Path]:
     """Goes on with the run of that name, or with the newest unfinished one when the name is empty."""
     directory = find_run(layout, name) if name else _unfinished(layout)
@@ -177,9 +184,32 @@ def resume(
                 "QEMU), so its boots cannot be put together with new ones",
                 hint="start it anew; with a plan, results that are still right are kept",
             )
-        options = RunOptions(record.plan, parallel, jobs=jobs, pace=pace, keep_state=keep_state, hosts=hosts)
+        options = RunOptions(
+            record.plan, parallel, jobs=jobs, pace=pace, keep_state=keep_state, hosts=hosts, hands=hands
+        )
         boots = _Boots(directory, record, matrix, kernels, host, layout, progress, options, History())
         return boots.run(watch), directory
+
+
+def _look_at_machines(
+    requests: Sequence[Request], options: RunOptions, layout: Layout, progress: MultiProgress
+) -> None:
+    """What a test machine is lacking is told before the long work."""
+    machines = [one.machine for one in requests if one.machine.at]
+    if machines and (options.stress or options.keep_state):
+        what = "--stress" if options.stress else "--keep-state"
+        raise UserError(f"{what} is for guests, which this host can stop", hint="leave it out, or --machine")
+    if machines and options.hosts is not None:
+        raise UserError("a test machine is reached from here, and not from a host of a fleet", hint="leave one out")
+    TestMachines(layout).require_usable(machines, progress)
+
+
+def _require_fit(matrix: Matrix, kernels: Kernels) -> None:
+    for row in matrix.rows:
+        if row.request.machine.at:
+            suites = [suite for group in row.groups for suite in group]
+            for wanted in row.request.sides.values():
+                require_fit(kernels.prepared[wanted], suites)
 
 
 def _unfinished(layout: Layout) -> Path:
@@ -253,6 +283,7 @@ class _Boots:
         self._pace = options.pace
         self._keep_state = options.keep_state
         self._stop = threading.Event()
+        self._machines = TestMachines(layout, self._stop, options.hands)
         self._lock = threading.Lock()
         self._repairs = threading.Lock()
         self._results: dict[int, CellResult] = {}
@@ -295,6 +326,7 @@ class _Boots:
                 if self._results:
                     save_report(self._directory, self._report())
                 raise
+            self._machines.leave(self._progress)
             watch.lap("boots")
             with span("report"):
                 report = self._report(tuple(watch.stages))
@@ -411,6 +443,7 @@ class _Boots:
             keep_state=self._keep_state,
             crowd=self._crowd,
             stress=self._record.stress,
+            elsewhere=self._machines.boot,
         )
 
     def _wanted(self, planned: Planned) -> KernelSpec:

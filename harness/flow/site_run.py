@@ -228,7 +228,7 @@ def _pages_of_boot(
         anchors=linked,
         stall=_start(place, "stall.txt", _STALL).decode("utf-8", "replace"),
         again=run_command_of(run, read.record),
-        replay=str(place / "reproduce.sh") if place is not None else "",
+        replay=str(place / "reproduce.sh") if place is not None and not run.cell.machine.at else "",
     )
     yield f"{boot.page}.html", boot_page(read.summary, boot, parts_of_page)
 

@@ -30,8 +30,8 @@ _BEGAN = time.time()  # a no that holds now does so to the end: the two sides of
 
 def settle(asked: Accel, layout: Layout, probe: Callable[[], bool]) -> Accel:
     """AUTO -> KVM or TCG. `probe` boots a guest under KVM, within PROBE_SECONDS, and says whether it got ready."""
-    if asked is Accel.TCG:
-        return Accel.TCG
+    if asked in (Accel.TCG, Accel.NONE):
+        return asked
     usable = _usable()
     if asked is Accel.KVM:
         if not usable:

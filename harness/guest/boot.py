@@ -79,8 +79,8 @@ class Boot:
 
 
 @dataclass
-class _Progress:
-    """What is known so far; changed by the frames as they come."""
+class BootProgress:
+    """What is known so far; changed by the frames as they come. Times are in seconds, on any one clock."""
 
     started: float
     phase: str = "launch"
@@ -92,8 +92,7 @@ class _Progress:
     suite_began: float = 0.0
     announced: dict[str, int] = field(default_factory=dict)
 
-    def take(self, frame: ControlFrame) -> None:
-        now = time.monotonic()
+    def take(self, frame: ControlFrame, now: float) -> None:
         if frame.kind == "ready":
             self.phase = "boot"
             self.ready_after = now - self.started
@@ -107,10 +106,10 @@ class _Progress:
             self.suite_began = now
         elif frame.kind == "announced":
             name, _, count = frame.text.rpartition(" ")
-            self.announced[name] = _number(count, -1)
+            self.announced[name] = number_said(count, -1)
         elif frame.kind == "result":
             name, _, status = frame.text.rpartition(" ")
-            self.suites.append(SuiteResult(name, _number(status, 255), now - self.suite_began))
+            self.suites.append(SuiteResult(name, number_said(status, 255), now - self.suite_began))
             self.phase = "shutdown"
         elif frame.kind == "exit":
             self.exited = frame.text == str(len(self.suites))
@@ -120,7 +119,7 @@ class _Progress:
         return guest_facts(self.facts) if self.facts_complete else None
 
 
-def _number(text: str, otherwise: _Else) -> int | _Else:
+def number_said(text: str, otherwise: _Else) -> int | _Else:
     """A number that the guest said, which may have said anything: `int` refuses 5000 digits, and what only looks like
     one.
     """
@@ -230,7 +229,7 @@ class _Follower:
         self._control = _Tail(launch.control)
         self._console = _Tail(console)
         self._reader = ControlReader()
-        self._seen = _Progress(time.monotonic())
+        self._seen = BootProgress(time.monotonic())
         self._clock = HeldClock(clock or time.monotonic)
         self._alive = Liveness(limits, self._clock)
         self._keeper = Keeper(launch) if launch.keep_state else None
@@ -278,7 +277,7 @@ class _Follower:
         if printed := self._console.read():
             self._alive.console(printed)
         for frame in self._reader.feed(data):
-            self._seen.take(frame)
+            self._seen.take(frame, time.monotonic())
             self._alive.frame(frame)
             if self._on_frame is not None:
                 self._on_frame(frame)
@@ -358,7 +357,7 @@ class _Follower:
             ending=ending,
             phase=seen.phase,
             facts=seen.guest_facts(),
-            taint_end=_number(seen.facts.get("taint_end", ""), None),
+            taint_end=number_said(seen.facts.get("taint_end", ""), None),
             suites=tuple(seen.suites),
             garbage=tuple(self._reader.garbage),
             launcher=b"".join(self._launcher).decode("utf-8", "replace"),

@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""ssh into a guest whose root has an sshd: a convenience beside the agent, on which no verdict depends.
+"""ssh: into a guest whose root has an sshd, and to a test machine.
 
-Both keys are made for the one guest. Its host key lies in its RAM and is known here before anybody connects; there
-are no passwords. sshd listens where QEMU forwards a port of the loopback to, and nowhere else.
+Into a guest it is a convenience beside the agent, on which no verdict depends. Both keys are made for the one guest.
+Its host key lies in its RAM and is known here before anybody connects; there are no passwords. sshd listens where
+QEMU forwards a port of the loopback to, and nowhere else.
+
+To a test machine it is the way there and back. Its host key is one that the user's known_hosts has, or nobody is
+talked to; who logs in is known by the user's agent or keys.
 """
 
 from __future__ import annotations
 
 import errno
 import io
+import logging
 import shlex
 import signal
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,7 +36,8 @@ from harness.guest.agent import (
     Sink,
     Source,
 )
-from harness.model.errors import InfraError, UserError
+from harness.model.address import SshAddress
+from harness.model.errors import HarnessError, InfraError, UserError
 from harness.proc import Deadline
 
 if TYPE_CHECKING:
@@ -43,6 +50,10 @@ LOOPBACK = "127.0.0.1"
 SYMBOLS = ("INET", "UNIX", "E1000")  # what a kernel must have
 _PLACE = "/run/ssh"
 _UP_SECONDS = 120.0  # sshd under TCG, on a busy host
+_LOGIN_SECONDS = 60.0
+_KEEPALIVE_SECONDS = 15
+# Of paramiko, after the last key was not taken: the next one is tried as all the kinds that there are.
+_NO_KEY = ("No authentication methods", "encountered ", "not a valid ", "is encrypted")
 _KILL_SECONDS = 10.0
 _POLL_SECONDS = 0.2
 _PIECE = 32 << 10
@@ -127,17 +138,9 @@ class SshDoor:
         oom_score_adj: int = 0,
     ) -> Ended:
         """As `Agent.run`, by a session of a client that all calls share."""
-        kept = Gathered(), Gathered()
         client = self._shared()
-        assignments = {"PATH": self._path, **(environment or {})}
-        began = time.monotonic()
-        session = _Session(client, words, out or kept[0].add, err or kept[1].add)
-        session.start(directory, oom_score_adj, assignments, source)
-        if not session.wait(Deadline(timeout) if timeout is not None else None):
-            gone = session.kill()
-            raise CommandTimedOut(words, timeout or 0.0, kept[0].data, kept[1].data, gone)
-        ended = session.ended(self._why)
-        ended = replace(ended, out=kept[0].data, err=kept[1].data, seconds=time.monotonic() - began)
+        given = {"PATH": self._path, **(environment or {})}
+        ended = _run(client, words, self._why, timeout, source, (out, err), (directory, oom_score_adj, given))
         if check and not ended.good:
             raise CommandBad(words, ended)
         return ended
@@ -243,6 +246,121 @@ class SshDoor:
         return f"the guest's sshd {how}{f': {said[-1]}' if said else ''}"
 
 
+class NotReached(InfraError):
+    """A machine that does not answer, or whose connection broke."""
+
+
+class HostKeyChanged(InfraError):
+    """Who answers is not the machine that the user's known_hosts has under that name."""
+
+
+class Login:
+    """A connection to a test machine, made again where it broke. `home` has the user's `.ssh`."""
+
+    def __init__(self, address: SshAddress, home: Path) -> None:
+        self.address = address
+        self._known = home / ".ssh" / "known_hosts"
+        self._keys = [str(path) for path in sorted((home / ".ssh").glob("id_*")) if not path.suffix]
+        self._client: paramiko.SSHClient | None = None
+
+    def run(
+        self, line: str, *, timeout: float, source: bytes | Source | None = None, out: Sink | None = None
+    ) -> Ended:
+        """Runs a line of sh as the user who logs in. NotReached where the connection does not last, CommandTimedOut
+        after `timeout` seconds.
+        """
+        return _run(self._connected(timeout), ("sh", "-c", line), self._why, timeout, source, (out, None))
+
+    def close(self) -> None:
+        """What it stood for is over; `run` makes another."""
+        if self._client is not None:
+            self._client.close()
+        self._client = None
+
+    def _why(self) -> str:
+        return f"the connection to {self.address.spoken} broke"
+
+    def _connected(self, seconds: float) -> paramiko.SSHClient:
+        transport = self._client.get_transport() if self._client is not None else None
+        if self._client is None or transport is None or not transport.is_active():
+            self.close()
+            self._client = self._connect(min(seconds, _LOGIN_SECONDS))
+            self._client.get_transport().set_keepalive(_KEEPALIVE_SECONDS)
+        return self._client
+
+    def _connect(self, seconds: float) -> paramiko.SSHClient:
+        import paramiko
+
+        if not (log := logging.getLogger("paramiko")).handlers:
+            log.addHandler(logging.NullHandler())  # a machine that restarts is no news for standard error
+        client = paramiko.SSHClient()
+        client.set_missing_host_key_policy(paramiko.RejectPolicy())
+        whom = self.address.spoken
+        try:
+            if self._known.is_file():
+                client.load_system_host_keys(str(self._known))
+            client.connect(
+                self.address.host,
+                self.address.port,
+                self.address.user,
+                key_filename=self._keys or None,
+                timeout=seconds,
+                banner_timeout=seconds,
+                auth_timeout=seconds,
+                look_for_keys=False,
+                transport_factory=_transport_class(),
+            )
+            return client
+        except paramiko.BadHostKeyException as error:
+            client.close()
+            raise HostKeyChanged(
+                f"who answers as {whom} has another host key than {self._known} says: nothing was sent there",
+                hint="if the machine was set up anew, take its old key out with ssh-keygen -R; else somebody is "
+                "between you and it",
+            ) from error
+        except (paramiko.SSHException, EOFError, OSError, ValueError) as error:
+            client.close()
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: Exception) -> HarnessError:
+        """What it is, that somebody answers no, or nobody answers."""
+        import paramiko
+
+        whom, said = self.address.spoken, str(error)
+        if isinstance(error, paramiko.AuthenticationException) or any(word in said for word in _NO_KEY):
+            return UserError(
+                f"{whom} does not let you in: {said}",
+                hint="the keys of your ssh agent and of ~/.ssh are tried, and no password: ssh-copy-id",
+            )
+        if "not found in known_hosts" in said:
+            return UserError(
+                f"the host key of {whom} is not known here",
+                hint="log in once with ssh, compare the fingerprint, and accept it there",
+            )
+        return NotReached(f"{whom} cannot be reached: {said or type(error).__name__}")
+
+
+def _run(
+    client: SSHClient,
+    words: Sequence[str],
+    why: Callable[[], str],
+    timeout: float | None,
+    source: bytes | Source | None,
+    sinks: tuple[Sink | None, Sink | None],
+    around: tuple[str, int, Mapping[str, str]] = ("/", 0, {}),
+) -> Ended:
+    """A command to its end, by a session of its own. `around`: directory, oom_score_adj, environment."""
+    kept = Gathered(), Gathered()
+    began = time.monotonic()
+    session = _Session(client, words, sinks[0] or kept[0].add, sinks[1] or kept[1].add)
+    session.start(*around, source)
+    if not session.wait(Deadline(timeout) if timeout is not None else None):
+        gone = session.kill()
+        raise CommandTimedOut(words, timeout or 0.0, kept[0].data, kept[1].data, gone)
+    ended = session.ended(why)
+    return replace(ended, out=kept[0].data, err=kept[1].data, seconds=time.monotonic() - began)
+
+
 class _Session:
     """One command, by a channel of its own."""
 
@@ -269,7 +387,7 @@ class _Session:
             self._channel = transport.open_session()
             self._channel.exec_command(f"exec {line}")
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise InfraError(f"the guest's sshd does not start {self._words[0]}: {error}") from error
+            raise NotReached(f"sshd does not start {self._words[0]}: {error}") from error
         reads = ((self._channel.recv, self._take_out), (self._channel.recv_stderr, self._sinks[1]))
         for read, sink in reads:
             self._begin(self._drain, read, sink)
@@ -287,9 +405,12 @@ class _Session:
 
     def kill(self) -> bool:
         """Kills its whole group; whether that has ended it."""
+        import paramiko
+
         if self._pid is not None and (transport := self._client.get_transport()) is not None:
-            killer = transport.open_session()
-            killer.exec_command(f"kill -9 -{self._pid}")
+            with suppress(paramiko.SSHException, EOFError, OSError):  # nobody is there any more
+                killer = transport.open_session(timeout=_KILL_SECONDS)
+                killer.exec_command(f"kill -9 -{self._pid}")
         gone = self.wait(Deadline(_KILL_SECONDS))
         self._channel.close()
         return gone
@@ -299,11 +420,11 @@ class _Session:
         if self._errors:
             raise self._errors[0]
         if not self._channel.status_event.wait(_KILL_SECONDS):
-            raise InfraError(why())
+            raise NotReached(why())
         number = getattr(self._channel, _SIGNAL, 0)
         status = self._channel.exit_status
         if not number and status < 0:
-            raise InfraError(why())
+            raise NotReached(why())
         if self._pid is None:
             raise NotStarted(self._words, errno.ENOENT, "exec" if self._head == b"none\n" else "chdir")
         return Ended(0 if number else status, number)

@@ -23,6 +23,7 @@ class Accel(StrEnum):
     AUTO = "auto"
     KVM = "kvm"
     TCG = "tcg"
+    NONE = "none"  # a test machine is no guest
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Machine:
     watermark_scale: int | None = None
     page_cluster: int | None = None
     free: int | None = None
+    at: str = ""
 
     def __post_init__(self) -> None:
         if self.ram < 8 * MIB or self.ram % MIB:
@@ -107,8 +109,19 @@ class Machine:
                 f"{format_size(zram)} of zram do not fit in {format_size(self.ram)} of RAM, however compressed",
                 hint=f"{_MOST_ZRAM} times the RAM is the most",
             )
+        self._check_place()
         self._check_group()
         self._check_reclaim()
+
+    def _check_place(self) -> None:
+        """A test machine has its own CPUs, and a disk that is as fast as it is."""
+        if self.at and self.accel is Accel.AUTO:
+            object.__setattr__(self, "accel", Accel.NONE)
+        if bool(self.at) is not (self.accel is Accel.NONE):
+            what = "is no guest of QEMU's" if self.at else "is for a test machine"
+            raise UserError(f"--accel {self.accel} {what}", hint="--accel goes without --machine")
+        if self.at and any(area.bps or area.iops for area in self.swap.areas):
+            raise UserError("the disk of a test machine cannot be slowed down", hint="--swap disk:SIZE or zram:SIZE")
 
     def _check_group(self) -> None:
         for name, size in (("memory.max", self.memory_max), ("memory.high", self.memory_high)):
@@ -159,7 +172,8 @@ class Machine:
         """
         # As a tuple is shown: a word of the command line must not read like a setting.
         plain = (self.ram, str(self.swap), self.cpus, str(self.accel), self.cmdline, self.free)
-        return repr((*plain, *((one.key, value) for one, value in self.asked)))
+        there = (("at", self.at),) if self.at else ()
+        return repr((*plain, *((one.key, value) for one, value in self.asked), *there))
 
     @property
     def asked(self) -> tuple[tuple[Setting, int], ...]:
@@ -167,7 +181,8 @@ class Machine:
         return tuple((one, value) for one in SETTINGS if (value := getattr(self, one.key)) is not None)
 
     def __str__(self) -> str:
-        words = (f"{format_size(self.ram)} RAM", f"swap {self.swap}", f"{self.cpus} vCPUs", str(self.accel))
+        where = self.at or str(self.accel)
+        words = (f"{format_size(self.ram)} RAM", f"swap {self.swap}", f"{self.cpus} vCPUs", where)
         return ", ".join((*words, *self.settings))
 
 

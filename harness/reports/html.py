@@ -122,7 +122,7 @@ def report_html(report: Report, directory: Path, plots: Mapping[str, str] | None
         report=report,
         origins=origins(report),
         left_out=left_out_words(report.left_out),
-        again=[str(directory / run.directory / "reproduce.sh") for run in shown],
+        again=[str(directory / run.directory / "reproduce.sh") for run in shown if not run.cell.machine.at],
         table=machine_rows_words(report.machines) if report.machines else [],
         bad=bad,
         said=_said(report),

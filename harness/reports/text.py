@@ -203,13 +203,14 @@ def _print_run(run: Run, report: Report, directory: Path, console: Console) -> N
         console.print(f"  and {len(shown) - _SHOWN_PER_RUN} more in report.json")
     if run.verdict is not Verdict.GOOD:
         console.print(f"  console  {plain(directory / run.directory / 'console.log')}")
+    if run.verdict is not Verdict.GOOD and not run.cell.machine.at:
         console.print(f"  replay   {plain(directory / run.directory / 'reproduce.sh')}")
 
 
 def reached_words(run: Run) -> str:
     """The machine as the guest found it, or as it was asked for where the guest told nothing."""
     facts, machine = run.facts, run.cell.machine
-    ram, accel = f"{machine.ram >> 20}M RAM", f"{run.accel or machine.accel}"
+    ram, accel = f"{machine.ram >> 20}M RAM", machine.at or f"{run.accel or machine.accel}"
     if facts is None:
         return f"{ram}, swap {machine.swap}, {accel}"
     free = f"{facts.free >> 20}M free at start"
