@@ -19,6 +19,7 @@ from harness.checkout import ROOT
 from harness.model.build import Build
 from harness.store.layout import Layout
 from tests.conftest import require_tool
+from tests.processes import command_lines
 
 pytestmark = [pytest.mark.functional, pytest.mark.timeout(900)]
 
@@ -161,11 +162,3 @@ def until_their_workers_are_gone(place: Path) -> None:
     while any(str(place).encode() in line and b"harness.fleet" in line for line in command_lines()):
         assert time.monotonic() < limit
         time.sleep(0.2)
-
-
-def command_lines() -> Iterator[bytes]:
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            yield path.read_bytes()
-        except OSError:
-            continue

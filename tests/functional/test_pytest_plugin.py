@@ -10,6 +10,7 @@ import pytest
 
 from harness.model.build import Build
 from tests.functional.plugin_support import Plugin
+from tests.processes import command_lines
 
 pytest_plugins = ("pytester",)
 pytestmark = pytest.mark.timeout(1200)
@@ -191,10 +192,4 @@ def nothing_runs(place: Path) -> bool:
 
 
 def _commands() -> list[bytes]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            found.append(path.read_bytes())
-        except OSError:
-            continue
-    return [words for words in found if b"qemu" in words or b"vng" in words]
+    return [words for words in command_lines() if b"qemu" in words or b"vng" in words]

@@ -31,6 +31,7 @@ from harness.store import source_seal
 from harness.store.journal import Step, read_journal
 from harness.store.layout import Layout
 from harness.store.sealed import require_sealed
+from tests.processes import command_lines
 from tests.unit.stand_in import HANG
 from tests.unit.stand_in.cells import MACHINE, Told, good, request
 from tests.unit.stand_in.runs import BASE, Ground
@@ -196,11 +197,3 @@ def until_no_guest_is_left(ground: Ground) -> None:
     while any(str(ground.stand_in.folder.parent).encode() in line for line in command_lines()):
         assert time.monotonic() < limit
         time.sleep(0.1)
-
-
-def command_lines() -> Iterator[bytes]:
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            yield path.read_bytes()
-        except OSError:
-            continue
