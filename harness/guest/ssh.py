@@ -337,7 +337,12 @@ class Login:
                 f"the host key of {whom} is not known here",
                 hint="log in once with ssh, compare the fingerprint, and accept it there",
             )
-        return NotReached(f"{whom} cannot be reached: {said or type(error).__name__}")
+        if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):  # one for each address of the host
+            said = ", ".join(dict.fromkeys(str(one.strerror or one) for one in error.errors.values()))
+        return NotReached(
+            f"{whom} cannot be reached: {said or type(error).__name__}",
+            hint="is it on, and does its sshd listen there? ssh there by hand says more",
+        )
 
 
 def _run(

@@ -35,7 +35,7 @@ class SshAddress:
         """Read `--machine`; UserError on anything that is not of ADDRESS_FORM."""
         match = _FORM.fullmatch(text)
         if match is None:
-            raise _bad(text, "is of another form")
+            raise _bad(text, "is no address of a test machine")
         port = int(match["port"] or _PORT)
         if not 0 < port < 1 << 16:
             raise _bad(text, f"has {port} for a port")
@@ -58,4 +58,4 @@ class SshAddress:
 
 
 def _bad(text: str, why: str) -> UserError:
-    return UserError(f"--machine {text!r} {why}", hint=ADDRESS_FORM)
+    return UserError(f"{text!r} {why}", hint=ADDRESS_FORM)

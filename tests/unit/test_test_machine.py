@@ -352,7 +352,7 @@ def test_a_wrong_key_is_told(machine: FakeMachine, errand: Errand, boot: Booted,
 
 def test_a_machine_that_is_not_there_is_told(machine: FakeMachine, errand: Errand, boot: Booted) -> None:
     machine.listener.shutdown(socket.SHUT_RDWR)
-    with pytest.raises(NotReached, match="cannot be reached"):
+    with pytest.raises(NotReached, match="cannot be reached: Connection refused"):
         boot(errand)
 
 
