@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,10 +53,13 @@ class SiteOutcome:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """data/RUN.json. `stamp` and `form` say of which report and by which templates its pages were made."""
+    """data/RUN.json. `stamp` and `form` say of which report and by which templates its pages were made, `wanted` with
+    which run it is to be compared.
+    """
 
     stamp: str
     form: str
+    wanted: str
     run: SiteRun
 
 
@@ -178,31 +182,45 @@ def _summaries(
     work: _Work, runs: Sequence[KeptRun], pages: _Pages
 ) -> tuple[tuple[SiteRun, ...], tuple[Skipped, ...], int]:
     """All runs, the newest first, each with its pages as they should be; and how many were made."""
-    found: list[SiteRun] = []
+    shown = [one for one in reversed(runs) if one.state is not State.RUNNING]  # the oldest first
+    found = {one.name: known for one in shown if (known := _known(work, one)) is not None}
+    missing = len(shown) - len(found)
     skipped: list[Skipped] = []
-    latest: dict[tuple[object, ...], SiteRun] = {}
+    likes = _Likes()
     made = 0
-    for number, one in enumerate(reversed(runs), 1):  # the oldest first: a run is compared with one before it
-        if one.state is State.RUNNING:
-            continue
-        stamp = work.stamps.get(one.name, "")
-        known = _read_kept(work.target / _DATA / f"{one.name}.json")
-        if known is not None and known.stamp == stamp and known.form == work.form:
-            run = known.run
-        else:
-            try:
-                run = _make_run(work, one, latest, pages)
-            except HarnessError as error:
-                skipped.append(Skipped(one.name, error.message))
-                continue
-            made += 1
-            kept = _Kept(stamp, work.form, run)
-            write_atomically(work.target / _DATA / f"{one.name}.json", to_json(kept))
-            work.progress.advance(number, len(runs), "runs")
-        found.append(run)
-        for key in _alike(run):
-            latest[key] = run
-    return tuple(reversed(found)), tuple(skipped), made
+
+    def make(one: KeptRun) -> None:
+        nonlocal made
+        try:
+            found[one.name] = kept = _make_run(work, one, likes, pages)
+        except HarnessError as error:
+            skipped.append(Skipped(one.name, error.message))
+            return
+        made += 1
+        write_atomically(_kept_file(work, one), to_json(kept))
+        work.progress.advance(made, max(made, missing), "runs")
+
+    for one in shown:
+        if one.name not in found:
+            make(one)
+        if one.name in found:
+            likes.add(found[one.name].run)
+    for one in shown:  # of two revisions the later one may have been run first, or what was before is no more there
+        if one.name in found and likes.name_before(found[one.name].run) != found[one.name].wanted:
+            make(one)
+    listed = tuple(found[one.name].run for one in reversed(shown) if one.name in found)
+    return listed, tuple(skipped), made
+
+
+def _kept_file(work: _Work, one: KeptRun) -> Path:
+    return work.target / _DATA / f"{one.name}.json"
+
+
+def _known(work: _Work, one: KeptRun) -> _Kept | None:
+    """What was kept of the run, where its pages are as they should be."""
+    known = _read_kept(_kept_file(work, one))
+    now = (work.stamps.get(one.name, ""), work.form)
+    return known if known is not None and (known.stamp, known.form) == now else None
 
 
 def _read_kept(path: Path) -> _Kept | None:
@@ -212,21 +230,52 @@ def _read_kept(path: Path) -> _Kept | None:
         return None
 
 
-def _make_run(work: _Work, one: KeptRun, latest: dict[tuple[object, ...], SiteRun], pages: _Pages) -> SiteRun:
+def _make_run(work: _Work, one: KeptRun, likes: _Likes, pages: _Pages) -> _Kept:
+    """Reads the run, and puts its pages there."""
     read = read_run(work.layout.runs / one.name, one.state, work.reports)
-    earlier = (latest[key] for key in _alike(read.summary) if key in latest)
-    against = next((other.name for other in earlier if _revision(other) <= _revision(read.summary)), "")
+    other = likes.before(read.summary)
     folder = f"runs/{one.name}"
     try:
-        read = replace(read, summary=replace(read.summary, against=against))
+        if other is not None:
+            read = replace(read, summary=replace(read.summary, against=other.name, against_of=_of(other)))
         mine = list(pages_of_run(read, work.layout, work.reports))
     except HarnessError:  # what it would be compared with is no more to be read, or has nothing in common with it
-        read = replace(read, summary=replace(read.summary, against=""))
+        read = replace(read, summary=replace(read.summary, against="", against_of=""))
         mine = list(pages_of_run(read, work.layout, work.reports))
     for name, text in mine:
         pages.put(f"{folder}/{name}", text)
     pages.sweep(folder)
-    return read.summary
+    return _Kept(work.stamps.get(one.name, ""), work.form, likes.name_before(read.summary), read.summary)
+
+
+def _of(run: SiteRun) -> str:
+    """In a few words what was run: revisions, or the kernel."""
+    return ", ".join(run.series or run.versions)
+
+
+class _Likes:
+    """Runs, and of each the one that it is compared with: of those like it the newest run of its own revision before
+    it, else of the last revision before that, whenever that was run.
+    """
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[object, ...], list[SiteRun]] = {}
+
+    def add(self, run: SiteRun) -> None:
+        for key in _alike(run):
+            insort(self._groups.setdefault(key, []), run, key=_order)
+
+    def before(self, run: SiteRun) -> SiteRun | None:
+        """None where there is none."""
+        for key in _alike(run):
+            group = self._groups.get(key, [])
+            if place := bisect_left(group, _order(run), key=_order):
+                return group[place - 1]
+        return None
+
+    def name_before(self, run: SiteRun) -> str:
+        found = self.before(run)
+        return "" if found is None else found.name
 
 
 def _alike(run: SiteRun) -> Iterator[tuple[object, ...]]:
@@ -242,9 +291,10 @@ def _alike(run: SiteRun) -> Iterator[tuple[object, ...]]:
         yield plan, names, machines
 
 
-def _revision(run: SiteRun) -> tuple[int, int]:
-    """The newest in it. A nightly runs the newest of a series first, which is not what came before an older one."""
-    return max((revision_order(series_and_revision(label)[1]) for label in run.series), default=(0, 0))
+def _order(run: SiteRun) -> tuple[tuple[int, int], str]:
+    """By the newest revision in it, then by time: a nightly runs the newest of a series first."""
+    revision = max((revision_order(series_and_revision(label)[1]) for label in run.series), default=(0, 0))
+    return revision, run.name
 
 
 def _remove_gone(target: Path, names: Iterable[str]) -> int:

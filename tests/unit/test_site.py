@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.evidence.telemetry import Telemetry, parse
-from harness.flow.site import SiteOutcome, _alike, _revision, write_site
+from harness.flow.site import SiteOutcome, _alike, _Likes, write_site
 from harness.flow.site_lists import ListContext, _diff
 from harness.model.compare import Leg
 from harness.model.errors import UserError
@@ -353,5 +353,45 @@ def test_a_job_of_a_nightly_is_compared_with_its_like() -> None:
     assert list(_alike(plain)) == list(_alike(other)) and len(list(_alike(plain))) == 1
     old, new = (replace(plain, series=(f"mine v{number}",)) for number in (9, 10))
     assert list(_alike(old)) == list(_alike(new)) and len(list(_alike(old))) == 2
-    assert _revision(plain) < _revision(old) < _revision(new)
     assert list(_alike(replace(plain, watched_by=""))) != list(_alike(replace(other, watched_by="")))
+
+
+def test_a_revision_is_compared_with_the_one_before_whichever_was_run_first() -> None:
+    boots = (site_boot(96, "none", Verdict.GOOD),)
+
+    def run(name: str, revision: int) -> SiteRun:
+        labels = (f"mine v{revision}",) if revision else ()
+        return SiteRun(
+            name, "2026", Verdict.GOOD, True, "p", (), (made_kernel("7.3.4"),), labels, (), (), boots, (), (), 1.0
+        )  # fmt: skip
+
+    runs = {name: run(name, revision) for name, revision in (("1", 10), ("2", 9), ("3", 0), ("4", 0), ("5", 10))}
+    likes = _Likes()
+    for one in runs.values():
+        likes.add(one)
+    before = {name: likes.name_before(one) for name, one in runs.items()}
+    assert before == {"1": "2", "2": "", "3": "", "4": "3", "5": "1"}
+
+
+def test_a_revision_that_was_run_first_gets_its_comparison_later(scratch_layout: Layout, tmp_path: Path) -> None:
+    target = tmp_path / "site"
+
+    def kept(revision: int, days: float, outcome: Outcome) -> Path:
+        one = plain_report(a=outcome)
+        kernel = made_kernel("7.3.4", f"mine v{revision}", str(revision))
+        runs = tuple(replace(run, cell=replace(run.cell, build_id=kernel.build_id)) for run in one.runs)
+        return keep(scratch_layout, days, replace(one, provenance=kernel, runs=runs), number=revision)
+
+    second = kept(2, 2, Outcome.PASS)
+    assert write_site(scratch_layout, target, Quiet()).made == 1
+    page = target / "runs" / second.name
+    assert not (page / "against.html").exists()
+    first = kept(1, 1, Outcome.FAIL)
+    assert write_site(scratch_layout, target, Quiet()).made == 2
+    assert f"compared with mine v1, {first.name}" in (page / "index.html").read_text()
+    assert "FIXED" in (page / "against.html").read_text()
+    assert not (target / "runs" / first.name / "against.html").exists()
+    assert write_site(scratch_layout, target, Quiet()).made == 0
+    shutil.rmtree(first)  # what is gone is no more compared with
+    assert write_site(scratch_layout, target, Quiet()).made == 1
+    assert not (page / "against.html").exists()

@@ -80,8 +80,8 @@ class SiteEvent:
 @dataclass(frozen=True, slots=True)
 class SiteRun:
     """A kept run. `series` are labels (`NAME vN`); `specs` the words that named them to `run --series`, in the same
-    order; `against` is the earlier run that it was compared with, empty for none; `watched_by` the nightly that made
-    it, of whose job `plan` then is the label.
+    order; `against` is the run that it was compared with, empty for none, and `against_of` what that was of;
+    `watched_by` the nightly that made it, of whose job `plan` then is the label.
     """
 
     name: str
@@ -99,6 +99,7 @@ class SiteRun:
     events: tuple[SiteEvent, ...]
     seconds: float
     against: str = ""
+    against_of: str = ""
     watched_by: str = ""
 
     @property
