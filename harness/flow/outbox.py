@@ -143,7 +143,8 @@ def send_all(night: Night, config: NightlyConfig, layout: Layout, progress: Prog
 def _mails(told: _Told) -> Iterator[OutboxItem]:
     if told.is_of_the_newest and told.publish.mail.send:
         report = read_report(told.directory)
-        mail = mail_of(report, told.directory, told.posting(report), told.publish)
+        earlier = told.row.result.against
+        mail = mail_of(report, told.directory, told.posting(report), told.publish, earlier)
         yield OutboxItem("", "it", lambda: send_mail(mail, told.publish.mail.send))
 
 

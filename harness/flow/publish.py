@@ -18,7 +18,7 @@ from harness.flow.site import write_site
 from harness.flow.tell import again_lines, posting_of, record_of
 from harness.model.codec import to_json
 from harness.model.errors import HarnessError
-from harness.model.nightly import Night
+from harness.model.nightly import Against, Night
 from harness.model.outcome import Verdict
 from harness.model.progress import Progress
 from harness.model.result import Report
@@ -63,9 +63,9 @@ class Publisher:
                 write_atomically(path.with_suffix(".json"), plain)
         except OSError as error:
             raise explain_os_error(error, f"the summary cannot be written to {place}") from error
-        runs = dict.fromkeys(row.result.run for row in night.rows if row.tonight and row.result.run)
-        for run in runs:
-            forms = _Forms(self.layout.runs / run, place, self)
+        runs = {row.result.run: row.result.against for row in night.rows if row.tonight and row.result.run}
+        for run, earlier in runs.items():
+            forms = _Forms(self.layout.runs / run, place, self, earlier)
             troubles += self._written(f"of the run {run}", forms.all())
         if self.config.site:
             troubles += self._written("of all runs", [("the pages", lambda: self._site(night))])
@@ -88,10 +88,11 @@ class Publisher:
 class _Forms:
     """A run's report in each of its forms, and what others are told of it, as files that nobody sends."""
 
-    def __init__(self, directory: Path, place: Path, publisher: Publisher) -> None:
+    def __init__(self, directory: Path, place: Path, publisher: Publisher, earlier: Sequence[Against]) -> None:
         self._directory = directory
         self._name = place / directory.name
         self._publisher = publisher
+        self._earlier = earlier
 
     def all(self) -> Iterator[tuple[str, Callable[[], object]]]:
         """Each by its words; where the report cannot be read, one that says so."""
@@ -116,7 +117,7 @@ class _Forms:
         posting = posting_of(report, record_of(self._directory), parts.layout, parts.progress)
         self._put(".kcidb.json", to_kcidb(report, parts.config.origin, posting.message_id))
         if posting.label:
-            self._put(".eml", mail_of(report, self._directory, posting, parts.config).as_bytes())
+            self._put(".eml", mail_of(report, self._directory, posting, parts.config, self._earlier).as_bytes())
 
     def _put(self, suffix: str, content: str | bytes) -> None:
         write_atomically(self._name.with_name(self._name.name + suffix), content)
@@ -126,11 +127,14 @@ def _fail(error: HarnessError) -> None:
     raise error
 
 
-def mail_of(report: Report, directory: Path, posting: SentSeries, config: PublishConfig) -> EmailMessage:
-    """The mail to those who are to know of a series."""
+def mail_of(
+    report: Report, directory: Path, posting: SentSeries, config: PublishConfig, earlier: Sequence[Against]
+) -> EmailMessage:
+    """The mail to those who are to know of a series; `earlier` is what the night compared the run with."""
     mail = config.mail
     envelope = Envelope(mail.sender, mail.to, page_url(config, directory.name))
-    return draft(report, posting, envelope, again_lines(report, record_of(directory), posting.message_id))
+    again = again_lines(report, record_of(directory), posting.message_id)
+    return draft(report, posting, envelope, again, earlier)
 
 
 def page_url(config: PublishConfig, run: str) -> str:

@@ -17,10 +17,12 @@ from email.policy import default
 from harness.model.compare import Change, Comparison, EventChange, Leg
 from harness.model.errors import UserError
 from harness.model.gate import Mark, PatchGate
+from harness.model.nightly import Against, Beside
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Case, Provenance, Report, Run
 from harness.model.visible import visible, visible_field
 from harness.reports.changes import outcome_words
+from harness.reports.nightly import changes_words
 from harness.reports.text import left_out_words, origin_words, reached_words
 
 _WIDTH = 76
@@ -38,6 +40,7 @@ _CHECKS = {
     "build": "the kernel does not build",
 }
 _NOT_IN_AN_ID = re.compile(r"[^A-Za-z0-9-]")
+_BESIDE = {Beside.PREVIOUS: "the previous revision", Beside.BEFORE: "the kernel before"}
 _SUBJECT = {Verdict.GOOD: "success", Verdict.BAD: "failure", Verdict.CANNOT_TELL: "cannot tell"}
 
 
@@ -65,8 +68,16 @@ class Envelope:
     url: str = ""
 
 
-def draft(report: Report, posting: SentSeries, envelope: Envelope, again: Sequence[tuple[str, str]]) -> EmailMessage:
-    """The mail. `again` are (boot, command). UserError for an address that is none."""
+def draft(
+    report: Report,
+    posting: SentSeries,
+    envelope: Envelope,
+    again: Sequence[tuple[str, str]],
+    earlier: Sequence[Against] = (),
+) -> EmailMessage:
+    """The mail. `again` are (boot, command), `earlier` comparisons with what was run before. UserError for an address
+    that is none.
+    """
     mail = EmailMessage(policy=default.clone(max_line_length=998))
     mail["Subject"] = _subject(report, posting)
     if envelope.sender:
@@ -82,7 +93,7 @@ def draft(report: Report, posting: SentSeries, envelope: Envelope, again: Sequen
         mail["Message-ID"] = f"<ttm-harness.{_NOT_IN_AN_ID.sub('-', report.id)}@{domain}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-ttm-harness-run"] = visible_field(report.id)
-    mail.set_content("\n".join(_body(report, posting, envelope, again)) + "\n", cte="8bit")
+    mail.set_content("\n".join(_body(report, posting, envelope, again, earlier)) + "\n", cte="8bit")
     return mail
 
 
@@ -106,7 +117,13 @@ def _subject(report: Report, posting: SentSeries) -> str:
     return visible_field(f"{_SUBJECT[report.verdict]}: ttm-harness: {name}")
 
 
-def _body(report: Report, posting: SentSeries, envelope: Envelope, again: Sequence[tuple[str, str]]) -> Iterator[str]:
+def _body(
+    report: Report,
+    posting: SentSeries,
+    envelope: Envelope,
+    again: Sequence[tuple[str, str]],
+    earlier: Sequence[Against],
+) -> Iterator[str]:
     yield from _details(report, posting, envelope)
     yield from _summary(report)
     yield from _gate(report)
@@ -117,6 +134,7 @@ def _body(report: Report, posting: SentSeries, envelope: Envelope, again: Sequen
         yield from _changes("New, without a base to compare with", report, (Change.NEW,), bad_only=True)
     else:
         yield from _findings(report)
+    yield from _earlier(earlier)
     yield from _known(report)
     yield from _not_run(report)
     yield from _reproduce(report, again)
@@ -278,6 +296,15 @@ def _findings(report: Report) -> Iterator[str]:
         yield from _item(f"{case.suite} {case.name}: {case.outcome}: {case.message}")
         yield from _excerpt([line for event in case.events for line in event.lines])
     yield from _rest(len(bad))
+
+
+def _earlier(earlier: Sequence[Against]) -> Iterator[str]:
+    """What is not the same as in an earlier run, counted; and what of that is bad."""
+    for one in earlier:
+        yield from _head(f"Against {_BESIDE[one.beside]}")
+        yield from textwrap.wrap(f"{visible_field(one.label)}, run {one.run}: {changes_words(one)}.", _WIDTH)
+        for reason in one.reasons[:_MOST]:
+            yield from _item(reason)
 
 
 def _known(report: Report) -> Iterator[str]:

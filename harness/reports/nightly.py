@@ -99,11 +99,12 @@ def _changes(row: JobRow) -> Iterator[str]:
     if row.result.verdict is not Verdict.GOOD and not row.result.sightings:
         yield from (f"{row.job.label}: {reason}" for reason in row.result.reasons[:_SHOWN_REASONS])
     for one in row.result.against:
-        yield f"{row.job.label} against {one.label} ({one.beside}): {_counts(one)}"
+        yield f"{row.job.label} against {one.label} ({one.beside}): {changes_words(one)}"
         yield from (f"  {reason}" for reason in one.reasons)
 
 
-def _counts(one: Against) -> str:
+def changes_words(one: Against) -> str:
+    """`5 NEW, 1 FIXED`."""
     if not one.changes:
         return "cannot tell" if one.verdict.exit_status == 3 else "nothing changed"
     return ", ".join(f"{count} {word}" for word, count in one.changes.items())

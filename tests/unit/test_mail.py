@@ -16,6 +16,7 @@ from harness.model.compare import Leg
 from harness.model.errors import UserError
 from harness.model.gate import GATE_SCHEMA, Gate, GateCheck, Mark, PatchGate
 from harness.model.known import KnownState, KnownUse
+from harness.model.nightly import Against, Beside
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import LeftOut, Report
 from harness.reports.mail import GATE, Envelope, SentSeries, draft
@@ -144,3 +145,27 @@ def test_words_of_others_make_no_header_and_no_other_mail(word: str, name: str) 
     parsed = message_from_bytes(mail.as_bytes(), policy=default)
     assert set(parsed.keys()) == set(mail.keys()) and not parsed.defects
     assert not any(sign in str(parsed.get_content()) for sign in "\x00\x1b\u202e")
+
+
+def test_it_says_what_changed_since_the_previous_revision() -> None:
+    before = Against(
+        Beside.PREVIOUS,
+        "20261119T120000-000001",
+        "drm/ttm: Add a shrinker v8 on 7.3.4",
+        Verdict.BAD,
+        {"REGRESSED": 1, "NEW": 4},
+        ("REGRESSED s t.worse: 1/1 -> 0/1",),
+    )
+    none = Against(Beside.BEFORE, "20261118T120000-000001", "v9 on 7.3.3", Verdict.GOOD, {}, ())
+    mail = draft(compared(), POSTING, Envelope(), AGAIN, (before, none))
+    text = str(mail.get_content())
+    chapter = text.partition("== Against the previous revision ==\n\n")[2].partition("\n==")[0]
+    assert chapter.split("\n")[:3] == [
+        "drm/ttm: Add a shrinker v8 on 7.3.4, run 20261119T120000-000001: 1",
+        "REGRESSED, 4 NEW.",
+        "  * REGRESSED s t.worse: 1/1 -> 0/1",
+    ]
+    assert (
+        "v9 on 7.3.3, run 20261118T120000-000001: nothing changed." in text.partition("Against the kernel before")[2]
+    )
+    assert "== Against" not in body(compared())

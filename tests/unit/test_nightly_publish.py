@@ -18,7 +18,7 @@ from harness.flow.outbox import Outbox, OutboxItem
 from harness.flow.publish import Publisher, notes_of
 from harness.flow.tell import PATCHWORK_TOKEN
 from harness.model.errors import InfraError, UserError
-from harness.model.nightly import JobResult, Night
+from harness.model.nightly import Against, Beside, JobResult, Night
 from harness.model.outcome import Outcome, Verdict
 from harness.model.result import Report
 from harness.reports.mail import SentSeries
@@ -218,6 +218,16 @@ def test_a_kill_sends_nothing_twice(house: House, monkeypatch: pytest.MonkeyPatc
     assert [f"the mail of {run}: whether it arrived is not known" in str(found.troubles)] == [moment == "during"]
     assert house.night().troubles == ()
     assert sent == ["mail"]
+
+
+def test_a_mail_says_what_changed_since_the_previous_revision(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = with_series(house, monkeypatch)
+    before = Against(Beside.PREVIOUS, "20261101T000000-000001", "gpu v0", Verdict.GOOD, {"FIXED": 2}, ())
+    monkeypatch.setattr(nightly_module, "against", lambda job, *rest: iter([before] if job.series else []))
+    house.configure(CONFIG + MAIL)
+    found = house.night()
+    (mail,) = (house.place / "out" / found.name).glob("*.eml")
+    assert mail.name == f"{run}.eml" and "run 20261101T000000-000001: 2 FIXED" in mail.read_text()
 
 
 def test_what_has_no_message_id_is_not_mailed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
