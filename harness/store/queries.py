@@ -22,6 +22,7 @@ _FEW_NAMES = 100
 _RUNS_AT_ONCE = 500
 _MOST_NUMBERS = 10_000  # in one statement
 _SHARE_OF_NAMES = 0.1  # with more of them, a boot has a case of these in its first dozen or so
+_COUNTED_NAMES = select(func.count()).select_from(NameRow)
 _Numbers = list[int] | Select[Any]
 _GLOB_SIGNS = re.compile(r"[*?\[]")
 _BAD = tuple(str(one) for one in Outcome if one.finding or one is Outcome.INCOMPLETE)
@@ -29,11 +30,11 @@ _BAD = tuple(str(one) for one in Outcome if one.finding or one is Outcome.INCOMP
 
 def list_runs(connection: Connection, wanted: RunQuery, limit: int) -> tuple[int, tuple[KeptRun, ...]]:
     """How many runs fit, and the newest `limit` of them; what was asked of cases is counted in each."""
-    fits = _fits(connection, wanted)
-    total = connection.execute(select(func.count()).select_from(RunRow).where(fits)).scalar_one()
-    page = connection.execute(select(RunRow.id, *_RUN).where(fits).order_by(RunRow.name.desc()).limit(limit)).all()
+    # Counted on the way: a question of its own would look at all the cases once more.
+    asked = select(RunRow.id, func.count().over(), *_RUN).where(_fits(connection, wanted))
+    page = connection.execute(asked.order_by(RunRow.name.desc()).limit(limit)).all()
     matching = _matching(connection, wanted, [int(row[0]) for row in page]) if wanted.of_cases else {}
-    return total, tuple(_run(row[1:], matching.get(int(row[0]), ())) for row in page)
+    return int(page[0][1]) if page else 0, tuple(_run(row[2:], matching.get(int(row[0]), ())) for row in page)
 
 
 def past_boots(connection: Connection, limit: int) -> list[tuple[str, str, str, int]]:
@@ -233,7 +234,7 @@ def _has_cases(connection: Connection, wanted: RunQuery) -> ColumnElement[bool]:
     """That a boot has a case that fits. Few names, or rare outcomes, lead to their cases by the index. Of many names
     nearly every boot has one, and it takes less to ask each boot than to read all of their cases.
     """
-    total = connection.execute(select(func.count()).select_from(NameRow)).scalar_one()
+    total = connection.execute(_COUNTED_NAMES).scalar_one()
     fitting = len(_names(connection, wanted))
     few = fitting <= max(_FEW_NAMES, total * _SHARE_OF_NAMES)
     if few or (wanted.outcomes and all(str(one) in _BAD for one in wanted.outcomes)):
@@ -335,10 +336,15 @@ def glob_regex(glob: str) -> str:
 
 def _matching(connection: Connection, wanted: RunQuery, runs: Sequence[int]) -> dict[int, tuple[Count, ...]]:
     """Of each run on the page: how often the cases asked for came out how."""
+    every = len(_names(connection, wanted)) == connection.execute(_COUNTED_NAMES).scalar_one()
     asked = (
         select(BootRow.run_id, CaseRow.outcome, func.count())
         .join(CaseRow, CaseRow.boot_id == BootRow.id)
-        .where(BootRow.run_id.in_(runs), *_of_cases(connection, wanted), *_of_boots(connection, wanted))
+        .where(
+            BootRow.run_id.in_(runs),
+            *_of_cases(connection, wanted, all_names=every),
+            *_of_boots(connection, wanted),
+        )
         .group_by(BootRow.run_id, CaseRow.outcome)
     )
     found: dict[int, list[Count]] = {}
