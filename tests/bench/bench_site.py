@@ -2,7 +2,8 @@
 """The site of 10,000 boots (BENCH_BOOTS): how long it takes at first, again, with one run more; how fast it opens.
 
 The runs are made up: five boots of 100 cases each, two kernels and a series in turn, four machines, a console and a
-recording of the sampler of real guests in each boot. Where there is no Chromium, nothing is opened.
+recording of the sampler of real guests in each boot. Where there is no Chromium, nothing is opened. With BENCH_KEEP, a
+directory, runs and site are kept there, and opened again without being made again.
 """
 
 from __future__ import annotations
@@ -70,16 +71,18 @@ def timed(layout: Layout, target: Path) -> str:
 
 
 def test_the_site_of_ten_thousand_boots(tmp_path: Path) -> None:
-    layout, target = Layout(tmp_path / "store"), tmp_path / "site"
-    layout.root.mkdir()
+    place = Path(os.environ.get("BENCH_KEEP", tmp_path))
+    layout, target = Layout(place / "store"), place / "site"
     boots = int(os.environ.get("BENCH_BOOTS", "10000"))
     runs = max(2, boots // _BOOTS)
-    fill(layout, runs)
-    print(f"\n{runs} runs, {runs * _BOOTS} boots, {runs * _BOOTS * _CASES} cases; load {os.getloadavg()[0]:.1f}")
-    print(f"at first            {timed(layout, target)}")
-    print(f"nothing new         {timed(layout, target)}")
-    fill(layout, 1, runs)
-    print(f"one run more        {timed(layout, target)}")
+    if not layout.root.exists():
+        layout.root.mkdir(parents=True)
+        fill(layout, runs)
+        print(f"\n{runs} runs, {runs * _BOOTS} boots, {runs * _BOOTS * _CASES} cases; load {os.getloadavg()[0]:.1f}")
+        print(f"at first            {timed(layout, target)}", flush=True)
+        print(f"nothing new         {timed(layout, target)}")
+        fill(layout, 1, runs)
+        print(f"one run more        {timed(layout, target)}", flush=True)
     files = [path for path in target.rglob("*") if path.is_file()]
     print(f"{len(files)} files, {sum(path.stat().st_size for path in files) >> 20} MiB")
     if find_tool("chromium") is None:
