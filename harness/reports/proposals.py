@@ -19,7 +19,7 @@ _HEADINGS = {
 _LONGEST = 160
 _NO_GLOB = re.compile(r"[^\w.*?\[\]-]", re.ASCII)
 _NUMBER = re.compile(r"\d+")
-_VERSION = re.compile(r"\d{1,4}\.\d{1,4}")
+_VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})")
 
 
 def to_proposals(proposals: Sequence[Proposal], night: str) -> str:
@@ -55,8 +55,9 @@ def _issue(one: Proposal) -> Iterable[str]:
         yield f"message = {_quoted(_pattern(one.title))}"
     if one.suite:
         yield f"suites = [{_quoted(one.suite)}]"
-    if version := _VERSION.match(one.kernel):
+    if version := _VERSION.match(one.kernel):  # where it was not seen, nothing is let pass
         yield f'since = "{version[0]}"'
+        yield f'before = "{version[1]}.{int(version[2]) + 1}"'
     if one.seen < one.boots:
         yield "rare = true"
     yield f'reason = "say why it is let pass: {one.seen} of {one.boots} boots without a series show it"'

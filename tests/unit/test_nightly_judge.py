@@ -134,6 +134,7 @@ def test_proposals_are_comments_that_are_entries_without_their_signs() -> None:
     issues = parse_known("\n".join(entries(text)), "proposals")
     assert {issue.cases for issue in issues} == {("pressure.walk",), ()}
     assert {issue.fingerprints for issue in issues} == {(), (EVENT.fingerprint,)}
+    assert {(issue.since, issue.before) for issue in issues} == {((7, 3), (7, 4))}  # where they were seen
     (message,) = {issue.message for issue in issues if issue.message}
     assert message == 'expected \\d+, got "\\-\\d+"'
 
