@@ -2,8 +2,8 @@
 """The site of 10,000 boots (BENCH_BOOTS): how long it takes at first, again, with one run more; how fast it opens.
 
 The runs are made up: five boots of 100 cases each, two kernels and a series in turn, four machines, a console and a
-recording of the sampler of real guests in each boot. Where there is no Chromium, nothing is opened. With BENCH_KEEP, a
-directory, runs and site are kept there, and opened again without being made again.
+recording of the sampler of real guests in each boot. Where there is no Chromium, nothing is opened. With BENCH_KEEP,
+a directory, runs and site are kept there, and opened again without being made again.
 """
 
 from __future__ import annotations
