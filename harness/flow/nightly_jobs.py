@@ -300,7 +300,8 @@ def _against(
         output = compare_runs(made.run, result.run, CompareOptions(known=known), layout)
     except HarnessError as error:
         return Against(beside, made.run, other.label, Verdict.CANNOT_TELL, {}, (error.message,))
-    all_of_them = [*(one.change for one in output.comparisons), *(one.change for one in output.event_changes)]
+    events = (one for one in output.event_changes if not one.note)  # a note (a taint) never counts
+    all_of_them = [*(one.change for one in output.comparisons), *(one.change for one in events)]
     words = [str(one) for one in all_of_them if one is not Change.SAME]
     changes = {word: words.count(word) for word in dict.fromkeys(words)}
     return Against(beside, made.run, other.label, output.verdict, changes, output.reasons[:_SHOWN_REASONS])

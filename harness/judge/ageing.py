@@ -101,8 +101,11 @@ def _name(key: str, sighting: Sighting) -> str:
 def _aged(results: Sequence[PastResult], names: set[str], day: str) -> Iterator[Proposal]:
     stale: dict[str, int] = {}
     last: dict[str, PastResult] = {}
+    again: dict[str, str] = {}  # expired ones that were seen: when last, and how often
     for one in results:
         for use in one.result.known:
+            if use.counts_again:
+                again[use.name] = f"still seen on {one.day}: {use.matched}"
             if use.state is KnownState.STALE:
                 stale[use.name] = stale.get(use.name, 0) + 1
             elif use.state is KnownState.SEEN:
@@ -114,7 +117,7 @@ def _aged(results: Sequence[PastResult], names: set[str], day: str) -> Iterator[
             continue
         use = next(use for use in one.result.known if use.name == name)
         if use.state is KnownState.EXPIRED and use.expires < day:
-            seen = f"still seen: {use.matched}" if use.counts_again else "not seen any more"
+            seen = again.get(name, "not seen since")
             yield Proposal(ProposalKind.EXPIRED, name, f"expired on {use.expires}, {seen} (owner: {use.owner})")
         elif stale.get(name, 0) >= NOT_SEEN_BEFORE_GONE:
             why = f"not seen in the last {stale[name]} runs that could have shown it (owner: {use.owner})"

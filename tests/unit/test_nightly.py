@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -23,7 +24,7 @@ from harness.flow.publish import Publisher
 from harness.flow.run_record import Record, save_record
 from harness.judge.telling import PastBoot, telling_of
 from harness.model.codec import to_json
-from harness.model.compare import Leg
+from harness.model.compare import Change, EventChange, Leg
 from harness.model.comparison import CompareOutput
 from harness.model.errors import InfraError, UserError
 from harness.model.known import NOTHING_KNOWN
@@ -456,6 +457,16 @@ def test_a_run_is_compared_with_the_revision_and_the_kernel_before(
     assert all(one.verdict is Verdict.CANNOT_TELL and one.reasons == ("it is gone",) for one in found)
     alone = replace(JOB, family="", series="")
     assert list(against(alone, JobResult(Verdict.GOOD, "new"), past[:3], NOTHING_KNOWN, scratch_layout)) == []
+
+
+def test_what_changed_is_counted_without_notes(scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    taint = EventChange("taint", "t", "f", Change.FLAKY, 1, 2, 1, 2, note=True)
+    warning = EventChange("warning", "w", "g", Change.FIXED, 1, 1, 0, 1)
+    output = SimpleNamespace(comparisons=(), event_changes=(taint, warning), verdict=Verdict.GOOD, reasons=())
+    monkeypatch.setattr(nightly_jobs, "compare_runs", lambda *rest: output)
+    past = [(replace(JOB, series="series 1", revision=1), JobResult(Verdict.GOOD, "v1"))]
+    (found,) = against(JOB, JobResult(Verdict.GOOD, "new"), past, NOTHING_KNOWN, scratch_layout)
+    assert found.changes == {"FIXED": 1}
 
 
 def test_the_plan_of_a_job_says_whose_it_is() -> None:
