@@ -115,6 +115,8 @@ def _better(one: EventChange) -> Change:
 
 
 def _is_doubtful(one: EventChange) -> bool:
+    if one.note and one.base_seen * one.tip_boots == one.tip_seen * one.base_boots:
+        return False  # the taint of a module that not every boot loads, say
     sides: Sequence[tuple[int, int]] = ((one.base_seen, one.base_boots), (one.tip_seen, one.tip_boots))
     return all(boots for _, boots in sides) and any(0 < seen < boots for seen, boots in sides)
 
