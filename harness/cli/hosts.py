@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from harness.fleet.where import FleetPlace
 from harness.model.errors import UserError
 
 if TYPE_CHECKING:  # without --on nothing of Dask is imported
@@ -25,6 +26,7 @@ def hosts_at(
             raise UserError("--share is for the hosts of --on, and there are none", hint="name them with --on")
         yield None
         return
+    FleetPlace.parse(where)
     try:
         from harness.fleet.clusters import fleet
     except ModuleNotFoundError as error:

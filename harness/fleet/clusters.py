@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import dask
 from distributed import Client, LocalCluster
@@ -21,6 +19,7 @@ from harness.fleet.join import Joining, security_of
 from harness.fleet.order import CPUS, RAM
 from harness.fleet.slurm import PRELOAD, slurm_jobs
 from harness.fleet.ssh_hosts import SshWorkers, joined, read_hosts
+from harness.fleet.where import FleetPlace
 from harness.flow.admission import VCPUS_PER_CORE
 from harness.flow.resources import cores, most_for_guests
 from harness.model.errors import InfraError, UserError
@@ -29,8 +28,6 @@ from harness.proc import Deadline
 from harness.store.layout import Layout
 from harness.store.scratch import scratch_directory
 
-WHERE_FORMS = "local:N, tcp://HOST:PORT, tls://HOST:PORT, ssh:FILE or slurm:FILE"
-_MOST_LOCAL = 64
 _CONNECT_SECONDS = 60
 _WORKERS_SECONDS = 120.0
 _LOOK_SECONDS = 0.2
@@ -66,24 +63,17 @@ def fleet(where: str, layout: Layout, progress: Progress, share: str = "", most:
 
 @contextmanager
 def _client(where: str, layout: Layout, progress: Progress) -> Iterator[Client]:
-    kind, _, rest = where.partition(":")
-    if kind == "local":
-        if not rest.isdecimal() or not 0 < int(rest) <= _MOST_LOCAL:
-            raise UserError(f"--on local:{rest} says not how many workers", hint="--on local:2")
-        with local_workers(int(rest), layout.root) as client:
-            yield client
-    elif kind in ("tcp", "tls"):
-        _require_tls(where)
-        with _connected(where) as client:
-            yield client
-    elif kind == "slurm" and rest:
-        with slurm_jobs(Path(rest)) as client:
-            yield client
-    elif kind == "ssh" and rest:
-        with _by_ssh(Path(rest), layout, progress) as client:
-            yield client
+    place = FleetPlace.parse(where)
+    if place.kind == "local":
+        clients = local_workers(int(place.rest), layout.root)
+    elif place.kind == "slurm":
+        clients = slurm_jobs(Path(place.rest))
+    elif place.kind == "ssh":
+        clients = _by_ssh(Path(place.rest), layout, progress)
     else:
-        raise UserError(f"--on {where!r} is no place for a fleet", hint=f"--on takes {WHERE_FORMS}")
+        clients = _connected(place.text)
+    with clients as client:
+        yield client
 
 
 @contextmanager
@@ -162,23 +152,6 @@ def _connected(address: str, security: Security | None = None) -> Iterator[Clien
         ) from error
     with client:
         yield client
-
-
-def _require_tls(address: str) -> None:
-    """UserError for a scheduler elsewhere without encryption: whoever reaches it runs programs on all hosts."""
-    host = urlsplit(address).hostname or ""
-    if not address.startswith("tls://") and not _is_loopback(host):
-        raise UserError(
-            f"{address} is not encrypted: who can reach it can run anything on all of its hosts",
-            hint="start scheduler and workers with TLS, and say tls:// (docs/fleet.md)",
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _await_workers(made: Fleet, progress: Progress) -> None:

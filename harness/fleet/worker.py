@@ -12,10 +12,11 @@ import functools
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from distributed import Worker, get_worker
 from distributed.worker import thread_state
@@ -180,13 +181,26 @@ def take_piece(name: str, offset: int, data: bytes, last: bool) -> bool:
 
 
 def make_boots(order: BootOrder) -> WorkerAnswer:
-    """The task of Dask: the cell's boots, on this host. It raises nothing that a harness knows of."""
+    """The task of Dask: the cell's boots, on this host."""
+    return _task(order, _made)
+
+
+def make_build(order: BuildOrder) -> WorkerAnswer:
+    """The task of Dask: a kernel and its objects. Where who asks has the same store, nothing is sent."""
+    return _task(order, _built)
+
+
+_Order = TypeVar("_Order", BootOrder, BuildOrder)
+
+
+def _task(order: _Order, work: Callable[[_Order, _Desk], WorkerAnswer]) -> WorkerAnswer:
+    """Does the work as long as somebody waits for it. It raises nothing that a harness knows of."""
     desk = _Desk(get_worker(), order)
     desk.tell("begun", host=desk.host)
     time.sleep(_FIRST_WORD_SECONDS)
     with desk.watched():
         try:
-            return _made(order, desk)
+            return work(order, desk)
         except Stopped:
             return desk.failed(InfraError("it was called off"))
         except HarnessError as error:
@@ -247,20 +261,6 @@ class _Desk:
         if time.monotonic() - self._advanced > _ADVANCE_SECONDS:
             self._advanced = time.monotonic()
             self.tell("advance", done=f"{done}", total=f"{total}", unit=unit)
-
-
-def make_build(order: BuildOrder) -> WorkerAnswer:
-    """The task of Dask: a kernel and its objects. Where who asks has the same store, nothing is sent."""
-    desk = _Desk(get_worker(), order)
-    desk.tell("begun", host=desk.host)
-    time.sleep(_FIRST_WORD_SECONDS)
-    with desk.watched():
-        try:
-            return _built(order, desk)
-        except Stopped:
-            return desk.failed(InfraError("it was called off"))
-        except HarnessError as error:
-            return desk.failed(error)
 
 
 def _built(order: BuildOrder, desk: _Desk) -> WorkerAnswer:

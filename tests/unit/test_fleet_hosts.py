@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from harness.cli.hosts import hosts_at
 from harness.fleet.clusters import fleet
 from harness.fleet.join import Joining
 from harness.fleet.ssh_hosts import SshHost, SshHosts, read_hosts
+from harness.fleet.where import FleetPlace
 from harness.model.errors import UserError
 from harness.store.layout import Layout
 from tests.unit.stand_in.cells import Told
@@ -81,8 +84,31 @@ def test_what_a_host_is_told_comes_as_it_was_said() -> None:
         ("local:many", "how many workers"),
         ("tcp://192.0.2.1:8786", "is not encrypted"),
         ("tcp://lab3:8786", "is not encrypted"),
+        ("tcp://lab3", "no host and port"),
+        ("tls://[::1:8786", "no host and port"),
+        ("tls://lab3:many", "no host and port"),
     ],
 )
 def test_places_that_are_refused(where: str, why: str, scratch_layout: Layout) -> None:
     with pytest.raises(UserError, match=why), fleet(where, scratch_layout, Told()):
         pass
+
+
+def test_a_wrong_place_is_told_where_there_is_no_dask(
+    scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "harness.fleet.clusters", None)
+    with pytest.raises(UserError, match="no place for a fleet"), hosts_at("foo", scratch_layout, Told()):
+        pass
+
+
+def test_without_dask_it_is_said_what_to_install(scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "harness.fleet.clusters", raising=False)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UserError, match="--on needs distributed"), hosts_at("local:1", scratch_layout, Told()):
+        pass
+
+
+def test_a_place_is_what_it_says() -> None:
+    assert FleetPlace.parse("tcp://127.0.0.1:8786").text == "tcp://127.0.0.1:8786"
+    assert FleetPlace.parse("ssh:a:b") == FleetPlace("ssh", "a:b")
