@@ -38,37 +38,26 @@ def each_patch(requests: Sequence[Request], layout: Layout, progress: MultiProgr
     return tuple(found)
 
 
-def prepare_all(
+def prepare_kernels(
     matrix: Matrix,
     layout: Layout,
     progress: MultiProgress,
     watch: Stopwatch,
     jobs: int | None = None,
     builder: Builder | None = None,
+    *,
+    gated: bool,
 ) -> Kernels:
-    """Every kernel, before the first boot; a mistake of the user's in any of them comes before all boots."""
-    made = {
-        one: prepare(one, suites, layout, progress, watch, jobs, builder) for one, suites in matrix.kernels.items()
-    }
-    return Kernels(made)
+    """Every kernel, before the first boot; a mistake of the user's in any of them comes before all boots. With
+    `gated` every patch goes through the gate first, and a kernel of which the gate says that it cannot be built, or
+    that then does not build, is a finding.
 
-
-def prepare_gated(
-    matrix: Matrix,
-    layout: Layout,
-    progress: MultiProgress,
-    watch: Stopwatch,
-    jobs: int | None = None,
-    builder: Builder | None = None,
-) -> Kernels:
-    """Every patch through the gate, then every kernel of which the gate does not say that it cannot be built.
-
-    Raises BuildFailed or ConfigUnmet when a kernel without the series cannot be made, and ModuleFailed for a suite
-    that --suite names: then nothing can be said about the series.
+    Raises BuildFailed or ConfigUnmet when a kernel without the series, or without the gate, cannot be made, and
+    ModuleFailed for a suite that --suite names: then nothing can be said about the series.
     """
-    patched = dict.fromkeys(one.whole for one in matrix.kernels if one.series is not None)
-    gates = {one: gate_kernel(one, layout, progress, jobs) for one in patched}
-    watch.lap("gate")
+    gates = _gates(matrix, layout, progress, jobs) if gated else {}
+    if gated:
+        watch.lap("gate")
     made: dict[KernelSpec, PreparedKernel] = {}
     failed: dict[KernelSpec, str] = {}
     for kernel, suites in matrix.kernels.items():
@@ -90,3 +79,9 @@ def prepare_gated(
         built = kernel.before_last(len(gate.patches)) in made
         gates[kernel.whole] = with_failed_build(gate, kernel.upto, message, built)
     return Kernels(made, tuple(gates.values()))
+
+
+def _gates(matrix: Matrix, layout: Layout, progress: MultiProgress, jobs: int | None) -> dict[KernelSpec, Gate]:
+    """Of each series, by the kernel with all of it."""
+    patched = dict.fromkeys(one.whole for one in matrix.kernels if one.series is not None)
+    return {one: gate_kernel(one, layout, progress, jobs) for one in patched}

@@ -20,7 +20,7 @@ from harness.flow.collect import CellResult, read_out
 from harness.flow.history import History, Kept, read_history
 from harness.flow.hosts import Hosts, SetAside
 from harness.flow.inspect import notes_of_images
-from harness.flow.kernels import Kernels, prepare_all, prepare_gated
+from harness.flow.kernels import Kernels, prepare_kernels
 from harness.flow.matrix import Matrix, matrix_of, plan_boots, with_seeds
 from harness.flow.prepare import Stopwatch, prepare, prepare_other, prepare_root, settle_accel
 from harness.flow.request import Request
@@ -125,8 +125,7 @@ def execute(
     matrix = matrix_of(requests, options.hosts.check_machine if options.hosts is not None else None)
     _look_at_machines(requests, options, layout, progress)
     watch = Stopwatch()
-    prepare_kernels = prepare_gated if options.gate else prepare_all
-    kernels = prepare_kernels(matrix, layout, progress, watch, options.jobs, options.hosts)
+    kernels = prepare_kernels(matrix, layout, progress, watch, options.jobs, options.hosts, gated=options.gate)
     matrix = matrix.only(kernels.prepared)
     _require_fit(matrix, kernels)
     host = _host(matrix, kernels, layout, progress, watch, options.hosts)
@@ -175,7 +174,7 @@ def resume(
         record = load_record(directory)
         matrix = matrix_of(record.requests, hosts.check_machine if hosts is not None else None)
         watch = Stopwatch()
-        kernels = prepare_all(matrix, layout, progress, watch, jobs, hosts)
+        kernels = prepare_kernels(matrix, layout, progress, watch, jobs, hosts, gated=False)
         host = _host(matrix, kernels, layout, progress, watch, hosts)
         planned = plan_boots(matrix, kernels.prepared, host.accels, _tools(record.stress))
         if [one.key for one in planned] != [one.key for one in record.cells]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow.kernels import Kernels, prepare_gated
+from harness.flow.kernels import Kernels, prepare_kernels
 from harness.flow.matrix import matrix_of
 from harness.flow.prepare import Stopwatch
 from harness.flow.request import Request
@@ -66,7 +66,8 @@ def prepared(
 
     monkeypatch.setattr("harness.flow.kernels.gate_kernel", lambda *_: GOOD)
     monkeypatch.setattr("harness.flow.kernels.prepare", prepare)
-    return prepare_gated(matrix_of(tuple(map(request, upto))), layout, MultiProgress(), Stopwatch())
+    matrix = matrix_of(tuple(map(request, upto)))
+    return prepare_kernels(matrix, layout, MultiProgress(), Stopwatch(), gated=True)
 
 
 @pytest.mark.parametrize("error", [FAILED, ConfigUnmet("1 of the symbols asked for did not come out")])
