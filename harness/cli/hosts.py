@@ -12,13 +12,13 @@ from harness.model.errors import UserError
 
 if TYPE_CHECKING:  # without --on nothing of Dask is imported
     from harness.flow.hosts import Hosts
-    from harness.model.progress import Progress
+    from harness.model.progress import FleetProgress
     from harness.store.layout import Layout
 
 
 @contextmanager
 def hosts_at(
-    where: str, layout: Layout, progress: Progress, share: str = "", parallel: int | None = None
+    where: str, layout: Layout, progress: FleetProgress, share: str = "", parallel: int | None = None
 ) -> Iterator[Hosts | None]:
     """The fleet at that place, for the block; None where none is named."""
     if not where:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
+    from harness.model.progress import HostDoing
+
 _PLAIN_EVERY_SECONDS = 30.0
 _STEP = 0  # boots count from 1
+_SHOWN_WORKS = 6  # of a host
 
 
 class TerminalProgress:
@@ -32,9 +36,12 @@ class TerminalProgress:
         self._step_began = self._began
         self._last_plain = 0.0
         self._bars: Progress | None = None
-        self._tasks: dict[int, TaskID] = {}
+        self._tasks: dict[int | str, TaskID] = {}  # of a boot, or of a host
         self._lanes: dict[int, str] = {}
         self._crowded = False  # several boots at once: each line says of which it is
+        self._fleet = False  # each host has a line, and its boots none
+        self._last_fleet = ""
+        self._last_fleet_at = self._began
 
     @cached_property
     def _console(self) -> Console:
@@ -69,8 +76,10 @@ class TerminalProgress:
             first = number not in self._lanes
             self._lanes.setdefault(number, text)
             self._crowded = self._crowded or len(self._lanes) > 1
-            if self._live:
+            if self._live and not self._fleet:
                 self._bar(number, text if first else f"{self._lanes[number]}:{text}", None, None)
+            elif self._live:
+                pass  # its host says it
             elif first:
                 self._print(text)
             else:
@@ -83,6 +92,22 @@ class TerminalProgress:
             self._lanes.pop(number, None)
             self._end_bar(number)
             self._print(text)
+
+    def hosts(self, doing: Sequence[HostDoing]) -> None:
+        """A line for each host of a fleet; elsewhere than on a terminal all of them in one, now and then."""
+        with self._lock:
+            self._fleet = True
+            if self._live:
+                width = max(len(one.host) for one in doing) if doing else 0
+                for one in doing:
+                    self._bar(one.host, f"{one.host:{width}}  {_doing(one)}", None, None)
+                for gone in [name for name in self._tasks if isinstance(name, str) and name not in _names(doing)]:
+                    self._end_bar(gone)
+                return
+            text = "; ".join(f"{one.host}: {_doing(one)}" for one in doing)
+            if text != self._last_fleet and time.monotonic() - self._last_fleet_at > _PLAIN_EVERY_SECONDS:
+                self._last_fleet, self._last_fleet_at = text, time.monotonic()
+                self._print(f"  {text}")
 
     def close(self) -> None:
         with self._lock:
@@ -106,7 +131,7 @@ class TerminalProgress:
             return ""
         return f", about {format_seconds(spent * (total - done) / done)} left"
 
-    def _bar(self, number: int, text: str, done: int | None, total: int | None) -> None:
+    def _bar(self, number: int | str, text: str, done: int | None, total: int | None) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         from harness.reports.console import plain
@@ -125,7 +150,7 @@ class TerminalProgress:
             self._tasks[number] = self._bars.add_task("", total=total)
         self._bars.update(self._tasks[number], completed=done, description=plain(text))
 
-    def _end_bar(self, number: int) -> None:
+    def _end_bar(self, number: int | str) -> None:
         task = self._tasks.pop(number, None)
         if self._bars is None or task is None:
             return
@@ -133,3 +158,14 @@ class TerminalProgress:
         if not self._tasks:
             self._bars.stop()
             self._bars = None
+
+
+def _names(doing: Sequence[HostDoing]) -> set[str]:
+    return {one.host for one in doing}
+
+
+def _doing(one: HostDoing) -> str:
+    shown = ", ".join(one.works[:_SHOWN_WORKS])
+    more = len(one.works) - _SHOWN_WORKS
+    now = f"{shown} and {more} more" if more > 0 else shown or "nothing"
+    return f"{now} ({one.ended} ended)" if one.ended else now

@@ -23,7 +23,7 @@ from harness.fleet.where import FleetPlace
 from harness.flow.admission import VCPUS_PER_CORE
 from harness.flow.resources import cores, most_for_guests
 from harness.model.errors import InfraError, UserError
-from harness.model.progress import Progress
+from harness.model.progress import FleetProgress, Progress
 from harness.proc import Deadline
 from harness.store.layout import Layout
 from harness.store.scratch import scratch_directory
@@ -43,7 +43,7 @@ _SETTINGS = {
 
 
 @contextmanager
-def fleet(where: str, layout: Layout, progress: Progress, share: str = "", most: int = 0) -> Iterator[Fleet]:
+def fleet(where: str, layout: Layout, progress: FleetProgress, share: str = "", most: int = 0) -> Iterator[Fleet]:
     """The fleet at that place, for the block. UserError for a place that there is not, or without a worker that fits.
 
     `share` is where all hosts find what boots rest on; `most` the most boots that are given out at a time, 0: as many
@@ -169,6 +169,7 @@ def _await_workers(made: Fleet, progress: Progress) -> None:
             progress.step("waiting for workers")
             waited = True
         time.sleep(_LOOK_SECONDS)
+    made.show()
     hosts = {one.host for one in fit.values()}
     progress.step(f"workers of the fleet: {len(fit)}, on {', '.join(sorted(hosts))}")
     for one in made.unfit():

@@ -36,6 +36,7 @@ from harness.fleet.order import (
     WorkerAnswer,
     own_facts,
 )
+from harness.fleet.pulse import Pulse
 from harness.fleet.shares import fetch
 from harness.flow.admission import VCPUS_PER_CORE, Claim, Tokens
 from harness.flow.boots import BootEnvironment, Stopped, boots_of
@@ -216,6 +217,8 @@ class _Desk:
         self._key = thread_state.key
         self._over = threading.Event()
         self._advanced = 0.0
+        self._doubt = ""
+        self.pulse: Pulse | None = None
         self.stop = threading.Event()
 
     def tell(self, kind: str, **more: str) -> None:
@@ -237,6 +240,9 @@ class _Desk:
             if state is None or state.state == "cancelled":
                 self.stop.set()
                 return
+            if self.pulse is not None and (doubt := self.pulse.doubt()) != self._doubt:
+                self._doubt = doubt
+                self.tell("doubt", text=doubt)
 
     def failed(self, error: HarnessError) -> WorkerAnswer:
         return WorkerAnswer(self.host, self._worker.address, failure=Failure.of(error))
@@ -313,6 +319,7 @@ def _booted(order: BootOrder, places: Mapping[Path, Path], desk: _Desk) -> Worke
             raise Stopped
         hold = stack.enter_context(ExitStack())
         directory = hold.enter_context(scratch_directory(layout))
+        desk.pulse = Pulse(directory)
         environment = BootEnvironment(
             kernel=here.kernel,
             root=here.root,

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -24,6 +26,22 @@ class MultiProgress(Progress, Protocol):
 
     def task_ends(self, number: int, text: str) -> None:
         """The boot has ended, as the words say."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostDoing:
+    """What a host of a fleet does now, by the names of its boots and builds, and how many it has ended."""
+
+    host: str
+    works: tuple[str, ...]
+    ended: int
+
+
+class FleetProgress(Progress, Protocol):
+    """Progress of hosts side by side; called from any thread."""
+
+    def hosts(self, doing: Sequence[HostDoing]) -> None:
+        """What each host does now."""
 
 
 class TaskProgress:

@@ -14,7 +14,7 @@ from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.kernel import KernelSpec, PreparedKernel
 from harness.model.machine import Accel, Machine, Swap
-from harness.model.progress import Progress
+from harness.model.progress import HostDoing, Progress
 from harness.model.suite import Manifest, ManifestCase, Suite
 from harness.model.tree import SourceSpec, Tree
 from harness.store.sealed import seal
@@ -124,6 +124,7 @@ class Told(Quiet):
     def __init__(self) -> None:
         super().__init__()
         self._acts: dict[str, Callable[[], None]] = {}
+        self.doing: tuple[HostDoing, ...] = ()
 
     def when(self, text: str, act: Callable[[], None]) -> None:
         self._acts[text] = act
@@ -138,3 +139,6 @@ class Told(Quiet):
 
     def task_ends(self, number: int, text: str) -> None:
         self.step(text.partition(",")[0])
+
+    def hosts(self, doing: Sequence[HostDoing]) -> None:
+        self.doing = tuple(doing)

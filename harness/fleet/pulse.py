@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Whether a guest that takes long is only slow, by what it has said so far: only such a boot may be made elsewhere,
+too, and be ended when that one is first. A guest that is silent, or that has said something bad, may be a finding.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+SILENT_SECONDS = 30.0
+_PIECE = 1 << 20
+_OVERLAP = 256  # of the end of a piece: what begins in it may be bad
+_BEAT = re.compile(rb"@beat [^\n]*\n?")
+_BAD = re.compile(
+    rb"not ok \d|# .{0,200}?(?:FAILED|EXPECTATION)|Kernel panic|Oops|BUG: |WARNING: |KASAN|invoked oom-killer"
+    rb"|Out of memory|blocked for more than|detected stalls? on|self-detected stall"
+)
+
+
+class Pulse:
+    """Looks at the boots below a directory, each time at what is new there."""
+
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._moved = clock()
+        self._offsets: dict[Path, int] = {}
+        self._ends: dict[Path, bytes] = {}
+        self._bad = ""
+
+    def doubt(self) -> str:
+        """Why it may be more than slow, as a clause; empty when it gets on, or has not begun to speak."""
+        for depth in ("*", "*/*"):
+            for name in ("console.log", "control.log"):
+                for file in self._directory.glob(f"{depth}/{name}"):
+                    self._look(file)
+        silent = self._clock() - self._moved
+        if not self._bad and self._offsets and silent > SILENT_SECONDS:
+            return f"it had said nothing for {SILENT_SECONDS:.0f} s"
+        return self._bad
+
+    def _look(self, file: Path) -> None:
+        offset = self._offsets.setdefault(file, 0)
+        try:
+            with file.open("rb") as source:
+                source.seek(offset)
+                piece = source.read(_PIECE)
+        except OSError:
+            return
+        self._offsets[file] = offset + len(piece)
+        if _BEAT.sub(b"", piece).strip():
+            self._moved = self._clock()
+        text = self._ends.get(file, b"") + piece
+        if not self._bad and (found := _BAD.search(text)) is not None:
+            self._bad = f"it had said {found[0].decode('ascii', 'replace')!r}"
+        self._ends[file] = text[-_OVERLAP:]
