@@ -164,6 +164,7 @@ class Asker:
         if future.cancelled():
             if trial.begun.get(key):
                 trial.notes.append("the scheduler of the fleet was lost while it was made, and it was begun again")
+                trial.progress.step("  the scheduler of the fleet was lost while it was made")
             self._reconnected()
             raise NoAnswer
         try:
@@ -212,6 +213,7 @@ class Asker:
         if workers := self._elsewhere(began):
             again = replace(asked, order=replace(asked.order, key=_again(asked.order.key)))
             trial.why_again = why
+            trial.progress.step(f"  {why}: it is begun elsewhere, too")
             self._begin(again, trial, tries, workers)
 
     def _elsewhere(self, began: Beginning) -> list[str]:
