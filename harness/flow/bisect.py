@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from harness.flow.candidates import Candidate
 from harness.flow.laboratory import Budget, KnownKernel, Laboratory, Unfit
 from harness.flow.request import Request
-from harness.judge.bisect import Ask, Belief, Bisection, next_step, stands
+from harness.judge.bisect import Ask, Belief, Bisection, believed, next_step, stands
 from harness.judge.predicate import learnt
 from harness.model.errors import UserError
 from harness.model.progress import MultiProgress
@@ -25,6 +25,7 @@ from harness.model.search import (
     Sight,
 )
 from harness.model.units import format_seconds
+from harness.reports.bisect import culprit, odds_words
 
 _BUILD_COST = 3.0  # of a boot whose kernel must be built first, in boots
 
@@ -77,11 +78,19 @@ class _Bisect:
             if isinstance(step, Belief):
                 return self._output(step)
             if self._question.budget.spent:
-                said = replace(self._search, most=0)
-                belief = next_step(said, self._tallies, sorted(self._unfit))
-                assert isinstance(belief, Belief)
-                return self._output(replace(belief, why="the time that it was given is over"))
+                return self._output(self._believed("the time that it was given is over"))
             self._ask(step)
+            self._progress.step(f"  {self._standing(step.candidate)}")
+
+    def _believed(self, why: str = "") -> Belief:
+        return believed(self._search, self._tallies, sorted(self._unfit), why)
+
+    def _standing(self, number: int) -> str:
+        """What the candidate says so far, and what is believed by that."""
+        belief = self._believed()
+        tally = "no kernel" if number in self._unfit else str(BootVotes.of(self._sights[number]))
+        labels = tuple(one.label for one in self._candidates[belief.first : belief.last + 1])
+        return f"so far {tally}; first bad is most likely {culprit(labels, belief.first)}, {odds_words(belief.odds)}"
 
     @property
     def _tallies(self) -> Mapping[int, BootVotes]:

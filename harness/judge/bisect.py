@@ -70,7 +70,7 @@ def next_step(
     """What to do, given what was seen of each candidate. `unfit` are those that cannot be had at all; `costs` of a
     boot of each, 1 where nothing is said.
     """
-    askable = [one for one in range(search.count) if one not in set(unfit) and not _tires(seen.get(one, BootVotes()))]
+    askable = _askable(search, seen, unfit)
     weights = _Weights(search, seen)
     belief = _belief(search, weights, askable)
     good_end, bad_end = (seen.get(end, BootVotes()) for end in (0, search.count - 1))
@@ -89,12 +89,22 @@ def next_step(
     return best if best is not None else _unsure(belief, "no candidate that is left can tell more")
 
 
+def believed(search: Bisection, seen: Mapping[int, BootVotes], unfit: Sequence[int] = (), why: str = "") -> Belief:
+    """How things stand, whatever is to be done next; with `why` the search ends there, and is not sure."""
+    belief = _belief(search, _Weights(search, seen), _askable(search, seen, unfit))
+    return _unsure(belief, why) if why else belief
+
+
 def stands(tally: BootVotes, confidence: float = CONFIDENCE, rate: float = RATE) -> bool | None:
     """Is the one candidate bad? None: boot it again. For `git bisect run`, which asks for one after the other."""
     if tally.bad:
         return True
     missed = (1 - min(rate, 0.999)) ** tally.good  # the chance that something bad did not fail so often
     return False if tally.good and missed <= 1 - confidence else None
+
+
+def _askable(search: Bisection, seen: Mapping[int, BootVotes], unfit: Sequence[int]) -> list[int]:
+    return [one for one in range(search.count) if one not in set(unfit) and not _tires(seen.get(one, BootVotes()))]
 
 
 def _tires(tally: BootVotes) -> bool:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -67,9 +67,19 @@ def conclusion(output: BisectOutput) -> Iterator[str]:
 
 
 def odds_words(odds: float) -> str:
-    """0.98 -> `49 to 1 (98 %)`."""
+    """0.98 -> `49 to 1 (98.0 %)`, 0.25 -> `1 to 3 (25.0 %)`."""
     against = odds / max(1 - odds, 1e-6)
-    return f"{against:.0f} to 1 ({odds * 100:.1f} %)"
+    words = f"{against:.0f} to 1" if against >= 1 else f"1 to {1 / max(against, 1e-6):.0f}"
+    return f"{words} ({odds * 100:.1f} %)"
+
+
+def culprit(labels: Sequence[str], first: int) -> str:
+    """The likeliest first bad candidates in a few words; `labels` are those from number `first` on."""
+    if not labels:
+        return "none of them"
+    if len(labels) > 1:
+        return f"one of {len(labels)}, {labels[0][:_WIDEST]} to {labels[-1][:_WIDEST]}"
+    return f"{labels[0][:_WIDEST]}, said to be good" if first == 0 else labels[0][:_WIDEST]
 
 
 def _evidence(output: BisectOutput) -> Iterator[str]:

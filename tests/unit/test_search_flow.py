@@ -25,7 +25,7 @@ from harness.model.kernel import KernelSpec
 from harness.model.search import Answer, BisectOutput, BisectResult, Predicate
 from harness.model.series import SeriesSpec
 from harness.model.tree import SourceSpec, Tree
-from harness.reports.bisect import bisect_mail, print_bisect
+from harness.reports.bisect import bisect_mail, culprit, odds_words, print_bisect
 from harness.reports.frontier import frontier_html, frontier_svg, print_frontier
 from harness.store.layout import Layout
 from tests.unit.results_support import Quiet
@@ -111,6 +111,42 @@ def test_the_first_bad_one_is_found_with_its_evidence(world: World) -> None:
     assert (world.layout.runs / output.candidates[3].sights[0].run / output.candidates[3].sights[0].boot).is_dir()
     assert from_json(BisectOutput, to_json(output)) == output
     require_fits(to_json(output), "bisect-1")
+
+
+def test_each_step_says_what_is_believed_by_it(world: World) -> None:
+    output = world.bisect()
+    said = [line for line in world.told.said if line.startswith("  so far ")]
+    asked = [line for line in world.told.said if line.startswith("candidate ")]
+    assert len(said) == len(asked) == output.boots
+    assert said[-1].endswith(f"first bad is most likely debian:7.3, {odds_words(output.odds)}")
+    assert said[0].startswith("  so far 1/1 bad; first bad is most likely ")
+
+
+def test_a_kernel_that_cannot_be_had_is_said_with_what_is_believed(world: World) -> None:
+    world.broken = {SPECS[2]}
+    world.bisect()
+    said = [line for line in world.told.said if line.startswith("  so far no kernel; first bad is most likely ")]
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("odds", "words"), [(0.98, "49 to 1 (98.0 %)"), (0.25, "1 to 3 (25.0 %)"), (0.5, "1 to 1 (50.0 %)")]
+)
+def test_odds_in_words(odds: float, words: str) -> None:
+    assert odds_words(odds) == words
+
+
+@pytest.mark.parametrize(
+    ("labels", "first", "words"),
+    [
+        (("a",), 2, "a"),
+        (("a", "b", "c"), 2, "one of 3, a to c"),
+        (("a",), 0, "a, said to be good"),
+        ((), 5, "none of them"),
+    ],
+)
+def test_the_culprit_in_words(labels: tuple[str, ...], first: int, words: str) -> None:
+    assert culprit(labels, first) == words
 
 
 def test_the_report_and_the_mail_say_both_sides(world: World, tmp_path: Path) -> None:
