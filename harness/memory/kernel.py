@@ -2,7 +2,7 @@
 """An image opened: the only module that imports drgn. Every read may fail, and every walk has an end.
 
 QEMU's image has no VMCOREINFO, as the kernel that it is of was built without. What drgn needs of it is known from the
-build: where page tables and names are. Nothing is moved about at boot (no KASLR in the profiles), which is looked at.
+build, where page tables and names are, and of the image, how far the kernel was moved at boot (placement.py).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import drgn
 from drgn import Object as Object
 
+from harness.memory.placement import Placement, find_placement
 from harness.memory.walk import MOST_NODES, Ring, ring
 from harness.model.visible import visible_field
 
@@ -25,6 +26,7 @@ _MOST_FRAMES = 48
 _ELF_HEADER = struct.Struct("<32xQ14xHH6x")  # where the table of segments is, the size of an entry, how many
 _ELF_VADDR, _ELF_PADDR = 16, 24  # in an entry
 _MOST_SEGMENTS = 1 << 10
+_MOST_RAM = 1 << 40
 _NOWHERE = 1 << 63  # neither user's nor kernel's
 _MOST_ADDRESS = (1 << 64) - 1
 _KERNEL_NAME = "Linux version {} ".format
@@ -138,24 +140,47 @@ class KernelImage:
 
 def open_kernel(files: Files) -> KernelImage:
     """NotOpened with the reason where the image is none, is another kernel's, or there are no types for it."""
+    name = _KERNEL_NAME(files.release).encode()
+    placement = _placement(files, name, _move_away(files.image))
+    symbols = placement.symbols(files.symbols)
     for levels in (0, 1):  # of page tables, four or five: the CPU's choice, and so QEMU's
-        program = _program(files, levels)
+        program = _program(files, placement, levels)
         try:
-            said = bytes(program.read(files.symbols["linux_banner"], 64))
+            said = bytes(program.read(symbols["linux_banner"], len(name)))
         except UNREADABLE:
             continue
-        if said.startswith(_KERNEL_NAME(files.release).encode()):
+        if said == name:
             break
     else:
-        raise NotOpened(f"the image has no Linux {files.release} where that build would be: it is another kernel's")
-    _load(program, files)
-    return KernelImage(program, files.symbols)
+        raise NotOpened(f"the page tables of Linux {files.release} in the image lead to nowhere: they are torn")
+    _load(program, files, symbols)
+    return KernelImage(program, symbols)
 
 
-def _move_away(image: Path) -> None:
+def _placement(files: Files, name: bytes, most: int) -> Placement:
+    """NotOpened where the image has no kernel of that name, as far from its place as all else of that build."""
+    program = _program(files, Placement(0, 0), 0)
+
+    def read(at: int, size: int) -> bytes:
+        try:
+            return bytes(program.read(at, size, physical=True))
+        except UNREADABLE:
+            return b""
+
+    found = find_placement(files.symbols, name, read, most)
+    if found is None:
+        raise NotOpened(
+            f"the image has no Linux {files.release} laid out like that build: it is another kernel's, "
+            "or of a moment before the kernel had its page tables"
+        )
+    return found
+
+
+def _move_away(image: Path) -> int:
     """QEMU gives its segments, which are of physical memory, virtual addresses from 0 on, too: a pointer to nowhere
-    would be read there. They are given others, which no kernel has.
+    would be read there. They are given others, which no kernel has. Tells where physical memory ends.
     """
+    most = 0
     try:
         with image.open("r+b") as file:
             header = file.read(_ELF_HEADER.size)
@@ -165,22 +190,24 @@ def _move_away(image: Path) -> None:
             for number in range(min(count, _MOST_SEGMENTS)):
                 file.seek(table + number * size + _ELF_PADDR)
                 at = int.from_bytes(file.read(8), "little")
+                held = int.from_bytes(file.read(8), "little")  # p_filesz
+                most = min(max(most, at + held), _MOST_RAM)
                 file.seek(table + number * size + _ELF_VADDR)
                 file.write(((at | _NOWHERE) & _MOST_ADDRESS).to_bytes(8, "little"))
     except (OSError, struct.error) as error:
         raise NotOpened(f"the image is none: {error}") from error
+    return most
 
 
-def _program(files: Files, levels: int) -> drgn.Program:
-    _move_away(files.image)
+def _program(files: Files, placement: Placement, levels: int) -> drgn.Program:
     known = {
         "OSRELEASE": files.release,
         "PAGESIZE": "4096",
-        "SYMBOL(init_uts_ns)": f"{files.symbols['init_uts_ns']:x}",
-        "SYMBOL(swapper_pg_dir)": f"{files.symbols['init_top_pgt']:x}",
-        "NUMBER(phys_base)": "0",
+        "SYMBOL(init_uts_ns)": f"{files.symbols['init_uts_ns'] + placement.offset:x}",
+        "SYMBOL(swapper_pg_dir)": f"{files.symbols['init_top_pgt'] + placement.offset:x}",
+        "NUMBER(phys_base)": str(placement.phys_base),
         "NUMBER(pgtable_l5_enabled)": str(levels),
-        "KERNELOFFSET": "0",
+        "KERNELOFFSET": f"{placement.offset:x}",
     }
     program = drgn.Program(vmcoreinfo="".join(f"{name}={value}\n" for name, value in known.items()).encode())
     try:
@@ -190,7 +217,7 @@ def _program(files: Files, levels: int) -> drgn.Program:
     return program
 
 
-def _load(program: drgn.Program, files: Files) -> None:
+def _load(program: drgn.Program, files: Files, symbols: Mapping[str, int]) -> None:
     try:
         for path in files.types:
             program.extra_module(path.stem, create=True).try_file(str(path), force=True)
@@ -199,7 +226,7 @@ def _load(program: drgn.Program, files: Files) -> None:
         raise NotOpened(f"the debug info of the build cannot be read: {error}") from error
     if program.main_module().wants_debug_file():
         raise NotOpened("the kernel was built without debug info; that of the profile lean has enough")
-    _require_same(program, files)
+    _require_same(program, symbols)
     for module in _modules(program):
         for path in files.modules.get(str(module.name).replace("-", "_"), ()):
             module.try_file(str(path))  # it compares build ids itself
@@ -207,9 +234,9 @@ def _load(program: drgn.Program, files: Files) -> None:
                 break
 
 
-def _require_same(program: drgn.Program, files: Files) -> None:
+def _require_same(program: drgn.Program, symbols: Mapping[str, int]) -> None:
     """The build id in memory is that of vmlinux: kernels of one version have the same name."""
-    begin, end = files.symbols.get("__start_notes", 0), files.symbols.get("__stop_notes", 0)
+    begin, end = symbols.get("__start_notes", 0), symbols.get("__stop_notes", 0)
     if not 0 < end - begin < 1 << 16:
         return
     try:
