@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import threading
@@ -50,6 +51,8 @@ _BAD_DISK_BYTES = 64 << 20
 _DISK_FULL_BYTES = 1 << 20
 _LARGEST_CELL = 64 << 20
 STANDS_ON_FILE = "stands-on.json"
+_MOVES = re.compile(r"^CONFIG_RANDOMIZE_BASE=y$", re.MULTILINE)
+_FAILS = re.compile(r"^([0-9a-f]{16}) [Tt] __kunit_do_failed_assertion$", re.MULTILINE)  # before it says anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +174,8 @@ def _boot(
     bad_disk = bad_disk_of(suites, place)
     with scratch_of(place) as sockets:
         launch = launch_of(cell, environment, place, sockets, extra_of(suites, environment), bad_disk)
+        breaks, no_image = kunit_fails_at(cell, suites, environment)
+        launch = replace(launch, breaks=breaks)
         _write_before(place, cell, suites, launch, environment)
         limits = limits_of(cell, suites).scaled(environment.crowd * environment.kernel.slowness)
         with disks_of(cell, launch):
@@ -181,6 +186,7 @@ def _boot(
             full = disk_trouble(place)  # before the images go, which may be what filled it
     if result.ending is Ending.INTERRUPTED:
         raise Stopped
+    result = replace(result, image_troubles=(*no_image, *result.image_troubles))
     write_after(place, result)
     require_same(before)
     troubles = (full,) if full else ()
@@ -277,6 +283,24 @@ def launch_of(
         agent=sockets / "agent" if live else None,
         network=network,
         keep_state=environment.keep_state,
+    )
+
+
+def kunit_fails_at(
+    cell: Cell, suites: Sequence[Suite], environment: BootEnvironment
+) -> tuple[int | None, tuple[str, ...]]:
+    """Where the guest is to stand still, so that a failing case of kunit leaves an image; and why it leaves none."""
+    build = environment.kernel.build
+    found = _FAILS.search((build.path / "System.map").read_text("utf-8")) if environment.keep_state else None
+    if found is None:
+        return None, ()
+    if "nokaslr" in cell.machine.cmdline or not _MOVES.search(build.config_path.read_text("utf-8")):
+        return int(found[1], 16), ()
+    if not any(suite.is_kunit for suite in suites):
+        return None, ()
+    return None, (
+        "no memory images of failed cases of kunit: where this kernel is, is known when it has booted "
+        "(RANDOMIZE_BASE); --append nokaslr keeps it where it was linked",
     )
 
 
@@ -465,6 +489,7 @@ def reproduce_text(cell: Cell, launch: Launch) -> str:
     replay = replace(
         launch,
         keep_state=False,  # nobody would tell it to go on
+        breaks=None,
         shares=shares,
         swap_disks=tuple(replace(disk, path=again / disk.path.name) for disk in launch.swap_disks),
         bad_disk=again / "bad.img" if launch.bad_disk else None,

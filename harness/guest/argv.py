@@ -55,6 +55,7 @@ class Launch:
     path of a socket that QEMU makes, the guest runs its agent for who connects there, and no suites. With `network`
     it has a card, over which nothing can be reached from inside; from outside what QEMU is told to forward. With
     `keep_state` QEMU does not end with its guest, but waits to be told: its memory is still to be read then.
+    `breaks` is the address of a function of the kernel at which the guest stands still, to have its memory looked at.
     """
 
     image: Path
@@ -69,6 +70,12 @@ class Launch:
     agent: Path | None = None
     network: bool = False
     keep_state: bool = False
+    breaks: int | None = None
+
+    @property
+    def gdb(self) -> Path:
+        """The socket of QEMU's stub for gdb, where there is one: it sets breakpoints."""
+        return self.qmp.with_name("gdb")
 
 
 def kernel_cmdline(machine: Machine, accel: Accel) -> tuple[str, ...]:
@@ -109,6 +116,8 @@ def qemu_words(launch: Launch) -> tuple[str, ...]:
         words += ["-action", "shutdown=pause,panic=pause"]
         if guest_arch().stops:
             words += ["-device", guest_arch().stops]
+    if launch.breaks is not None:
+        words += ["-gdb", f"unix:{_value(launch.gdb)},server=on,wait=off"]
     if launch.agent is not None:
         words += [
             "-chardev", f"socket,id=harnessagent,path={_value(launch.agent)},server=on,wait=off",

@@ -287,13 +287,18 @@ class _Follower:
         if self._keeper is None:
             return
         status = self._keeper.status()
-        if status not in ("guest-panicked", "shutdown"):
+        if status not in ("guest-panicked", "shutdown", "debug"):
             return
         self._look()  # at what it said last
         if status == "guest-panicked" and not self._alive.panicked:
             self._clock.hold()
             self._keeper.keep(self._alive.case or self._seen.phase)
             self._keeper.tell("cont")
+            self._clock.go_on()
+            return
+        if status == "debug":  # at the breakpoint, which is where an expectation of kunit fails
+            self._clock.hold()
+            self._keeper.keep_at_breakpoint(self._alive.case or self._seen.phase)
             self._clock.go_on()
             return
         if self._alive.panicked or not self._seen.exited:

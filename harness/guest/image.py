@@ -16,7 +16,9 @@ from pathlib import Path
 import zstandard
 
 from harness.guest.argv import Launch
+from harness.guest.breakpoint import Breakpoint
 from harness.guest.qmp import monitor
+from harness.model.arch import guest_arch
 from harness.model.errors import HarnessError, InfraError
 from harness.model.units import MIB, about_size
 from harness.proc import Deadline
@@ -91,6 +93,7 @@ class Keeper:
         self._place = launch.control.parent
         self._ram = launch.machine.ram
         self._looked = 0.0
+        self._breakpoint = Breakpoint(launch.gdb, launch.breaks) if launch.breaks is not None else None
         self.images: list[str] = []
         self.troubles: list[str] = []
 
@@ -106,7 +109,34 @@ class Keeper:
             return ""
         finally:
             self._looked = time.monotonic()
+        self._set_breakpoint()
         return str(found.get("status", "")) if isinstance(found, dict) else ""
+
+    def _set_breakpoint(self) -> None:
+        """As soon as QEMU answers: before its guest runs anything of interest."""
+        if self._breakpoint is None or self._breakpoint.attached:
+            return
+        try:
+            self._breakpoint.attach()
+        except HarnessError as error:
+            self._breakpoint = None
+            self._note(f"no memory images of failed cases of kunit: {error.message}")
+            self.tell("cont")  # whoever connects stops it
+
+    def keep_at_breakpoint(self, module: str) -> None:
+        """Writes an image of a guest that stands at its breakpoint, and has it go on; named by the case, if it can
+        be read.
+        """
+        assert self._breakpoint is not None
+        try:
+            case = self._breakpoint.name_in_argument(guest_arch().first_argument)
+            self.keep(".".join(filter(None, (module, case))))
+            self._breakpoint.go_on()
+        except HarnessError as error:
+            self._breakpoint.close()
+            self._breakpoint = None
+            self._note(f"no more memory images of failed cases of kunit: {error.message}")
+            self.tell("cont")
 
     def keep(self, name: str) -> None:
         """Writes an image, as long as there are not too many."""

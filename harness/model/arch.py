@@ -29,6 +29,8 @@ class Arch:
     CPU needs. `firmware` is what the firmware may keep of the RAM, in bytes. `stops` is the device of QEMU's by which
     a module stops the guest, to have its memory looked at; empty where there is none.
 
+    `first_argument` is the number of the register, in gdb's order, that has the first argument of a function.
+
     `attributes` is the config symbol under which a page's caching can be read back from the page table by the
     modules; without one the cases that need it are skipped.
     """
@@ -48,6 +50,7 @@ class Arch:
     emulated: tuple[str, ...]
     firmware: int
     stops: str
+    first_argument: int
     attributes: str
     works: bool
 
@@ -88,6 +91,7 @@ X86_64 = Arch(
     emulated=("no_timer_check",),
     firmware=2 * MIB,  # QEMU's q35: 0x9fc00..1M and the tables of ACPI
     stops="pvpanic",  # port 0x505, known to guest-scripts/module/run.c
+    first_argument=5,  # rdi
     attributes="X86_PAT",
     works=True,
 )
@@ -108,6 +112,7 @@ ARM64 = Arch(
     emulated=(),
     firmware=0,
     stops="",
+    first_argument=0,  # x0
     attributes="",
     # kunit-self on the profile tiny is good under TCG (QEMU 7.2), with the cases and skips of x86-64. Missing: a
     # guest that stalls is seen and ended, but not asked, as that QEMU lets no other input than vng's into a PL011

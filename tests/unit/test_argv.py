@@ -168,3 +168,10 @@ def test_a_guest_whose_state_is_kept_waits_to_be_told_and_is_else_the_same() -> 
     at = words.index("-action")
     assert words[at : at + 4] == ["-action", "shutdown=pause,panic=pause", "-device", "pvpanic"]
     assert (*words[:at], *words[at + 4 :]) == qemu_words(LAUNCH)
+
+
+def test_a_breakpoint_is_set_through_a_socket_beside_the_monitors() -> None:
+    words = list(qemu_words(replace(LAUNCH, keep_state=True, breaks=0xFFFF_FFFF_8122_A2C0)))
+    at = words.index("-gdb")
+    assert words[at + 1] == f"unix:{LAUNCH.qmp.parent}/gdb,server=on,wait=off"
+    assert (*words[:at], *words[at + 2 :]) == qemu_words(replace(LAUNCH, keep_state=True))

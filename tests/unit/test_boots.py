@@ -7,11 +7,19 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.flow.boots import BootEnvironment, boot_cell, disk_trouble, looked_at, require_same
+from harness.flow.boots import (
+    BootEnvironment,
+    boot_cell,
+    disk_trouble,
+    kunit_fails_at,
+    looked_at,
+    require_same,
+)
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.errors import StoreDamaged
@@ -90,3 +98,37 @@ def test_a_full_disk_is_seen(small_disk: Path) -> None:
     assert disk_trouble(small_disk) == f"the disk of {small_disk} is full"
     (small_disk / "swap.img").unlink()
     assert disk_trouble(small_disk) == ""
+
+
+FAILS = "ffffffff8122a2c0 T __kunit_do_failed_assertion\nffffffff815037fc r __ksymtab___kunit_do_failed_assertion\n"
+KUNIT = replace(SUITE, script="suite-kunit")
+
+
+@pytest.mark.parametrize(
+    ("symbols", "config", "suite", "cmdline", "at", "words"),
+    [
+        (FAILS, "CONFIG_KUNIT=y\n", KUNIT, (), 0xFFFF_FFFF_8122_A2C0, None),
+        (FAILS, "CONFIG_KUNIT=y\n", SUITE, (), 0xFFFF_FFFF_8122_A2C0, None),
+        ("ffffffff81000000 T _text\n", "CONFIG_KUNIT=m\n", KUNIT, (), None, None),
+        (FAILS, "CONFIG_RANDOMIZE_BASE=y\n", KUNIT, (), None, "--append nokaslr"),
+        (FAILS, "CONFIG_RANDOMIZE_BASE=y\n", SUITE, (), None, None),
+        (FAILS, "CONFIG_RANDOMIZE_BASE=y\n", KUNIT, ("nokaslr",), 0xFFFF_FFFF_8122_A2C0, None),
+    ],
+)
+def test_where_a_failing_case_of_kunit_stops_its_guest(
+    environment: BootEnvironment,
+    symbols: str,
+    config: str,
+    suite: Suite,
+    cmdline: tuple[str, ...],
+    at: int | None,
+    words: str | None,
+) -> None:
+    build = environment.kernel.build
+    (build.path / "System.map").write_text(symbols)
+    build.config_path.write_text(config)
+    cell = Cell(build.id, Machine(swap=Swap(), accel=Accel.TCG, cmdline=cmdline), (suite.name,), seed=1)
+    assert kunit_fails_at(cell, (suite,), environment) == (None, ())
+    found, said = kunit_fails_at(cell, (suite,), replace(environment, keep_state=True))
+    assert found == at
+    assert [words is not None and words in one for one in said] == ([True] if words else [])

@@ -27,6 +27,7 @@ from harness.model.errors import CommandFailed, HarnessError, InfraError, UserEr
 from harness.model.machine import Machine
 from harness.model.outcome import Ending
 from harness.store.layout import Layout
+from tests.unit.gdb_stub import GdbStub
 from tests.unit.stand_in import LIMITS, StandIn, Step, frame, into_suite, launch_in, say, whole
 from tests.unit.stand_in.cells import kernel_in
 
@@ -43,6 +44,11 @@ class Ground:
         self.stand_in = StandIn(place, monkeypatch)
         self.launch = replace(launch_in(place), keep_state=True)
         monkeypatch.setattr(image, "_EVERY_SECONDS", 0.01)
+
+    def breaks(self, met: dict[str, str | None] | None = None) -> None:
+        """A breakpoint, at which a stub for gdb plays along."""
+        self.launch = replace(self.launch, breaks=0xFFFF_FFFF_8122_A2C0)
+        GdbStub(self.launch.gdb, met=met, goes_on=lambda times: self.stand_in.let(f"went-on-{times}"))
 
     def boot(self, *steps: Step, monitor: dict[str, object] | None = None) -> Boot:
         self.stand_in.plays(*steps, monitor=monitor)
@@ -70,6 +76,33 @@ def test_a_case_that_failed_leaves_one_and_the_guest_goes_on(ground: Ground) -> 
     assert (found.ending, found.images) == (Ending.FINISHED, ("memory/one.elf.zst",))
     assert ground.content("one") == b"what was in memory"
     assert not list((ground.launch.control.parent / "memory").glob("*.elf")), "the one that QEMU wrote is gone"
+
+
+STANDS: tuple[Step, ...] = (("stands", "debug"), ("until", "went-on-2"), ("stands", "running"))
+IN_CASE: tuple[Step, ...] = (("until", "went-on-1"), frame("case", "mine a_module"))
+ENDS: tuple[Step, ...] = (frame("cases-end", "mine"), frame("result", "mine 0"), frame("exit", "1"), *OFF)
+
+
+def test_a_guest_at_its_breakpoint_leaves_one_by_the_name_of_the_case_and_goes_on(ground: Ground) -> None:
+    ground.breaks()
+    found = ground.boot(*into_suite(*IN_CASE, *STANDS, *ENDS))
+    assert (found.ending, found.image_troubles) == (Ending.FINISHED, ())
+    assert found.images == ("memory/a_module.one_case.elf.zst",)
+    assert ground.content("a_module.one_case") == b"what was in memory"
+
+
+def test_a_breakpoint_that_cannot_be_set_is_said_and_the_guest_goes_on(ground: Ground) -> None:
+    ground.breaks({"Z1": "E22"})
+    found = ground.boot(*into_suite(("until_asked", "cont"), *ENDS))
+    assert (found.ending, found.images) == (Ending.FINISHED, ())
+    assert "no memory images of failed cases of kunit: QEMU sets no breakpoint" in found.image_troubles[0]
+
+
+def test_a_breakpoint_that_cannot_be_passed_is_said_and_the_guest_goes_on(ground: Ground) -> None:
+    ground.breaks({"z1": "E01"})
+    found = ground.boot(*into_suite(*IN_CASE, ("stands", "debug"), ("until_asked", "cont"), *ENDS))
+    assert (found.ending, found.images) == (Ending.FINISHED, ("memory/a_module.one_case.elf.zst",))
+    assert "no more memory images of failed cases of kunit" in found.image_troubles[0]
 
 
 def test_a_panic_leaves_one(ground: Ground) -> None:
