@@ -385,6 +385,75 @@ out:
 #endif
 }
 
+/* So many bytes of the mapping of an object, as a debugger has them. */
+static int tp_debugged(unsigned long at, void *buf, int len, bool write)
+{
+	return access_process_vm(current, at, buf, len, FOLL_FORCE | (write ? FOLL_WRITE : 0));
+}
+
+/* Who has no place has no bytes: none are read or written, and no page is made for that. */
+static void tp_access_none(struct tp_run *run, struct tp_bo *bo, unsigned long at)
+{
+	u64 word = 1;
+	int write;
+
+	for (write = 0; write < 2; write++) {
+		tp_eq(run, tp_debugged(at + SZ_4K - 4, &word, sizeof(word), write), 0,
+		      "bytes %s through a mapping, with no place", write ? "written" : "read");
+#if TP_HAVE_ACCESS
+		tp_eq(run, ttm_bo_access(&bo->base, 0, &word, sizeof(word), write), -ENODATA,
+		      "bytes %s with no place", write ? "written" : "read");
+#endif
+	}
+	tp_bo_lock(bo);
+	tp_check(run, !bo->base.resource, "it has a place from being looked at");
+	tp_check(run, !bo->base.ttm || !ttm_tt_is_populated(bo->base.ttm),
+		 "it has pages from being looked at");
+	tp_bo_unlock(bo);
+}
+
+/* An object that was given up, idle or busy, is looked at from outside. */
+static void case_access_gutted(struct tp_run *run)
+{
+	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
+	struct ttm_placement none = { };
+	int k;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (k = 0; k < 4 && !run->failed; k++) {
+		struct tp_bo_args args = {
+			.size = TP_MAPPED * SZ_4K, .caching = ttm_cached, .in_system = k & 2,
+			.watermark = !TP_HAVE_BACKUP,
+		};
+		struct tp_bo *bo = tp_bo_filled(run, dev, &args, 0);
+		struct ttm_operation_ctx ctx = { };
+		unsigned long at;
+		u64 word = 1;
+
+		at = bo ? tp_map(run, bo) : 0;
+		if (!at)
+			return;
+		tp_bo_lock(bo);
+		if (k & 1)
+			tp_bo_busy(bo);
+		tp_eq(run, ttm_bo_validate(&bo->base, &none, &ctx), 0, "given up");
+		tp_check(run, !bo->base.resource, "given up, and it has a place");
+		tp_bo_unlock(bo);
+		tp_access_none(run, bo, at);
+		tp_bo_idle(bo);
+		tp_bo_lock(bo);
+		tp_eq(run, tp_bo_validate(bo, TTM_PL_TT, NULL), 0, "to TT again");
+		tp_bo_unlock(bo);
+		tp_eq(run, tp_debugged(at, &word, sizeof(word), false), sizeof(word),
+		      "bytes read through a mapping, with a place again");
+		tp_eq(run, word, 0, "what is there after it was given up");
+		flush_workqueue(dev->bdev.wq);
+		tp_mapped_free(run, bo, at);
+	}
+}
+
 const struct tp_case tp_cases_map[] = {
 	{ "cpu_mapping", "I1,I2", "mappings of a process go with the pages and come back by faults",
 	  case_cpu_mapping, 0 },
@@ -393,5 +462,7 @@ const struct tp_case tp_cases_map[] = {
 	{ "map_contended", "I6", "faults that wait for a lock, with a signal pending",
 	  case_map_contended, 0 },
 	{ "access", "I1", "reading and writing by byte, across pages", case_access, 0 },
+	{ "access_gutted", "I2,I6", "who looks at what was given up gets nothing of it",
+	  case_access_gutted, 0 },
 	{ }
 };

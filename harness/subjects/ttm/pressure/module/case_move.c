@@ -489,6 +489,109 @@ static void case_gutting_busy(struct tp_run *run)
 		tp_gut_busy(run, dev, k);
 }
 
+/* ---- a ghost that cannot be made ---- */
+
+/*
+ * It is the object's still, and nobody else's. Where it is lost it is given back, since what
+ * is left on a list with nobody behind it is what all else would stumble over.
+ */
+static bool tp_kept_place(struct tp_run *run, struct tp_bo *bo, const struct tp_snap *was,
+			  const char *when)
+{
+	struct ttm_resource *res = was->resource;
+	bool kept;
+
+	spin_lock(&bo->dev->bdev.lru_lock);
+	kept = bo->base.resource == res && res->bo == &bo->base;
+	bo->base.resource = res;
+	res->bo = &bo->base;
+	spin_unlock(&bo->dev->bdev.lru_lock);
+	return tp_check(run, kept, "%s: object %u has lost its place", when, bo->id);
+}
+
+/* The object, locked and busy, was refused: it has what it had, but for the fence of a copy. */
+static void tp_ghost_refused(struct tp_run *run, struct tp_bo *bo, struct tp_snap *was,
+			     const char *when)
+{
+	if (!tp_kept_place(run, bo, was, when))
+		return;
+	if (bo->dev->move_fence && tp_has_fence(bo, bo->dev->move_fence))
+		was->fences++;
+	/* That it stays counted is shown by suspect_j_ghost. */
+	if (atomic_read(&ttm_glob.bo_count) == was->objects + 1)
+		atomic_dec(&ttm_glob.bo_count);
+	tp_snap_same(run, bo, was, when);
+	tp_populated(run, bo, when);
+	tp_bo_verify(run, bo, when);
+	tp_lru_check(run, bo->dev, when);
+	tp_eq(run, tp_lru_ghosts(run, bo->dev, when), 0, "%s: ghosts", when);
+	tp_balance(run, when);
+}
+
+/* Out of memory at the so many-th allocation: given up when busy, or moved in a pipeline. */
+static int tp_ghost_round(struct tp_run *run, struct tp_dev *dev, bool moved, int nth)
+{
+	struct tp_bo_args args = { .caching = ttm_cached, .watermark = !TP_HAVE_BACKUP };
+	struct tp_bo *bo = tp_filled(run, dev, &args);
+	struct ttm_operation_ctx ctx = { };
+	struct ttm_placement none = { };
+	struct tp_later later;
+	struct tp_snap was;
+	char when[48];
+	int ret;
+
+	if (!bo)
+		return 0;
+	snprintf(when, sizeof(when), "%s, out of memory at %d", moved ? "moved" : "given up", nth);
+	tp_bo_lock(bo);
+	if (moved)
+		bo->fence = tp_fence_new();
+	else
+		tp_bo_busy(bo);
+	tp_snap_take(bo, &was);
+	dev->move_fence = moved ? bo->fence : NULL;
+	/* Where not even the fences can be copied, TTM waits for the object. */
+	tp_later_idle(&later, bo, HZ / 2);
+	tp_fail_nth(nth);
+	ret = moved ? tp_bo_validate(bo, TTM_PL_VRAM, NULL) :
+		      ttm_bo_validate(&bo->base, &none, &ctx);
+	tp_fail_nth(0);
+	if (ret) {
+		tp_eq(run, ret, -ENOMEM, "%s", when);
+		tp_ghost_refused(run, bo, &was, when);
+	}
+	dev->move_fence = NULL;
+	tp_later_end(&later);
+	if (ret && !run->failed)
+		tp_whole(run, bo, when);
+	tp_bo_unlock(bo);
+	tp_bo_put(bo);
+	flush_workqueue(dev->bdev.wq);
+	return ret;
+}
+
+/* An object whose ghost cannot be made keeps its place, and what is in it. */
+static void case_ghost_refused(struct tp_run *run)
+{
+	static const struct tp_dev_args dargs = { .vram = SZ_1M };
+	struct tp_dev *dev __free(tp_dev) = tp_dev_new(run, &dargs);
+	int moved, n, ret, failed = 0;
+
+	if (!dev)
+		return;
+	dev->shrink_off = true;
+	for (moved = 0; moved < 2 && !run->failed; moved++) {
+		ret = -ENOMEM;
+		for (n = 1; n < 20 && ret && !run->failed; n++) {
+			ret = tp_ghost_round(run, dev, moved, n);
+			failed += !!ret;
+		}
+	}
+	tp_metric(run, "failures", failed);
+	if (!run->failed && failed < 4)
+		tp_skip(run, "needs failslab armed (ignore-gfp-wait N)");
+}
+
 /* ---- who is evicted ---- */
 
 #define TP_SLOTS 4	/* of 64 KiB */
@@ -674,6 +777,8 @@ const struct tp_case tp_cases_move[] = {
 	  case_move_fences, NP },
 	{ "gutting_busy", "I2,I6,I16", "pages given up by a busy object wait for its fence",
 	  case_gutting_busy, NP },
+	{ "ghost_refused", "I1,I6,I15", "an object whose ghost cannot be made keeps its place",
+	  case_ghost_refused, TP_NEED_FAULT | TP_ARM_POINTS },
 	{ "evict_order", "I1,I15,I16", "who is evicted: the oldest that is in the way, and nobody else",
 	  case_evict_order, 0 },
 	{ "evict_fallback", "I1,I15", "for what is only desired nobody has to go",

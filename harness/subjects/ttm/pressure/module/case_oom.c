@@ -433,12 +433,35 @@ static void tp_oom_out_and_back(struct tp_run *run, struct tp_bo *bo)
 	tp_bo_unlock(bo);
 }
 
-/* Nothing at all to be had: errors, no OOM kill, and later all is well. */
-static void case_oom_total(struct tp_run *run)
+/* All of one lock and, but for the first, of one bulk move; or each by itself. */
+static bool tp_oom_objects(struct tp_run *run, struct tp_dev *dev, bool bulk, struct tp_bo **bos,
+			   int n)
 {
 	struct tp_bo_args args = {
 		.size = 40 * SZ_4K, .in_system = true, .caching = ttm_cached,
 	};
+	int i;
+
+	bos[0] = tp_bo_filled(run, dev, &args, 5);
+	if (!bos[0])
+		return false;
+	if (bulk) {
+		args.resv = bos[0]->base.base.resv;
+		args.bulk = &dev->bulk;
+		tp_bo_lock(bos[0]);
+	}
+	for (i = 1; i < n; i++) {
+		bos[i] = tp_bo_filled(run, dev, &args, i + 5);
+		if (!bos[i])
+			break;
+	}
+	if (bulk)
+		tp_bo_unlock(bos[0]);
+	return i == n;
+}
+
+static void tp_oom_round(struct tp_run *run, bool bulk)
+{
 	struct tp_dev *dev __free(tp_dev_bos) = tp_dev_new(run, NULL);
 	struct tp_bo *bos[6] = { };
 	u64 before;
@@ -448,29 +471,35 @@ static void case_oom_total(struct tp_run *run)
 	if (!dev)
 		return;
 	dev->shrink_off = true;
-	for (i = 0; i < ARRAY_SIZE(bos); i++) {
-		bos[i] = tp_bo_filled(run, dev, &args, i + 5);
-		if (!bos[i])
-			return;
-	}
+	if (!tp_oom_objects(run, dev, bulk, bos, ARRAY_SIZE(bos)))
+		return;
 	before = tp_lru_hash(dev);
-	tp_bo_lock(bos[0]);
+	tp_bo_lock(bos[1]);
 	tp_make_fail(true);
-	ret = tp_bo_backup(&bos[0]->base, NULL, false, false, true);
+	ret = tp_bo_backup(&bos[1]->base, NULL, false, false, true);
 	tp_make_fail(false);
-	tp_bo_unlock(bos[0]);
+	tp_bo_unlock(bos[1]);
 	if (ret > 0) {
 		tp_skip(run, "needs fail_page_alloc armed for the task (min-order 0)");
 		return;
 	}
 	tp_eq(run, ret, -EBUSY, "backup without any memory");
 	tp_check(run, tp_lru_hash(dev) == before, "a failed backup moved an object");
-	tp_populated(run, bos[0], "after a failed backup");
-	tp_bo_verify(run, bos[0], "after a failed backup");
+	tp_populated(run, bos[1], "after a failed backup");
+	tp_bo_verify(run, bos[1], "after a failed backup");
 	tp_oom_scan(run, dev, ARRAY_SIZE(bos));
 	tp_check(run, tp_lru_hash(dev) == before, "failed backups moved objects");
+	tp_bulk_check(run, dev, &dev->bulk, "after failed backups");
 	for (i = 0; i < ARRAY_SIZE(bos) && !run->failed; i++)
 		tp_oom_out_and_back(run, bos[i]);
+}
+
+/* Nothing at all to be had: errors, no OOM kill, and later all is well. */
+static void case_oom_total(struct tp_run *run)
+{
+	tp_oom_round(run, false);
+	if (!run->failed && !run->skip[0])
+		tp_oom_round(run, true);
 }
 
 /* The DMA API refuses a mapping: no page, no mapping, no content is lost. */
