@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A directory of module sources x Build -> .ko files, made in a copy and found again by what went into them."""
+"""A directory of module sources x Build -> .ko files, made in a copy and found again by what went into them.
+
+The copy is kept (module_place.py): what was compiled for another kernel is not compiled again where it is the same.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.checkout import data_directory
 from harness.kernel.buildlog import Paths, first_error, host_trouble, parse_warnings
 from harness.kernel.make import Make, cache_of, hash_words, prepare_place
+from harness.kernel.module_place import ModulePlace
 from harness.model.build import Build
 from harness.model.errors import CommandFailed, InfraError, ModuleFailed, UserError
 from harness.model.progress import Progress
@@ -50,10 +57,10 @@ def build_module(
             return final
         if final.exists():
             take_out(final, layout, progress.step if progress is not None else _say_nothing)
-        if progress is not None:
-            progress.step(f"building {source_dir.name} ({len(sources)} files) as modules for {build.tree.version}")
+        # Outside of the place, which goes away when another kernel's objects are of no use.
+        log = build.objects / f"{final.name}.log"
         with fresh_directory(final) as work:
-            _compile(build, source_dir, work, layout, deadline)
+            _compile(_Job(build, source_dir, sources_of(source_dir), layout, log), work, deadline, progress)
             seal(work)
     return final
 
@@ -89,50 +96,69 @@ def _files(top: Path, where: str) -> dict[str, Path]:
     return found
 
 
-def _compile(build: Build, source_dir: Path, work: Path, layout: Layout, deadline: Deadline) -> None:
-    require_whole([build.objects.parent])
-    scratch = work / "scratch" / "own"
-    for name, path in sources_of(source_dir).items():
-        (scratch / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, scratch / name)
-    # Outside of the scratch copy, which goes away when make fails.
-    log = build.objects / f"{work.name.split('.')[0]}.log"
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Modules to be made: of which files, by their names from the place's own, and where make's log goes."""
+
+    build: Build
+    source_dir: Path
+    sources: Mapping[str, Path]
+    layout: Layout
+    log: Path
+
+
+def _compile(job: _Job, into: Path, deadline: Deadline, progress: Progress | None) -> None:
+    """Fills `into` with the modules."""
+    require_whole([job.build.objects.parent])
+    # As it lies in a checkout or in a tree: the same for a copy of it elsewhere.
+    place = ModulePlace(job.build, "/".join(job.source_dir.parts[-2:]), job.layout)
+    with locked(place.lock, deadline):
+        modules = place.enter(job.sources)
+        if not modules:
+            if progress is not None:
+                kept = f", {place.objects} of their objects are there" if place.objects else ""
+                what = f"{job.source_dir.name} ({len(job.sources)} files) as modules for {job.build.tree.version}"
+                progress.step(f"building {what}{kept}")
+            try:
+                modules = _make(job, place, deadline)
+            finally:
+                place.sweep()
+        for module in modules:
+            shutil.copyfile(module, into / module.name)
+
+
+def _make(job: _Job, place: ModulePlace, deadline: Deadline) -> tuple[Path, ...]:
+    """Runs make in the place; the modules."""
+    build, log = job.build, job.log
     log.unlink(missing_ok=True)
-    make = Make(build.objects.parent, cache_of(build.tree, build.objects.parent, layout.root))
+    make = Make(build.objects.parent, cache_of(build.tree, build.objects.parent, job.layout.root))
     prepare_place(make.place, build.tree.path)
-    paths = Paths((str(scratch), str(make.objects), str(make.place), str(build.tree.path)))
+    paths = Paths((str(place.own), str(make.objects), str(make.place), str(build.tree.path)))
     lines: list[str] = []
+    words = (f"M={place.own}", "KCFLAGS=-Werror", "modules", f"-j{os.cpu_count() or 1}")
     try:
-        make.run(
-            f"M={scratch}",
-            "KCFLAGS=-Werror",
-            "modules",
-            deadline=deadline,
-            log=log,
-            on_line=lines.append,
-            writes=(scratch.parent,),
-        )
+        make.run(*words, deadline=deadline, log=log, on_line=lines.append, writes=(place.root,))
     except CommandFailed as error:
         if error.status < 0:
             raise
         if trouble := host_trouble(lines):
             raise InfraError(
-                f"the module in {source_dir} cannot be built: {trouble}", hint="mend that, and run again", log=log
+                f"the module in {job.source_dir} cannot be built: {trouble}", hint="mend that, and run again", log=log
             ) from error
+        if not parse_warnings(lines, paths):  # an object that is kept would not say its warning again
+            place.leave(job.sources, finished=False)
         said = first_error(lines, paths)
         if said is None:
             raise
-        raise ModuleFailed(f"the module in {source_dir} does not build: {said}", log=log) from error
+        raise ModuleFailed(f"the module in {job.source_dir} does not build: {said}", log=log) from error
     if warnings := parse_warnings(lines, paths):
         first = warnings[0]
         raise ModuleFailed(
-            f"the module in {source_dir} has warnings: {first.file}:{first.line}: {first.text}", log=log
+            f"the module in {job.source_dir} has warnings: {first.file}:{first.line}: {first.text}", log=log
         )
-    made = sorted(scratch.rglob("*.ko"))
+    made = place.leave(job.sources, finished=True)
     if not made:
         raise InfraError(
-            f"make ended well and left no .ko of {source_dir}", hint="does its Kbuild set obj-m?", log=log
+            f"make ended well and left no .ko of {job.source_dir}", hint="does its Kbuild set obj-m?", log=log
         )
-    for module in made:
-        module.rename(work / module.name)
-    shutil.rmtree(scratch.parent)
+    return made
