@@ -22,7 +22,7 @@ from harness.proc import Deadline
 _COMPRESSED = (".gz", ".bz2", ".lzma", ".xz", ".lzo", ".lz4", ".zst")
 _RELEASE = "include/config/kernel.release"
 _LOGS = re.compile(r".*\.log|seconds")  # in the object directory; more is written to them later
-_RECORDS = ("build.json", "build.log")  # they say how a build came about, too
+_RECORDS = ("build.json", "build.log", "config.key")  # they say how a build came about, too
 _RELEASE_NAME = re.compile(r"[0-9][A-Za-z0-9._+~-]{0,63}")  # it becomes a part of paths
 _OBJECT_RULE = re.compile(r"^obj-\$\(CONFIG_([A-Za-z0-9_]+)\)\s*[:+]?=\s*(.*)$", re.MULTILINE)
 

@@ -23,6 +23,7 @@ from harness.kernel.buildlog import Paths, first_error, host_trouble, missing_he
 from harness.kernel.fragments import all_asks, for_version
 from harness.kernel.incremental import SEED_LOG, find_seed, plant, steps_left, whole_log
 from harness.kernel.kconfig import config_id, resolve_config
+from harness.kernel.kept_config import config_key, note_config, take_config
 from harness.kernel.make import (
     OBJECTS,
     Make,
@@ -210,13 +211,22 @@ def _make(job: _Job, deadline: Deadline, progress: Progress) -> Build:
         if not damage(job.make.place):
             return _put_together(job, deadline, progress)
         _begin(job, deadline, progress)
-        progress.step(f"configuring {job.profile.name} for {job.tree.version}")
-        with span("configure"):
-            config = resolve_config(job.tree, job.profile, job.make.place, deadline, cache=job.make.cache)
+        config = _configure(job, deadline, progress)
         steps, seconds = _compile(job, deadline, progress)
         return _keep(job, config, steps, seconds, deadline)
     except OSError as error:
         raise explain_os_error(error, f"cannot build in {job.make.place}") from error
+
+
+@span("configure")
+def _configure(job: _Job, deadline: Deadline, progress: Progress) -> Config:
+    key = config_key(job.tree, job.profile, job.compiler)
+    text = take_config(key, job.tree, job.make.place, job.layout)
+    if text is not None:
+        _, dropped = for_version(job.profile, job.tree.version_tuple)
+        return Config(config_id(text), job.profile.name, text, dropped)
+    progress.step(f"configuring {job.profile.name} for {job.tree.version}")
+    return resolve_config(job.tree, job.profile, job.make.place, deadline, cache=job.make.cache)
 
 
 def _put_together(job: _Job, deadline: Deadline, progress: Progress) -> Build:
@@ -372,6 +382,7 @@ def _keep(job: _Job, config: Config, steps: int, seconds: float, deadline: Deadl
             seeded=seeded,
         )
         write_atomically(work / _RECORD, to_json(build))
+        note_config(config_key(job.tree, job.profile, job.compiler), objects, work)
         made = seal(work)
         if job.expected and (name := differs(made.contents(), job.expected)):
             raise _Unlike(name)

@@ -112,6 +112,7 @@ def _compile(job: _Job, into: Path, deadline: Deadline, progress: Progress | Non
     require_whole([job.build.objects.parent])
     # As it lies in a checkout or in a tree: the same for a copy of it elsewhere.
     place = ModulePlace(job.build, "/".join(job.source_dir.parts[-2:]), job.layout)
+    prepare_place(job.build.objects.parent, job.build.tree.path)
     with locked(place.lock, deadline):
         modules = place.enter(job.sources)
         if not modules:
@@ -132,7 +133,6 @@ def _make(job: _Job, place: ModulePlace, deadline: Deadline) -> tuple[Path, ...]
     build, log = job.build, job.log
     log.unlink(missing_ok=True)
     make = Make(build.objects.parent, cache_of(build.tree, build.objects.parent, job.layout.root))
-    prepare_place(make.place, build.tree.path)
     paths = Paths((str(place.own), str(make.objects), str(make.place), str(build.tree.path)))
     lines: list[str] = []
     words = (f"M={place.own}", "KCFLAGS=-Werror", "modules", f"-j{os.cpu_count() or 1}")

@@ -157,8 +157,8 @@ class ModulePlace:
 
     def _base(self) -> str:
         """What every object is made with, and no record names."""
-        config = _digest(self._build.objects / "include" / "config" / "auto.conf")
-        return hash_words(self._build.compiler, *variables(), config, _tools(self._build.tree.path, _arch()))
+        config = digest_of(self._build.objects / "include" / "config" / "auto.conf")
+        return hash_words(self._build.compiler, *variables(), config, kbuild_id(self._build.tree.path, arch_folder()))
 
     def _linked(self, sources: Mapping[str, Path]) -> str:
         """What modpost and the linker read, and what Makefiles ask of the tree (guest-scripts/module/README.md)."""
@@ -173,8 +173,8 @@ class ModulePlace:
             for one in read_features(path.parent)
         }
         return hash_words(
-            *(_digest(objects / name) for name in names),
-            *(_digest(self._build.tree.path / name) for name in sorted(files)),
+            *(digest_of(objects / name) for name in names),
+            *(digest_of(self._build.tree.path / name) for name in sorted(files)),
         )
 
     def _namesakes(self, read: tuple[tuple[str, str], ...], digests: Mapping[str, str]) -> str:
@@ -202,11 +202,11 @@ class ModulePlace:
     def _digest(self, name: str, digests: Mapping[str, str]) -> str:
         """The hash of a file that a record names; empty for one that is not there, or was generated in the place."""
         if name.startswith(_KERNEL):
-            return _digest(self._kernel / name[len(_KERNEL) :])
+            return digest_of(self._kernel / name[len(_KERNEL) :])
         path = os.path.normpath(self.own / name)
         if path.startswith(f"{self.root}/"):
             return digests.get(os.path.relpath(path, self.own), "")
-        return _digest(Path(path))
+        return digest_of(Path(path))
 
     def _forget(self, made: _Made, changed: frozenset[str]) -> None:
         """Removes what was made of what changed; the rest becomes this kernel's, and younger than all its sources."""
@@ -227,8 +227,8 @@ class ModulePlace:
         sources = {os.path.normpath(self.own / name) for name, _ in made.sources}
         then = time.time_ns() - _OLDER_NS
         for path in _files(self.root):
-            if str(path) not in sources:
-                os.utime(path, ns=(then, then))
+            when = then - _OLDER_NS if str(path) in sources else then
+            os.utime(path, ns=(when, when))
 
     def _write(self, sources: Mapping[str, Path], wanted: Mapping[str, str]) -> None:
         for name in wanted:
@@ -246,10 +246,10 @@ class ModulePlace:
 
 
 def _digests(sources: Mapping[str, Path]) -> dict[str, str]:
-    return {name: _digest(path) for name, path in sources.items()}
+    return {name: digest_of(path) for name, path in sources.items()}
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
     """The hash of a file's content; empty where there is none."""
     try:
         with path.open("rb") as file:
@@ -262,18 +262,18 @@ def _text(path: Path) -> str:
     return path.read_text("utf-8", "replace") if path.is_file() else ""
 
 
-def _arch() -> str:
+def arch_folder() -> str:
     """The architecture's folder below arch/."""
     return guest_arch().image_path.split("/")[1]
 
 
 @cache
-def _tools(tree: Path, arch: str) -> str:
+def kbuild_id(tree: Path, arch: str) -> str:
     """A hash over kbuild's own files and the sources of its programs; a tree in the store never changes."""
     found = [tree / "Makefile", *sorted((tree / "arch" / arch).glob("Makefile*"))]
     for name in (*_TOOLS, f"tools/arch/{arch}"):
         found += sorted(_files(tree / name))
-    return hash_words(*(word for path in found for word in (str(path.relative_to(tree)), _digest(path))))
+    return hash_words(*(word for path in found for word in (str(path.relative_to(tree)), digest_of(path))))
 
 
 def _files(top: Path) -> Iterator[Path]:

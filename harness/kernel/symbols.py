@@ -31,7 +31,7 @@ class Definition:
 def scan(tree: Path) -> dict[str, tuple[Definition, ...]]:
     """Every symbol that any Kconfig file of the tree defines, for whatever architecture."""
     found: dict[str, list[Definition]] = {}
-    for file in _kconfig_files(tree):
+    for file in kconfig_files(tree):
         text, name = file.read_text("utf-8", "replace"), str(file.relative_to(tree))
         for match in _DEFINITION.finditer(text):
             line = text.count("\n", 0, match.start(1)) + 1
@@ -39,7 +39,8 @@ def scan(tree: Path) -> dict[str, tuple[Definition, ...]]:
     return {name: tuple(places) for name, places in found.items()}
 
 
-def _kconfig_files(tree: Path) -> list[Path]:
+def kconfig_files(tree: Path) -> list[Path]:
+    """All that Kconfig can read of the tree, in the order of their names."""
     files = [path for path in tree.iterdir() if path.is_file() and path.name.startswith("Kconfig")]
     # Each top folder on its own: it may be a link, which os.walk would not follow below its start.
     for top in (path for path in tree.iterdir() if path.is_dir() and path.name not in _NO_KCONFIG_BELOW):

@@ -23,7 +23,7 @@ from harness.kernel.artefacts import differs
 from harness.kernel.build import build_id, find, kept_build, obtain
 from harness.kernel.fragments import compose, parse_fragment
 from harness.kernel.make import prepare_place
-from harness.model.build import Build
+from harness.model.build import Build, Profile
 from harness.model.codec import from_json, to_json
 from harness.model.errors import BuildFailed, CommandFailed, DeadlineExceeded, InfraError, UserError
 from harness.model.tree import Tree
@@ -590,3 +590,58 @@ def test_no_file_is_written_or_taken_through_a_link_that_a_build_left(
     if build is not None:
         kept = [path for path in build.path.rglob("*") if path.is_file()]
         assert not any("mine" in path.read_text() for path in kept)
+
+
+NAMES_KCONFIG = (
+    "mkdir -p include/config && printf 'deps_config := \\\\\\n\\tdrivers/Kconfig \\\\\\n\\n' "
+    "> include/config/auto.conf.cmd"
+)
+
+
+def test_a_config_is_made_once_for_the_same_kconfig_files(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, AFTER=NAMES_KCONFIG)
+    first = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
+    assert calls(scratch_layout).count("allnoconfig") == 1
+
+    def another(name: str, file: str, text: str, profile: Profile = PROFILE) -> tuple[Build, int]:
+        path = Path(shutil.copytree(tree.path, tmp_path / name))
+        (path / file).parent.mkdir(parents=True, exist_ok=True)
+        (path / file).write_text(text)
+        heard = Heard()
+        made = obtain(
+            replace(tree, id=name.ljust(64, "0"), path=path), profile, scratch_layout, Deadline(60), heard, jobs=1
+        )
+        times = calls(scratch_layout).count("allnoconfig")
+        assert any(step.startswith("configuring") for step in heard.steps) == (times > before)
+        return made, times
+
+    before = 1
+    made, times = another("source", "drivers/foo.c", "int x;\n")
+    assert times == 1 and made.config_path.read_text() == first.config_path.read_text()
+    assert (made.objects / ".config").read_text() == first.config_path.read_text()
+    _, times = another("kconfig", "drivers/Kconfig", (tree.path / "drivers/Kconfig").read_text() + "config NEW\n")
+    assert times == 2
+    before = 2
+    _, times = another("scripts", "scripts/cc-version.sh", "echo 12\n")
+    assert times == 3
+    before = 3
+    more = compose("small", [*PROFILE.fragments, parse_fragment("more", "CONFIG_BAZ=y\n")])
+    _, times = another("asks", "drivers/foo.c", "int y;\n", more)
+    assert times == 4
+    before = 4
+    # A config that was changed is nobody's.
+    for build in scratch_layout.builds.iterdir():
+        overwrite(build / "config")
+    _, times = another("harmed", "drivers/foo.c", "int z;\n")
+    assert times == 5
+
+
+def test_a_config_of_files_with_other_names_is_made_each_time(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch, AFTER=NAMES_KCONFIG.replace("drivers/Kconfig", "drivers/options.in"))
+    obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
+    obtain(replace(tree, id="b" * 64), PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
+    assert calls(scratch_layout).count("allnoconfig") == 2
