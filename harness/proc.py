@@ -198,12 +198,13 @@ def spawn(
     first_to_die: bool = False,
     within: tuple[str, ...] = (),
     private: bool = False,
+    inherits: tuple[int, ...] = (),
 ) -> Iterator[Process]:
     """Starts a command and ends its group when the block is left, however it is left.
 
     A reaped command also ends when this process is killed with -9 (`reaper.py`), and with `first_to_die` it is what
     the host's OOM killer takes before anything else. `within` are the words of `sandbox.within`, which contain it.
-    A `private` command gets the environment of a contained one, contained or not.
+    A `private` command gets the environment of a contained one, contained or not. It `inherits` these descriptors.
     """
     read_end = write_end = None
     words = [*within, *argv]
@@ -225,7 +226,7 @@ def spawn(
             stderr=subprocess.DEVNULL if stderr is None else stderr,
             cwd=cwd,
             env=clean_environment(env, contained=private or bool(within)),
-            pass_fds=() if read_end is None else (read_end,),
+            pass_fds=inherits if read_end is None else (read_end, *inherits),
             start_new_session=True,
         )
     except BaseException:

@@ -28,10 +28,12 @@ _MARK = {"ok": "[green]ok[/]", "missing": "[bold red]missing[/]", "absent": "[ye
 @speaks_plainly
 def doctor(do_fix: bool, with_tests: bool, brief: bool, as_json: bool) -> None:
     """What this host can do, what is missing, and the exact command that installs it."""
-    from harness.flow.doctor import Status, examine, family_of_host, fix, install_command
+    from harness.flow.doctor import Status, examine, family_of_host, fix, install_command, take_back
 
     layout = Layout.from_environment()
     family = family_of_host()
+    if do_fix:
+        take_back(layout)
     findings = examine(layout, with_tests)
     command = install_command(findings, family)
     # What would only help is installed along with what is needed, not for its own sake; what contains builds is.

@@ -12,6 +12,7 @@ import click
 from harness.model.address import ADDRESS_FORM
 from harness.model.errors import UserError
 from harness.model.machine import SETTINGS, Accel
+from harness.model.pci import DEVICE_FORM
 
 if TYPE_CHECKING:
     from harness.flow.planfile import MachineValue
@@ -28,6 +29,7 @@ _HELP = {  # in the order of MACHINE_KEYS in flow/planfile.py, which takes its t
     **{one.key: one.help for one in SETTINGS},
     "free": "Free RAM when the first suite starts; the rest is taken away.",
     "at": f"A test machine instead of a guest: {ADDRESS_FORM}; docs/test-machine.md.",
+    "device": f"A PCI device of this host for the guest: {DEVICE_FORM}; docs/passthrough.md.",
 }
 
 
@@ -53,7 +55,8 @@ def _flag(key: str) -> str:
 
 def _option(key: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     kind = ACCELERATORS if key == "accel" else int if key in _NUMBERS else str
-    metavar = {"cmdline": "WORD", "accel": None, "at": "ADDRESS"}.get(key, "N" if key in _NUMBERS else "SIZE")
+    usual = "N" if key in _NUMBERS else "SIZE"
+    metavar = {"cmdline": "WORD", "accel": None, "at": "ADDRESS", "device": "ADDRESS"}.get(key, usual)
     metavar = "none|AREA[+AREA…]" if key == "swap" else metavar
     return click.option(_flag(key), f"machine_{key}", multiple=True, type=kind, metavar=metavar, help=_HELP[key])
 

@@ -23,16 +23,17 @@ VCPUS_PER_CORE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one guest takes from the host: `ram` in bytes with QEMU's own, `cpus` in vCPUs. A test machine takes
-    nothing.
+    """What one guest takes from the host: `ram` in bytes with QEMU's own, `cpus` in vCPUs, and its `device`, which
+    one guest at a time can have. A test machine takes nothing.
     """
 
     ram: int
     cpus: int
+    device: str = ""
 
     @classmethod
     def of(cls, machine: Machine) -> Claim:
-        return cls(0, 0) if machine.at else cls(machine.ram + OVERHEAD, machine.cpus)
+        return cls(0, 0) if machine.at else cls(machine.ram + OVERHEAD, machine.cpus, machine.device)
 
 
 NO_CLAIM = Claim(0, 0)  # of what another host carries
@@ -62,6 +63,8 @@ class Tokens:
 
     def admit(self, claim: Claim, *, crowded: bool = False) -> bool:
         """Takes the claim if it fits now; `crowded`: whatever vCPUs that makes, which only makes all slower."""
+        if claim.device and any(one.device == claim.device for one, _ in self._held):
+            return False
         if self._claims is None:
             if not self._fits(claim, self.ram_held, self.cpus_held, crowded):
                 return False

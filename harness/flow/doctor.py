@@ -8,21 +8,26 @@ import platform
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from harness.guest import accel
+from harness.guest.lending import give_back, is_lent, left_lent
+from harness.guest.pci import PciBus
 from harness.inputs.apt import apt_is_own
 from harness.inputs.roots import IDS_HINT, without_ids
 from harness.model.arch import guest_arch
 from harness.model.errors import HarnessError, UserError
-from harness.model.units import GIB, format_size
+from harness.model.pci import PciDevice
+from harness.model.units import GIB, MIB, format_size
 from harness.proc import Deadline, find_tool, run, run_attached
 from harness.sandbox import containment
 from harness.store.layout import Layout
 
 _DISK_NEEDED = 8 * GIB
+_USUAL_RAM = 256 * MIB  # of a guest
 _RAM_NEEDED = 2 * GIB
 CONTAINMENT = "containment"
 
@@ -157,7 +162,7 @@ def examine(layout: Layout, with_tests: bool = False) -> tuple[HostCheck, ...]:
     findings += [_compiles(header, family) for header in HEADERS]
     if apt_is_own() and (without := without_ids()):
         findings.append(HostCheck("subordinate ids", Status.ABSENT, f"{without} (--root debian:SUITE); {IDS_HINT}"))
-    findings += [_containment(family), _disk(layout), _ram(), _kvm(layout)]
+    findings += [_containment(family), _disk(layout), _ram(), _kvm(layout), *_devices(layout)]
     return tuple(findings)
 
 
@@ -253,6 +258,30 @@ def _ram() -> HostCheck:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     status = Status.OK if total >= _RAM_NEEDED else Status.MISSING
     return HostCheck("RAM", status, f"{total / GIB:.1f} GiB, {format_size(_RAM_NEEDED)} needed")
+
+
+def _devices(layout: Layout, bus: PciBus | None = None) -> Iterator[HostCheck]:
+    """The GPUs that guests could have (docs/passthrough.md), and what was not given back."""
+    bus = bus or PciBus()
+    for address in left_lent(layout):
+        if not is_lent(address, layout):
+            yield HostCheck(
+                f"vfio:{address}",
+                Status.ABSENT,
+                "lent by a command that was killed; doctor --fix gives it back",
+            )
+    for one in bus.functions():
+        if one.is_display:
+            against = [said.why for said in bus.objections(PciDevice(one.address), _USUAL_RAM)]
+            can = f"{one.ids}, with {one.driver or 'no driver'}: " + ("; ".join(against) or "a guest can have it")
+            yield HostCheck(f"vfio:{one.address}", Status.ABSENT if against else Status.OK, can)
+
+
+def take_back(layout: Layout) -> None:
+    """What killed commands have left lent goes back to its drivers. InfraError for the first that does not."""
+    for address in left_lent(layout):
+        if not is_lent(address, layout):
+            give_back(address, layout)
 
 
 def _kvm(layout: Layout) -> HostCheck:

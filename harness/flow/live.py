@@ -34,6 +34,7 @@ from harness.flow.boots import (
     write_after,
 )
 from harness.flow.deadlines import BOOT_SECONDS, REFERENCE_READY_SECONDS, SILENCE_SECONDS
+from harness.flow.devices import devices_lent
 from harness.flow.inspect import Image, inspect
 from harness.flow.live_log import MARK, LiveLog
 from harness.flow.prepare import Stopwatch, prepare, prepare_other, prepare_root, settle_accel
@@ -589,6 +590,17 @@ def live_guest(
         _require_symbols_of_ssh(kernel.build)
     cell = like or Cell(kernel.build.id, machine, (), seed)
     require_guest(cell.machine)
+    with devices_lent((cell.machine,), layout, environment.progress) as devices:
+        there = replace(cell.machine, device=devices.get(cell.machine.device, ""))
+        with _booted(environment, replace(cell, machine=there), layout, name, ssh, suites) as guest:
+            yield guest
+
+
+@contextmanager
+def _booted(
+    environment: BootEnvironment, cell: Cell, layout: Layout, name: str, ssh: bool, suites: Sequence[Suite]
+) -> Iterator[LiveGuest]:
+    kernel = environment.kernel
     sealed = environment.sealed(suites)
     before = looked_at(sealed)
     place = environment.directory / name

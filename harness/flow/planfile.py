@@ -14,6 +14,7 @@ from harness.kernel.fragments import read_profile
 from harness.model.address import SshAddress
 from harness.model.errors import UserError
 from harness.model.machine import SETTINGS, Accel, Swap
+from harness.model.pci import PciDevice
 from harness.model.series import SeriesSpec
 from harness.model.toml import (
     Mistake,
@@ -54,6 +55,10 @@ def _address(value: object) -> str:
     return str(SshAddress.parse(as_text(value)))
 
 
+def _device(value: object) -> str:
+    return str(PciDevice.parse(as_text(value)))
+
+
 def _swap(value: object) -> Swap:
     return Swap.parse(as_text(value))
 
@@ -72,6 +77,7 @@ MACHINE_KEYS: dict[str, Callable[[object], MachineValue]] = {
     **{one.key: _size if one.size else as_integer for one in SETTINGS},
     "free": _size,
     "at": _address,
+    "device": _device,
 }
 
 

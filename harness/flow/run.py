@@ -17,6 +17,7 @@ from harness import __version__
 from harness.flow.admission import NO_CLAIM, VCPUS_PER_CORE, Claim, Tokens
 from harness.flow.boots import BootEnvironment, Stopped, boot_cell
 from harness.flow.collect import CellResult, read_out
+from harness.flow.devices import devices_lent, with_devices
 from harness.flow.history import History, Kept, read_history
 from harness.flow.hosts import Hosts, SetAside
 from harness.flow.inspect import notes_of_images
@@ -121,7 +122,7 @@ def execute(
     What ended before an interruption, by Ctrl-C or by kill -9, is kept there, and `resume` goes on from it.
     """
     options = options or RunOptions()
-    requests = with_seeds(requests)
+    requests = with_devices(with_seeds(requests))
     matrix = matrix_of(requests, options.hosts.check_machine if options.hosts is not None else None)
     _look_at_machines(requests, options, layout, progress)
     watch = Stopwatch()
@@ -198,6 +199,8 @@ def _look_at_machines(
     if machines and (options.stress or options.keep_state):
         what = "--stress" if options.stress else "--keep-state"
         raise UserError(f"{what} is for guests, which this host can stop", hint="leave it out, or --machine")
+    if options.hosts is not None and any(one.machine.device for one in requests):
+        raise UserError("--device is of this host, and guests of a fleet run elsewhere", hint="leave one out")
     if machines and options.hosts is not None:
         raise UserError("a test machine is reached from here, and not from a host of a fleet", hint="leave one out")
     TestMachines(layout).require_usable(machines, progress)
@@ -315,8 +318,9 @@ class _Boots:
             twins = [one for one in left if first.get(one.key, one) is not one]
             tasks = [Task(self._claim(one), self._task(one)) for one in left if one not in twins]
             self._announce(len(tasks))
+            machines = [one.cell.machine for one in left if one not in twins]
             try:
-                with last_to_die():
+                with last_to_die(), devices_lent(machines, self._layout, self._progress):
                     side_by_side(tasks, self._tokens(), self._most, self._stop, self._no_room)
                 for one in (twin for twin in twins if first[twin.key].number in self._results):
                     kept = self._kept_here(first[one.key])

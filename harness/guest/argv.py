@@ -16,6 +16,7 @@ from pathlib import Path
 from harness.model.arch import guest_arch
 from harness.model.errors import UserError
 from harness.model.machine import Accel, Machine
+from harness.model.pci import PciDevice
 from harness.model.units import MIB
 
 CONTROL_PORT = "harness.control"
@@ -149,6 +150,8 @@ def qemu_words(launch: Launch) -> tuple[str, ...]:
             "-netdev", f"user,id={NETWORK},restrict=on,ipv6=off",
             "-device", f"e1000,netdev={NETWORK},romfile=",
         ]
+    if launch.machine.device:
+        words += ["-device", f"vfio-pci,host={PciDevice.parse(launch.machine.device).address}"]
     words += ["-append", " ".join(kernel_cmdline(launch.machine, launch.accel))]
     # fmt: on
     return tuple(words)

@@ -22,6 +22,7 @@ from harness.guest.control import ControlFrame, ControlReader
 from harness.guest.facts import guest_facts
 from harness.guest.image import Keeper
 from harness.guest.liveness import BootLimits, Liveness
+from harness.guest.pci import passthrough
 from harness.guest.qmp import monitor
 from harness.guest.stall import Stall, interrogate
 from harness.model.errors import InfraError
@@ -196,11 +197,11 @@ def as_started(launch: Launch) -> Launch:
 
 def confines_of(launch: Launch) -> Confines:
     """QEMU sees what it boots, and writes to the boot's own directory."""
-    shares = launch.shares
+    shares, passed = launch.shares, passthrough(launch.machine.device)
     return Confines(
         writes=(launch.control.parent, launch.qmp.parent, *(share.path for share in shares if share.writable)),
-        reads=(launch.image, launch.root, *(share.path for share in shares if not share.writable)),
-        devices=(KVM_DEVICE,) if launch.accel is Accel.KVM else (),
+        reads=(launch.image, launch.root, *(share.path for share in shares if not share.writable), *passed.reads),
+        devices=(*((KVM_DEVICE,) if launch.accel is Accel.KVM else ()), *passed.nodes),
         network=launch.network,
         limits=SandboxLimits(
             file_size=_NO_LIMIT, memory=_NO_LIMIT, reserve=0

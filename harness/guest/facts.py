@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from harness.model.machine import SETTINGS, GuestFacts, Setting
 from harness.model.swap import SwapFacts, ZswapFacts
 
+_PCI = re.compile(r"\b[0-9a-f]{4}:[0-9a-f]{4}\b", re.ASCII)
 _SWAP = re.compile(r"swap(\d{1,2})")
 
 
@@ -29,6 +30,7 @@ def guest_facts(facts: Mapping[str, str]) -> GuestFacts | None:
             swaps=_swaps(facts),
             zswap=_zswap(facts["zswap"]),
             held=int(facts["held"]),
+            pci=tuple(_PCI.findall(facts.get("pci", ""))),  # where one was asked for
             **{one.key: _setting(one, facts[one.sysctl or one.key]) for one in SETTINGS},
         )
     except (KeyError, ValueError):

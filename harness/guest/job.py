@@ -18,6 +18,7 @@ def machine_job(machine: Machine) -> dict[str, str]:
         "HARNESS_MEMORY_HIGH": _number(machine.memory_high),
         "HARNESS_SYSCTLS": "".join(_sysctl(machine, one) for one in SETTINGS if one.sysctl),
         "HARNESS_FREE": _number(machine.free),
+        "HARNESS_DEVICE": machine.device,
     }
     return {name: value for name, value in values.items() if value}
 

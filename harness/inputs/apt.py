@@ -123,7 +123,7 @@ class PrivateApt:
             hint="try again in an hour: the mirror may be in the middle of an update",
         )
 
-    def _lock(self) -> AbstractContextManager[None]:
+    def _lock(self) -> AbstractContextManager[int]:
         step = self._work.progress.step
         return locked(
             self._work.layout.locks / "apt.lock",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from harness.model.arch import guest_arch
 from harness.model.machine import Difference, GuestFacts, Machine
+from harness.model.pci import PciDevice
 from harness.model.swap import PAGE, SwapArea, SwapFacts
 from harness.model.units import MIB, format_size
 
@@ -20,6 +21,8 @@ def machine_differences(machine: Machine, facts: GuestFacts) -> Iterator[Differe
     """RAM, swap, the limits of the load, the sysctls, the free RAM: each that is not what it was asked to be."""
     if not machine.ram - guest_arch().firmware <= facts.ram <= machine.ram:
         yield Difference("RAM", format_size(machine.ram), format_size(facts.ram))
+    if machine.device and PciDevice.parse(machine.device).ids not in facts.pci:
+        yield Difference("PCI device", machine.device, ", ".join(facts.pci) or "none on its bus")
     yield from _swap(machine, facts)
     yield from _zswap(machine, facts)
     for setting, asked in machine.asked:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from harness.model.compare import Cost
 from harness.model.errors import StoreCorrupt
-from harness.model.machine import Machine
+from harness.model.machine import GuestFacts, Machine
 from harness.model.swap import Swap
 from harness.model.units import format_size
 from harness.model.visible import visible_json
@@ -51,16 +51,17 @@ def _converter() -> JsonConverter:
     converter.register_structure_hook(Swap, _swap)
     converter.register_structure_hook_factory(lambda kind: hasattr(kind, "upgraded"), partial(_upgrading, converter))
     _flatten_costs(converter)
-    _leave_guests_unplaced(converter)
+    _leave_out_what_is_rare(converter)
     return converter
 
 
-def _leave_guests_unplaced(converter: JsonConverter) -> None:
-    """A guest is nowhere else: only a test machine says where it is."""
+def _leave_out_what_is_rare(converter: JsonConverter) -> None:
+    """A guest is nowhere else, and has no device of the host's: only those that are asked for say so."""
     from cattrs.gen import make_dict_unstructure_fn, override
 
-    written = make_dict_unstructure_fn(Machine, converter, at=override(omit_if_default=True))
-    converter.register_unstructure_hook(Machine, written)
+    rare = override(omit_if_default=True)
+    converter.register_unstructure_hook(Machine, make_dict_unstructure_fn(Machine, converter, at=rare, device=rare))
+    converter.register_unstructure_hook(GuestFacts, make_dict_unstructure_fn(GuestFacts, converter, pci=rare))
 
 
 def _flatten_costs(converter: JsonConverter) -> None:

@@ -81,7 +81,8 @@ class Machine:
     `cmdline` is added to the harness's own kernel arguments. `memory_max` and `memory_high` limit a cgroup around the
     load; `swappiness`, `min_free`, `watermark_scale` and
     `page_cluster` are sysctls of vm; `free` is the RAM that is free when the
-    first suite starts. None leaves each as the kernel has it.
+    first suite starts. None leaves each as the kernel has it. `at` is a test machine instead of a guest, `device` a
+    PCI device of this host for the guest (model/pci.py).
     """
 
     ram: int = 256 * MIB
@@ -97,6 +98,7 @@ class Machine:
     page_cluster: int | None = None
     free: int | None = None
     at: str = ""
+    device: str = ""
 
     def __post_init__(self) -> None:
         if self.ram < 8 * MIB or self.ram % MIB:
@@ -120,6 +122,8 @@ class Machine:
         if bool(self.at) is not (self.accel is Accel.NONE):
             what = "is no guest of QEMU's" if self.at else "is for a test machine"
             raise UserError(f"--accel {self.accel} {what}", hint="--accel goes without --machine")
+        if self.at and self.device:
+            raise UserError("a test machine has its own devices", hint="--device is for a guest of this host")
         if self.at and any(area.bps or area.iops for area in self.swap.areas):
             raise UserError("the disk of a test machine cannot be slowed down", hint="--swap disk:SIZE or zram:SIZE")
 
@@ -172,7 +176,7 @@ class Machine:
         """
         # As a tuple is shown: a word of the command line must not read like a setting.
         plain = (self.ram, str(self.swap), self.cpus, str(self.accel), self.cmdline, self.free)
-        there = (("at", self.at),) if self.at else ()
+        there = tuple((key, value) for key, value in (("at", self.at), ("device", self.device)) if value)
         return repr((*plain, *((one.key, value) for one, value in self.asked), *there))
 
     @property
@@ -182,8 +186,8 @@ class Machine:
 
     def __str__(self) -> str:
         where = self.at or str(self.accel)
-        words = (f"{format_size(self.ram)} RAM", f"swap {self.swap}", f"{self.cpus} vCPUs", where)
-        return ", ".join((*words, *self.settings))
+        words = (f"{format_size(self.ram)} RAM", f"swap {self.swap}", f"{self.cpus} vCPUs", where, self.device)
+        return ", ".join((*filter(None, words), *self.settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +197,8 @@ class GuestFacts:
     `ram` is the sum of the System RAM ranges of /proc/iomem: what the machine has, not what the kernel left of it.
     `swaps` are the areas in the order in which they were asked for. `memory_max` and `memory_high` are what holds for
     a process of the load, None without a limit. `mem_free` is MemFree, `free_pcp` what lies on the lists of the CPUs
-    and comes back to MemFree by and by. `held` was taken away to leave as much free as was asked for.
+    and comes back to MemFree by and by. `held` was taken away to leave as much free as was asked for. `pci` are the
+    devices on its bus, VENDOR:DEVICE, where one of the host's was asked for.
     """
 
     release: str
@@ -215,6 +220,7 @@ class GuestFacts:
     page_cluster: int | None = None
     free_pcp: int = 0
     held: int = 0
+    pci: tuple[str, ...] = ()
 
     @property
     def free(self) -> int:

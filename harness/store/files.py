@@ -147,10 +147,11 @@ def sweep_leftovers(parent: Path, older_than: float = 86400.0) -> None:
 
 
 @contextmanager
-def locked(path: Path, deadline: Deadline, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-    """Holds an exclusive lock on the file `path` (made when missing).
+def locked(path: Path, deadline: Deadline, on_wait: Callable[[], None] | None = None) -> Iterator[int]:
+    """Holds an exclusive lock on the file `path` (made when missing); yields its descriptor.
 
-    The kernel drops it when the holder dies. `on_wait` is called once when somebody else holds it.
+    The kernel drops it when the holder has died, and all who inherited the descriptor. `on_wait` is called once when
+    somebody else holds it.
     Raises DeadlineExceeded when it does not come free in time.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +172,7 @@ def locked(path: Path, deadline: Deadline, on_wait: Callable[[], None] | None = 
                         hint="another ttm-harness is at work on the same thing",
                     ) from None
                 time.sleep(0.1)
-        yield
+        yield file.fileno()
 
 
 def _lock_file(path: Path) -> IO[bytes]:
