@@ -22,14 +22,17 @@ def with_devices(requests: Sequence[Request], bus: PciBus | None = None) -> tupl
     for what a guest cannot have.
     """
     bus = bus or PciBus()
-    return tuple(replace(one, machine=_looked_at(one.machine, bus)) for one in requests)
+    return tuple(replace(one, machine=with_device(one.machine, bus)) for one in requests)
 
 
-def _looked_at(machine: Machine, bus: PciBus) -> Machine:
+def with_device(machine: Machine, bus: PciBus | None = None) -> Machine:
+    """The same for one machine."""
     if not machine.device:
         return machine
     device = PciDevice.parse(machine.device)
-    return replace(machine, device=str(PciDevice(device.address, bus.require_lendable(device, machine.ram).ids)))
+    return replace(
+        machine, device=str(PciDevice(device.address, (bus or PciBus()).require_lendable(device, machine.ram).ids))
+    )
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from harness.flow.boots import (
     write_after,
 )
 from harness.flow.deadlines import BOOT_SECONDS, REFERENCE_READY_SECONDS, SILENCE_SECONDS
-from harness.flow.devices import devices_lent
+from harness.flow.devices import devices_lent, with_device
 from harness.flow.inspect import Image, inspect
 from harness.flow.live_log import MARK, LiveLog
 from harness.flow.prepare import Stopwatch, prepare, prepare_other, prepare_root, settle_accel
@@ -684,6 +684,7 @@ def guest_of(
     """
     require_guest(machine)
     check_machine(machine)
+    machine = with_device(machine)
     watch = Stopwatch()
     kernel = prepare(wanted, {}, layout, progress, watch, jobs)
     own = prepare_root(layout, progress, watch)

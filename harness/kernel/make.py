@@ -47,6 +47,7 @@ OBJECTS = "objects"
 HEADERS = "headers"  # a hash, beside the objects
 HOME = "home"
 _CACHE = "ccache"
+_SWITCH = "CCACHE_DISABLE"
 _OWN = (OBJECTS, HEADERS, HOME, _CACHE)
 
 
@@ -94,6 +95,8 @@ class Make:
                 # Not CCACHE_DEPEND, which is cheaper (vmscan.c: 0.76 s against 0.94 s): it does not see .incbin, and
                 # gives back the compressed kernel of another build, where that has the same size.
                 "CCACHE_EXTRAFILES": str(self.place / HEADERS),
+                # Whoever switches it off has nothing in it, and is spared what filling it costs.
+                **{name: os.environ[name] for name in (_SWITCH,) if name in os.environ},
             }
         # Scripts of the tree are Python programs, too, and would leave .pyc files beside themselves.
         return {"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1", **cache}

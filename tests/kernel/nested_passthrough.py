@@ -34,8 +34,8 @@ from harness.store.layout import Layout
 from tests.unit.inputs_support import Heard
 
 MODULES = (
-    *("virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci"),
-    *("fscache", "netfs", "9pnet", "9pnet_virtio", "9p"),
+    *("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci"),
+    *("netfs", "fscache", "9pnet", "9pnet_virtio", "9p"),
     *("irqbypass", "vfio", "vfio_virqfd", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci"),
 )
 FIRST = f"""#!/bin/sh
@@ -64,12 +64,12 @@ def main(place: Path, kept: Path) -> int:
         "qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "2G", "-smp", "2",
         "-display", "none", "-vga", "none", "-net", "none", "-parallel", "none", "-serial", "stdio", "-no-reboot",
         "-device", "intel-iommu,intremap=on,caching-mode=on",
-        "-device", "pcie-root-port,id=port,chassis=1,slot=1",
-        "-device", "virtio-gpu-pci,bus=port,disable-legacy=on,iommu_platform=on",
+        "-device", "pcie-root-port,id=slot1,chassis=1,slot=1",
+        "-device", "virtio-gpu-pci,bus=slot1,disable-legacy=on,iommu_platform=on",
         "-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap",
         "-device", "virtio-9p-pci,fsdev=host,mount_tag=host",
         "-kernel", str(next((kernel / "boot").glob("vmlinuz-*"))), "-initrd", str(_initramfs(place, kernel)),
-        "-append", f"console=ttyS0 panic=-1 intel_iommu=on -- {inside}",
+        "-append", f"console=ttyS0 panic=-1 no_timer_check intel_iommu=on -- {inside}",
     )
     # fmt: on
     try:
