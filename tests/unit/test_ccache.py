@@ -24,6 +24,12 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
+@pytest.fixture(autouse=True)
+def switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where these tests run, it may be off."""
+    monkeypatch.delenv("CCACHE_DISABLE", raising=False)
+
+
 def compile_in(make: Make, source: str) -> tuple[bytes, bool]:
     """The object, and whether ccache had it."""
     require_tool("ccache")
@@ -65,3 +71,11 @@ def test_a_header_that_hides_another_one_is_looked_at(tree: Path, tmp_path: Path
     (third / "first/new.h").write_text("#define X 3\n")
     prepare_place(place, third)
     assert compile_in(Make(place, cache), "second/use.c") == (one, True)
+
+
+def test_it_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Make(tmp_path, tmp_path / "cache")
+    assert "CCACHE_DISABLE" not in make.environment
+    monkeypatch.setenv("CCACHE_DISABLE", "1")
+    assert make.environment["CCACHE_DISABLE"] == "1"
+    assert make.argv() == Make(tmp_path, tmp_path / "cache").argv()  # the words, and so the objects, stay the same
