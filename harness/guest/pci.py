@@ -53,7 +53,7 @@ class PciFunction:
 
 
 @dataclass(frozen=True, slots=True)
-class Objection:
+class Obstacle:
     """Why a guest cannot have a device, and what to do about it."""
 
     why: str
@@ -112,24 +112,24 @@ class PciBus:
         assert function is not None
         return function
 
-    def objections(self, device: PciDevice, ram: int) -> Iterator[Objection]:
+    def objections(self, device: PciDevice, ram: int) -> Iterator[Obstacle]:
         """All that stands against giving it to a guest with `ram` bytes; nothing, and it can be had."""
         function = self.function(device.address)
         if function is None:
             there = ", ".join(f"vfio:{one.address} ({one.ids})" for one in self.functions() if one.is_display)
-            yield Objection(f"this host has no PCI device {device.address}", f"its GPUs: {there or 'none'}")
+            yield Obstacle(f"this host has no PCI device {device.address}", f"its GPUs: {there or 'none'}")
             return
         if device.ids and device.ids != function.ids:
-            yield Objection(
+            yield Obstacle(
                 f"{device.address} is {function.ids}, and not {device.ids} as asked for",
                 "another device sits there now: lspci -Dnn shows all",
             )
         if function.is_bridge or function.kind >> 16 in _KEPT:
             what = "a bridge" if function.is_bridge else _KEPT[function.kind >> 16]
-            yield Objection(f"{device.address} is {what}, which this host may need", "a GPU or another accelerator")
+            yield Obstacle(f"{device.address} is {what}, which this host may need", "a GPU or another accelerator")
             return
         if function.group is None:
-            yield Objection(
+            yield Obstacle(
                 f"{device.address} is behind no IOMMU, so a guest could write anywhere in this host's memory with it",
                 "VT-d or AMD-Vi in the firmware, and intel_iommu=on where the kernel is without "
                 "CONFIG_INTEL_IOMMU_DEFAULT_ON",
@@ -139,50 +139,50 @@ class PciBus:
         yield from self._of_use(function)
         yield from self._of_rights(function, ram)
 
-    def _of_group(self, function: PciFunction) -> Iterator[Objection]:
+    def _of_group(self, function: PciFunction) -> Iterator[Obstacle]:
         strangers = [one for one in self.lent_with(function) if one.slot != function.slot]
         if strangers:
             named = ", ".join(f"{one.address} ({one.driver or 'no driver'})" for one in strangers)
-            yield Objection(
+            yield Obstacle(
                 f"{function.address} shares its IOMMU group {function.group} with {named}, which would go with it",
                 "another slot of the board, or one whose bridge has ACS",
             )
         if not function.resets:
-            yield Objection(
+            yield Obstacle(
                 f"{function.address} cannot be reset: what one boot leaves in it would be there in the next",
                 "there is no reset_method of it in sysfs; a newer kernel may know one",
             )
 
-    def _of_use(self, function: PciFunction) -> Iterator[Objection]:
+    def _of_use(self, function: PciFunction) -> Iterator[Obstacle]:
         if function.driver == DRIVER:
             return
         if users := self.users_of(function):
             named = ", ".join(users[:3]) + (f" and {len(users) - 3} more" if users[3:] else "")
-            yield Objection(
+            yield Obstacle(
                 f"{function.address} is in use by {named}",
                 "end them: a desktop ends by systemctl isolate multi-user.target",
             )
         elif function.screens:
-            yield Objection(
+            yield Obstacle(
                 f"a screen is on {function.address} ({', '.join(function.screens)}), which would go dark",
                 f"take the cable out, or bind the device to {DRIVER} before",
             )
 
-    def _of_rights(self, function: PciFunction, ram: int) -> Iterator[Objection]:
+    def _of_rights(self, function: PciFunction, ram: int) -> Iterator[Obstacle]:
         if not (self.root / "sys/bus/pci/drivers" / DRIVER).is_dir():
-            yield Objection(f"the driver {DRIVER} is not loaded in this host's kernel", f"modprobe {DRIVER}")
+            yield Obstacle(f"the driver {DRIVER} is not loaded in this host's kernel", f"modprobe {DRIVER}")
         if function.driver == DRIVER:
             node = self.root / f"dev/vfio/{function.group}"
             if not os.access(node, os.R_OK | os.W_OK):
-                yield Objection(f"/dev/vfio/{function.group} cannot be opened", "as root: chown it to yourself")
+                yield Obstacle(f"/dev/vfio/{function.group} cannot be opened", "as root: chown it to yourself")
         elif not os.access(self.devices / function.address / "driver_override", os.W_OK):
-            yield Objection(
+            yield Obstacle(
                 f"only root can take {function.address} from {function.driver or 'where it is'} and give it back",
                 f"start as root, or bind it to {DRIVER} before and own its /dev/vfio file",
             )
         limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
         if os.geteuid() != 0 and limit != resource.RLIM_INFINITY and limit < ram + _PINNED:
-            yield Objection(
+            yield Obstacle(
                 f"all of the guest's RAM is pinned for a device, and you may pin {format_size(limit)}",
                 "ulimit -l unlimited, or memlock in /etc/security/limits.conf",
             )
