@@ -29,6 +29,7 @@ from harness.flow.request import Request
 from harness.flow.resources import room_for_guests
 from harness.flow.results import Results
 from harness.judge.ageing import PastResult, proposals
+from harness.judge.known import newly_excused
 from harness.judge.night import verdict_of_night
 from harness.judge.telling import Telling
 from harness.model.errors import DeadlineExceeded, HarnessError, InfraError
@@ -264,9 +265,13 @@ class _Night:
         return self._beside / Path(named).expanduser() if named else self._place / "published"
 
     def _is_to_do(self, job: Job) -> bool:
-        """Never run, not to its end, or without an answer, which some more nights may bring."""
+        """Never run, not to its end, or without an answer, which some more nights may bring; or bad by what is among
+        the known issues by now: its boots are there, and are only judged again.
+        """
         newest = self._past.newest(job)
         if newest is None or newest.result is None or newest.result.left:
+            return True
+        if newest.result.verdict is Verdict.BAD and newly_excused(self._known, newest.result):
             return True
         if newest.result.verdict is not Verdict.CANNOT_TELL or self._past.is_tonight(newest):
             return False

@@ -17,8 +17,10 @@ from functools import lru_cache
 from harness.judge.expectations import verdict_of
 from harness.judge.sides import BOOT
 from harness.model.known import KnownIssue, KnownIssues, KnownState, KnownUse
+from harness.model.nightly import JobResult, Sighting
 from harness.model.outcome import Outcome
 from harness.model.result import Case, Event, Run, Span
+from harness.model.tree import version_tuple
 
 _LONGEST_MESSAGE = 400
 _BY_EVENT = (Outcome.WARN, Outcome.CRASH)
@@ -70,6 +72,23 @@ def excuse(
         tuple(event for _, _, some in done for event in some),
         tuple(_use(one, known.day, count) for one in known.issues),
     )
+
+
+def newly_excused(known: KnownIssues, result: JobResult) -> bool:
+    """Whether something that a job showed is known by now: by an issue that was not there when it was judged, or had
+    another date.
+    """
+    judged_with = {(use.name, use.expires) for use in result.known}
+    new = [one for one in known.issues if (one.name, one.expires) not in judged_with and not one.expired(known.day)]
+    return any(_is_sighting(one, seen) for one in new for seen in result.sightings)
+
+
+def _is_sighting(issue: KnownIssue, seen: Sighting) -> bool:
+    if not issue.since <= version_tuple(seen.kernel)[:2] < issue.before:
+        return False
+    if seen.fingerprint or issue.fingerprints:
+        return seen.fingerprint in issue.fingerprints
+    return _is_failure(issue, Case(seen.suite, seen.case, Outcome.FAIL, message=seen.title))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from harness.model.codec import to_json
 from harness.model.compare import Change, EventChange, Leg
 from harness.model.comparison import CompareOutput
 from harness.model.errors import InfraError, UserError
-from harness.model.known import NOTHING_KNOWN
+from harness.model.known import NOTHING_KNOWN, KnownState, KnownUse
 from harness.model.nightly import (
     Beside,
     ControlBoot,
@@ -286,6 +286,24 @@ def test_the_persons_file_is_never_touched(house: House) -> None:
     assert (house.place / "known.toml").read_bytes() == before
     assert found.proposals_file == str(house.place / "known.proposals.toml")
     assert "# [[issue]]" in (house.place / "known.proposals.toml").read_text()
+
+
+def test_what_a_person_lets_pass_is_judged_again_once(house: House) -> None:
+    seen = Sighting("pressure", "pressure.a", "", "it failed", "7.3.4", 2, 0)
+    house.results["tree"] = JobResult(Verdict.BAD, "run", sightings=(seen,))
+    house.night()
+    assert house.night().idle
+    entry = '[[issue]]\nname = "a"\ncases = ["pressure.{}"]\nmessage = "it failed"\n'
+    entry += 'reason = "r"\nowner = "o"\nexpires = {}\n'
+    for case, day in (("b", "2099-01-01"), ("a", "2020-01-01")):  # something else; one whose time is over
+        (house.place / "known.toml").write_text(entry.format(case, day))
+        assert house.night().idle
+    (house.place / "known.toml").write_text(entry.format("a", "2099-01-01"))
+    judged = KnownUse("a", KnownState.SEEN, "r", "o", "2099-01-01", 1, 0)
+    house.results["tree"] = JobResult(Verdict.BAD, "run", sightings=(seen,), known=(judged,))
+    house.night()
+    assert house.run == ["tree"]
+    assert house.night().idle  # it is bad all the same, and nothing new is known of it
 
 
 def test_what_is_old_goes(house: House) -> None:
