@@ -392,8 +392,7 @@ class _Night:
             for one in self._past.entries
             if one.what is LedgerEvent.ENDED and one.result is not None
         ]
-        names = [one.name for one in self._known.issues]
-        found = proposals(results[-_AGEING_RESULTS:], names, day_of(self._name))
+        found = proposals(results[-_AGEING_RESULTS:], self._known, day_of(self._name))
         write_atomically(self._proposals_file, to_proposals(found, self._name))
         return found
 

@@ -7,11 +7,12 @@ an expiry. A known issue that no longer shows, or whose time is over, is propose
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from harness.model.known import KnownState
+from harness.judge.known import is_known
+from harness.model.known import KnownIssues, KnownState
 from harness.model.nightly import JobResult, Proposal, ProposalKind, Sighting
 
 SEEN_BEFORE_KNOWN = 2  # boots without a series that showed it: one could be chance
@@ -40,8 +41,8 @@ class _Seen:
     base_seen: int = 0
 
 
-def proposals(results: Sequence[PastResult], known: Iterable[str], day: str) -> tuple[Proposal, ...]:
-    """From all results, the oldest first; `known` are the names of the issues in the files now."""
+def proposals(results: Sequence[PastResult], known: KnownIssues, day: str) -> tuple[Proposal, ...]:
+    """From all results, the oldest first; `known` is what is in the files now."""
     seen: dict[str, _Seen] = {}
     boots: dict[str, int] = {}
     for number, one in enumerate(results):
@@ -51,9 +52,9 @@ def proposals(results: Sequence[PastResult], known: Iterable[str], day: str) -> 
             entry = seen.setdefault(sighting.key, _Seen(sighting, one.day, one.result.run, sighting))
             entry.newest, entry.age = sighting, len(results) - 1 - number
             entry.base_seen += sighting.base_seen
-    names = set(known)
-    excused = _excused(results)
-    return (*_unknown(seen, boots, excused, day), *_aged(results, names, day))
+    unknown = {key: one for key, one in seen.items() if not is_known(one.newest, known.issues, known.day)}
+    names = {one.name for one in known.issues}
+    return (*_unknown(unknown, boots, _excused(results), day), *_aged(results, names, day))
 
 
 def _excused(results: Sequence[PastResult]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -79,8 +79,13 @@ def newly_excused(known: KnownIssues, result: JobResult) -> bool:
     another date.
     """
     judged_with = {(use.name, use.expires) for use in result.known}
-    new = [one for one in known.issues if (one.name, one.expires) not in judged_with and not one.expired(known.day)]
-    return any(_is_sighting(one, seen) for one in new for seen in result.sightings)
+    new = [one for one in known.issues if (one.name, one.expires) not in judged_with]
+    return any(is_known(seen, new, known.day) for seen in result.sightings)
+
+
+def is_known(seen: Sighting, issues: Iterable[KnownIssue], day: str) -> bool:
+    """Whether one of the issues lets it pass on that day."""
+    return any(_is_sighting(one, seen) for one in issues if not one.expired(day))
 
 
 def _is_sighting(issue: KnownIssue, seen: Sighting) -> bool:

@@ -16,7 +16,7 @@ from harness.flow.known_issues import parse_known
 from harness.judge.ageing import FORGOTTEN_AFTER, PastResult, proposals
 from harness.judge.night import verdict_of_night
 from harness.judge.telling import PastBoot, telling_of
-from harness.model.known import KnownState, KnownUse
+from harness.model.known import KnownIssue, KnownIssues, KnownState, KnownUse
 from harness.model.nightly import (
     ControlBoot,
     Job,
@@ -90,7 +90,8 @@ def result(*sightings: Sighting, base: int = 2, known: tuple[KnownUse, ...] = ()
 
 
 def found(*results: JobResult, names: tuple[str, ...] = (), day: str = "2026-12-01") -> list[Proposal]:
-    return list(proposals(past(*results), names, day))
+    issues = tuple(KnownIssue(name, "why", "who", "2027-01-01", fingerprints=("0" * 12,)) for name in names)
+    return list(proposals(past(*results), KnownIssues((), day, issues), day))
 
 
 def test_a_failure_that_is_new_is_a_suspect() -> None:
@@ -102,6 +103,21 @@ def test_a_failure_that_is_new_is_a_suspect() -> None:
 def test_what_kernels_without_a_series_show_is_proposed_as_known_with_an_expiry() -> None:
     (one,) = found(result(FAILURE), result(), result(FAILURE))
     assert (one.kind, one.seen, one.boots, one.expires) == (ProposalKind.KNOWN, 2, 6, "2027-03-01")
+
+
+def test_what_a_person_has_taken_over_is_not_proposed_again() -> None:
+    text = to_proposals(found(result(FAILURE), result(FAILURE)), "20261130T190000")
+    issues = tuple(parse_known("\n".join(entries(text)), "proposals"))
+    results = past(result(FAILURE), result(FAILURE))
+
+    def on(day: str, issues: tuple[KnownIssue, ...] = issues) -> list[ProposalKind]:
+        return [one.kind for one in proposals(results, KnownIssues((), day, issues), day)]
+
+    assert on("2026-12-02") == []
+    assert on("2028-01-01") == [ProposalKind.KNOWN]  # its time is over
+    assert on("2026-12-02", tuple(replace(one, before=(7, 3), since=(6, 1)) for one in issues)) == [
+        ProposalKind.KNOWN
+    ]
 
 
 def test_a_suspect_is_forgotten_when_it_does_not_come_again() -> None:
