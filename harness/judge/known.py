@@ -91,9 +91,11 @@ def is_known(seen: Sighting, issues: Iterable[KnownIssue], day: str) -> bool:
 def _is_sighting(issue: KnownIssue, seen: Sighting) -> bool:
     if not issue.since <= version_tuple(seen.kernel)[:2] < issue.before:
         return False
-    if seen.fingerprint or issue.fingerprints:
-        return seen.fingerprint in issue.fingerprints
-    return _is_failure(issue, Case(seen.suite, seen.case, Outcome.FAIL, message=seen.title))
+    case = Case(seen.suite, seen.case, Outcome.FAIL, message=seen.title)
+    if not seen.fingerprint:
+        return _is_failure(issue, case)
+    there = _is_there(issue, case) if seen.case else not issue.cases
+    return seen.fingerprint in issue.fingerprints and there
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from harness.flow.known_issues import parse_known
 from harness.judge.ageing import FORGOTTEN_AFTER, PastResult, proposals
+from harness.judge.known import is_known, newly_excused
 from harness.judge.night import verdict_of_night
 from harness.judge.telling import PastBoot, telling_of
 from harness.model.known import KnownIssue, KnownIssues, KnownState, KnownUse
@@ -118,6 +120,26 @@ def test_what_a_person_has_taken_over_is_not_proposed_again() -> None:
     assert on("2026-12-02", tuple(replace(one, before=(7, 3), since=(6, 1)) for one in issues)) == [
         ProposalKind.KNOWN
     ]
+
+
+@pytest.mark.parametrize(
+    ("issue", "known"),
+    [
+        ({}, True),
+        ({"fingerprints": ("0" * 12,)}, False),
+        ({"cases": ("pressure.w*",)}, True),
+        ({"cases": ("pressure.other",)}, False),
+        ({"suites": ("ttm-kunit",)}, False),
+        ({"since": (7, 4)}, False),
+        ({"expires": "2026-11-30"}, False),
+    ],
+)
+def test_an_event_is_known_by_its_fingerprint_where_the_issue_says(issue: dict[str, Any], known: bool) -> None:
+    one = replace(KnownIssue("a", "why", "who", "2027-01-01", fingerprints=(EVENT.fingerprint,)), **issue)
+    assert is_known(EVENT, [one], "2026-12-01") is known
+    assert newly_excused(KnownIssues((), "2026-12-01", (one,)), result(EVENT)) is known
+    used = (KnownUse("a", KnownState.SEEN, "why", "who", one.expires, 0, 1),)
+    assert not newly_excused(KnownIssues((), "2026-12-01", (one,)), result(EVENT, known=used))
 
 
 def test_a_suspect_is_forgotten_when_it_does_not_come_again() -> None:
