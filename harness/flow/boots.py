@@ -171,9 +171,8 @@ def _boot(
     if part.before is not None:
         for suite in suites:
             carry_over(part.before / "results" / suite.name, results / suite.name)
-    bad_disk = bad_disk_of(suites, place)
     with scratch_of(place) as sockets:
-        launch = launch_of(cell, environment, place, sockets, extra_of(suites, environment), bad_disk)
+        launch = launch_of(cell, environment, place, sockets, suites)
         breaks, no_image = kunit_fails_at(cell, suites, environment)
         launch = replace(launch, breaks=breaks)
         _write_before(place, cell, suites, launch, environment)
@@ -261,13 +260,14 @@ def launch_of(
     environment: BootEnvironment,
     place: Path,
     sockets: Path,
-    extra: Path | None = None,
-    bad_disk: Path | None = None,
+    suites: Sequence[Suite],
     *,
     live: bool = False,
     network: bool = False,
 ) -> Launch:
-    """A launch whose files lie in `place`, its sockets in `sockets`; a live one has an agent's."""
+    """A launch whose files lie in `place`, its sockets in `sockets`; a live one has an agent's. With what the suites
+    ask for.
+    """
     modules = environment.module_tree or environment.kernel.build.modules
     other = environment.other.tree if environment.other is not None else None
     return Launch(
@@ -275,11 +275,12 @@ def launch_of(
         root=environment.root,
         machine=cell.machine,
         accel=cell.machine.accel,
-        shares=shares_of(place / "results", modules, extra, other),
+        shares=shares_of(place / "results", modules, extra_of(suites, environment), other),
         swap_disks=swap_disks(cell.machine.swap, place),
         control=place / "control.log",
         qmp=sockets / "qmp",
-        bad_disk=bad_disk,
+        bad_disk=bad_disk_of(suites, place),
+        devices=devices_of(suites),
         agent=sockets / "agent" if live else None,
         network=network,
         keep_state=environment.keep_state,
@@ -439,6 +440,11 @@ def bad_disk_of(suites: Sequence[Suite], place: Path) -> Path | None:
     return place / "bad.img" if any(suite.bad_disk for suite in suites) else None
 
 
+def devices_of(suites: Sequence[Suite]) -> tuple[str, ...]:
+    """What the suites ask for of QEMU, each once."""
+    return tuple(dict.fromkeys(device for suite in suites for device in suite.devices))
+
+
 def images_of(cell: Cell, launch: Launch) -> tuple[tuple[Path, int], ...]:
     """The swap images of a launch and their sizes in bytes."""
     sizes = (area.size for area in cell.machine.swap.areas if area.on_disk)
@@ -477,8 +483,7 @@ def write_places_here(place: Path, suites: Sequence[Suite], environment: BootEnv
     """Of a boot that another host made: where what it rests on lies here, so that it can be made again here."""
     file = place / CELL_FILE
     cell = from_json(Cell, read_regular(file, _LARGEST_CELL).decode("utf-8"), str(file))
-    extra, bad_disk = extra_of(suites, environment), bad_disk_of(suites, place)
-    launch = launch_of(cell, environment, place, place / BOOT_SCRATCH, extra, bad_disk)
+    launch = launch_of(cell, environment, place, place / BOOT_SCRATCH, suites)
     _write_places(place, cell, suites, launch, environment)
 
 

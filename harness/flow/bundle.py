@@ -18,7 +18,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from harness.checkout import data_directory
-from harness.flow.boots import STANDS_ON_FILE, images_of, require_guest
+from harness.flow.boots import STANDS_ON_FILE, devices_of, images_of, require_guest
 from harness.flow.collect import CellResult
 from harness.flow.deadlines import limits_of
 from harness.flow.kept_boot import StoredBoot
@@ -187,6 +187,7 @@ def _boot_files(asked: BootToRepeat, suites: Sequence[Suite]) -> dict[str, bytes
         control=here / "control.log",
         qmp=here / "qmp",
         bad_disk=here / "bad.img" if any(suite.bad_disk for suite in suites) else None,
+        devices=devices_of(suites),
     )
     told = {
         "BOOT_VERSION": asked.kernel.tree_version,

@@ -20,7 +20,6 @@ from harness.flow.admission import check_machine
 from harness.flow.boots import (
     STANDS_ON_FILE,
     BootEnvironment,
-    bad_disk_of,
     disks_of,
     extra_of,
     job_text,
@@ -612,8 +611,7 @@ def _booted(
     limits = BootLimits(boot=BOOT_SECONDS, run=float("inf"), silence=SILENCE_SECONDS)
     slowness = environment.crowd * kernel.slowness
     with scratch_of(place) as sockets:
-        bad_disk = bad_disk_of(suites, place)
-        launch = launch_of(cell, environment, place, sockets, extra, bad_disk, live=True, network=ssh)
+        launch = launch_of(cell, environment, place, sockets, suites, live=True, network=ssh)
         write_atomically(place / "results" / "job", job_text(cell, other=environment.other))
         write_atomically(place / "results" / "rerun", suites_text(suites))
         write_atomically(place / CELL_FILE, to_json(cell))

@@ -52,10 +52,11 @@ class SwapDisk:
 class Launch:
     """Everything that one boot needs, as paths. `accel` is settled: never AUTO.
 
-    `bad_disk` is an image that the guest sees as a disk whose every write fails (QEMU's blkdebug). With `agent`, the
-    path of a socket that QEMU makes, the guest runs its agent for who connects there, and no suites. With `network`
-    it has a card, over which nothing can be reached from inside; from outside what QEMU is told to forward. With
-    `keep_state` QEMU does not end with its guest, but waits to be told: its memory is still to be read then.
+    `bad_disk` is an image that the guest sees as a disk whose every write fails (QEMU's blkdebug); `devices` are what
+    it has beside all that, as after -device. With `agent`, the path of a socket that QEMU makes, the guest runs its
+    agent for who connects there, and no suites. With `network` it has a card, over which nothing can be reached from
+    inside; from outside what QEMU is told to forward. With `keep_state` QEMU does not end with its guest, but waits
+    to be told: its memory is still to be read then.
     `breaks` is the address of a function of the kernel at which the guest stands still, to have its memory looked at.
     """
 
@@ -68,6 +69,7 @@ class Launch:
     control: Path
     qmp: Path
     bad_disk: Path | None = None
+    devices: tuple[str, ...] = ()
     agent: Path | None = None
     network: bool = False
     keep_state: bool = False
@@ -145,6 +147,8 @@ def qemu_words(launch: Launch) -> tuple[str, ...]:
             "-blockdev", f"driver=raw,node-name=baddisk,{file},{fault}",
             "-device", f"virtio-blk-pci,drive=baddisk,serial={BAD_SERIAL},werror=report",
         ]
+    for device in launch.devices:
+        words += ["-device", device]
     if launch.network:
         words += [
             "-netdev", f"user,id={NETWORK},restrict=on,ipv6=off",

@@ -207,7 +207,7 @@ class Suite:
     are laid over a copy of a driver of the tree; `selftests` are targets of the tree's own tools/testing/selftests.
     `sample_ms` is the interval at which the guest's memory is sampled into a time series, the file `stats` of the
     guest with it; 0 leaves it out. `figures` says what the numbers are that it gives. `bad_disk` asks for a disk
-    whose writes fail.
+    whose writes fail, `devices` are what the guest has beside its own, in QEMU's words.
     With `may_skip` every skip that it does not list is a gap; None leaves skips to the requirements. With a
     `manifest` its cases must run by name, and the guest says first which it is going to run, where it `announces`.
     A `selectable` suite can run a part of its cases; `cases` are the globs of those it runs when nobody chooses.
@@ -239,6 +239,7 @@ class Suite:
     stats: str = ""
     figures: tuple[Figure, ...] = ()
     bad_disk: bool = False
+    devices: tuple[str, ...] = ()
     may_skip: tuple[MaySkip, ...] | None = None
     selectable: bool = False
     knob_cases: tuple[str, ...] = ()

@@ -34,6 +34,7 @@ SUITE_FILE = "suite.toml"
 _RUNNER = "run"
 SHARED_RUNNERS = ("exec", "igt-runner", "kunit", "selftests")  # guest-scripts/suite-*
 _TARGET = re.compile(r"[a-zA-Z0-9][\w-]*(?:/[a-zA-Z0-9][\w-]*){0,3}", re.ASCII)
+_DEVICE = re.compile(r"[a-zA-Z][\w.-]*(?:,[a-zA-Z][\w.-]*=[\w.-]+)*", re.ASCII)
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 
@@ -71,6 +72,7 @@ class _SuiteFile:
     stats: str = ""
     figures: dict[str, FigureRow] = field(default_factory=dict)
     bad_disk: bool = False
+    devices: tuple[str, ...] = ()
     selectable: bool = False
     announces: bool = True
     about: str = ""
@@ -184,7 +186,8 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
             f"{path}: nothing says what must have run, and a suite that runs nothing would be good",
             hint="a [[floor]] in it, or a manifest.toml beside it",
         )
-    module, overlay = _inside(owner, told.module, path), _inside(owner, told.overlay, path)
+    module = _inside(owner, told.module, path)
+    overlay = _inside(place if (place / (told.overlay or ".")).is_dir() else owner, told.overlay, path)
     features = _features(place, owner, module, overlay)
     words = (*told.proof, *told.skip_reason, *(skips.skips if skips is not None else ()))
     entries = (*required, *told.expected_failures, *words)
@@ -214,6 +217,7 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
         stats=told.stats,
         figures=figures_of(told.figures, text_of(path), str(path)),
         bad_disk=told.bad_disk,
+        devices=_devices(told, path),
         may_skip=skips.skips if skips is not None else None,
         selectable=told.selectable,
         knob_cases=told.knob_cases,
@@ -245,6 +249,15 @@ def _features(place: Path, owner: Path, module: Path | None, overlay: Path | Non
     shared = data_directory("guest-scripts") / "module" if module is not None else None
     folders = dict.fromkeys(one for one in (place, owner, module, overlay, shared) if one is not None)
     return tuple(feature for folder in folders for feature in read_features(folder))
+
+
+def _devices(told: _SuiteFile, path: Path) -> tuple[str, ...]:
+    if wrong := [words for words in told.devices if not _DEVICE.fullmatch(words)]:
+        raise UserError(
+            f"{path}: {wrong[0]!r} is no device of QEMU's",
+            hint='as after -device: a name, and maybe properties, as in "usb-tablet,usb_version=1"',
+        )
+    return told.devices
 
 
 def _selftests(told: _SuiteFile, path: Path) -> tuple[str, ...]:

@@ -125,6 +125,11 @@ def test_a_disk_that_fails_writes() -> None:
     )
 
 
+def test_devices_that_a_suite_asks_for() -> None:
+    words = " ".join(qemu_words(replace(LAUNCH, devices=("qxl,ram_size_mb=32", "usb-tablet"))))
+    assert " -device qxl,ram_size_mb=32 -device usb-tablet " in words
+
+
 def test_without_swap_there_is_no_disk() -> None:
     words = " ".join(qemu_words(replace(LAUNCH, swap_disks=())))
     assert "-drive" not in words

@@ -428,12 +428,14 @@ def test_disks_are_there_while_the_guest_runs_and_gone_afterwards(
     monkeypatch.setattr(boots_module, "make_swap_image", make)
     machine = replace(cell().machine, swap=Swap.parse("disk:64M"))
     steps = tuple(("facts", ["swap_total=67104768", "swap0=67104768 -2 0"]) if s == ("facts",) else s for s in good())
-    result = ground.boots(steps, suites=(replace(SUITE, bad_disk=True),), of=cell(machine=machine))
+    suite = replace(SUITE, bad_disk=True, devices=("usb-tablet",))
+    result = ground.boots(steps, suites=(suite,), of=cell(machine=machine))
     assert made == {"swap0.img": 64 << 20, "bad.img": 64 << 20}
     assert list(ground.environment.directory.rglob("*.img")) == []
     argv = (ground.environment.directory / result.run.id / "argv").read_text()
     assert "swap0.img" in argv
     assert "bad.img" in argv
+    assert "-device usb-tablet" in argv
 
 
 def test_a_suite_that_is_sampled_without_telemetry_is_no_evidence(ground: Ground) -> None:

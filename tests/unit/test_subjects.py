@@ -159,6 +159,21 @@ def test_a_subject_of_the_users_own(tmp_path: Path) -> None:
         known.named(str(tmp_path / "mine"))
 
 
+def test_a_suite_that_extends_another_may_have_an_overlay_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "subject.toml").write_text('title = "mine"\n')
+    first = f'overlay = "over"\ndevices = ["usb-tablet,usb_version=1"]\n{SUITE}'
+    one = suite_in(tmp_path / "mine" / "one", first)
+    two = suite_in(tmp_path / "mine" / "two", 'extends = "one"\ndevices = []\n', runner="")
+    three = suite_in(tmp_path / "mine" / "three", 'extends = "one"\n', runner="")
+    for folder in (one, two):
+        (folder / "over").mkdir()
+    found = {suite.name: suite for suite in read_subject(tmp_path / "mine").suites}
+    assert found["two"].needs_overlay == two / "over"
+    assert found["three"].needs_overlay == one / "over"
+    assert (found["two"].devices, found[three.name].devices) == ((), ("usb-tablet,usb_version=1",))
+
+
 @pytest.mark.parametrize(("name", "file"), [("read.py", "read.py"), ("reads", "reads/__init__.py")])
 def test_what_reads_images_is_a_file_or_a_package(tmp_path: Path, name: str, file: str) -> None:
     folder = tmp_path / "mine"
@@ -198,6 +213,8 @@ def test_what_could_not_read_is_refused(tmp_path: Path, keys: str, said: str) ->
         (SUITE + "moduel = 'x'\n", "x", r"suite\.toml:15: knobs\.size\.moduel: there is no such key"),
         ("module = 'gone'\n" + SUITE, "x", "there is no folder gone beside it"),
         ("module = '..'\n" + SUITE, "x", r"there is no folder \.\. beside it"),
+        ('devices = ["disk,file=/etc"]\n' + SUITE, "x", "'disk,file=/etc' is no device of QEMU's"),
+        ('devices = ["-monitor"]\n' + SUITE, "x", "'-monitor' is no device of QEMU's"),
         ("extends = 'gone'\n" + SUITE, "x", "it extends 'gone', which is no other suite beside it"),
         ("extends = 'bad'\n" + SUITE, "x", "it extends 'bad', which is no other suite beside it"),
         (SUITE.replace('"4K"', '"4 acres"'), "x", r"knobs\.size: "),
