@@ -2,7 +2,7 @@
 """The controls: bugs put into the kernel on purpose, to see which of them a suite notices.
 
 Only one module is built again for a control, from a copy of the tree's driver, against the unbroken build; the guest
-then finds it in the place of the real one. For a suite that brings its own copy of a driver the bug goes into that.
+then finds it in the place of the real one. Where a suite brings its own copy of the driver the bug goes into that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.flow.boots import BootEnvironment, boot_cell
 from harness.flow.collect import CellResult
 from harness.flow.landing import landed_outside
 from harness.kernel.module import build_module
-from harness.kernel.overlay import build_overlay
+from harness.kernel.overlay import build_overlay, read_overlay
 from harness.model.build import Build
 from harness.model.cell import Cell
 from harness.model.errors import CommandFailed, FindingError, InfraError, UserError
@@ -159,6 +159,12 @@ def broken_modules(control: Control, group: ControlSet, build: Build, layout: La
     return final
 
 
+def is_for_overlay(control: Control, source: Path) -> bool:
+    """Whether what it changes lies in the driver that the overlay `source` is laid over."""
+    driver = read_overlay(source).driver
+    return all(path.startswith(f"{driver}/") for path in _touched(control))
+
+
 def broken_overlay(control: Control, source: Path, build: Build, layout: Layout) -> Path:
     """The directory with the modules of the overlay `source` on a driver that carries the control; made once."""
     version = build.tree.version
@@ -263,8 +269,9 @@ def try_control(
     """Boots the kernel with one control; `whole` is the cell of the unbroken kernel, which must have been green."""
     kernel, module_tree = environment.kernel, None
     try:
-        if suite.needs_overlay is not None:
-            broken = broken_overlay(control, suite.needs_overlay, kernel.build, layout)
+        overlay = suite.needs_overlay
+        if overlay is not None and is_for_overlay(control, overlay):
+            broken = broken_overlay(control, overlay, kernel.build, layout)
             kernel = replace(kernel, modules={**kernel.modules, suite.name: broken})
         else:
             broken = broken_modules(control, control_set(suite), kernel.build, layout, environment.progress)

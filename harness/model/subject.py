@@ -21,9 +21,9 @@ class Branch:
 @dataclass(frozen=True, slots=True)
 class ControlSet:
     """Bugs to be put into the kernel on purpose: `folder` has the patches, which `suite` is to notice. `driver` is
-    the directory of the tree that a copy is made of, and `module` the one (without .ko) that is built of it; a suite
-    that brings its own copy of a driver needs neither. With `sources` the module is
-    made of these files alone.
+    the directory of the tree that a copy is made of, and `module` the one (without .ko) that is built of it; bugs in
+    a driver of which the suite brings its own copy need neither. With `sources` the module is made of these files
+    alone.
     """
 
     folder: Path
