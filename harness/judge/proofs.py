@@ -31,7 +31,9 @@ def proved(case: Case, suite: Suite, ground: Ground) -> Case:
             case = replace(case, outcome=Outcome.INCOMPLETE, message=words[:_LONGEST])
     if case.outcome is Outcome.PASS and not case.message:
         case = replace(case, message="; ".join(dict.fromkeys(said))[:_LONGEST])
-    return replace(case, metrics=(*case.metrics, *_all_metrics(case, asked)))
+    proofs = _all_metrics(case, asked)
+    own = (metric for metric in case.metrics if metric.name not in {one.name for one in proofs})
+    return replace(case, metrics=(*own, *proofs))
 
 
 def explained(case: Case, suite: Suite, ground: Ground) -> Case:
