@@ -26,6 +26,7 @@ from harness.store.layout import Layout
 
 if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
     from harness.flow.controls import ControlRun
+    from harness.model.suite import Suite
 
 
 @click.command()
@@ -44,6 +45,9 @@ if TYPE_CHECKING:  # what is imported where it is used: the help waits for none 
 @click.option("--accel", default="auto", show_default=True, type=ACCELERATORS)
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0, 2**32 - 1))
 @click.option("--case", "cases", multiple=True, metavar="GLOB[,…]", help="Only these cases of the suite.")
+@click.option(
+    "--map", "map_only", is_flag=True, help="Boot nothing: what kept runs told, as `run --presubmit` reads it."
+)
 @UNTRUSTED
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @speaks_plainly
@@ -56,6 +60,7 @@ def controls(
     accel: str,
     seed: int,
     cases: tuple[str, ...],
+    map_only: bool,
     untrusted: bool,
     as_json: bool,
 ) -> None:
@@ -73,9 +78,12 @@ def controls(
     from harness.store.runs import run_directory
     from harness.suites.registry import narrowed, suite_named
 
+    whole = suite_named(suite_name)
+    if map_only:
+        _print_map(whole)
+        return
     look_at_containment(untrusted)
     layout = Layout.from_environment()
-    whole = suite_named(suite_name)
     chosen = read_controls(control_set(whole).folder, names)
     globs = parse_globs(cases)
     suite = narrowed(whole, globs)
@@ -108,6 +116,13 @@ def controls(
         counts = {word: sum(one.noticed is word for one in tried) for word in Detection}
         click.echo(", ".join(f"{count} {word}" for word, count in counts.items() if count) + f"   {directory}")
     sys.exit(_verdict(tried).exit_status)
+
+
+def _print_map(suite: Suite) -> None:
+    from harness.flow.control_map import map_of
+    from harness.model.codec import to_json
+
+    click.echo(to_json(map_of(suite, Layout.to_read())), nl=False)
 
 
 def _as_json(tried: Sequence[ControlRun], chosen: int, kernel: str) -> str:

@@ -19,16 +19,20 @@ from harness.cli.machine_axes import machine_axes
 from harness.cli.options import TREE_OPTION
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
+from harness.cli.searches import parse_budget
 from harness.model.errors import UserError
 from harness.store.layout import Layout
 from harness.trace import tracing
 
 if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
     from harness.flow.planfile import Axes, MachineAxes, SuiteName
+    from harness.flow.plans import Extras
     from harness.flow.request import Request
+    from harness.flow.run import RunOptions
     from harness.model.machine import Machine
 
 _MANY_BOOTS = 500
+_BUDGET_SECONDS = 60.0  # of --presubmit
 _MOST_BOOTS = 20_000
 
 
@@ -101,6 +105,12 @@ _MOST_BOOTS = 20_000
     "--resume", "resumed", is_flag=False, flag_value="", metavar="[RUN]", help="Go on with an unfinished run."
 )
 @click.option("--yes", is_flag=True, help=f"Do not ask before more than {_MANY_BOOTS} boots.")
+@click.option(
+    "--presubmit",
+    is_flag=True,
+    help="A first answer, of the few cases that caught the controls in the functions that differ.",
+)
+@click.option("--budget", metavar="TIME", help="With --presubmit: what the cases may take.  [default: 60s]")
 @click.option("--every", is_flag=True, help="The suites on every patch of the series, not on the last alone.")
 @click.option(
     "--gate/--no-gate", default=True, show_default=True, help="Check each patch of a series by itself first."
@@ -151,6 +161,8 @@ def run(
     list_only: bool,
     resumed: str | None,
     yes: bool,
+    presubmit: bool,
+    budget: str | None,
     every: bool,
     gate: bool,
     keep_state: bool,
@@ -190,6 +202,7 @@ def run(
         machine=machine,
         knobs=KnobAxes(tuple((knob.name, (knob.value,)) for knob in parse_knobs(knobs))),
     )
+    _look_at_presubmit(presubmit, budget, bool(plan or suites or cases or every or resumed is not None))
     click.get_current_context().with_resource(tracing(trace))
     if not list_only:
         look_at_containment(untrusted)
@@ -226,6 +239,8 @@ def run(
             if not said.source:
                 extras = replace(extras, source=default_source(progress))
             requests = requests_of(load_plan(plan), said, extras) if plan else plain_request(said, extras)
+            if presubmit:
+                requests, options = _first_answer(said, extras, options, budget, layout, progress)
             if every:
                 requests = each_patch(requests, layout, progress)
             if until_fail:
@@ -257,6 +272,37 @@ def run(
 
         print_report(report, directory, sys.stdout)
     sys.exit(report.verdict.exit_status)
+
+
+def _look_at_presubmit(presubmit: bool, budget: str | None, more: bool) -> None:
+    if budget is not None and not presubmit:
+        raise UserError("--budget is for --presubmit, which chooses cases that fit into it", hint="leave it out")
+    parse_budget(budget)
+    if presubmit and more:
+        raise UserError(
+            "--presubmit chooses suites and cases itself, and is no part of a plan",
+            hint="leave PLAN, --suite, --case, --every and --resume out",
+        )
+
+
+def _first_answer(
+    said: Axes, extras: Extras, options: RunOptions, budget: str | None, layout: Layout, progress: TerminalProgress
+) -> tuple[tuple[Request, ...], RunOptions]:
+    """The requests for what --presubmit chooses; what is kept of the same boots need not be booted again."""
+    from harness.flow.planfile import Glob, SuiteName
+    from harness.flow.plans import plain_request
+    from harness.flow.presubmit import cases_of, presubmit_of
+
+    kernels = {one.kernel for one in plain_request(said, extras)}
+    if len(kernels) > 1:
+        raise UserError("--presubmit is for one kernel", hint="one source, one series and one profile")
+    found = presubmit_of(kernels.pop(), parse_budget(budget) or _BUDGET_SECONDS, layout, progress)
+    requests: list[Request] = []
+    for suite, cases in cases_of(found).items():
+        chosen = replace(said, suites=(SuiteName(suite),), cases=tuple(map(Glob, cases)), seeds=said.seeds or (1,))
+        requests += plain_request(chosen, extras)
+    progress.step(f"presubmit: {found.sentence}")
+    return tuple(requests), replace(options, presubmit=found, fresh=options.keep_state)
 
 
 def _anything(_: Machine) -> None:

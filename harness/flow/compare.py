@@ -107,6 +107,11 @@ def _take(words: str, leg: Leg, layout: Layout, read: Callable[[Path], Report]) 
     twice = 0
     for directory, which in _named(words, layout):
         report = read(directory)
+        if report.presubmit is not None:
+            raise UserError(
+                f"{directory.name} was a run with --presubmit: a few chosen cases, which never stand for the whole",
+                hint="compare runs of whole suites",
+            )
         _know_own_suites(directory)
         known = {one.build_id: one for one in _kernels(report)}
         chosen = [run for run in report.runs if _is_chosen(run, which, known)]

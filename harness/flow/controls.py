@@ -209,7 +209,7 @@ def _copy_sources(group: ControlSet, tree: Path, to: Path) -> None:
 
 def apply_control(control: Control, source: Path, version: str) -> None:
     """Patches the sources; Misapplied where the changed lines are not in the functions that the control names."""
-    touched = {path: _text(source / path) for path in _touched(control)}
+    touched = {path: _text(source / path) for path in files_of(control)}
     argv = ("patch", "-p1", "--fuzz=0", "--batch", "-d", str(source), "-i", str(control.patch))
     try:
         run(argv, deadline=Deadline(_PATCH_SECONDS))
@@ -225,7 +225,8 @@ def apply_control(control: Control, source: Path, version: str) -> None:
             )
 
 
-def _touched(control: Control) -> tuple[str, ...]:
+def files_of(control: Control) -> tuple[str, ...]:
+    """The files that its patch changes, from the top of the tree."""
     names = re.findall(r"^\+\+\+ b/(\S+)$", control.patch.read_text(encoding="utf-8"), re.MULTILINE)
     return tuple(dict.fromkeys(names))
 

@@ -81,3 +81,35 @@ def landed_outside(before: str, after: str, functions: Sequence[str]) -> tuple[i
         inside = [span for name in functions for span in spans_of(text, name)]
         outside.update(line + 1 for line in changed if not any(line in span for span in inside))
     return tuple(sorted(outside))
+
+
+def definitions_at(text: str, wanted: Sequence[int]) -> frozenset[str]:
+    """The names of the top-level definitions (functions, variables, types, macros) that have these lines (from 0)."""
+    lines = text.splitlines()
+    found = set()
+    number = 0
+    while number < len(lines):
+        name = _name_begun(lines[number])
+        end = _end(lines, number) if name else None
+        if end is not None and any(_head(lines, number) <= line <= end for line in wanted):
+            found.add(name)
+        number = (number if end is None else end) + 1
+    return frozenset(found)
+
+
+def _name_begun(line: str) -> str:
+    """The name of what a line may be the beginning of; empty for what is no definition."""
+    if match := re.match(r"#\s*define\s+(\w+)", line):
+        return match[1]
+    if not line or not (line[0].isalpha() or line[0] == "_"):
+        return ""
+    if match := re.match(r"(?:typedef\s+)?(?:struct|union|enum)\s+(\w+)\s*\{", line):
+        return match[1]
+    match = re.search(r"(\w+)(?:\(|\s*(?:\[[^\]]*\])*\s*[={]|\s*(?:\[[^\]]*\])*;)", line)
+    return match[1] if match else ""
+
+
+def definitions_changed(before: str, after: str) -> frozenset[str]:
+    """The names of the definitions that differ between two texts of a C file."""
+    gone, new = changed_lines(before, after)
+    return definitions_at(before, gone) | definitions_at(after, new)

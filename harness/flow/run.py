@@ -50,6 +50,7 @@ from harness.model.errors import InfraError, StoreCorrupt, StoreDamaged, UserErr
 from harness.model.kernel import KernelSpec, PreparedKernel
 from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.machine import Accel
+from harness.model.presubmit import Presubmit
 from harness.model.progress import MultiProgress, TaskProgress
 from harness.model.result import Provenance, Report, Stage
 from harness.model.root import PreparedRoot, RootSpec
@@ -96,7 +97,7 @@ class RunOptions:
     alike are made each, its `pace`, if time is short, and whether guests leave images of their memory; whether the
     first bad boot is the last, and whether the host treats its guests badly. `hosts` make the boots, and what kernels
     need, where that is not this one, `hands` what can be done to a test
-    machine.
+    machine. `presubmit` says how the few cases were chosen, where they are a first answer.
     """
 
     plan: str = ""
@@ -112,6 +113,7 @@ class RunOptions:
     stress: bool = False
     hosts: Hosts | None = None
     hands: Hands = NO_HANDS
+    presubmit: Presubmit | None = None
 
 
 def execute(
@@ -150,6 +152,7 @@ def execute(
         each=options.each,
         until_fail=options.until_fail,
         stress=options.stress,
+        presubmit=options.presubmit,
     )
     history = History() if options.fresh else read_history(layout)
     with run_directory(layout) as directory:

@@ -22,6 +22,7 @@ from harness.model.figure import Figure, Figures
 from harness.model.gate import Gate
 from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.outcome import Verdict
+from harness.model.presubmit import Presubmit
 from harness.model.result import REPORT_SCHEMA, LeftOut, Provenance, Report, Run, Stage
 from harness.store.files import copy_apart, read_regular, write_atomically
 from harness.store.journal import Entry, Step, read_journal
@@ -64,7 +65,7 @@ class Record:
     `gates` is what the gate said of each series beforehand; `known` are the known issues as they were on the day it
     began, `left_out` which suites some kernel does without. `each`: boots that are all alike are made, every one;
     else one of them stands for the others. `until_fail`: the first bad boot is the last; `stress`: the host treats
-    the guests badly.
+    the guests badly. `presubmit`: how its few cases were chosen, where it is no more than a first answer.
     """
 
     plan: str
@@ -77,6 +78,7 @@ class Record:
     each: bool = False
     until_fail: bool = False
     stress: bool = False
+    presubmit: Presubmit | None = None
 
 
 def save_record(directory: Path, record: Record) -> None:
@@ -213,6 +215,7 @@ def assemble(
         known=excused.uses,
         gates=record.gates,
         left_out=record.left_out,
+        presubmit=record.presubmit,
     )
 
 

@@ -16,6 +16,7 @@ from harness.model.gate import Gate
 from harness.model.known import KnownUse
 from harness.model.machine import Difference, GuestFacts
 from harness.model.outcome import Ending, Verdict
+from harness.model.presubmit import Presubmit
 from harness.model.span import Span as Span
 
 
@@ -115,6 +116,7 @@ class Report:
     every event, `metric_changes` every figure that differs. With several machines `machines` has a row for each; with
     several kernels on trial `kernels` has all, by their `build_id`. `known` says what became of each known issue,
     `gates` what the gate said of each series, patch by patch, `left_out` which suites some kernel did without.
+    With `presubmit` it is a first answer of a few cases, and never stands for the whole.
     """
 
     schema: str
@@ -136,6 +138,7 @@ class Report:
     known: tuple[KnownUse, ...] = ()
     gates: tuple[Gate, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    presubmit: Presubmit | None = None
 
 
 REPORT_SCHEMA = "ttm-harness/report/1"

@@ -61,7 +61,21 @@ def print_report(report: Report, directory: Path, file: IO[str], *, color: bool 
     for reason in report.reasons[:_SHOWN_REASONS]:
         console.print(f"  {plain(reason)}")
     style = STYLE[report.verdict]
-    console.print(f"verdict: [{style}]{report.verdict}[/]   [dim]{plain(directory)}[/]")
+    presubmit = _presubmit_words(report, console)
+    console.print(f"verdict: [{style}]{report.verdict}[/]{presubmit}   [dim]{plain(directory)}[/]")
+
+
+def _presubmit_words(report: Report, console: Console) -> str:
+    """What stands behind the verdict of a first answer, after the lines on how it was chosen."""
+    found = report.presubmit
+    if found is None:
+        return ""
+    console.print(f"presubmit: these cases caught {plain(found.sentence)}")
+    if found.unknown:
+        console.print(plain(f"  no control is in {', '.join(found.unknown)}"), soft_wrap=True)
+    if found.left_out:
+        console.print(plain(f"  left out for {found.budget:g} s: {', '.join(found.left_out)}"), soft_wrap=True)
+    return ", as far as these few cases tell (presubmit)"
 
 
 def spread(report: Report) -> list[str]:
