@@ -4,7 +4,8 @@
 STORE/
   sources/NAME-HASH/            unpacked trees, read-only, shared; `files` lists what is in them (source_seal.py)
   downloads/                    archives that are being fetched or were
-  objects/KEY/                  object directories of make, one a (tree, profile, compiler)
+  objects/KEY/                  object directories of make, one a (tree, profile, compiler); kept-KEY is
+                                that of a module, for all kernels of a version
   listings/ID/                  the names of the cases that suites have on that build
   builds/ID/                    finished builds: the image, config, modules, build.json
   roots/HASH/                   guest root file systems

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A kernel that began with the objects of another one is, to the byte, the kernel that is compiled from nothing: all
-of its code and data.
+of its code and data. So is a module of which objects were kept.
 
 The patch changes a structure in a header that hundreds of objects are made of, a file, and a Makefile: an object that
 should have been made again and was not would have the old layout.
@@ -27,11 +27,14 @@ from harness.kernel.build import build_id, obtain
 from harness.kernel.fragments import read_profile
 from harness.kernel.incremental import find_seed
 from harness.kernel.make import compiler_version
+from harness.kernel.module import build_module
+from harness.kernel.module_place import ModulePlace
 from harness.model.build import Build
 from harness.model.series import SeriesSpec
 from harness.model.tree import SourceSpec, Tree
 from harness.proc import Deadline, run
 from harness.store.layout import Layout
+from harness.suites.registry import suite_named
 from tests.functional.conftest import Quiet
 from tests.mails import patch_mail
 
@@ -127,3 +130,45 @@ def test_it_is_the_kernel_that_is_compiled_from_nothing(
     before = content(base, tmp_path)
     assert before["ttm.ko"] != made["ttm.ko"]
     assert before["xe.ko"] != made["xe.ko"]
+
+
+def test_a_module_of_which_objects_were_kept_is_the_one_made_from_nothing(
+    base: Build, patched: Tree, layout: Layout, tmp_path: Path
+) -> None:
+    kernel = obtain(patched, PROFILE, layout, Deadline(SECONDS), Quiet())
+    source = suite_named("pressure").needs_module
+    assert source is not None
+    # A name and a content of its own: nobody else's place, and never made before.
+    own = tmp_path / f"load{time.time_ns()}" / "module"
+    shutil.copytree(source, own)
+    place = ModulePlace(kernel, "/".join(own.parts[-2:]), layout).root
+    (own / "harness_test.h").write_text("/* not included */\n")
+    (own / "main.c").write_text((own / "main.c").read_text() + f"/* {own} */\n")
+    made = [place]
+    try:
+        before = build_module(base, own, layout, Deadline(SECONDS))
+        made.append(before)
+        was = {path.name: path.stat().st_ino for path in (place / "own").glob("*.o")}
+        kept = build_module(kernel, own, layout, Deadline(SECONDS))
+        made.append(kept)
+        now = {path.name: path.stat().st_ino for path in (place / "own").glob("*.o")}
+        # The header is in most of them; modpost's own is in none.
+        same = [name for name in was if now[name] == was[name]]
+        assert same and len(same) < len(was) / 2, same
+        code = bare_code(kept / "ttm_pressure.ko", tmp_path)
+        shutil.rmtree(place)
+        shutil.rmtree(kept)
+        again = build_module(kernel, own, layout, Deadline(SECONDS))
+        assert again == kept
+        assert bare_code(kept / "ttm_pressure.ko", tmp_path) == code
+        assert bare_code(before / "ttm_pressure.ko", tmp_path) != code
+    finally:
+        for path in made:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def bare_code(module: Path, tmp_path: Path) -> bytes:
+    """The module without what names directories."""
+    bare = tmp_path / "bare.ko"
+    run(("objcopy", "-g", "--", str(module), str(bare)), deadline=Deadline(60))
+    return bare.read_bytes().replace(gnu_build_id(module), b"")
