@@ -13,7 +13,9 @@ import click
 
 from harness.cli import completion
 from harness.cli.containment import UNTRUSTED, look_at_containment
+from harness.cli.hosts import hosts_at
 from harness.cli.machine_axes import ACCELERATORS
+from harness.cli.options import ON_OPTION, SHARE_OPTION
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.model.machine import Accel, Machine, Swap
@@ -48,6 +50,8 @@ if TYPE_CHECKING:  # what is imported where it is used: the help waits for none 
 @click.option(
     "--map", "map_only", is_flag=True, help="Boot nothing: what kept runs told, as `run --presubmit` reads it."
 )
+@ON_OPTION
+@SHARE_OPTION
 @UNTRUSTED
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @speaks_plainly
@@ -61,6 +65,8 @@ def controls(
     seed: int,
     cases: tuple[str, ...],
     map_only: bool,
+    where: str,
+    share: str,
     untrusted: bool,
     as_json: bool,
 ) -> None:
@@ -90,24 +96,33 @@ def controls(
     machine = Machine(parse_size(ram, "--ram"), Swap.parse(swap), accel=Accel(accel))
     progress, watch = TerminalProgress(), Stopwatch()
     spec = default_source(progress) if source is None else SourceSpec.parse(source)
-    kernel = prepare(KernelSpec(spec), {suite: False}, layout, progress, watch)
-    root = prepare_root(layout, progress, watch)
-    settled = settle_accel(machine.accel, kernel, root, layout, progress, watch)
-    version = kernel.build.tree.version
-    with run_directory(layout) as directory:
-        environment = BootEnvironment(kernel, root, directory, progress)
-        booted = replace(machine, accel=settled)
-        ended: list[ControlRun] = []
+    ended: list[ControlRun] = []
+    try:
+        with hosts_at(where, layout, progress, share) as hosts:
+            if hosts is not None:
+                hosts.check_machine(machine)
+            kernel = prepare(KernelSpec(spec), {suite: False}, layout, progress, watch, builder=hosts)
+            root = prepare_root(layout, progress, watch)
+            settled = (
+                settle_accel(machine.accel, kernel, root, layout, progress, watch)
+                if hosts is None
+                else hosts.accel(machine.accel)
+            )
+            version = kernel.build.tree.version
+            with run_directory(layout) as directory:
+                environment = BootEnvironment(kernel, root, directory, progress)
+                booted = replace(machine, accel=settled)
 
-        def note(one: ControlRun) -> None:
-            progress.step(_line(one))
-            ended.append(one)
-            # Hours of boots: what ended is there also when the rest never does.
-            write_atomically(directory / "controls.json", _as_json(ended, len(chosen), version))
+                def note(one: ControlRun) -> None:
+                    progress.step(_line(one))
+                    ended.append(one)
+                    # Hours of boots: what ended is there also when the rest never does.
+                    write_atomically(directory / "controls.json", _as_json(ended, len(chosen), version))
 
-        tried = try_controls(chosen, suite, booted, environment, layout, seed, note, globs)
-        write_atomically(directory / "controls.json", _as_json(tried, len(chosen), version))
-    progress.close()
+                tried = try_controls(chosen, suite, booted, environment, layout, seed, note, globs, hosts)
+                write_atomically(directory / "controls.json", _as_json(tried, len(chosen), version))
+    finally:
+        progress.close()
     if as_json:
         click.echo(_as_json(tried, len(chosen), version), nl=False)
     else:

@@ -11,6 +11,7 @@ import click
 
 from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.hosts import hosts_at
+from harness.cli.options import ON_OPTION, SHARE_OPTION
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.store.layout import Layout
@@ -22,8 +23,8 @@ from harness.store.layout import Layout
     "--until", default="", metavar="HH:MM", help="No boot begins that would go on after this, by this clock."
 )
 @click.option("--budget", default="", metavar="TIME", help="The same, so long from now: 90min, 4h.")
-@click.option("--on", "where", metavar="WHERE", default="", help="Boots are made by a fleet, as those of `run`.")
-@click.option("--share", metavar="URL", default="", help="With --on: where all its hosts find kernels, by fsspec.")
+@ON_OPTION
+@SHARE_OPTION
 @click.option("--list", "list_only", is_flag=True, help="Show what is new and would be run, and end.")
 @UNTRUSTED
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object on standard output.")

@@ -14,3 +14,13 @@ TREE_OPTION = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="A git repository in which to look for the base of the series.",
 )
+ON_OPTION = click.option(
+    "--on",
+    "where",
+    metavar="WHERE",
+    default="",
+    help="Boots are made by a fleet: local:N, tls://HOST:PORT, ssh:FILE, slurm:FILE.",
+)
+SHARE_OPTION = click.option(
+    "--share", metavar="URL", default="", help="With --on: where all its hosts find kernels, by fsspec."
+)

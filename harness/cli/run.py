@@ -16,7 +16,7 @@ from harness.cli.caselists import read_lists
 from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.hosts import hosts_at
 from harness.cli.machine_axes import machine_axes
-from harness.cli.options import TREE_OPTION
+from harness.cli.options import ON_OPTION, SHARE_OPTION, TREE_OPTION
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.cli.searches import parse_budget
@@ -91,14 +91,8 @@ _MOST_BOOTS = 20_000
 @click.option(
     "--parallel", type=click.IntRange(1, 1024), help="Guests side by side at most; else as the host allows."
 )
-@click.option(
-    "--on",
-    "where",
-    metavar="WHERE",
-    default="",
-    help="Boots are made by a fleet: local:N, tls://HOST:PORT, ssh:FILE, slurm:FILE.",
-)
-@click.option("--share", metavar="URL", default="", help="With --on: where all its hosts find kernels, by fsspec.")
+@ON_OPTION
+@SHARE_OPTION
 @click.option("--fresh", is_flag=True, help="With a plan: boot again what has a kept result, too.")
 @click.option("--list", "list_only", is_flag=True, help="Show the boots and about how long they take, and end.")
 @click.option(

@@ -21,7 +21,7 @@ from distributed import Client, Future, KilledWorker, Semaphore
 from distributed.core import Status
 
 from harness.fleet import worker
-from harness.fleet.order import BootOrder, BuildOrder, WorkerAnswer, WorkerFacts
+from harness.fleet.order import Order, WorkerAnswer, WorkerFacts
 from harness.fleet.trial import Beginning, NoAnswer, Trial
 from harness.flow.boots import Stopped
 from harness.model.errors import BuildFailed, ConfigUnmet, HarnessError, InfraError, StoreDamaged, UserError
@@ -44,7 +44,7 @@ class Asked:
     none is never begun a second time for being slow.
     """
 
-    order: BootOrder | BuildOrder
+    order: Order
     task: Callable[..., WorkerAnswer]
     needs: Mapping[str, float]
     alike: str = ""

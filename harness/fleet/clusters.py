@@ -172,6 +172,8 @@ def _await_workers(made: Fleet, progress: Progress) -> None:
     made.show()
     hosts = {one.host for one in fit.values()}
     progress.step(f"workers of the fleet: {len(fit)}, on {', '.join(sorted(hosts))}")
+    for host, devices in sorted({one.host: one.devices for one in fit.values() if one.devices}.items()):
+        progress.step(f"{host} has for guests: {', '.join(devices)}")
     for one in made.unfit():
         progress.step(f"given no work: {one}")
 

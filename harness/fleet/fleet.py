@@ -7,7 +7,8 @@ Which worker makes a boot is Dask's choice.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from harness.fleet.order import (
     RAM,
     BootOrder,
     BuildOrder,
+    GateOrder,
     Parcel,
     WorkerAnswer,
     WorkerFacts,
@@ -32,13 +34,15 @@ from harness.fleet.post import ParcelPost
 from harness.fleet.trial import NoAnswer, Trial
 from harness.flow.admission import Claim
 from harness.flow.boots import BootEnvironment, write_places_here
+from harness.flow.gate import GateJob
 from harness.flow.hosts import FromHost, SetAside, seen_here
 from harness.flow.matrix import shape_of
 from harness.kernel.build import build_id, find
 from harness.kernel.make import compiler_version
 from harness.model.build import Profile
 from harness.model.cell import Cell
-from harness.model.errors import InfraError, UserError
+from harness.model.errors import UserError
+from harness.model.gate import Gate
 from harness.model.machine import Accel, Machine
 from harness.model.progress import FleetProgress, Progress
 from harness.model.suite import Suite
@@ -148,26 +152,62 @@ class Fleet:
             progress.step(f"no host of the fleet has {self._own.compiler}, so the kernel is built here")
             return
         identity = build_id(tree, profile, compiler_version(deadline))
+        parcel = self._of_tree(tree)
+
+        def order() -> BuildOrder:
+            key = f"harness-build-{identity[:16]}-{secrets.token_hex(8)}"
+            return BuildOrder(self._asker.topic, key, identity, tree, profile, (parcel,), self._share)
+
+        def take_home(answer: WorkerAnswer) -> None:
+            if answer.size:
+                progress.step(f"the kernel comes from {answer.host}")
+                with self._fetched(answer) as file, scratch_directory(self._layout) as scratch:
+                    take_build(file, answer.seal, tree, identity, self._layout, scratch)
+
+        trial = Trial(f"a kernel {tree.version}, profile {profile.name}", progress)
+        needs = {self._own.compiler_mark: 1.0}
+        self._made(trial, lambda: Asked(order(), worker.make_build, needs), take_home)
+
+    def gate(self, job: GateJob, progress: Progress) -> Gate | None:
+        if not is_sealed(job.base.path.parent):
+            progress.step(f"{job.base.path} is no source of the store, so the gate is here")
+            return None
+        if not any(one.gate_mark == self._own.gate_mark for one in self.workers().values()):
+            progress.step(f"no host of the fleet has {self._own.compiler} and the same checkers: the gate is here")
+            return None
+        parcel = self._of_tree(job.base)
+
+        def order() -> GateOrder:
+            key = f"harness-gate-{secrets.token_hex(8)}"
+            return GateOrder(self._asker.topic, key, job, (parcel,), self._share)
+
+        trial = Trial(f"gate of {job.series.label}", progress)
+        needs = {self._own.gate_mark: 1.0}
+        return self._made(trial, lambda: Asked(order(), worker.make_gate, needs)).gate
+
+    def _of_tree(self, tree: Tree) -> Parcel:
         parcel = Parcel.of_tree(tree.path)
         self._post.offer((parcel,))
-        trial = Trial(f"a kernel {tree.version}, profile {profile.name}", progress)
+        return parcel
+
+    def _made(
+        self,
+        trial: Trial,
+        asked: Callable[[], Asked],
+        take_home: Callable[[WorkerAnswer], None] = lambda _: None,
+        stop: threading.Event | None = None,
+    ) -> WorkerAnswer:
+        """The answer to what is asked, again where it came to nothing. SetAside when that is hopeless."""
         while True:
-            key = f"harness-build-{identity[:16]}-{secrets.token_hex(8)}"
-            order = BuildOrder(self._asker.topic, key, identity, tree, profile, (parcel,), self._share)
             try:
-                answer = self._asker.answer(
-                    Asked(order, worker.make_build, {self._own.compiler_mark: 1.0}), trial, None
-                )
-                if answer.size:
-                    progress.step(f"the kernel comes from {answer.host}")
-                    with self._fetched(answer) as file, scratch_directory(self._layout) as scratch:
-                        take_build(file, answer.seal, tree, identity, self._layout, scratch)
-                return
+                answer = self._asker.answer(asked(), trial, stop)
+                take_home(answer)
+                return answer
             except NoAnswer as lost:
                 if str(lost):
                     trial.loses(str(lost))
             if trial.is_hopeless:
-                raise InfraError(f"the kernel could not be built by the fleet: {'; '.join(trial.losses)}")
+                raise SetAside(f"{trial.name} was set aside: {'; '.join(trial.losses)}")
 
     # What is asked.
 
@@ -176,18 +216,12 @@ class Fleet:
         title = f"boot {number}: {cell.machine}: {', '.join(cell.suites)}"
         trial = Trial(title, environment.progress)
         place = environment.directory / f"{number:03d}-{cell.id}"
-        while True:
+
+        def asked() -> Asked:
             order = self._order(cell, suites, environment, number, parcels)
-            asked = Asked(order, worker.make_boots, self._needs(cell.machine), _alike(cell))
-            try:
-                answer = self._asker.answer(asked, trial, environment.stop)
-                self._bring(answer, place)
-                break
-            except NoAnswer as lost:
-                if str(lost):
-                    trial.loses(str(lost))
-            if trial.is_hopeless:
-                raise SetAside("; ".join(trial.losses))
+            return Asked(order, worker.make_boots, self._needs(cell.machine), _alike(cell))
+
+        answer = self._made(trial, asked, lambda one: self._bring(one, place), environment.stop)
         for booted in answer.boots:
             write_places_here(place / booted.part.folder, suites, environment)
         boots = tuple(seen_here(cell, suites, environment, place, booted) for booted in answer.boots)
@@ -225,6 +259,7 @@ class Fleet:
             other=other,
             parcels=parcels,
             share=self._share,
+            module_tree=environment.module_tree,
             keep_state=environment.keep_state,
             stop_at_first=environment.stop_at_first,
             stress=environment.stress,

@@ -18,26 +18,30 @@ import harness
 from harness import __version__
 from harness.checkout import commit
 from harness.flow.doctor import Status, examine
+from harness.flow.gate import GateJob
 from harness.flow.hosts import Booted
-from harness.flow.resources import cores, most_for_guests
+from harness.flow.resources import cores, guest_devices, most_for_guests
 from harness.flow.run import tools
 from harness.guest import accel
 from harness.kernel.make import compiler_version
+from harness.kernel.object_builder import newest_clang
 from harness.model.build import Profile
 from harness.model.cell import Cell
 from harness.model.errors import HarnessError
+from harness.model.gate import Gate
 from harness.model.kernel import PreparedKernel
 from harness.model.machine import Accel
 from harness.model.root import PreparedRoot
 from harness.model.suite import Suite
 from harness.model.tree import Tree
-from harness.proc import Deadline
+from harness.proc import Deadline, find_tool, run
 from harness.store import source_seal
 from harness.store.layout import Layout
 from harness.store.sealed import read_seal
 
 FACTS = "ttm-harness"  # under which a worker has its facts in Dask's list of workers
 RAM, CPUS, KVM = "harness-ram", "harness-cpus", "harness-kvm"  # Dask's resources
+DEVICE = "harness-device-"  # and one for each kind of device, as VENDOR:DEVICE
 PLENTY = 1_000_000.0  # of a resource that a worker has or has not
 PIECE = 2 << 20  # bytes that go in one message
 _TOOL_SECONDS = 30.0
@@ -90,6 +94,7 @@ class BootOrder:
     other: PreparedRoot | None
     parcels: tuple[Parcel, ...]
     share: str = ""
+    module_tree: Path | None = None
     keep_state: bool = False
     stop_at_first: bool = False
     stress: bool = False
@@ -102,8 +107,13 @@ class BootOrder:
         if other is not None and other.place is not None:
             there = places[other.place]
             other = replace(other, place=there, tree=there / other.tree.relative_to(other.place))
+        tree = self.module_tree
         return replace(
-            self, kernel=replace(self.kernel, build=build, modules=modules), root=places[self.root], other=other
+            self,
+            kernel=replace(self.kernel, build=build, modules=modules),
+            root=places[self.root],
+            other=other,
+            module_tree=places[tree.parent] / tree.name if tree is not None else None,
         )
 
 
@@ -118,6 +128,20 @@ class BuildOrder:
     profile: Profile
     parcels: tuple[Parcel, ...]
     share: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GateOrder:
+    """The gate on a series; `job` has the tree that is its one parcel."""
+
+    topic: str
+    key: str
+    job: GateJob
+    parcels: tuple[Parcel, ...]
+    share: str = ""
+
+
+Order = BootOrder | BuildOrder | GateOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +171,7 @@ class WorkerAnswer:
     size: int = 0
     first: bytes = b""
     token: str = ""
+    gate: Gate | None = None
     failure: Failure | None = None
 
 
@@ -159,11 +184,13 @@ class WorkerFacts:
     sources: str
     tools: str
     compiler: str
+    checkers: str
     python: str
     kernel: str
     cores: int
     ram: int
     kvm: bool
+    devices: tuple[str, ...]
     missing: tuple[str, ...]
 
     @property
@@ -175,7 +202,8 @@ class WorkerFacts:
         """None for what another harness may have said."""
         if not isinstance(plain, dict) or set(plain) != {one.name for one in fields(cls)}:
             return None
-        return cls(**{**plain, "missing": tuple(plain["missing"])})
+        lists = {name: tuple(plain[name]) for name in ("devices", "missing")}
+        return cls(**{**plain, **lists})
 
     def unlike(self, other: WorkerFacts) -> str:
         """In what two hosts differ that must be the same, in words; empty where they are alike."""
@@ -188,13 +216,22 @@ class WorkerFacts:
     @property
     def compiler_mark(self) -> str:
         """The resource of those workers whose builds are this one's."""
-        return f"harness-{hashlib.sha256(f'{self.mark} {self.compiler}'.encode()).hexdigest()[:16]}"
+        return _mark(self.mark, self.compiler)
+
+    @property
+    def gate_mark(self) -> str:
+        """The resource of those workers whose word on a patch is this one's."""
+        return _mark(self.mark, self.compiler, self.checkers)
 
     @property
     def mark(self) -> str:
         """The resource that only those workers have who are alike in it, so that no other is given work."""
-        words = "\0".join((self.harness, self.sources, self.tools, self.python))
-        return f"harness-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
+        return _mark(self.harness, self.sources, self.tools, self.python)
+
+
+def _mark(*words: str) -> str:
+    digest = hashlib.sha256("\0".join(words).encode())
+    return f"harness-{digest.hexdigest()[:16]}"
 
 
 @cache
@@ -206,11 +243,13 @@ def own_facts(layout: Layout) -> WorkerFacts:
         sources=_sources(),
         tools=_said(tools),
         compiler=_said(lambda: compiler_version(Deadline(_TOOL_SECONDS))),
+        checkers=", ".join(map(_version, (newest_clang() or "clang", "spatch", "perl"))),
         python=".".join(platform.python_version_tuple()[:2]),
         kernel=platform.release(),
         cores=cores(),
         ram=max(0, most_for_guests()),
         kvm=accel.expected(Accel.AUTO, layout) is Accel.KVM,
+        devices=guest_devices(),
         missing=tuple(one.name for one in examine(layout) if one.status is Status.MISSING),
     )
 
@@ -220,6 +259,14 @@ def _said(ask: object) -> str:
         return str(ask()) if callable(ask) else ""
     except HarnessError as error:
         return f"none ({error.message})"
+
+
+def _version(tool: str) -> str:
+    """What a tool says of itself, in its first line that says anything."""
+    if find_tool(tool) is None:
+        return f"no {tool}"
+    said = _said(lambda: run((tool, "--version"), deadline=Deadline(_TOOL_SECONDS)).output)
+    return next((line.strip() for line in said.splitlines() if line.strip()), tool)
 
 
 def _sources() -> str:

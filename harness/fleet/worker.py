@@ -24,6 +24,7 @@ from distributed.worker import thread_state
 from harness.fleet.brought import TREE, holds, open_parcel, pack_build
 from harness.fleet.order import (
     CPUS,
+    DEVICE,
     FACTS,
     KVM,
     PIECE,
@@ -32,6 +33,8 @@ from harness.fleet.order import (
     BootOrder,
     BuildOrder,
     Failure,
+    GateOrder,
+    Order,
     Parcel,
     WorkerAnswer,
     own_facts,
@@ -40,6 +43,7 @@ from harness.fleet.pulse import Pulse
 from harness.fleet.shares import fetch
 from harness.flow.admission import VCPUS_PER_CORE, Claim, Tokens
 from harness.flow.boots import BootEnvironment, Stopped, boots_of
+from harness.flow.gate import gate_series
 from harness.flow.hosts import Booted
 from harness.flow.resources import cores, most_for_guests, room_for_guests
 from harness.flow.schedule import admitted
@@ -159,6 +163,8 @@ def dask_setup(worker: Worker) -> None:
         KVM: PLENTY if facts.kvm else 0.0,
         facts.mark: PLENTY,
         facts.compiler_mark: PLENTY,
+        facts.gate_mark: PLENTY,
+        **{f"{DEVICE}{one}": float(facts.devices.count(one)) for one in facts.devices},
     }
     state = worker.state
     for name, much in supplies.items():
@@ -191,7 +197,12 @@ def make_build(order: BuildOrder) -> WorkerAnswer:
     return _task(order, _built)
 
 
-_Order = TypeVar("_Order", BootOrder, BuildOrder)
+def make_gate(order: GateOrder) -> WorkerAnswer:
+    """The task of Dask: what the gate says of a series."""
+    return _task(order, _gated)
+
+
+_Order = TypeVar("_Order", BootOrder, BuildOrder, GateOrder)
 
 
 def _task(order: _Order, work: Callable[[_Order, _Desk], WorkerAnswer]) -> WorkerAnswer:
@@ -211,7 +222,7 @@ def _task(order: _Order, work: Callable[[_Order, _Desk], WorkerAnswer]) -> Worke
 class _Desk:
     """An order as this worker sees it: whether it still stands, and the way to tell who gave it."""
 
-    def __init__(self, worker: Worker, order: BootOrder | BuildOrder) -> None:
+    def __init__(self, worker: Worker, order: Order) -> None:
         self._worker = worker
         self._order = order
         self._key = thread_state.key
@@ -284,6 +295,12 @@ def _built(order: BuildOrder, desk: _Desk) -> WorkerAnswer:
         return _handed_out(packed, hold, WorkerAnswer(desk.host, desk.address, seal=sealed))
 
 
+def _gated(order: GateOrder, desk: _Desk) -> WorkerAnswer:
+    base = replace(order.job.base, path=_obtained(order.parcels[0], order, desk))
+    gate = gate_series(replace(order.job, base=base, jobs=None), station().layout, desk)
+    return WorkerAnswer(desk.host, desk.address, gate=gate)
+
+
 def _handed_out(packed: Path, hold: ExitStack, answer: WorkerAnswer) -> WorkerAnswer:
     """The answer with the beginning of the file, and a token for the rest of it, if there is one."""
     size = packed.stat().st_size
@@ -325,6 +342,7 @@ def _booted(order: BootOrder, places: Mapping[Path, Path], desk: _Desk) -> Worke
             root=here.root,
             directory=directory,
             progress=desk,
+            module_tree=here.module_tree,
             stop_at_first=here.stop_at_first,
             stop=desk.stop,
             other=here.other,
@@ -343,7 +361,7 @@ def _booted(order: BootOrder, places: Mapping[Path, Path], desk: _Desk) -> Worke
         return _handed_out(packed, hold, WorkerAnswer(desk.host, desk.address, boots, tuple(notes), identity))
 
 
-def _obtained(parcel: Parcel, order: BootOrder | BuildOrder, desk: _Desk) -> Path:
+def _obtained(parcel: Parcel, order: Order, desk: _Desk) -> Path:
     """Where this host has the parcel: at the same place, where it shares that with who asks; or fetched, once."""
     layout = station().layout
     final = layout.parcels / parcel.id[:32]

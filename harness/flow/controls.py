@@ -11,14 +11,17 @@ import fnmatch
 import hashlib
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from harness.flow.boots import BootEnvironment, boot_cell
+from harness.flow.boots import BootEnvironment
 from harness.flow.collect import CellResult
+from harness.flow.hosts import Hosts, SetAside, boot_on
 from harness.flow.landing import landed_outside
 from harness.kernel.module import build_module
 from harness.kernel.overlay import build_overlay, read_overlay
@@ -162,7 +165,7 @@ def broken_modules(control: Control, group: ControlSet, build: Build, layout: La
 def is_for_overlay(control: Control, source: Path) -> bool:
     """Whether what it changes lies in the driver that the overlay `source` is laid over."""
     driver = read_overlay(source).driver
-    return all(path.startswith(f"{driver}/") for path in _touched(control))
+    return all(path.startswith(f"{driver}/") for path in files_of(control))
 
 
 def broken_overlay(control: Control, source: Path, build: Build, layout: Layout) -> Path:
@@ -244,53 +247,119 @@ def try_controls(
     seed: int,
     done: Callable[[ControlRun], None],
     cases: tuple[str, ...] = (),
+    hosts: Hosts | None = None,
 ) -> tuple[ControlRun, ...]:
-    """Boots the unbroken kernel, then each control, stopping its suite at the first red case.
+    """Boots the unbroken kernel, then each control, stopping its suite at the first red case. Where there are `hosts`
+    they make the boots, side by side.
 
     Without a green on the unbroken kernel a red proves nothing: every control is then CANNOT_TELL. `done` is told
     of each control as it ends.
     """
+    environment = replace(environment, stop=environment.stop or threading.Event())
     environment.progress.step("the unbroken kernel first")
     whole = Cell(environment.kernel.build.id, machine, (suite.name,), seed, cases=cases)
-    clean = boot_cell(whole, (suite,), environment, 0)
+    clean = boot_on(hosts, whole, (suite,), environment, 0)
     if clean.run.verdict is not Verdict.GOOD:
         why = ("the unbroken kernel is not green itself", *clean.run.reasons)
         return tuple(ControlRun(one, Detection.CANNOT_TELL, (), why, 0.0, clean.run.directory) for one in controls)
-    results = []
-    for number, control in enumerate(controls, 1):
-        environment.progress.step(f"control {number} of {len(controls)}: {control.name}")
-        results.append(try_control(control, suite, whole, environment, layout, number))
-        done(results[-1])
-    return tuple(results)
+    place = replace(environment, progress=_Together(environment.progress)) if hosts is not None else environment
+    most = min(hosts.most, len(controls)) if hosts is not None else 1
+    results: dict[int, ControlRun] = {}
+
+    def ended(number: int, one: ControlRun) -> None:
+        results[number] = one
+        done(one)
+
+    with ThreadPoolExecutor(max(1, most), thread_name_prefix="control") as pool:
+        booting: dict[Future[ControlRun], int] = {}
+        try:
+            for number, control in enumerate(controls, 1):
+                environment.progress.step(f"control {number} of {len(controls)}: {control.name}")
+                made = broken(control, suite, whole, place, layout)
+                if isinstance(made, ControlRun):
+                    ended(number, made)
+                else:
+                    booting[pool.submit(boot_broken, control, suite, made, number, hosts)] = number
+                while booting and (len(booting) >= most or number == len(controls)):
+                    over, _ = wait(booting, return_when=FIRST_COMPLETED)
+                    for future in over:
+                        ended(booting.pop(future), future.result())
+        except BaseException:
+            assert environment.stop is not None
+            environment.stop.set()
+            raise
+    return tuple(results[number] for number in range(1, len(controls) + 1))
+
+
+class _Together:
+    """Progress of boots side by side: what each does, its host's line says."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def step(self, text: str) -> None:
+        if not text.startswith("  suite "):
+            self._progress.step(text)
+
+    def advance(self, done: int, total: int, unit: str) -> None:
+        """How far one of them is tells nothing of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenCell:
+    """A cell of the kernel with a control, and what it boots in."""
+
+    cell: Cell
+    environment: BootEnvironment
 
 
 def try_control(
     control: Control, suite: Suite, whole: Cell, environment: BootEnvironment, layout: Layout, number: int
 ) -> ControlRun:
     """Boots the kernel with one control; `whole` is the cell of the unbroken kernel, which must have been green."""
+    made = broken(control, suite, whole, environment, layout)
+    return made if isinstance(made, ControlRun) else boot_broken(control, suite, made, number)
+
+
+def broken(
+    control: Control, suite: Suite, whole: Cell, environment: BootEnvironment, layout: Layout
+) -> BrokenCell | ControlRun:
+    """The kernel with the control; or what is to be said where it cannot be made."""
     kernel, module_tree = environment.kernel, None
     try:
         overlay = suite.needs_overlay
         if overlay is not None and is_for_overlay(control, overlay):
-            broken = broken_overlay(control, overlay, kernel.build, layout)
-            kernel = replace(kernel, modules={**kernel.modules, suite.name: broken})
+            place = broken_overlay(control, overlay, kernel.build, layout)
+            kernel = replace(kernel, modules={**kernel.modules, suite.name: place})
         else:
-            broken = broken_modules(control, control_set(suite), kernel.build, layout, environment.progress)
-            module_tree = broken / "modules"
+            place = broken_modules(control, control_set(suite), kernel.build, layout, environment.progress)
+            module_tree = place / "modules"
     except Misapplied as error:
         return ControlRun(control, Detection.MISAPPLIED, (), (error.message,), 0.0, "")
     except FindingError as error:
         return ControlRun(control, Detection.CANNOT_TELL, (), (error.message,), 0.0, "")
-    build = replace(kernel.build, id=hashlib.sha256(f"{kernel.build.id}{broken.name}".encode()).hexdigest())
-    cell = replace(whole, build_id=build.id)
-    place = replace(
-        environment,
-        kernel=replace(kernel, build=build),
-        module_tree=module_tree,
-        stop_at_first=not control.neutral,
+    build = replace(kernel.build, id=hashlib.sha256(f"{kernel.build.id}{place.name}".encode()).hexdigest())
+    return BrokenCell(
+        replace(whole, build_id=build.id),
+        replace(
+            environment,
+            kernel=replace(kernel, build=build),
+            module_tree=module_tree,
+            stop_at_first=not control.neutral,
+        ),
     )
+
+
+def boot_broken(
+    control: Control, suite: Suite, made: BrokenCell, number: int, hosts: Hosts | None = None
+) -> ControlRun:
+    """What the suite makes of the control."""
     began = time.monotonic()
-    return _noticed(control, boot_cell(cell, (suite,), place, number), time.monotonic() - began)
+    try:
+        result = boot_on(hosts, made.cell, (suite,), made.environment, number)
+    except SetAside as error:
+        return ControlRun(control, Detection.CANNOT_TELL, (), (error.message,), time.monotonic() - began, "")
+    return _noticed(control, result, time.monotonic() - began)
 
 
 def _noticed(control: Control, result: CellResult, seconds: float) -> ControlRun:

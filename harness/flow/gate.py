@@ -177,9 +177,7 @@ def gate(request: GateRequest, layout: Layout, progress: Progress) -> Gate:
 
 def gate_kernel(kernel: KernelSpec, layout: Layout, progress: Progress, jobs: int | None) -> Gate:
     """The gate on a kernel's series, without what a run does itself: the builds of the kernel and its base."""
-    base = tree_of(kernel.unpatched, layout, progress)
-    series = series_of(kernel, layout, progress)
-    return gate_series(GateJob(base, series, profile_of(kernel), Depth.NEEDED, jobs), layout, progress)
+    return gate_series(gate_job(kernel, layout, progress, jobs), layout, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +191,13 @@ class GateJob:
     jobs: int | None
     strict: bool = False  # an ERROR of checkpatch makes a patch bad
     config: str = ""  # of the other configs only the one of that name is tried
+
+
+def gate_job(kernel: KernelSpec, layout: Layout, progress: Progress, jobs: int | None) -> GateJob:
+    """What there is to be done for `gate_kernel`."""
+    base = tree_of(kernel.unpatched, layout, progress)
+    series = series_of(kernel, layout, progress)
+    return GateJob(base, series, profile_of(kernel), Depth.NEEDED, jobs)
 
 
 def gate_series(candidate: GateJob, layout: Layout, progress: Progress) -> Gate:

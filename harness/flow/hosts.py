@@ -6,17 +6,21 @@ matter of the room `fleet`; what came of a boot is read and judged here, as if i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from harness.flow.boots import BootEnvironment, objects_in
+from harness.flow.boots import BootEnvironment, boot_cell, objects_in
+from harness.flow.collect import CellResult, read_out
+from harness.flow.gate import GateJob
 from harness.flow.observe import BootPart, Seen, observe
 from harness.flow.prepare import Builder
 from harness.guest.boot import Boot
 from harness.model.cell import Cell
 from harness.model.errors import InfraError
+from harness.model.gate import Gate
 from harness.model.machine import Accel, Machine
+from harness.model.progress import Progress
 from harness.model.suite import Suite
 
 
@@ -57,6 +61,9 @@ class Hosts(Builder, Protocol):
     def accel(self, asked: Accel) -> Accel:
         """What guests run on when that is asked for; UserError when none has it."""
 
+    def gate(self, job: GateJob, progress: Progress) -> Gate | None:
+        """The gate on a series, by one of them; None where no other host can, or may."""
+
     def boots_of(self, cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, number: int) -> FromHost:
         """As flow.boots.boots_of, on one of them. When it returns, all that the boots left is in the environment's
         directory, and is what they left.
@@ -70,3 +77,14 @@ def seen_here(cell: Cell, suites: Sequence[Suite], environment: BootEnvironment,
     own = place / booted.part.folder if booted.part.folder else place
     objects = objects_in(suites, environment)
     return observe(cell, suites, environment.kernel.build, booted.boot, own, objects, booted.part, booted.troubles)
+
+
+def boot_on(
+    hosts: Hosts | None, cell: Cell, suites: Sequence[Suite], environment: BootEnvironment, number: int
+) -> CellResult:
+    """As `boot_cell`, by one of the hosts where there are any."""
+    if hosts is None:
+        return boot_cell(cell, suites, environment, number)
+    made = hosts.boots_of(cell, suites, environment, number)
+    result = read_out(cell, suites, environment.kernel.build, made.boots, made.notes)
+    return replace(result, run=replace(result.run, host=made.host))

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from harness.flow.gate import gate_kernel
+from harness.flow.gate import gate_job, gate_kernel, gate_series
+from harness.flow.hosts import Hosts
 from harness.flow.matrix import Matrix
-from harness.flow.prepare import Builder, Stopwatch, prepare, series_of
+from harness.flow.prepare import Stopwatch, prepare, series_of
 from harness.flow.request import Request
 from harness.judge.gate import builds, with_failed_build
 from harness.model.errors import BuildFailed, ConfigUnmet, ModuleFailed, UserError
@@ -16,6 +18,8 @@ from harness.model.gate import Gate
 from harness.model.kernel import KernelSpec, PreparedKernel
 from harness.model.progress import MultiProgress
 from harness.store.layout import Layout
+
+_MOST_GATES = 64  # that hosts are asked for at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def prepare_kernels(
     progress: MultiProgress,
     watch: Stopwatch,
     jobs: int | None = None,
-    builder: Builder | None = None,
+    hosts: Hosts | None = None,
     *,
     gated: bool,
 ) -> Kernels:
@@ -55,7 +59,7 @@ def prepare_kernels(
     Raises BuildFailed or ConfigUnmet when a kernel without the series, or without the gate, cannot be made, and
     ModuleFailed for a suite that --suite names: then nothing can be said about the series.
     """
-    gates = _gates(matrix, layout, progress, jobs) if gated else {}
+    gates = _gates(matrix, layout, progress, jobs, hosts) if gated else {}
     if gated:
         watch.lap("gate")
     made: dict[KernelSpec, PreparedKernel] = {}
@@ -66,7 +70,7 @@ def prepare_kernels(
             progress.step(f"no kernel with {kernel.patches}: it does not apply, or does not compile")
             continue
         try:
-            made[kernel] = prepare(kernel, suites, layout, progress, watch, jobs, builder)
+            made[kernel] = prepare(kernel, suites, layout, progress, watch, jobs, hosts)
         except ModuleFailed:
             raise
         except (BuildFailed, ConfigUnmet) as error:
@@ -81,7 +85,16 @@ def prepare_kernels(
     return Kernels(made, tuple(gates.values()))
 
 
-def _gates(matrix: Matrix, layout: Layout, progress: MultiProgress, jobs: int | None) -> dict[KernelSpec, Gate]:
-    """Of each series, by the kernel with all of it."""
-    patched = dict.fromkeys(one.whole for one in matrix.kernels if one.series is not None)
-    return {one: gate_kernel(one, layout, progress, jobs) for one in patched}
+def _gates(
+    matrix: Matrix, layout: Layout, progress: MultiProgress, jobs: int | None, hosts: Hosts | None
+) -> dict[KernelSpec, Gate]:
+    """Of each series, by the kernel with all of it. Where there are `hosts`, of several series at a time."""
+    patched = list(dict.fromkeys(one.whole for one in matrix.kernels if one.series is not None))
+    if hosts is None or not patched:
+        return {one: gate_kernel(one, layout, progress, jobs) for one in patched}
+    wanted = [gate_job(one, layout, progress, jobs) for one in patched]
+    with ThreadPoolExecutor(min(len(wanted), _MOST_GATES), thread_name_prefix="gate") as pool:
+        made = list(pool.map(lambda job: hosts.gate(job, progress), wanted))
+    return {
+        one: gate or gate_series(job, layout, progress) for one, job, gate in zip(patched, wanted, made, strict=True)
+    }

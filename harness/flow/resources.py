@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.model.units import MIB
 
 _PROC = Path("/proc")
+_VFIO = Path("/sys/bus/pci/drivers/vfio-pci")
 _CGROUPS = Path("/sys/fs/cgroup")
 # What stays with the host whatever happens: its desktop and its page cache.
 _LEAST_RESERVE = 512 * MIB
@@ -42,6 +43,18 @@ def room_for_guests() -> int:
     if limit is not None:
         available = min(available, max(0, limit[0] - limit[1]))
     return available + taken_below((os.getpid(),)) - reserve()
+
+
+def guest_devices(driver: Path = _VFIO) -> tuple[str, ...]:
+    """The PCI devices that this host has set aside for guests (those that vfio-pci drives), as VENDOR:DEVICE."""
+    found = []
+    for device in sorted(driver.glob("*:*:*.*")):
+        try:
+            ids = [(device / name).read_text(encoding="ascii").strip() for name in ("vendor", "device")]
+        except (OSError, ValueError):
+            continue
+        found.append(":".join(one.removeprefix("0x") for one in ids))
+    return tuple(found)
 
 
 @contextmanager

@@ -15,11 +15,11 @@ from typing import Protocol
 
 from harness import __version__
 from harness.flow.admission import NO_CLAIM, VCPUS_PER_CORE, Claim, Tokens
-from harness.flow.boots import BootEnvironment, Stopped, boot_cell
-from harness.flow.collect import CellResult, read_out
+from harness.flow.boots import BootEnvironment, Stopped
+from harness.flow.collect import CellResult
 from harness.flow.devices import devices_lent, with_devices
 from harness.flow.history import History, Kept, read_history
-from harness.flow.hosts import Hosts, SetAside
+from harness.flow.hosts import Hosts, SetAside, boot_on
 from harness.flow.inspect import notes_of_images
 from harness.flow.kernels import Kernels, prepare_kernels
 from harness.flow.matrix import Matrix, matrix_of, plan_boots, with_seeds
@@ -399,7 +399,7 @@ class _Boots:
             self._progress.task_ends(planned.number, f"boot {planned.number}: ended")
             return
         except SetAside as error:
-            self._aside.append(f"boot {planned.number} was set aside: {error.message}")
+            self._aside.append(error.message)
             self._progress.task_ends(planned.number, self._aside[-1])
             return
         result = renamed(result, planned.place, planned.leg, planned.group)
@@ -427,12 +427,7 @@ class _Boots:
 
     def _boot_cell(self, planned: Planned, suites: Sequence[Suite]) -> CellResult:
         environment = self._environment(planned, suites)
-        if self._hosts is None:
-            result = boot_cell(planned.cell, suites, environment, planned.number)
-        else:
-            made = self._hosts.boots_of(planned.cell, suites, environment, planned.number)
-            result = read_out(planned.cell, suites, environment.kernel.build, made.boots, made.notes)
-            result = replace(result, run=replace(result.run, host=made.host))
+        result = boot_on(self._hosts, planned.cell, suites, environment, planned.number)
         if not self._keep_state:
             return result
         notes = notes_of_images(self._directory, planned.place, self._layout, environment.progress)
