@@ -165,7 +165,8 @@ def _names(doing: Sequence[HostDoing]) -> set[str]:
 
 
 def _doing(one: HostDoing) -> str:
-    shown = ", ".join(one.works[:_SHOWN_WORKS])
-    more = len(one.works) - _SHOWN_WORKS
-    now = f"{shown} and {more} more" if more > 0 else shown or "nothing"
-    return f"{now} ({one.ended} ended)" if one.ended else now
+    boots = [name.removeprefix("boot ") for name in one.works if name.startswith("boot ")]
+    shown = ", ".join(boots[:_SHOWN_WORKS]) + (f" and {len(boots) - _SHOWN_WORKS} more" * (len(boots) > _SHOWN_WORKS))
+    others = [name for name in one.works if not name.startswith("boot ")]
+    now = "; ".join([*others, *([f"boots {shown}" if len(boots) > 1 else f"boot {shown}"] if boots else [])])
+    return f"{now or 'nothing'}{f' ({one.ended} ended)' if one.ended else ''}"
