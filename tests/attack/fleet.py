@@ -9,23 +9,27 @@ boot that is lost or is made again, one that was begun more than once and nobody
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import random
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from distributed import Scheduler, Worker
 
 from harness.fleet.clusters import fleet
+from harness.fleet.order import own_facts
+from harness.fleet.slurm import PRELOAD
 from harness.flow.request import Request
 from harness.flow.run import RunOptions, execute, resume
 from harness.guest import boot as boot_module
@@ -38,11 +42,12 @@ from tests.processes import command_lines
 from tests.unit.stand_in.cells import MACHINE, Told, good, request
 from tests.unit.stand_in.runs import Ground
 
-WORKERS = 4
+WORKERS = tuple(f"worker {number}" for number in range(1, 5))
 SAID_FILE = "said"
 _ROUND_SECONDS = 900.0
 _LEFT_SECONDS = 60.0
 _DOWN_SECONDS = 0.3
+_BETWEEN = (0.5, 4.0)  # seconds from one kill to the next
 _CHANCES = {"worker": 6, "scheduler": 1, "client": 1}
 # What a client says of a boot that it begins once more.
 _AGAIN = (
@@ -91,52 +96,73 @@ class Tally:
 
 
 class Cast:
-    """The scheduler, the workers and the client, each a process that comes back when it is killed."""
+    """The scheduler, the workers and the client, each a process that comes back when it is killed. They are forked
+    from this one, which has all modules read and has looked at the host, so that to come back costs little.
+    """
 
     def __init__(self, place: Path, boots: int) -> None:
-        python = sys.executable
-        port = free_port()
-        address = f"tcp://127.0.0.1:{port}"
-        self._environment = {**os.environ, "TTM_HARNESS_STORE": str(place / "store")}
-        scheduler = (python, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", f"{port}")
-        worker = (python, "-m", "distributed.cli.dask_worker", address, "--preload", "harness.fleet.worker")
-        self._argv: dict[str, tuple[str, ...]] = {"scheduler": (*scheduler, "--no-dashboard")}
-        for number in range(WORKERS):
-            self._argv[f"worker {number}"] = (*worker, "--nthreads", "1", "--no-nanny", "--no-dashboard")
-        self._argv["client"] = (python, "-m", "tests.attack.fleet", "--as-client", str(place), address, f"{boots}")
+        self._address = f"tcp://127.0.0.1:{free_port()}"
+        self._place = place
+        self._boots = boots
         self._log = (place / "log").open("ab")
-        self.processes = {name: self._start(name) for name in self._argv}
+        self._pids = {name: self._start(name) for name in ("scheduler", *WORKERS, "client")}
 
-    def _start(self, name: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self._argv[name],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-        )
+    def _start(self, name: str) -> int:
+        sys.stdout.flush()
+        if pid := os.fork():
+            return pid
+        status = 1
+        try:
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            with Path(os.devnull).open() as nothing:
+                os.dup2(nothing.fileno(), 0)
+            for stream in (1, 2):
+                os.dup2(self._log.fileno(), stream)
+            self._play(name)
+            status = 0
+        except SystemExit as end:
+            status = int(end.code or 0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+    def _play(self, name: str) -> None:
+        if name == "scheduler":
+            asyncio.run(until_it_ends(lambda: Scheduler(host=self._address, dashboard=False)))
+        elif name == "client":
+            client(self._place, self._address, self._boots)
+        else:
+            asyncio.run(until_it_ends(lambda: Worker(self._address, nthreads=1, preload=PRELOAD, dashboard=False)))
 
     def kill(self, name: str) -> None:
-        os.killpg(self.processes[name].pid, signal.SIGKILL)
-        self.processes[name].wait()
+        os.killpg(self._pids[name], signal.SIGKILL)
+        os.waitpid(self._pids[name], 0)
         time.sleep(_DOWN_SECONDS)
+        self._pids[name] = self._start(name)
 
     def mend(self) -> bool:
         """Starts again who is gone; whether the client has ended well."""
-        for name, process in self.processes.items():
-            if (status := process.poll()) is not None:
+        for name, pid in self._pids.items():
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
                 if name == "client" and status == 0:
+                    del self._pids[name]
                     return True
-                self.processes[name] = self._start(name)
+                self._pids[name] = self._start(name)
         return False
 
     def close(self) -> None:
-        for process in self.processes.values():
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        for pid in self._pids.values():
+            os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
         self._log.close()
+
+
+async def until_it_ends(make: Callable[[], Scheduler | Worker]) -> None:
+    async with make() as server:
+        await server.finished()
 
 
 def free_port() -> int:
@@ -165,10 +191,12 @@ def attack(place: Path, kills: int, boots: int, seconds: float, seed: int, patie
             ground = ground_in(here, patch)
             scripts = boots * 5
             ground.plays(*[(("doze", seconds), *good())] * scripts)
+            patch.setenv("TTM_HARNESS_STORE", str(here / "store"))
+            own_facts(ground.layout)  # workers have them with the fork
             if not _round(here, tally, chance, kills, boots):
                 tally.faults.append(f"run {turn} did not come to its end; what was said is in {here}")
                 return tally
-            _look_at(ground, here, tally, boots, scripts - ground.stand_in.left)
+            look_at(ground, here, tally, boots, scripts - ground.stand_in.left)
         print(f"run {turn}: {tally.kills.total()} kills so far, {len(tally.faults)} faults", flush=True)
     return tally
 
@@ -187,9 +215,9 @@ def _round(place: Path, tally: Tally, chance: random.Random, kills: int, boots: 
                 return False
             if time.monotonic() > next_kill and tally.kills.total() < kills:
                 kind = chance.choices(tuple(_CHANCES), tuple(_CHANCES.values()))[0]
-                cast.kill(f"worker {chance.randrange(WORKERS)}" if kind == "worker" else kind)
+                cast.kill(chance.choice(WORKERS) if kind == "worker" else kind)
                 tally.kills[kind] += 1
-                next_kill = time.monotonic() + chance.uniform(0.5, 4.0)
+                next_kill = time.monotonic() + chance.uniform(*_BETWEEN)
             time.sleep(0.05)
     return True
 
@@ -198,7 +226,7 @@ def _has_begun(place: Path) -> bool:
     return any((place / "store").glob(f"*/*/{JOURNAL_FILE}"))
 
 
-def _look_at(ground: Ground, place: Path, tally: Tally, boots: int, begun: int) -> None:
+def look_at(ground: Ground, place: Path, tally: Tally, boots: int, begun: int) -> None:
     """Nothing that had ended is lost, each boot ended once, what was begun more often is said, and nobody is left."""
     directory = ground.newest
     entries = read_journal(directory)
@@ -263,7 +291,7 @@ def client(place: Path, address: str, boots: int) -> None:
 
 
 def rejoined(place: Path, patch: pytest.MonkeyPatch) -> Ground:
-    """The ground that another process has made: its guests are in PATH already."""
+    """The ground that the process before the fork has made: its guests are in PATH already."""
     patch.setattr("tests.unit.stand_in.runs.StandIn", lambda *_: None)
     patch.setattr("tests.unit.stand_in.runs.Clock", lambda *_: None)
     return Ground(place, Layout(place / "store"), patch)
@@ -283,11 +311,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--patience", type=float, default=4 * 3600.0, help="seconds for all runs together")
     parser.add_argument("--place", type=Path, help="a directory to work in; else one that is removed afterwards")
-    parser.add_argument("--as-client", nargs=3, metavar=("PLACE", "ADDRESS", "BOOTS"), help=argparse.SUPPRESS)
     wanted = parser.parse_args()
-    if wanted.as_client:
-        place, address, boots = wanted.as_client
-        client(Path(place), address, int(boots))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nobody is left
     with tempfile.TemporaryDirectory(prefix="ttm-fleet-") as scratch:
         place = wanted.place or Path(scratch)
         tally = attack(place, wanted.kills, wanted.boots, wanted.seconds, wanted.seed, wanted.patience)

@@ -5,14 +5,21 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.attack import damage, kills, others
+from harness.checkout import ROOT
+from harness.store.journal import Journal, Step, read_journal
+from harness.store.layout import Layout
+from tests.attack import damage, fleet, kills, others
 from tests.attack.forked import Call, ready, start, wait
 from tests.attack.ground import Ground, processes_naming
+from tests.unit.stand_in.cells import good, request
+from tests.unit.stand_in.runs import Ground as StoreWithRuns
 
 
 @pytest.fixture
@@ -46,6 +53,40 @@ def test_an_attack_is_told_of_a_fault(ground: Ground) -> None:
     ground.look_at_canary("nothing")
     assert ground.tally.faults["outside touched"] == 1
     assert "1 outside touched" in ground.tally.text()
+
+
+def test_kills_in_a_fleet() -> None:
+    words = (sys.executable, "-m", "tests.attack.fleet", "--kills", "6", "--boots", "8", "--seconds", "0.5")
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 kills" in done.stdout and "0 faults" in done.stdout
+
+
+def test_the_attack_on_a_fleet_is_told_of_a_fault(
+    tmp_path: Path, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = StoreWithRuns(tmp_path, scratch_layout, monkeypatch)
+    made.plays(good(), good())
+    _, directory = made.execute(request(repeat=2))
+    (tmp_path / fleet.SAID_FILE).write_text("  the worker on lab3 was lost while it made it\n")
+    assert faults(made, tmp_path, begun=3) == []
+    assert "begun 4 times, and only 1 of it were said" in faults(made, tmp_path, begun=4)[0]
+    entry = next(one for one in read_journal(directory) if one.step is Step.FINISHED)
+    (directory / entry.place / "console.log").write_text("nothing\n")
+    assert entry.place in faults(made, tmp_path, begun=2)[0]
+    with Journal(directory) as journal:
+        journal.append(entry)
+    assert "the boots that ended are [1, 1, 2]" in faults(made, tmp_path, begun=2)[0]
+    monkeypatch.setattr(fleet, "_LEFT_SECONDS", 0.2)
+    with subprocess.Popen(["sh", "-c", "read line", str(tmp_path)], stdin=subprocess.PIPE) as process:
+        assert any("a process is left" in one for one in faults(made, tmp_path, begun=2))
+        process.kill()
+
+
+def faults(made: StoreWithRuns, place: Path, begun: int) -> list[str]:
+    tally = fleet.Tally()
+    fleet.look_at(made, place, tally, 2, begun)
+    return tally.faults
 
 
 @pytest.mark.parametrize("presses", [2, 5])
