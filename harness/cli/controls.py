@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -27,7 +27,10 @@ from harness.store.files import write_atomically
 from harness.store.layout import Layout
 
 if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
-    from harness.flow.controls import ControlRun
+    from pathlib import Path
+
+    from harness.flow.controls import Control, ControlRun
+    from harness.flow.hosts import Hosts
     from harness.model.suite import Suite
 
 
@@ -76,12 +79,8 @@ def controls(
     Exit status: 0 every control was caught and the neutral ones stayed green; 1 one was missed;
     3 of one nothing can be said.
     """
-    from harness.flow.boots import BootEnvironment
-    from harness.flow.controls import Detection, control_set, read_controls, try_controls
+    from harness.flow.controls import Detection, control_set, read_controls
     from harness.flow.plans import default_source
-    from harness.flow.prepare import Stopwatch, prepare, prepare_root, settle_accel
-    from harness.model.kernel import KernelSpec
-    from harness.store.runs import run_directory
     from harness.suites.registry import narrowed, suite_named
 
     whole = suite_named(suite_name)
@@ -90,41 +89,23 @@ def controls(
         return
     look_at_containment(untrusted)
     layout = Layout.from_environment()
-    chosen = read_controls(control_set(whole).folder, names)
     globs = parse_globs(cases)
-    suite = narrowed(whole, globs)
-    machine = Machine(parse_size(ram, "--ram"), Swap.parse(swap), accel=Accel(accel))
-    progress, watch = TerminalProgress(), Stopwatch()
-    spec = default_source(progress) if source is None else SourceSpec.parse(source)
-    ended: list[ControlRun] = []
+    progress = TerminalProgress()
+    wanted = _Wanted(
+        read_controls(control_set(whole).folder, names),
+        narrowed(whole, globs),
+        Machine(parse_size(ram, "--ram"), Swap.parse(swap), accel=Accel(accel)),
+        default_source(progress) if source is None else SourceSpec.parse(source),
+        seed,
+        globs,
+    )
     try:
         with hosts_at(where, layout, progress, share) as hosts:
-            if hosts is not None:
-                hosts.check_machine(machine)
-            kernel = prepare(KernelSpec(spec), {suite: False}, layout, progress, watch, builder=hosts)
-            root = prepare_root(layout, progress, watch)
-            settled = (
-                settle_accel(machine.accel, kernel, root, layout, progress, watch)
-                if hosts is None
-                else hosts.accel(machine.accel)
-            )
-            version = kernel.build.tree.version
-            with run_directory(layout) as directory:
-                environment = BootEnvironment(kernel, root, directory, progress)
-                booted = replace(machine, accel=settled)
-
-                def note(one: ControlRun) -> None:
-                    progress.step(_line(one))
-                    ended.append(one)
-                    # Hours of boots: what ended is there also when the rest never does.
-                    write_atomically(directory / "controls.json", _as_json(ended, len(chosen), version))
-
-                tried = try_controls(chosen, suite, booted, environment, layout, seed, note, globs, hosts)
-                write_atomically(directory / "controls.json", _as_json(tried, len(chosen), version))
+            tried, version, directory = _tried(wanted, layout, progress, hosts)
     finally:
         progress.close()
     if as_json:
-        click.echo(_as_json(tried, len(chosen), version), nl=False)
+        click.echo(_as_json(tried, len(wanted.controls), version), nl=False)
     else:
         for one in tried:
             click.echo(_line(one))
@@ -138,6 +119,54 @@ def _print_map(suite: Suite) -> None:
     from harness.model.codec import to_json
 
     click.echo(to_json(map_of(suite, Layout.to_read())), nl=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which controls are tried, by what, on what."""
+
+    controls: tuple[Control, ...]
+    suite: Suite
+    machine: Machine
+    source: SourceSpec
+    seed: int
+    cases: tuple[str, ...]
+
+
+def _tried(
+    wanted: _Wanted, layout: Layout, progress: TerminalProgress, hosts: Hosts | None
+) -> tuple[tuple[ControlRun, ...], str, Path]:
+    """What became of the controls, the version of the kernel, and the directory of the boots."""
+    from harness.flow.boots import BootEnvironment
+    from harness.flow.controls import try_controls
+    from harness.flow.hosts import settle_on
+    from harness.flow.prepare import Stopwatch, prepare, prepare_root
+    from harness.model.kernel import KernelSpec
+    from harness.store.runs import run_directory
+
+    if hosts is not None:
+        hosts.check_machine(wanted.machine)
+    watch = Stopwatch()
+    kernel = prepare(KernelSpec(wanted.source), {wanted.suite: False}, layout, progress, watch, builder=hosts)
+    root = prepare_root(layout, progress, watch)
+    settled = settle_on(hosts, wanted.machine.accel, kernel, root, layout, progress, watch)
+    machine = replace(wanted.machine, accel=settled)
+    version, total = kernel.build.tree.version, len(wanted.controls)
+    ended: list[ControlRun] = []
+    with run_directory(layout) as directory:
+
+        def note(one: ControlRun) -> None:
+            progress.step(_line(one))
+            ended.append(one)
+            # Hours of boots: what ended is there also when the rest never does.
+            write_atomically(directory / "controls.json", _as_json(ended, total, version))
+
+        environment = BootEnvironment(kernel, root, directory, progress)
+        tried = try_controls(
+            wanted.controls, wanted.suite, machine, environment, layout, wanted.seed, note, wanted.cases, hosts
+        )
+        write_atomically(directory / "controls.json", _as_json(tried, total, version))
+    return tried, version, directory
 
 
 def _as_json(tried: Sequence[ControlRun], chosen: int, kernel: str) -> str:

@@ -14,14 +14,16 @@ from harness.flow.boots import BootEnvironment, boot_cell, objects_in
 from harness.flow.collect import CellResult, read_out
 from harness.flow.gate import GateJob
 from harness.flow.observe import BootPart, Seen, observe
-from harness.flow.prepare import Builder
+from harness.flow.prepare import Builder, Stopwatch, settle_accel
 from harness.guest.boot import Boot
 from harness.model.cell import Cell
 from harness.model.errors import InfraError
 from harness.model.gate import Gate
+from harness.model.kernel import PreparedKernel
 from harness.model.machine import Accel, Machine
 from harness.model.progress import Progress
 from harness.model.suite import Suite
+from harness.store.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +90,18 @@ def boot_on(
     made = hosts.boots_of(cell, suites, environment, number)
     result = read_out(cell, suites, environment.kernel.build, made.boots, made.notes)
     return replace(result, run=replace(result.run, host=made.host))
+
+
+def settle_on(
+    hosts: Hosts | None,
+    asked: Accel,
+    kernel: PreparedKernel,
+    root: Path,
+    layout: Layout,
+    progress: Progress,
+    watch: Stopwatch,
+) -> Accel:
+    """What guests run on when that is asked for: on this host, or on the hosts where there are any."""
+    if hosts is not None:
+        return hosts.accel(asked)
+    return settle_accel(asked, kernel, root, layout, progress, watch)

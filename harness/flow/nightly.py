@@ -295,7 +295,7 @@ class _Night:
         elif why := self._no_room(Claim.of(config.machine).ram):
             self._troubles.append(f"no control was tried: {why}")
         else:
-            tried = control_boot(config, kernel.spec, self._past.controls, self._layout, self._progress)
+            tried = control_boot(config, kernel.spec, self._past.controls, self._layout, self._progress, self._hosts)
             self._note(self._entry(LedgerEvent.CONTROL, control=tried))
 
     def _run_all(self, jobs: Mapping[Job, tuple[Request, ...]]) -> None:
@@ -367,7 +367,7 @@ class _Night:
         if free < guard.disk:
             return f"the disk of the store has {about_size(free)} free, and [guard] wants {about_size(guard.disk)}"
         room, needed = room_for_guests(), max(ram, guard.ram)
-        if room < needed:
+        if self._hosts is None and room < needed:
             return f"this host has {about_size(max(0, room))} of RAM for guests, and {about_size(needed)} are needed"
         return ""
 

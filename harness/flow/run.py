@@ -19,11 +19,11 @@ from harness.flow.boots import BootEnvironment, Stopped
 from harness.flow.collect import CellResult
 from harness.flow.devices import devices_lent, with_devices
 from harness.flow.history import History, Kept, read_history
-from harness.flow.hosts import Hosts, SetAside, boot_on
+from harness.flow.hosts import Hosts, SetAside, boot_on, settle_on
 from harness.flow.inspect import notes_of_images
 from harness.flow.kernels import Kernels, prepare_kernels
 from harness.flow.matrix import Matrix, matrix_of, plan_boots, with_seeds
-from harness.flow.prepare import Stopwatch, prepare, prepare_other, prepare_root, settle_accel
+from harness.flow.prepare import Stopwatch, prepare, prepare_other, prepare_root
 from harness.flow.request import Request
 from harness.flow.resources import cores, last_to_die, room_for_guests
 from harness.flow.run_record import (
@@ -253,9 +253,7 @@ def _host(
     others = {spec: prepare_other(spec, root, layout, progress, watch) for spec in matrix.roots}
     wanted = matrix.kernels_of_accels().items()
     accels = {
-        asked: hosts.accel(asked)
-        if hosts is not None
-        else settle_accel(asked, kernels.prepared[kernel], root, layout, progress, watch)
+        asked: settle_on(hosts, asked, kernels.prepared[kernel], root, layout, progress, watch)
         for asked, kernel in wanted
     }
     return _Host(root, others, accels)
