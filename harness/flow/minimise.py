@@ -145,14 +145,9 @@ class _Minimise:
             sight = Sight(Answer.NOTHING, str(error), seed=seed)
         self._sights.setdefault(size, []).append(sight)
         kept = ", there already" if sight.kept else ""
-        self._progress.step(f"{number:>4}  {self._words(size)}: {sight.answer}{kept}: {sight.why[:80]}")
-
-    def _words(self, size: Reduction) -> str:
-        request = smaller(self._subject, size)
-        words = [format_size(request.machine.ram), f"swap {request.machine.swap}", f"{request.machine.cpus} vCPUs"]
-        words += [f"{len(request.cases)} cases"] if request.cases else []
-        words += [",".join(f"{one.name}={one.value}" for one in request.knobs)] if request.knobs else []
-        return ", ".join(words)
+        self._progress.step(
+            f"{number:>4}  {trial_words(self._subject, size)}: {sight.answer}{kept}: {sight.why[:80]}"
+        )
 
     def _output(self, found: Smallest) -> MinimiseOutput:
         request = smaller(self._subject, found.size)
@@ -174,6 +169,19 @@ class _Minimise:
             command=command_of(request),
             sights=tuple(self._sights.get(found.size, ())),
         )
+
+
+def trial_words(subject: BootToShrink, size: Reduction) -> str:
+    """What is tried, in a line."""
+    request = smaller(subject, size)
+    words = [format_size(request.machine.ram), f"swap {request.machine.swap}", f"{request.machine.cpus} vCPUs"]
+    words += [f"{len(request.cases)} cases"] if request.cases else []
+    words += [_knobs(request)] if request.knobs else []
+    words += [f"{request.kernel.upto} patches"] if subject.patches else []
+    if subject.symbols is not None:
+        kept = size.parts(_CONFIG)
+        words.append(f"{len(kept)} of {len(subject.symbols.names)} symbols{_named(kept)}")
+    return ", ".join(words)
 
 
 def problem_of(subject: BootToShrink, confidence: float = 0.95) -> Problem:
@@ -273,8 +281,12 @@ def _fewer_symbols(subject: BootToShrink, size: Reduction) -> tuple[Shrunk, ...]
     if subject.symbols is None:
         return ()
     kept = size.parts(_CONFIG)
-    named = f": {', '.join(kept)}" if 0 < len(kept) <= _MOST_NAMED else ""
-    return (Shrunk("Kconfig symbols", str(len(subject.symbols.names)), f"{len(kept)}{named}"),)
+    return (Shrunk("Kconfig symbols", str(len(subject.symbols.names)), f"{len(kept)}{_named(kept)}"),)
+
+
+def _named(symbols: Sequence[str]) -> str:
+    """Few of them are named."""
+    return f" ({', '.join(symbols)})" if 0 < len(symbols) <= _MOST_NAMED else ""
 
 
 def shrunk(before: Request, after: Request) -> Sequence[Shrunk]:

@@ -16,6 +16,7 @@ from harness.flow.minimise import (
     plan_text,
     problem_of,
     smaller,
+    trial_words,
     with_bundle,
     with_symbols,
 )
@@ -80,6 +81,17 @@ def test_symbols_are_parts_of_the_problem(tmp_path: Path) -> None:
     (own,) = found.kernel.fragments
     assert f"--fragment {own}" in command_of(found)
     assert f'profile = "lean"  # and run with --fragment {own.name}' in plan_text(found, "RUN/001")
+
+
+def test_a_trial_says_how_many_symbols_and_patches_it_has(tmp_path: Path) -> None:
+    asked = replace(request(), kernel=DEBUG)
+    subject = replace(with_symbols(BootToShrink("RUN/001", asked, Predicate(), ()), tmp_path), patches=3)
+    whole = problem_of(subject).whole
+    count = len(whole.parts("config"))
+    assert trial_words(subject, whole).endswith(f", 3 patches, {count} of {count} symbols")
+    some = whole.with_parts("config", ("KASAN", "PROVE_LOCKING"))
+    assert trial_words(subject, some).endswith(f", 2 of {count} symbols (KASAN, PROVE_LOCKING)")
+    assert trial_words(subject, whole.with_parts("config", ())).endswith(f", 0 of {count} symbols")
 
 
 OUTPUT = MinimiseOutput(
