@@ -193,8 +193,14 @@ class Check:
 
 def post_checks(report: Report, url: str, target_url: str = "") -> list[tuple[int, Check]]:
     """Posts what the report says to the series or the patch at `url`, and returns what was posted, each with the
-    number of its patch. The verdict goes to the last patch of a series, what the gate said to each.
+    number of its patch. The verdict goes to the last patch of a series, what the gate said to each. UserError for a
+    first answer of a few cases.
     """
+    if report.presubmit is not None:
+        raise UserError(
+            f"{report.id} was a run with --presubmit, which is no check of a series: a few cases were run",
+            hint="run it without --presubmit",
+        )
     site = _Patchwork(url)
     patches = site.patches()
     posted = list(checks_of(report, patches, target_url))

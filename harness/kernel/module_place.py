@@ -29,7 +29,7 @@ from harness.model.arch import guest_arch
 from harness.model.build import Build
 from harness.model.codec import from_json, to_json
 from harness.model.errors import InfraError, StoreCorrupt
-from harness.model.features import read_features
+from harness.model.features import FEATURES_FILE, features_of, read_features
 from harness.store.files import write_atomically
 from harness.store.layout import Layout
 from harness.store.sealed import damage, seal
@@ -166,16 +166,10 @@ class ModulePlace:
         names = ["Module.symvers", "scripts/module.lds"]
         if _BTF in _text(objects / "include" / "config" / "auto.conf"):
             names.append("vmlinux")
-        files = {
-            one.file
-            for name, path in sources.items()
-            if Path(name).name == "features.toml"
-            for one in read_features(path.parent)
-        }
-        return hash_words(
-            *(digest_of(objects / name) for name in names),
-            *(digest_of(self._build.tree.path / name) for name in sorted(files)),
-        )
+        tables = (path.parent for name, path in sources.items() if Path(name).name == FEATURES_FILE)
+        found = [features_of(self._build.tree, read_features(folder)) for folder in tables]
+        words = (word for one in found for word in (",".join(sorted(one.names)), ",".join(one.by_version)))
+        return hash_words(*(digest_of(objects / name) for name in names), *words)
 
     def _namesakes(self, read: tuple[tuple[str, str], ...], digests: Mapping[str, str]) -> str:
         wanted = {name.rpartition("/")[2] for name, _ in read if name.endswith(".h")}

@@ -20,6 +20,7 @@ from harness.flow.control_map import kept_maps, map_of
 from harness.flow.controls import control_set, read_controls
 from harness.flow.landing import definitions_changed
 from harness.flow.presubmit import cases_of, presubmit_of
+from harness.flow.tell import post_checks
 from harness.judge.presubmit import choose
 from harness.model.codec import from_json, to_json
 from harness.model.errors import UserError
@@ -243,6 +244,8 @@ def test_it_never_stands_for_the_whole(scratch_layout: Layout, monkeypatch: pyte
         directory = scratch_layout.runs / name
         directory.mkdir(parents=True)
         save_report(directory, earned(replace(one, id=name)))
+    with pytest.raises(UserError, match="no check of a series"):
+        post_checks(FIRST, "https://patchwork.invalid/series/1/")
     for words in (("aaaaaa", "bbbbbb"), ("bbbbbb", "aaaaaa")):
         ended = CliRunner().invoke(compare, words)
         assert ended.exit_code == 2
