@@ -9,6 +9,7 @@ nothing is noted, and the config is made each time.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -54,16 +55,25 @@ def take_config(key: str, tree: Tree, place: Path, layout: Layout) -> str | None
     arch = tree.path / "arch" / arch_folder() / "include" / "generated"
     if arch.exists() or any((tree.path / name).exists() for name in _UNCLEAN):
         return None
+    text = next(_texts(key, layout), None)
+    if text is None:
+        return None
+    prepare_place(place, tree.path)
+    config = place / OBJECTS / ".config"
+    # One that is the same keeps its time, and make need not look into it.
+    if config.is_symlink() or not config.is_file() or config.read_text("utf-8", "replace") != text:
+        write_atomically(config, text)
+    return text
+
+
+def _texts(key: str, layout: Layout) -> Iterator[str]:
+    """The configs of finished builds with that key."""
     for noted in layout.builds.glob(f"*/{KEY_FILE}"):
-        if noted.read_text("utf-8", "replace") == key and not damage(noted.parent):
-            text = (noted.parent / "config").read_text("utf-8")
-            prepare_place(place, tree.path)
-            config = place / OBJECTS / ".config"
-            # One that is the same keeps its time, and make need not look into it.
-            if not config.is_file() or config.read_text("utf-8", "replace") != text:
-                write_atomically(config, text)
-            return text
-    return None
+        try:
+            if noted.read_text("utf-8", "replace") == key and not damage(noted.parent):
+                yield (noted.parent / "config").read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue  # it has just been pruned
 
 
 def _look(tool: str) -> str:
