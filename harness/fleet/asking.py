@@ -213,7 +213,7 @@ class Asker:
         if workers := self._elsewhere(began):
             again = replace(asked, order=replace(asked.order, key=_again(asked.order.key)))
             trial.why_again = why
-            trial.progress.step(f"  {why}: it is begun elsewhere, too")
+            trial.progress.step(f"  {why}: others are asked for it, too")
             self._begin(again, trial, tries, workers)
 
     def _elsewhere(self, began: Beginning) -> list[str]:

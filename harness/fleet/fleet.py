@@ -303,5 +303,5 @@ class Fleet:
 
 
 def _alike(cell: Cell) -> str:
-    """What boots that take about as long as each other have in common (flow/matrix.py), kernels apart."""
-    return shape_of(cell, "")
+    """What boots that take about as long as each other have in common: machine and shape (flow/matrix.py)."""
+    return f"{cell.machine} {shape_of(cell, '')}"

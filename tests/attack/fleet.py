@@ -54,7 +54,7 @@ _AGAIN = (
     "was lost while it made it",
     "was lost while it was made",
     "lost before its evidence",
-    "is begun elsewhere, too",
+    "others are asked for it, too",
 )
 
 
