@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the guest reports of itself, `name=value` by `name=value` (guest-scripts/facts) -> GuestFacts."""
+"""What the guest reports of itself, `name=value` by `name=value` (guest-scripts/load/facts.c) -> GuestFacts."""
 
 from __future__ import annotations
 

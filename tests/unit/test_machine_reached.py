@@ -20,7 +20,7 @@ from harness.model.machine import SETTINGS, GuestFacts, Machine, Swap
 from harness.model.swap import SwapFacts, ZswapFacts
 from harness.model.units import MIB
 
-# What guest-scripts/facts printed on 7.3.4 with the machine below.
+# What guest-scripts/load/facts.c printed on 7.3.4 with the machine below.
 REPORTED = {
     "release": "7.3.4",
     "cmdline": "console=ttyS0,115200 ro",
