@@ -119,7 +119,12 @@ _MOST_BOOTS = 20_000
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write where the time went into this file, for ui.perfetto.dev or chrome://tracing.",
 )
-@click.option("--machine-console", default="", metavar="COMMAND", help="Prints the test machine's serial line.")
+@click.option(
+    "--machine-console",
+    default="",
+    metavar="COMMAND|netconsole[:PORT]",
+    help="Prints the test machine's serial line; or its kernel is listened to over the network.",
+)
 @click.option(
     "--machine-power", default="", metavar="COMMAND", help="Restarts a test machine that does not come back."
 )

@@ -130,7 +130,7 @@ def execute(
     watch = Stopwatch()
     kernels = prepare_kernels(matrix, layout, progress, watch, options.jobs, options.hosts, gated=options.gate)
     matrix = matrix.only(kernels.prepared)
-    _require_fit(matrix, kernels)
+    _require_fit(matrix, kernels, options.hands)
     host = _host(matrix, kernels, layout, progress, watch, options.hosts)
     cells = plan_boots(matrix, kernels.prepared, host.accels, _tools(options.stress))
     left_out = tuple(dict.fromkeys(left for one in kernels.prepared.values() for left in one.left_out))
@@ -206,15 +206,15 @@ def _look_at_machines(
         raise UserError("--device is of this host, and guests of a fleet run elsewhere", hint="leave one out")
     if machines and options.hosts is not None:
         raise UserError("a test machine is reached from here, and not from a host of a fleet", hint="leave one out")
-    TestMachines(layout).require_usable(machines, progress)
+    TestMachines(layout, hands=options.hands).require_usable(machines, progress)
 
 
-def _require_fit(matrix: Matrix, kernels: Kernels) -> None:
+def _require_fit(matrix: Matrix, kernels: Kernels, hands: Hands) -> None:
     for row in matrix.rows:
         if row.request.machine.at:
             suites = [suite for group in row.groups for suite in group]
             for wanted in row.request.sides.values():
-                require_fit(kernels.prepared[wanted], suites)
+                require_fit(kernels.prepared[wanted], suites, hands)
 
 
 def _unfinished(layout: Layout) -> Path:

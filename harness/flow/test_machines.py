@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import socket
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 from harness.guest.boot import Boot
 from harness.guest.kexec import ram_limit
 from harness.guest.kexec_machine import held
+from harness.guest.last_words import netconsole_argument
 from harness.guest.liveness import BootLimits
 from harness.guest.test_machine import NO_HANDS, Errand, Hands, boot_there
 from harness.model.address import SshAddress
@@ -25,6 +27,8 @@ from harness.store.layout import Layout
 
 _SYMBOLS = ("BLK_DEV_INITRD", "RD_GZIP", "EXT4_FS", "WATCHDOG")
 _PROFILE = "machine"
+_NETCONSOLE = re.compile(r"netconsole(?::([0-9]{1,5}))?")
+_MOST_PORT = 65535
 
 
 class TestMachines:
@@ -51,6 +55,8 @@ class TestMachines:
                         found.require_usable(there.whom, machine.cpus)
                         ram_limit("\n".join(found.all("ram")), machine.ram)
                 found.place(there.whom, there.place)
+                if self._hands.netconsole is not None:
+                    netconsole_argument(found, there.whom, self._hands.netconsole)
 
     def boot(self, at: str, errand: Errand, limits: BootLimits, progress: Progress) -> tuple[Boot, str]:
         """One boot there, when nobody else uses it."""
@@ -71,7 +77,12 @@ class TestMachines:
 
 
 def hands_of(console: str, power: str) -> Hands:
-    """The user's commands, their words as a shell would see them."""
+    """The user's commands, their words as a shell would see them; `netconsole[:PORT]` is none."""
+    if match := _NETCONSOLE.fullmatch(console):
+        port = int(match[1] or 0)
+        if port > _MOST_PORT:
+            raise UserError(f"{console!r} names no UDP port", hint=f"netconsole:PORT, 1 to {_MOST_PORT}")
+        return Hands(power=_words(power), netconsole=port)
     return Hands(_words(console), _words(power))
 
 
@@ -82,10 +93,13 @@ def _words(text: str) -> tuple[str, ...]:
         raise UserError(f"{text!r} is no command: {error}") from error
 
 
-def require_fit(kernel: PreparedKernel, suites: Iterable[Suite]) -> None:
-    """UserError for a kernel that cannot begin on a test machine, and for suites that need what QEMU makes."""
+def require_fit(kernel: PreparedKernel, suites: Iterable[Suite], hands: Hands = NO_HANDS) -> None:
+    """UserError for a kernel that cannot begin on a test machine, or not be heard there as asked, and for suites that
+    need what QEMU makes.
+    """
     config = kernel.build.config_path.read_text(encoding="utf-8").splitlines()
-    missing = [symbol for symbol in _SYMBOLS if f"CONFIG_{symbol}=y" not in config]
+    wanted = (*_SYMBOLS, "NETCONSOLE") if hands.netconsole is not None else _SYMBOLS
+    missing = [symbol for symbol in wanted if f"CONFIG_{symbol}=y" not in config]
     if missing:
         raise UserError(
             f"the kernel of profile {kernel.build.profile} cannot begin on a test machine: it is without "

@@ -53,8 +53,12 @@ def ram_limit(iomem: str, asked: int) -> int:
     )
 
 
-def kexec_cmdline(machine: Machine, limit: int, place: DiskPlace, most: int) -> tuple[str, ...]:
-    """The arguments of a kernel that is to be back after `most` seconds; the machine's own come last."""
+def kexec_cmdline(
+    machine: Machine, limit: int, place: DiskPlace, most: int, heard: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The arguments of a kernel that is to be back after `most` seconds, with those by which it is `heard`; the
+    machine's own come last.
+    """
     return (
         guest_arch().console[0],  # no early one: where there is no such port it would take minutes
         "ignore_loglevel",
@@ -67,6 +71,7 @@ def kexec_cmdline(machine: Machine, limit: int, place: DiskPlace, most: int) -> 
         f"harness.disk={place.uuid}",
         f"harness.place={place.path}",
         f"harness.most={most}",
+        *heard,
         *machine.cmdline,
     )
 

@@ -33,6 +33,7 @@ from harness.store.layout import Layout
 _ASK_SECONDS = 120.0
 _SEND_SECONDS = 1800.0
 _LEAVE_SECONDS = 120.0
+_ANSWER_SECONDS = 60.0
 _POLL_SECONDS = 2.0
 _SPARE = 64 * MIB
 _MOST_BACK = 1 << 30
@@ -63,6 +64,32 @@ while read -r _ _ _ within where _; do
 done </proc/self/mountinfo
 echo "within $last"
 sed -n 's/^[^ ].*System RAM/ram &/p' /proc/iomem
+for one in /sys/module/ramoops/parameters/*; do
+	[ ! -r "$one" ] || echo "ramoops ${one##*/} $(cat "$one")"
+done
+peer=${client%% *}
+echo "peer $peer"
+echo "route $(ip -o -4 route get "$peer" 2>/dev/null | head -n 1)"
+for one in /sys/class/net/*; do echo "card ${one##*/} $(cat "$one/address" 2>/dev/null)"; done
+while read -r ip _ _ mac _; do echo "neighbour $ip $mac"; done </proc/net/arp
+"""
+# What kernels left in memory that a restart leaves alone, and where systemd puts it.
+_DUMPS = """
+dumps() {
+	find /sys/fs/pstore /var/lib/systemd/pstore -type f '(' -name 'dmesg*' -o -name 'console-*' ')' 2>/dev/null
+}
+"""
+_NOTE_DUMPS = """
+dumps | while read -r one; do stat -c '%n %Y' "$one"; done >"$place/now/dumps"
+"""
+# The kernel's memory has few places for them: one that was read makes room for the next.
+_NEW_DUMPS = """
+dumps | while read -r one; do
+	case $one in */dmesg*) ! grep -qxF "$(stat -c '%n %Y' "$one")" "$place/now/dumps" || continue ;; esac
+	head -c 1048576 "$one"
+	printf '\\n\\0'
+	case $one in /sys/fs/pstore/dmesg*) rm -f "$one" ;; esac
+done
 """
 # Whose the directory is, is settled one at a time; `theirs` is told when somebody else's time is not over.
 _CLAIM = """
@@ -169,6 +196,7 @@ class KexecMachine:
             lines.append(f"(umask 077; fallocate -l {size} now/swap/{name})")
             lines.append(f"now/root/bin/busybox mkswap now/swap/{name} >/dev/null")
         self._ask("\n".join(lines))
+        self._ask(_DUMPS + _NOTE_DUMPS)
         for name in ("job", "suites"):
             self._tell('cat >"$place/now/results/$name"', {"name": name}, source=(results / name).read_bytes())
 
@@ -197,7 +225,7 @@ class KexecMachine:
         leaving = Deadline(_LEAVE_SECONDS)
         while not deadline.passed and not stop.wait(_POLL_SECONDS):
             try:
-                now = self._login.run("cat /proc/sys/kernel/random/boot_id", timeout=30.0).text.strip()
+                now = self._login.run("cat /proc/sys/kernel/random/boot_id", timeout=_ANSWER_SECONDS).text.strip()
             except HostKeyChanged:
                 raise
             except HarnessError:  # it is on its way: nobody answers, or nobody is let in yet
@@ -222,6 +250,16 @@ class KexecMachine:
                 file.write(piece)
 
             self._tell('tar -C "$place/now/results" -cf - .', out=keep, timeout=_SEND_SECONDS)
+
+    def dumps(self) -> tuple[bytes, ...]:
+        """What a kernel that ended left in memory for the next one to read, since the directory was laid out."""
+        said = self._tell(_DUMPS + _NEW_DUMPS).out
+        return tuple(piece for piece in said.split(b"\0") if piece.strip())
+
+    @property
+    def peer(self) -> str:
+        """Its address, as it is connected to."""
+        return self._login.peer
 
     def _send(self, part: SentPart, size: int) -> None:
         """Goes on where an earlier try ended; what arrived is believed by its hash alone."""
@@ -254,7 +292,8 @@ class KexecMachine:
         """Runs a script as root; InfraError where it fails."""
         given = {"place": self.place, **(values or {})}
         lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in given.items())
-        line = f"{self._as_root()}sh -c {shlex.quote(lines + script)}"
+        # Who is logged in from where, sudo does not hand on.
+        line = f'{self._as_root()}sh -c {shlex.quote("client=$1; " + lines + script)} sh "$SSH_CONNECTION"'
         ended = self._login.run(line, timeout=timeout, source=source, out=out)
         if not ended.good:
             said = ended.err.decode("utf-8", "replace").strip()

@@ -271,6 +271,12 @@ class Login:
         """
         return _run(self._connected(timeout), ("sh", "-c", line), self._why, timeout, source, (out, None))
 
+    @property
+    def peer(self) -> str:
+        """The address of the machine that it is connected to, or nothing."""
+        transport = self._client.get_transport() if self._client is not None else None
+        return str(transport.getpeername()[0]).removeprefix("::ffff:") if transport is not None else ""
+
     def close(self) -> None:
         """What it stood for is over; `run` makes another."""
         if self._client is not None:

@@ -12,16 +12,18 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from harness.guest.boot import Boot, number_said
 from harness.guest.initramfs import initramfs
-from harness.guest.kexec import DiskPlace, boot_of, kexec_cmdline, of_test_kernel, ram_limit
+from harness.guest.kexec import DiskPlace, MachineFacts, boot_of, kexec_cmdline, of_test_kernel, ram_limit
 from harness.guest.kexec_machine import KexecMachine, SentPart
+from harness.guest.last_words import netconsole_argument, ramoops_arguments, with_last_words
 from harness.guest.liveness import BootLimits
+from harness.guest.netconsole import listening
 from harness.model.errors import InfraError, UserError
 from harness.model.machine import Machine
 from harness.model.outcome import Ending
@@ -40,11 +42,13 @@ _OURS_HERE = frozenset({"job", "suites"})
 @dataclass(frozen=True, slots=True)
 class Hands:
     """What the user can do to a test machine from here: commands, as words. `console` prints its serial line, `power`
-    restarts it when it does not come back. Both may be left out.
+    restarts it when it does not come back. `netconsole` is the UDP port at which its kernel is listened to, 0 for
+    any. All may be left out.
     """
 
     console: tuple[str, ...] = ()
     power: tuple[str, ...] = ()
+    netconsole: int | None = None
 
 
 NO_HANDS = Hands()
@@ -148,10 +152,10 @@ def boot_there(
     sent = machine.bring((image, begins, *archives), swap, number_said(found.get("room"), 0) * 1024)
     say(f"  {about_size(sent)} sent to {machine.whom}" if sent else f"  {machine.whom} has all that is needed")
     machine.lay_out(archives, errand.swap, errand.results)
-    cmdline = kexec_cmdline(errand.machine, limit, DiskPlace(place.uuid, f"{place.path}/now"), most)
-    machine.load(image, begins, cmdline)
     began = time.monotonic()
-    with _listening(errand) as serial:
+    with _listening(errand, machine, found) as (ears, heard_by):
+        cmdline = kexec_cmdline(errand.machine, limit, DiskPlace(place.uuid, f"{place.path}/now"), most, heard_by)
+        machine.load(image, begins, cmdline)
         machine.go()
         say(f"  {machine.whom} is gone to the test kernel, and back in {lasts / 60:.0f} min at most")
         back = machine.wait(found.get("boot"), Deadline(lasts), stop)
@@ -159,9 +163,10 @@ def boot_there(
             say(f"  {machine.whom} did not come back: {errand.hands.power[0]} is to restart it")
             run(errand.hands.power, deadline=Deadline(_POWER_SECONDS), allowed=tuple(range(256)))
             back = machine.wait(found.get("boot"), Deadline(BACK_SECONDS), stop)
-    heard = of_test_kernel(serial.read_bytes(), errand.release) if serial.is_file() else b""
+    serial, network = (ear.read_bytes() if ear.is_file() else b"" for ear in ears)
     recorded = _brought(machine, errand) if back else b""
-    console = heard or recorded
+    console = of_test_kernel(serial, errand.release) or recorded
+    console = with_last_words(console, (network, *(machine.dumps() if back else ())), errand.release)
     errand.console.write_bytes(console)
     if back:
         machine.clean()
@@ -201,15 +206,28 @@ def _interrupted(boot: Boot) -> Boot:
 
 
 @contextmanager
-def _listening(errand: Errand) -> Iterator[Path]:
-    """The file into which the user's command prints the serial line of the machine."""
-    serial = errand.scratch / "serial"
-    if not errand.hands.console:
-        yield serial
-        return
-    words = errand.hands.console
+def _listening(
+    errand: Errand, machine: KexecMachine, found: MachineFacts
+) -> Iterator[tuple[tuple[Path, Path], tuple[str, ...]]]:
+    """The files into which what is heard goes, of the serial line and of the network; and what the test kernel is
+    told so that it is heard.
+    """
+    serial, network = errand.scratch / "serial", errand.scratch / "network"
+    told = ramoops_arguments(found)
+    with ExitStack() as stack:
+        if errand.hands.console:
+            stack.enter_context(_printing(errand.hands.console, serial))
+        if errand.hands.netconsole is not None:
+            port = stack.enter_context(listening(machine.peer, errand.hands.netconsole, network))
+            told = (*told, netconsole_argument(found, machine.whom, port))
+        yield (serial, network), told
+
+
+@contextmanager
+def _printing(words: tuple[str, ...], serial: Path) -> Iterator[None]:
+    """The user's command, which prints the serial line of the machine into a file."""
     with serial.open("wb") as file, spawn(words, stdout=file) as process:
         time.sleep(_STARTS_SECONDS)
         if process.status is not None:
             raise UserError(f"the command {words[0]} ended at once", hint="--machine-console takes one that stays")
-        yield serial
+        yield

@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +47,17 @@ mounted /
 type ext4
 uuid f5d1de64-e558-4b5d-b431-579c87f61366
 within /
+peer 127.0.0.1
+route 127.0.0.1 dev eth0 src 127.0.0.1
+card eth0 52:54:00:12:34:56
+ramoops mem_address 939524096
+ramoops mem_size 1048576
 ram 00001000-0009fbff : System RAM
 ram 00100000-3ffdbfff : System RAM
 """
 FRAMES = ("ready 2.50", "start s", "case s one", "beat 9.00")
 END = ("cases-end s", "result s 0", "exit 1")
-LOG = "[    0.0] Linux version 7.3.4 (us) #1\n[    1.0] ttm-harness: suite s begin\n"
+LOG = "[    0.0] Linux version 7.3.4 (us) #1\n[    1.0] ttm-harness: suite s begin\n[    2.0] it runs\n"
 
 
 class FakeMachine:
@@ -71,6 +77,8 @@ class FakeMachine:
         self.full = False
         self.sent = 0
         self.words: list[str] = []
+        self.sends = b""
+        self.dumped = b""
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self.listener.getsockname()[1])
         self.transports: list[Any] = []
@@ -101,6 +109,8 @@ class FakeMachine:
         if "sysrq" in command:
             self.go()
             return "", ""
+        if "/sys/fs/pstore" in command:
+            return ("" if "now/dumps" in command and "head" not in command else f"{self.dumped.decode()}\n\0"), ""
         assert "kexec" not in command.replace("kexec_", "")
         if self.full and "parts" in command and "cat >" in command:
             return "", "cat: write error: No space left on device\n"
@@ -116,6 +126,9 @@ class FakeMachine:
             (results / "control").write_text("".join(f"@{kind} {len(text)} {text}\n" for kind, _, text in pairs))
             (results / "console").write_text(self.log)
             (results / "s.log").write_text("said\n")
+        if match := re.search(r"netconsole=\S+,(\d+)@127.0.0.1/", self.words[-1]):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mouth:
+                mouth.sendto(self.sends, ("127.0.0.1", int(match[1])))
         if not self.comes_back:
             self.listener.shutdown(socket.SHUT_RDWR)
             self.listener.close()
@@ -292,9 +305,27 @@ def test_a_panic_is_heard_on_the_serial_line(
     panic = f"{LOG}[    9.0] Kernel panic - not syncing: on purpose\n"
     (tmp_path / "line").write_text(f"own words\n{panic}[    0.0] Linux version 6.1.0 (them) #1\n")
     hands = Hands(console=("sh", "-c", f"cat {tmp_path}/line; exec sleep 60"))
-    result, _ = boot(Errand(**{**{name: getattr(errand, name) for name in errand.__slots__}, "hands": hands}))
+    result, _ = boot(replace(errand, hands=hands))
     assert result.ending is Ending.PANICKED
     assert errand.console.read_text() == panic
+
+
+def test_a_panic_is_heard_over_the_network(machine: FakeMachine, errand: Errand, boot: Booted) -> None:
+    machine.frames = FRAMES
+    panic = "[    9.0] Kernel panic - not syncing: on purpose\n"
+    machine.sends = f"{LOG}{panic}".encode()
+    result, cmdline = boot(replace(errand, hands=Hands(netconsole=0)))
+    assert (result.ending, errand.console.read_text()) == (Ending.PANICKED, LOG + panic)
+    assert "netconsole=@127.0.0.1/52:54:00:12:34:56," in cmdline
+
+
+def test_a_panic_is_read_from_the_memory_that_stays(machine: FakeMachine, errand: Errand, boot: Booted) -> None:
+    machine.frames = FRAMES
+    panic = "[    9.0] Kernel panic - not syncing: on purpose\n"
+    machine.dumped = "".join(f"<4>{line}\n" for line in f"{LOG}{panic}".splitlines()).encode()
+    result, cmdline = boot(errand)
+    assert (result.ending, errand.console.read_text()) == (Ending.PANICKED, LOG + panic)
+    assert "memmap=0x100000$0x38000000 ramoops.mem_address=939524096" in cmdline
 
 
 def test_a_machine_that_does_not_come_back_is_lost(machine: FakeMachine, errand: Errand, boot: Booted) -> None:
