@@ -25,6 +25,8 @@ def read_igt(directory: Path) -> IgtLog:
 
     A results.json that is empty or cut is one that was being written: then the directory speaks, too.
     """
+    if not directory.is_dir():
+        return IgtLog((), ("igt_runner left nothing",))
     whole = directory / RESULTS
     if whole.is_file() and not whole.is_symlink():
         try:
@@ -49,6 +51,8 @@ def _files(directory: Path, resumes: bool = False) -> dict[str, bytes]:
     What is too large counts as absent.
     """
     found: dict[str, bytes] = {}
+    if not directory.is_dir():
+        return found
     room = _MOST_BYTES
     for name in (*OF_THE_RUN, *(_TO_RESUME if resumes else ())):
         room -= _take(directory, name, found, room)

@@ -353,6 +353,13 @@ def test_the_command_reads_files_and_directories(tmp_path: Path) -> None:
     assert "NOT_RUN    igt@t@a" in run(str(tmp_path)).stdout
 
 
+def test_a_runner_that_never_began_left_nothing(tmp_path: Path) -> None:
+    found = read_igt(tmp_path / "results")
+    assert (found.cases, found.problems) == ((), ("igt_runner left nothing",))
+    carry_over(tmp_path / "results", tmp_path / "after")
+    assert not (tmp_path / "after").exists()
+
+
 def test_nothing_is_followed_out_of_a_directory(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("Starting subtest: a\nSubtest a: SUCCESS (0s)\n")

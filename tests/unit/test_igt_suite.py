@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.checkout import data_directory
 from harness.cli.caselists import read_lists
 from harness.evidence.igt import ABORTED
 from harness.evidence.lines import decode
@@ -185,3 +187,28 @@ def test_a_case_that_two_boots_did_not_come_to_is_told_once() -> None:
         ("p.c", Outcome.INCOMPLETE, "rest-1"),
         ("p.d", Outcome.NOT_RUN, "rest-1"),
     ]
+
+
+def test_the_users_libraries_are_for_the_tests_alone(tmp_path: Path) -> None:
+    """Debian's igt_runner is linked with a libigt, too, and not with the user's."""
+    (tmp_path / "tests").mkdir()
+    for name, text in (("tests/mine", 'echo "$LD_LIBRARY_PATH"\n'), ("note", "")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "mine").symlink_to(data_directory("guest-scripts") / "igt-case")
+    given = {
+        "HARNESS_IGT_TESTS": str(tmp_path / "tests"),
+        "HARNESS_IGT_LIBRARIES": "/extra/lib:",
+        "PATH": "/bin:/usr/bin",
+    }
+    for more, said in (({}, "/extra/lib:"), ({"LD_LIBRARY_PATH": "/roots"}, "/extra/lib:/roots")):
+        done = subprocess.run(
+            (str(tmp_path / "mine"), "--list-subtests"),
+            env={**given, **more},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == said
+    runner = (data_directory("guest-scripts") / "suite-igt-runner").read_text()
+    assert "LD_LIBRARY_PATH" not in runner
