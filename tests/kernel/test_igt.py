@@ -48,9 +48,13 @@ def programs(place: Path) -> Path:
     return place
 
 
-def test_every_result_and_a_panic_in_the_middle(tmp_path: Path) -> None:
+def require_root() -> None:
     if not apt_is_own() or find_tool("mmdebstrap") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("a root of Debian needs apt and mmdebstrap")
+
+
+def test_every_result_and_a_panic_in_the_middle(tmp_path: Path) -> None:
+    require_root()
     report = ttm_harness(
         *("run", "--suite", "igt", "--igt", str(programs(tmp_path / "igt")), "--case", "igt_words@*,!*@silent"),
         *("--knob", "timeout=6", "--swap", "none"),
@@ -66,3 +70,17 @@ def test_every_result_and_a_panic_in_the_middle(tmp_path: Path) -> None:
     assert "sysrq triggered crash" in found["igt.igt_words@panic"]["message"]
     assert found["igt.igt_words@skip"]["message"] == "a device that nobody has"
     assert run["cell"]["igt"] and any("IGT-Version: " in note for note in run["notes"])
+
+
+def test_objects_under_pressure_driven_by_a_program_of_igts_kind() -> None:
+    """What the kernel printed beside a failure that nobody told it to be silent about is no pass."""
+    require_root()
+    chosen = ("beside", "content_wb", "backup_split")
+    report = ttm_harness(
+        *("run", "--suite", "igt-pressure", "--case", ",".join(f"igt_pressure@{name}" for name in chosen)),
+        status=1,
+    )
+    found = {case["name"]: case["outcome"] for case in report["cases"] if case["suite"] == "igt-pressure"}
+    told = {name.removeprefix("igt-pressure.igt_pressure@"): outcome for name, outcome in found.items()}
+    good = ("beside", "beside@hold", "beside@press", "beside@release", "content_wb")
+    assert told == {**dict.fromkeys(good, "PASS"), "backup_split": "WARN"}
