@@ -335,6 +335,24 @@ def test_a_machine_that_does_not_come_back_is_lost(machine: FakeMachine, errand:
     assert result.stall is not None and "did not come back within" in result.stall.why
 
 
+def test_a_machine_that_does_not_come_back_is_restarted_by_hand(
+    machine: FakeMachine, errand: Errand, boot: Booted, tmp_path: Path
+) -> None:
+    machine.comes_back = False
+    told = tmp_path / "told"
+
+    def restart() -> None:
+        limit = time.monotonic() + 60.0
+        while not told.exists() and time.monotonic() < limit:
+            time.sleep(0.05)
+        machine.listener = socket.create_server(("127.0.0.1", machine.port))
+        machine.serve()
+
+    threading.Thread(target=restart, daemon=True).start()
+    result, _ = boot(replace(errand, hands=Hands(power=("sh", "-c", f"echo once >>{told}"))))
+    assert (result.ending, told.read_text()) == (Ending.FINISHED, "once\n")
+
+
 def test_a_machine_that_stays_is_told(machine: FakeMachine, errand: Errand, boot: Booted) -> None:
     machine.goes = False
     with pytest.raises(InfraError, match="did not leave its own kernel"):
