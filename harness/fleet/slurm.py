@@ -15,6 +15,7 @@ interface = "ib0"          # of the network, where there are several
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import tomllib
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from distributed import Client
+from distributed import Client, SpecCluster
 from distributed.security import Security
 
 from harness.fleet.join import security_of
@@ -98,23 +99,33 @@ def _security_in(directory: Path) -> Security:
     return security_of(str(certificate), str(key))
 
 
-@contextmanager
-def slurm_jobs(path: Path) -> Iterator[Client]:
-    """A scheduler on this host, and the jobs that the file asks for, as long as the block lasts."""
-    jobs = read_jobs(path)
+def _slurm_cluster() -> type[SpecCluster]:
+    """dask-jobqueue's cluster. Its import takes Ctrl-C for itself, which is the harness's own matter."""
+    before = signal.getsignal(signal.SIGINT)
     try:
         from dask_jobqueue import SLURMCluster
     except ModuleNotFoundError as error:
         raise UserError(
             "--on slurm: needs dask-jobqueue, which is not installed", hint="pip install dask-jobqueue"
         ) from error
+    finally:
+        signal.signal(signal.SIGINT, before)
+    made: type[SpecCluster] = SLURMCluster
+    return made
+
+
+@contextmanager
+def slurm_jobs(path: Path) -> Iterator[Client]:
+    """A scheduler on this host, and the jobs that the file asks for, as long as the block lasts."""
+    jobs = read_jobs(path)
+    make = _slurm_cluster()
     try:
         keys = tempfile.TemporaryDirectory(prefix="harness-keys-", dir=jobs.shared, ignore_cleanup_errors=True)
     except OSError as error:
         raise UserError(f"{path}: shared = {jobs.shared!r} cannot be used: {error.strerror}") from error
     with keys:
         try:
-            cluster = SLURMCluster(**jobs.words(), security=_security_in(Path(keys.name)))
+            cluster = make(**jobs.words(), security=_security_in(Path(keys.name)))
             cluster.scale(jobs=jobs.jobs)
         except (OSError, RuntimeError, ValueError) as error:
             raise InfraError(f"no jobs can be had of Slurm: {error}") from error

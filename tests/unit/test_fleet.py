@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -150,6 +151,7 @@ def test_jobs_of_slurm(ground: Ground) -> None:
         report, _ = execute((request(repeat=3),), ground.layout, ground.told, RunOptions(hosts=hosts))
     assert (report.verdict, report.reasons) == (Verdict.GOOD, ())
     assert [one for one in shared.iterdir() if one != file] == []  # the keys
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler  # which dask-jobqueue takes
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["sent", "by a share"])
