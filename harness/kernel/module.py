@@ -135,7 +135,9 @@ def _make(job: _Job, place: ModulePlace, deadline: Deadline) -> tuple[Path, ...]
     make = Make(build.objects.parent, cache_of(build.tree, build.objects.parent, job.layout.root))
     paths = Paths((str(place.own), str(make.objects), str(make.place), str(build.tree.path)))
     lines: list[str] = []
-    words = (f"M={place.own}", "KCFLAGS=-Werror", "modules", f"-j{os.cpu_count() or 1}")
+    # What __FILE__ says of a header is then the same for every kernel, as in the kernel itself.
+    flags = f"KCFLAGS=-Werror -fmacro-prefix-map={make.place}/="
+    words = (f"M={place.own}", flags, "modules", f"-j{os.cpu_count() or 1}")
     try:
         make.run(*words, deadline=deadline, log=log, on_line=lines.append, writes=(place.root,))
     except CommandFailed as error:

@@ -36,6 +36,7 @@ from harness.store.sealed import damage, seal
 
 OWN = "own"  # the module's sources; what it shares lies beside it
 _RECORD = "made.json"
+_RECIPE = "2"  # raise when make is called in another way (module.py)
 _KERNEL = "KERNEL/"  # in names of files: the place of the kernel, which is another one each time
 _SOURCE = re.compile(rb"^source_\S+ := (\S+)$", re.MULTILINE)
 _DEPENDENCY = re.compile(rb"^  ([^\s$]\S*) \\$", re.MULTILINE)
@@ -158,7 +159,9 @@ class ModulePlace:
     def _base(self) -> str:
         """What every object is made with, and no record names."""
         config = digest_of(self._build.objects / "include" / "config" / "auto.conf")
-        return hash_words(self._build.compiler, *variables(), config, kbuild_id(self._build.tree.path, arch_folder()))
+        return hash_words(
+            _RECIPE, self._build.compiler, *variables(), config, kbuild_id(self._build.tree.path, arch_folder())
+        )
 
     def _linked(self, sources: Mapping[str, Path]) -> str:
         """What modpost and the linker read, and what Makefiles ask of the tree (guest-scripts/module/README.md)."""
