@@ -10,6 +10,7 @@
  * byte of what is read line by line two system calls.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -182,6 +183,30 @@ static void sysctls(const char *job)
 	}
 }
 
+/* VENDOR:DEVICE of all that is on the bus, where a device of the host is to be. */
+static void pci_devices(void)
+{
+	char path[512], text[LONGEST - 64] = "";
+	struct dirent *entry;
+	DIR *bus = opendir("/sys/bus/pci/devices");
+	unsigned int vendor, device;
+
+	while (bus && (entry = readdir(bus))) {
+		size_t len = strlen(text);
+
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vendor", entry->d_name);
+		if (sscanf(content(path), "%x", &vendor) != 1)
+			continue;
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/device", entry->d_name);
+		if (sscanf(content(path), "%x", &device) == 1)
+			snprintf(text + len, sizeof(text) - len, "%s%04x:%04x", len ? " " : "",
+				 vendor, device);
+	}
+	if (bus)
+		closedir(bus);
+	fact("pci=%s", text);
+}
+
 int main(void)
 {
 	const char *seed = getenv("HARNESS_SEED");
@@ -204,6 +229,8 @@ int main(void)
 	limit("memory_max", "memory.max");
 	limit("memory_high", "memory.high");
 	sysctls(getenv("HARNESS_SYSCTLS"));
+	if (getenv("HARNESS_DEVICE"))
+		pci_devices();
 	fact("held=%s", content("/run/held"));
 	fact("seed=%s", seed ? seed : "");
 	fact("taint=%s", content("/proc/sys/kernel/tainted"));

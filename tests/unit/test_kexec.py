@@ -74,7 +74,7 @@ def test_an_address_reads_back(text: str, user: str, host: str, port: int, place
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="test machine|directory of its own|for a port"):
+    with pytest.raises(UserError, match=r"test machine|directory of its own|for a port"):
         SshAddress.parse(text)
 
 
