@@ -189,18 +189,19 @@ static void pci_devices(void)
 	char path[512], text[LONGEST - 64] = "";
 	struct dirent *entry;
 	DIR *bus = opendir("/sys/bus/pci/devices");
-	unsigned int vendor, device;
+	unsigned long vendor, device;
 
 	while (bus && (entry = readdir(bus))) {
 		size_t len = strlen(text);
 
-		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vendor", entry->d_name);
-		if (sscanf(content(path), "%x", &vendor) != 1)
+		if (entry->d_name[0] == '.')
 			continue;
+		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/vendor", entry->d_name);
+		vendor = strtoul(content(path), NULL, 16);
 		snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/device", entry->d_name);
-		if (sscanf(content(path), "%x", &device) == 1)
-			snprintf(text + len, sizeof(text) - len, "%s%04x:%04x", len ? " " : "",
-				 vendor, device);
+		device = strtoul(content(path), NULL, 16);
+		snprintf(text + len, sizeof(text) - len, "%s%04lx:%04lx", len ? " " : "", vendor,
+			 device);
 	}
 	if (bus)
 		closedir(bus);
