@@ -66,7 +66,7 @@ def read_out(
             problems += [f"{suite.name}: {reason}" for reason in first.silence]
         if announced is not None:
             told += surprises(suite, ground, judged, announced)
-        cases += (replace(case, metrics=(*case.metrics, *figures(case.diagnostics))) for case in judged)
+        cases += (with_figures(case) for case in judged)
     problems[:0] = _failed_runners(cell, parts, cases)  # the cause of what else is missing
     cases.append(_boot_case(cell, parts, cases))
     if all(seen.boot.ending is Ending.FINISHED for seen in parts) and not any(case.outcome.finding for case in cases):
@@ -106,6 +106,13 @@ def ground_of(cell: Cell, build: Build, features: frozenset[str]) -> Ground:
     ram = machine.ram if machine.free is None else min(machine.ram, machine.free)
     knobs = frozenset(knob.name for knob in cell.knobs)
     return Ground(build.tree.version_tuple, machine.swap.size > 0, ram, frozenset(symbols), knobs, features)
+
+
+def with_figures(case: Case) -> Case:
+    """With what it printed; a figure that was its proof is there already."""
+    there = {metric.name for metric in case.metrics}
+    printed = (metric for metric in figures(case.diagnostics) if metric.name not in there)
+    return replace(case, metrics=(*case.metrics, *printed))
 
 
 def _announced(suite: Suite, parts: Sequence[Seen]) -> tuple[str, ...] | None:

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from harness.evidence.parse import parse_ktap_text
+from harness.flow.collect import with_figures
 from harness.guest.root import compile_static
 from harness.judge.expectations import require
+from harness.judge.proofs import proved
+from harness.model.event import Case
 from harness.model.outcome import Outcome
 from harness.model.suite import Ground
 from harness.proc import Deadline
@@ -151,3 +154,10 @@ def test_the_runner_cannot_tell(tmp_path: Path, cases: str, modules: int, why: s
     assert status == 1
     assert f"Bail out! {'there is no module, or ' if modules == 2 else ''}{why}" in said
     assert "ok 1" not in said
+
+
+def test_a_figure_that_is_a_proof_is_there_once() -> None:
+    said = ("# qxl.limit: swapped_out=7", "# qxl.limit: pswpin=3")
+    case = Case("qxl", "qxl.limit", Outcome.PASS, diagnostics=said)
+    proven = proved(case, suite_named("qxl"), GROUND)
+    assert [(one.name, one.value) for one in with_figures(proven).metrics] == [("swapped_out", 7.0), ("pswpin", 3.0)]
