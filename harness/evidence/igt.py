@@ -216,7 +216,7 @@ def _seconds(test: Mapping[str, Any]) -> float | None:
 
 def _version_of(tests: Mapping[str, Any]) -> str:
     said = (test.get("igt-version") for test in tests.values() if isinstance(test, dict))
-    return next((_short(one) for one in said if one), "")
+    return next((_short(one.strip() if isinstance(one, str) else one) for one in said if one), "")
 
 
 def _short(value: object) -> str:

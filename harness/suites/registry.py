@@ -142,6 +142,8 @@ def narrowed(suite: Suite, cases: tuple[str, ...]) -> Suite:
     globs = whole_globs(suite, tuple(glob for glob in cases if not glob.startswith("!")))
     if not globs:
         return suite
+    if suite.is_igt:  # a test that is named means its subtests, as in the guest
+        globs = tuple(glob if "@" in glob else f"{glob}*" for glob in globs)
     manifest = suite.manifest
     if manifest is not None:
         # What is no case of a kunit suite (`unload`) is run with every part.

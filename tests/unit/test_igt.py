@@ -353,6 +353,13 @@ def test_the_command_reads_files_and_directories(tmp_path: Path) -> None:
     assert "NOT_RUN    igt@t@a" in run(str(tmp_path)).stdout
 
 
+def test_the_version_is_a_line_without_its_end() -> None:
+    """As a real IGT writes it."""
+    tests = {"igt@a": {"result": "pass", "igt-version": "IGT-Version: 2.2 (x86_64)\n"}}
+    text = json.dumps({"results_version": 10, "uname": "Linux", "tests": tests})
+    assert parse_igt_results(text.encode()).version == "IGT-Version: 2.2 (x86_64)"
+
+
 def test_a_runner_that_never_began_left_nothing(tmp_path: Path) -> None:
     found = read_igt(tmp_path / "results")
     assert (found.cases, found.problems) == ((), ("igt_runner left nothing",))

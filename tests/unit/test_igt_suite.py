@@ -141,6 +141,7 @@ def test_what_is_taken_away_must_not_run() -> None:
     suite = suite_named("igt")
     assert narrowed(suite, ("!a@*",)) == suite
     assert [one.case for one in narrowed(suite, ("a@*", "!a@bad")).requirements] == ["*.a@*"]
+    assert [one.case for one in narrowed(suite, ("a", "b@c")).requirements] == ["*.a*", "*.b@c"]
     with pytest.raises(UserError, match="cannot leave out what !a says"):
         narrowed(suite_named("pressure"), ("!a",))
 
