@@ -179,6 +179,7 @@ AXES = Machine(
     watermark_scale=20,
     page_cluster=0,
     free=100 * MIB,
+    device="vfio:0000:03:00.0",
 )
 
 
