@@ -27,7 +27,7 @@ _PINNED = 64 * MIB  # what VFIO maps beside the guest's RAM: ROMs, video RAM, ta
 @dataclass(frozen=True, slots=True)
 class PciFunction:
     """One function: `kind` is its class, 24 bits; `group` None without an IOMMU; `resets` the ways to reset it;
-    `screens` the connectors that a screen is on; `nodes` its files in /dev/dri.
+    `screens` the connectors that a screen is on; `nodes` its files in /dev.
     """
 
     address: str
@@ -71,8 +71,9 @@ class PciBus:
         here = self.devices / address
         if not (here / "vendor").is_file():
             return None
-        nodes = sorted(one.name for one in _entries(here / "drm") if one.name.startswith(("card", "renderD")))
-        connectors = (one for card in nodes for one in _entries(here / "drm" / card) if (one / "status").is_file())
+        # Its classes, each with what it has of that class: links lead to other devices.
+        own = [one for kind in _entries(here) if kind.is_dir() and not kind.is_symlink() for one in _entries(kind)]
+        screens = (part for one in own for part in _entries(one) if _text(part / "status") == "connected")
         group = _target(here / "iommu_group")
         return PciFunction(
             address,
@@ -81,8 +82,8 @@ class PciBus:
             _target(here / "driver"),
             int(group) if group.isdecimal() else None,
             tuple(_text(here / "reset_method").split()),
-            tuple(sorted(one.name for one in connectors if _text(one / "status") == "connected")),
-            tuple(nodes),
+            tuple(sorted(one.name for one in screens)),
+            tuple(sorted(filter(None, map(_node, own)))),
         )
 
     def functions(self) -> Iterator[PciFunction]:
@@ -96,8 +97,8 @@ class PciBus:
         return (function, *(one for one in others if not one.is_bridge))
 
     def users_of(self, function: PciFunction) -> tuple[str, ...]:
-        """Processes that have its /dev/dri files open, as `NAME (process N)`."""
-        wanted = {f"/dev/dri/{node}" for node in function.nodes}
+        """Processes that have its files in /dev open, as `NAME (process N)`."""
+        wanted = {f"/dev/{node}" for node in function.nodes}
         found = {}
         for process in _entries(self.root / "proc") if wanted else ():
             if process.name.isdecimal() and any(_link(one) in wanted for one in _entries(process / "fd")):
@@ -200,6 +201,12 @@ def _text(file: Path) -> str:
         return file.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return ""
+
+
+def _node(thing: Path) -> str:
+    """Its file in /dev, as the kernel tells udev; empty without one."""
+    lines = _text(thing / "uevent").splitlines()
+    return next((line.removeprefix("DEVNAME=") for line in lines if line.startswith("DEVNAME=")), "")
 
 
 def _hexadecimal(file: Path) -> int:

@@ -163,6 +163,7 @@ def test_one_that_cannot_be_reset(files: Files) -> None:
 def _screen(files: Files, status: str) -> None:
     connector = files.root / "sys/bus/pci/devices" / GPU / "drm/card0/card0-DP-1"
     connector.mkdir(parents=True)
+    (connector.parent / "uevent").write_text("MAJOR=226\nMINOR=0\nDEVNAME=dri/card0\nDEVTYPE=drm_minor\n")
     (connector / "status").write_text(status + "\n")
 
 
