@@ -88,7 +88,9 @@ X86_64 = Arch(
     vng="amd64",
     console=("console=ttyS0,115200", "earlyprintk=serial,ttyS0,115200"),
     stalled=("unknown_nmi_panic",),
-    emulated=("no_timer_check",),
+    # The second: watchdog_wait_seq() of 7.3 (kernel/time/clocksource.c) waits with interrupts off for a time that
+    # stands still as long as jiffies are the clock; with the other CPU in stop_machine() that is for ever.
+    emulated=("no_timer_check", "tsc=nowatchdog"),
     firmware=2 * MIB,  # QEMU's q35: 0x9fc00..1M and the tables of ACPI
     stops="pvpanic",  # port 0x505, known to guest-scripts/module/run.c
     first_argument=5,  # rdi

@@ -142,7 +142,7 @@ def test_a_foreign_guest_is_asked_of_vng(monkeypatch: pytest.MonkeyPatch) -> Non
     assert words[words.index("--arch") + 1] == "arm64"
     cmdline = kernel_cmdline(LAUNCH.machine, Accel.TCG)
     assert cmdline[:2] == ("console=ttyAMA0", "earlycon")
-    assert not {"unknown_nmi_panic", "no_timer_check"} & set(cmdline)
+    assert not {"unknown_nmi_panic", "no_timer_check", "tsc=nowatchdog"} & set(cmdline)
 
 
 def test_a_foreign_root_is_made_by_foreign_tools(

@@ -35,7 +35,7 @@ CMDLINE = (
     "root=/dev/root rootfstype=9p rootflags=version=9p2000.L,trans=virtio,access=any,msize=131072,cache=loose ro "
     "init=/init panic=-1 sysctl.kernel.hung_task_timeout_secs=60 unknown_nmi_panic"
 )
-TCG_WORDS = "no_timer_check watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60"
+TCG_WORDS = "no_timer_check tsc=nowatchdog watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60"
 
 
 def test_vng_under_tcg() -> None:
