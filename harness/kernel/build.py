@@ -382,7 +382,7 @@ def _keep(job: _Job, config: Config, steps: int, seconds: float, deadline: Deadl
             seeded=seeded,
         )
         write_atomically(work / _RECORD, to_json(build))
-        note_config(config_key(job.tree, job.profile, job.compiler), objects, work)
+        note_config(config_key(job.tree, job.profile, job.compiler), job.tree.path, objects, work)
         made = seal(work)
         if job.expected and (name := differs(made.contents(), job.expected)):
             raise _Unlike(name)

@@ -2,8 +2,8 @@
 """The .config of a build that was made of the same Kconfig files and asks: it need not be made again.
 
 A finished build keeps the hash of all that its config was made of (`config.key`). What Kconfig's macros ask of the
-host is in it by compiler and tools. Where make says that it read other files than those that are called Kconfig,
-nothing is noted, and the config is made each time.
+host is in it by compiler and tools. Where make says that it read other files than those that are hashed, nothing is
+noted, and the config is made each time.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ KEY_FILE = "config.key"
 # Whose versions and abilities Kconfig's macros ask for.
 _ASKED = ("as", "pahole", "rustc", "bindgen", "python3", "nm", "objcopy", "clang")
 _READ = re.compile(r"^\t(\S+) ?\\?$", re.MULTILINE)
+_DOCUMENTS = "Documentation/Kconfig"  # the one below Documentation that is no example
 # With one of these in the tree make refuses to build it elsewhere, and says why.
 _UNCLEAN = (".config", "include/config", "include/generated")
 
@@ -40,11 +41,12 @@ def config_key(tree: Tree, profile: Profile, compiler: str) -> str:
     return hash_words(*words, *map(_look, (*compilers(), *_ASKED)), *asks)
 
 
-def note_config(key: str, objects: Path, build: Path) -> None:
+def note_config(key: str, tree: Path, objects: Path, build: Path) -> None:
     """Leaves the key in the directory of a build, when all that make read for its config is in it."""
+    known = {str(path.relative_to(tree)) for path in _hashed(tree)}
     record = objects / "include" / "config" / "auto.conf.cmd"
     read = _READ.findall(record.read_text("utf-8", "replace")) if record.is_file() else []
-    if read and all(Path(name).name.startswith("Kconfig") for name in read):
+    if read and all(re.sub(r"^(\.{1,2}/)+", "", name) in known for name in read):
         write_atomically(build / KEY_FILE, key)
 
 
@@ -89,5 +91,10 @@ def _look(tool: str) -> str:
 @cache
 def _kconfig_id(tree: Path) -> str:
     """A hash over the tree's Kconfig files; a tree in the store never changes."""
-    words = ((str(path.relative_to(tree)), digest_of(path)) for path in kconfig_files(tree))
+    words = ((str(path.relative_to(tree)), digest_of(path)) for path in _hashed(tree))
     return hash_words(*(word for pair in words for word in pair))
+
+
+def _hashed(tree: Path) -> list[Path]:
+    documents = tree / _DOCUMENTS
+    return [*kconfig_files(tree), *([documents] if documents.is_file() else [])]

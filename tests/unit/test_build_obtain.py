@@ -593,8 +593,8 @@ def test_no_file_is_written_or_taken_through_a_link_that_a_build_left(
 
 
 NAMES_KCONFIG = (
-    "mkdir -p include/config && printf 'deps_config := \\\\\\n\\tdrivers/Kconfig \\\\\\n\\n' "
-    "> include/config/auto.conf.cmd"
+    "mkdir -p include/config && printf 'deps_config := \\\\\\n\\tdrivers/Kconfig \\\\\\n"
+    "\\tDocumentation/Kconfig \\\\\\n\\n' > include/config/auto.conf.cmd"
 )
 
 
@@ -602,6 +602,8 @@ def test_a_config_is_made_once_for_the_same_kconfig_files(
     tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path, monkeypatch, AFTER=NAMES_KCONFIG)
+    (tree.path / "Documentation").mkdir()
+    (tree.path / "Documentation" / "Kconfig").write_text("config WARN\n\tbool\n")
     first = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
     assert calls(scratch_layout).count("allnoconfig") == 1
 
@@ -631,17 +633,23 @@ def test_a_config_is_made_once_for_the_same_kconfig_files(
     _, times = another("asks", "drivers/foo.c", "int y;\n", more)
     assert times == 4
     before = 4
+    _, times = another("documents", "Documentation/Kconfig", "config WARN\n\tbool\n\tdefault y\n")
+    assert times == 5
+    before = 5
     # A config that was changed is nobody's.
     for build in scratch_layout.builds.iterdir():
         overwrite(build / "config")
     _, times = another("harmed", "drivers/foo.c", "int z;\n")
-    assert times == 5
+    assert times == 6
 
 
-def test_a_config_of_files_with_other_names_is_made_each_time(
-    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["drivers/options.in", "tools/Kconfig"])
+def test_a_config_of_files_that_are_not_hashed_is_made_each_time(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    install(tmp_path, monkeypatch, AFTER=NAMES_KCONFIG.replace("drivers/Kconfig", "drivers/options.in"))
+    install(tmp_path, monkeypatch, AFTER=NAMES_KCONFIG.replace("drivers/Kconfig", name))
+    (tree.path / "Documentation").mkdir()
+    (tree.path / "Documentation" / "Kconfig").write_text("config WARN\n\tbool\n")
     obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
     obtain(replace(tree, id="b" * 64), PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
     assert calls(scratch_layout).count("allnoconfig") == 2
