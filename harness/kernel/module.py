@@ -60,7 +60,8 @@ def build_module(
         # Outside of the place, which goes away when another kernel's objects are of no use.
         log = build.objects / f"{final.name}.log"
         with fresh_directory(final) as work:
-            _compile(_Job(build, source_dir, sources_of(source_dir), layout, log), work, deadline, progress)
+            job = _Job(build, source_dir, sources_of(source_dir), dict(sources), layout, log)
+            _compile(job, work, deadline, progress)
             seal(work)
     return final
 
@@ -98,11 +99,14 @@ def _files(top: Path, where: str) -> dict[str, Path]:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """Modules to be made: of which files, by their names from the place's own, and where make's log goes."""
+    """Modules to be made: of which files, by their names from the place's own, with the hashes that the modules are
+    known by, and where make's log goes.
+    """
 
     build: Build
     source_dir: Path
     sources: Mapping[str, Path]
+    digests: Mapping[str, str]
     layout: Layout
     log: Path
 
@@ -114,16 +118,16 @@ def _compile(job: _Job, into: Path, deadline: Deadline, progress: Progress | Non
     place = ModulePlace(job.build, "/".join(job.source_dir.parts[-2:]), job.layout)
     prepare_place(job.build.objects.parent, job.build.tree.path)
     with locked(place.lock, deadline):
-        modules = place.enter(job.sources)
-        if not modules:
-            if progress is not None:
-                kept = f", {place.objects} of their objects are there" if place.objects else ""
-                what = f"{job.source_dir.name} ({len(job.sources)} files) as modules for {job.build.tree.version}"
-                progress.step(f"building {what}{kept}")
-            try:
+        try:
+            modules = place.enter(job.sources, job.digests)
+            if not modules:
+                if progress is not None:
+                    kept = f", {place.objects} of their objects are there" if place.objects else ""
+                    what = f"{job.source_dir.name} ({len(job.sources)} files) as modules for {job.build.tree.version}"
+                    progress.step(f"building {what}{kept}")
                 modules = _make(job, place, deadline)
-            finally:
-                place.sweep()
+        finally:
+            place.sweep()
         for module in modules:
             shutil.copyfile(module, into / module.name)
 

@@ -5,8 +5,8 @@ make goes by times, which say nothing between kernels. So the place notes what i
 that kbuild's own records name (`.NAME.o.cmd`), with hashes of their content, and what is the same for all of them.
 Before the next kernel's modules are made, all goes that was made of a file that is another one now, and the rest is
 made younger than all of its sources. What the records do not tell makes everything go: another config, compiler or
-script of kbuild, and a header that comes or goes where another one has its name, for an #include of an untouched file
-may then mean another one.
+script of kbuild; a Makefile of the module's, or what it may generate something of; and a header that comes or goes
+where another one has its name, for an #include of an untouched file may then mean another one.
 
 Modules are linked anew each time, unless nothing at all differs: then they are those that are there.
 """
@@ -43,7 +43,10 @@ _DEPENDENCY = re.compile(rb"^  ([^\s$]\S*) \\$", re.MULTILINE)
 _ABSOLUTE_TARGET = re.compile(rb"^(?:saved)?cmd_/")
 # Whatever else make reads while it reads a Makefile, no record tells of.
 _READS_THE_TREE = re.compile(r"(?:\$\(shell|\$\(wildcard|^[ \t]*-?s?include\b).*tree\)", re.MULTILINE)
+# A rule that makes something of the tree; of what an object is made, there is a record.
+_MADE_OF_THE_TREE = re.compile(r"^[^\s#:=][^:=\n]*(?<!\.o):[^=\n]*tree\)/(?!\$\(src\))", re.MULTILINE)
 _MAKEFILES = ("Kbuild", "Makefile")
+_COMPILED = (".c", ".h", ".S")  # the records name them
 _BTF = "CONFIG_DEBUG_INFO_BTF_MODULES=y"
 _TOOLS = ("scripts", *(f"tools/{name}" for name in ("objtool", "build", "scripts", "lib", "include")))
 _OLDER_NS = 1_000_000_000
@@ -80,18 +83,21 @@ class ModulePlace:
         """What make is given as M=."""
         return self.root / OWN
 
-    def enter(self, sources: Mapping[str, Path]) -> tuple[Path, ...]:
+    def enter(self, sources: Mapping[str, Path], digests: Mapping[str, str]) -> tuple[Path, ...]:
         """Brings these sources into the place, by their names from `own`, and leaves no object in it that is not as
         make would make it of them for this kernel. The modules, where nothing differs and make has nothing to do.
+        InfraError when a source is not what it was hashed as.
         """
-        made, digests = self._made(), _digests(sources)
+        made = self._made()
+        if any(_MADE_OF_THE_TREE.search(text) for text in _own_makefiles(sources)):
+            made = None
         modules = self._modules() if made is not None else ()
         if made is not None and modules and self._is_same(made, digests, sources):
             os.utime(self.root)  # the time of the last use: `results prune` goes by it
             return modules
         # Gone while it is not true: who is killed here leaves a place that is made anew.
         (self.root / _RECORD).unlink(missing_ok=True)
-        if made is None or made.base != self._base() or made.namesakes != self._namesakes(made.read, digests):
+        if made is None or self._is_beyond_records(made, digests):
             shutil.rmtree(self.root, ignore_errors=True)
             self._write(sources, digests)
             return ()
@@ -105,7 +111,9 @@ class ModulePlace:
     def leave(self, sources: Mapping[str, Path], *, finished: bool) -> tuple[Path, ...]:
         """Notes what the objects were made of; the modules. InfraError where make left what is no plain file."""
         self._require_plain()
-        read, digests = self._read(sources), _digests(sources)
+        # Of what make had, whatever became of the sources meanwhile.
+        digests = {name: digest_of(self.own / name) for name in sources}
+        read = self._read(digests)
         made = _Made(
             base=self._base(),
             kernel=str(self._kernel),
@@ -152,6 +160,12 @@ class ModulePlace:
             and not self._changed(made, digests)
         )
 
+    def _is_beyond_records(self, made: _Made, digests: Mapping[str, str]) -> bool:
+        """Whether something differs of which no record tells what was made of it."""
+        differ = {name for name, _ in set(made.sources) ^ set(digests.items())}
+        untold = any(not name.endswith(_COMPILED) for name in differ)
+        return untold or made.base != self._base() or made.namesakes != self._namesakes(made.read, digests)
+
     def _changed(self, made: _Made, digests: Mapping[str, str]) -> frozenset[str]:
         """The files that were read and are others now; their names as they stand in the records."""
         return frozenset(name for name, digest in made.read if self._digest(name, digests) != digest)
@@ -182,7 +196,7 @@ class ModulePlace:
                 found += [f"/{path.name}/{name}" for name in headers_below(path) if name.rpartition("/")[2] in wanted]
         return hash_words(*sorted(found))
 
-    def _read(self, sources: Mapping[str, Path]) -> tuple[tuple[str, str], ...]:
+    def _read(self, digests: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         """What the records name, with hashes; what was generated in the place itself make knows about."""
         names: set[str] = set()
         for record in _records(self.root):
@@ -192,7 +206,6 @@ class ModulePlace:
             for found in (*_SOURCE.findall(text), *_DEPENDENCY.findall(text)):
                 name = os.fsdecode(found).replace(f"{self._kernel}/", _KERNEL)
                 names.add(name if name.startswith(("/", _KERNEL)) else f"{at}{name}")
-        digests = _digests(sources)
         known = ((name, self._digest(name, digests)) for name in sorted(names))
         return tuple((name, digest) for name, digest in known if digest)
 
@@ -228,11 +241,13 @@ class ModulePlace:
             os.utime(path, ns=(when, when))
 
     def _write(self, sources: Mapping[str, Path], wanted: Mapping[str, str]) -> None:
-        for name in wanted:
+        for name, digest in wanted.items():
             target = Path(os.path.normpath(self.own / name))
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
             shutil.copyfile(sources[name], target)
+            if digest_of(target) != digest:
+                raise InfraError(f"{sources[name]} changed while modules were made of it", hint="run it again")
 
     def _require_plain(self) -> None:
         """A Makefile under test may have put a link there, and what the next one writes would go through it."""
@@ -240,10 +255,6 @@ class ModulePlace:
             kind = path.lstat().st_mode
             if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
                 raise InfraError(f"make left {path.relative_to(self.root)}, which is neither file nor directory")
-
-
-def _digests(sources: Mapping[str, Path]) -> dict[str, str]:
-    return {name: digest_of(path) for name, path in sources.items()}
 
 
 def digest_of(path: Path) -> str:

@@ -44,6 +44,10 @@ def includes(text, where):
             sys.exit(f"{{own}}/x.c:1:1: error: no {{name}}")
         yield path
         yield from includes(path.read_text(), path.parent)
+for name, text in re.findall(r"^(\\S+): (\\S+)$", (own / "Kbuild").read_text(), re.M):
+    target, origin = own / name, pathlib.Path(text.replace("$(srctree)", str(kernel)))
+    if not target.is_file() or target.stat().st_mtime_ns < (own / origin).stat().st_mtime_ns:
+        target.write_text((own / origin).read_text())
 for source in sorted(own.glob("*.c")):
     target, record = source.with_suffix(".o"), own / f".{{source.stem}}.o.cmd"
     command = f"gcc -I{{kernel}}/include {{(objects / 'flags').read_text()}}"
@@ -59,6 +63,8 @@ for source in sorted(own.glob("*.c")):
         record.write_text(f"savedcmd_{{target.name}} := {{command}}\\n\\nsource_{{target.name}} := "
             f"{{source.name}}\\n\\ndeps_{{target.name}} := \\\\\\n{{listed}}\\n")
         made.append(source.stem)
+if pathlib.Path("@ROOT@/meanwhile").is_file():
+    exec(pathlib.Path("@ROOT@/meanwhile").read_text())
 with open("@ROOT@/made", "a") as log:
     log.write(" ".join(made) + "\\n")
 symbols = (objects / "Module.symvers").read_text()
@@ -191,6 +197,52 @@ def test_what_no_record_tells_of_makes_all_go(tmp_path: Path, kernels: Kernels, 
     text = build(kernel, source, kernels)
     assert last_made(tmp_path) == ["a", "b"]
     assert "tampered" not in text and ("stands in the way" in text) == (what == "namesake")
+
+
+def test_what_was_generated_goes_with_the_rule_for_it(tmp_path: Path, kernels: Kernels, source: Path) -> None:
+    (source / "table.in").write_text("first\n")
+    (source / "a.c").write_text('#include "table.h"\n')
+    (source / "Kbuild").write_text("obj-m := load.o\ntable.h: table.in\n")
+    assert "first" in build(kernels.kernel(), source, kernels)
+    (source / "table.in").write_text("second\n")
+    assert "second" in build(kernels.kernel(), source, kernels)
+    (source / "Kbuild").write_text("obj-m := load.o\n")
+    with pytest.raises(ModuleFailed, match=r"no table\.h"):
+        build(kernels.kernel(), source, kernels)
+
+
+def test_what_was_generated_of_the_tree_is_made_again(tmp_path: Path, kernels: Kernels, source: Path) -> None:
+    (source / "a.c").write_text('#include "table.h"\n')
+    (source / "Kbuild").write_text("obj-m := load.o\ntable.h: $(srctree)/include/second/three.h\n")
+    assert "3" in build(kernels.kernel(), source, kernels)
+    kernels.headers["second/three.h"] = "four\n"
+    assert "four" in build(kernels.kernel(), source, kernels)
+
+
+def test_a_source_that_changes_meanwhile_is_not_taken_for_what_was_compiled(
+    tmp_path: Path, kernels: Kernels, source: Path
+) -> None:
+    (tmp_path / "meanwhile").write_text(f"pathlib.Path({str(source / 'own.h')!r}).write_text('mine')")
+    assert "mine" not in build(kernels.kernel(), source, kernels)
+    (tmp_path / "meanwhile").unlink()
+    assert "mine" in build(kernels.kernel(), source, kernels)
+
+
+def test_a_source_that_changes_before_it_is_copied_is_told(
+    tmp_path: Path, kernels: Kernels, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel, copy = kernels.kernel(), shutil.copyfile
+
+    def late(one: Path, other: Path) -> None:
+        if one.name == "own.h":
+            one.write_text("mine\n")
+        copy(one, other)
+
+    monkeypatch.setattr(shutil, "copyfile", late)
+    with pytest.raises(InfraError, match=r"own\.h changed while modules were made of it"):
+        build(kernel, source, kernels)
+    assert not list(kernels.layout.objects.glob("kept-*")) and not list(kernels.layout.objects.glob("module-*"))
+    monkeypatch.undo()
 
 
 def test_it_gives_what_is_made_from_nothing_whatever_changes(
