@@ -45,6 +45,8 @@ _ABSOLUTE_TARGET = re.compile(rb"^(?:saved)?cmd_/")
 _READS_THE_TREE = re.compile(r"(?:\$\(shell|\$\(wildcard|^[ \t]*-?s?include\b).*tree\)", re.MULTILINE)
 # A rule that makes something of the tree; of what an object is made, there is a record.
 _MADE_OF_THE_TREE = re.compile(r"^[^\s#:=][^:=\n]*(?<!\.o):[^=\n]*tree\)/(?!\$\(src\))", re.MULTILINE)
+# What the compiler looks at, and does not name.
+_LOOKS = re.compile(r"\b__has_(?:include|embed)\b|^[ \t]*#[ \t]*embed\b|\.incbin\b", re.MULTILINE)
 _MAKEFILES = ("Kbuild", "Makefile")
 _COMPILED = (".c", ".h", ".S")  # the records name them
 _BTF = "CONFIG_DEBUG_INFO_BTF_MODULES=y"
@@ -89,7 +91,7 @@ class ModulePlace:
         InfraError when a source is not what it was hashed as.
         """
         made = self._made()
-        if any(_MADE_OF_THE_TREE.search(text) for text in _own_makefiles(sources)):
+        if any(_MADE_OF_THE_TREE.search(text) for text in _own_makefiles(sources)) or _looks(sources):
             made = None
         modules = self._modules() if made is not None else ()
         if made is not None and modules and self._is_same(made, digests, sources):
@@ -292,6 +294,10 @@ def _files(top: Path) -> Iterator[Path]:
 
 def _records(root: Path) -> Iterator[Path]:
     return (path for path in _files(root) if path.name.startswith(".") and path.name.endswith(".cmd"))
+
+
+def _looks(sources: Mapping[str, Path]) -> bool:
+    return any(_LOOKS.search(_text(path)) for name, path in sources.items() if name.endswith(_COMPILED))
 
 
 def _own_makefiles(sources: Mapping[str, Path]) -> Iterator[str]:

@@ -219,6 +219,17 @@ def test_what_was_generated_of_the_tree_is_made_again(tmp_path: Path, kernels: K
     assert "four" in build(kernels.kernel(), source, kernels)
 
 
+@pytest.mark.parametrize("line", ["#if __has_include(<new.h>)", "# embed <new.h>", 'asm(".incbin \\"new.h\\"");'])
+def test_what_the_compiler_looks_at_and_does_not_name_makes_all_go(
+    tmp_path: Path, kernels: Kernels, source: Path, line: str
+) -> None:
+    (source / "a.c").write_text(f'#include "one.h"\n{line}\n')
+    build(kernels.kernel(), source, kernels)
+    kernels.headers["first/new.h"] = "new\n"
+    build(kernels.kernel(), source, kernels)
+    assert times_made(tmp_path) == 2 and last_made(tmp_path) == ["a", "b"]
+
+
 def test_a_source_that_changes_meanwhile_is_not_taken_for_what_was_compiled(
     tmp_path: Path, kernels: Kernels, source: Path
 ) -> None:
