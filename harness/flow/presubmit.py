@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.flow.control_map import kept_maps
@@ -17,7 +17,7 @@ from harness.judge.presubmit import choose
 from harness.kernel.incremental import compare_trees
 from harness.model.errors import CommandFailed, UserError
 from harness.model.kernel import KernelSpec
-from harness.model.presubmit import ControlMap, Presubmit
+from harness.model.presubmit import ControlMap, ControlSight, Presubmit
 from harness.model.progress import Progress
 from harness.model.tree import SourceKind
 from harness.proc import Deadline
@@ -43,7 +43,7 @@ def presubmit_of(kernel: KernelSpec, budget: float, layout: Layout, progress: Pr
     """
     files = list(_of_series(kernel, layout, progress) if kernel.series is not None else _of_dirty(kernel))
     changed = frozenset(name for one in files for name in definitions_changed(one.before, one.after))
-    maps = _near(kept_maps(), {posixpath.dirname(one.path) for one in files})
+    maps = tuple(map(_with_unseen, _near(kept_maps(), {posixpath.dirname(one.path) for one in files})))
     found = choose(maps, _seconds(maps), changed, budget)
     if not found.chosen:
         raise UserError(f"no case that ever caught a control fits into {budget:g} s", hint="a larger --budget")
@@ -69,6 +69,17 @@ def _near(maps: tuple[ControlMap, ...], folders: Collection[str]) -> tuple[Contr
     return tuple(near) or maps
 
 
+def _with_unseen(told: ControlMap) -> ControlMap:
+    """With the controls of which the map does not tell that they were ever caught: they count, too."""
+    seen = {one.control for one in told.controls}
+    unseen = (
+        ControlSight(one.name, one.functions, ())
+        for one in read_controls(control_set(suite_named(told.suite)).folder)
+        if not one.neutral and one.name not in seen
+    )
+    return replace(told, controls=(*told.controls, *unseen))
+
+
 def _seconds(maps: tuple[ControlMap, ...]) -> dict[str, dict[str, float]]:
     """What the lists of the suites say that each case takes."""
     found = {}
@@ -91,7 +102,7 @@ def _of_series(kernel: KernelSpec, layout: Layout, progress: Progress) -> Iterat
 
 
 def _of_dirty(kernel: KernelSpec) -> Iterator[_Edited]:
-    """What differs from the last commit in a directory."""
+    """What differs from the last commit in a directory, new files, too."""
     source = kernel.source
     root = Path(source.where).expanduser()
     if source.kind is not SourceKind.DIRECTORY:
@@ -101,9 +112,14 @@ def _of_dirty(kernel: KernelSpec) -> Iterator[_Edited]:
         )
     try:
         deadline = Deadline(_GIT_SECONDS)
-        names = git(
-            root, "diff", "--no-ext-diff", "--name-only", "--relative", "-z", "HEAD", deadline=deadline
-        ).split("\0")
+        differ = git(root, "diff", "--no-ext-diff", "--name-only", "--relative", "-z", "HEAD", deadline=deadline)
+        new = git(root, "ls-files", "--others", "--exclude-standard", "-z", deadline=deadline)
+        names = [name for name in f"{differ}{new}".replace("\n", "").split("\0") if name]
+        if not names:
+            raise UserError(
+                f"nothing in {root} differs from its last commit, so there is nothing to answer first",
+                hint="--series, or the whole without --presubmit",
+            )
         for name in names:
             if name.endswith((".c", ".h")):
                 there = git(root, "ls-tree", "--name-only", "HEAD", "--", name, deadline=deadline).strip()

@@ -19,14 +19,14 @@ def choose(
     """The smallest set of cases that caught every control in the `changed` functions, as far as it fits into `budget`
     seconds. `seconds` has what each case of each suite takes; a case that is not there any more is none.
 
-    Taken one by one: that which catches most of what is not caught yet in a second. Where no control is in what
-    differs, all controls count.
+    Taken one by one: that which catches most of what is not caught yet in a second. Where no control in what differs
+    was ever caught, all controls count.
     """
     seen = _sights(maps, seconds)
     known = frozenset(name for functions, _ in seen.values() for name in functions)
     within = {key: red for key, (functions, red) in seen.items() if not changed.isdisjoint(functions)}
-    anywhere = not within
-    wanted = within or {key: red for key, (_, red) in seen.items()}
+    anywhere = not any(within.values())
+    wanted = {key: red for key, (_, red) in seen.items()} if anywhere else within
     costs = {
         (suite, case): max(_LEAST_SECONDS, cost) for suite, cases in seconds.items() for case, cost in cases.items()
     }
@@ -44,6 +44,7 @@ def choose(
         seconds=round(sum(costs[one] for one in chosen), 1),
         whole=round(sum(cost for (suite, _), cost in costs.items() if suite in suites), 1),
         anywhere=anywhere,
+        kernels=tuple(dict.fromkeys(one.kernel for one in maps)),
     )
 
 

@@ -38,9 +38,9 @@ class ControlMap:
 class Presubmit:
     """The choice of cases of a run that is no more than a first answer. `functions` are those that differ and that
     controls are in, `unknown` those that differ and no control is in; `chosen` and `left_out` are SUITE:CASE, the
-    sharpest first. `caught` of `controls` is how many the chosen cases caught when they were put in on purpose, and
-    `seconds` of `whole` what they take.
-    With `anywhere` no control is in what differs, and the cases are the sharpest of all.
+    sharpest first. `caught` of `controls` is how many the chosen cases caught when they were put in on purpose, into
+    these `kernels`, and `seconds` of `whole` what they take.
+    With `anywhere` no control in what differs was ever caught, and the cases are the sharpest of all.
     """
 
     budget: float
@@ -53,11 +53,14 @@ class Presubmit:
     seconds: float
     whole: float
     anywhere: bool = False
+    kernels: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
-        """`39 of 41 controls in these functions in 21 s of 62 s`."""
-        where = (
-            "of all controls, none of which is in what differs" if self.anywhere else "controls in these functions"
-        )
-        return f"{self.caught} of {self.controls} {where} in {self.seconds:.0f} s of {self.whole:.0f} s"
+        """`39 of 41 controls in these functions in 21 s of 62 s (put into 7.3.4)`."""
+        where = "controls in these functions"
+        if self.anywhere:
+            in_them = "none of those in what differs was ever caught" if self.functions else "none is in what differs"
+            where = f"of all controls ({in_them})"
+        told = f" (put into {', '.join(self.kernels)})" if self.kernels else ""
+        return f"{self.caught} of {self.controls} {where} in {self.seconds:.0f} s of {self.whole:.0f} s{told}"

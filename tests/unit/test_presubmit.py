@@ -61,7 +61,7 @@ def test_the_smallest_set_that_caught_all_is_chosen_the_sharpest_first() -> None
     assert (found.chosen, found.left_out) == (("s:s.both", "s:s.slow"), ())
     assert (found.caught, found.controls, found.seconds, found.whole) == (3, 3, 21.0, 24.5)
     assert (found.functions, found.unknown, found.anywhere) == (("f",), ("h",), False)
-    assert found.sentence == "3 of 3 controls in these functions in 21 s of 24 s"
+    assert found.sentence == "3 of 3 controls in these functions in 21 s of 24 s (put into 7.3.4)"
     assert chosen("g").chosen == ("s:s.quick",)
 
 
@@ -81,7 +81,16 @@ def test_without_a_control_in_what_differs_all_count_and_it_is_said() -> None:
     found = chosen("h")
     assert found.anywhere and found.chosen == ("s:s.both", "s:s.quick", "s:s.slow")
     assert (found.caught, found.controls) == (4, 5)
-    assert "none of which is in what differs" in found.sentence
+    assert "(none is in what differs)" in found.sentence
+
+
+def test_controls_that_nothing_ever_caught_count_and_choose_nothing() -> None:
+    unseen = told(("01", "f", ("s.both",)), ("02", "f", ()), ("03", "g", ()), ("04", "g", ("s.gone",)))
+    found = choose((unseen,), SECONDS, frozenset({"f"}), 60.0)
+    assert (found.chosen, found.caught, found.controls) == (("s:s.both",), 1, 2)
+    found = choose((unseen,), SECONDS, frozenset({"g"}), 60.0)
+    assert found.anywhere and (found.chosen, found.caught, found.controls) == (("s:s.both",), 1, 4)
+    assert "(none of those in what differs was ever caught)" in found.sentence
 
 
 def test_a_case_that_others_made_needless_is_dropped() -> None:
@@ -206,17 +215,20 @@ def test_what_is_not_committed_is_looked_at(tmp_path: Path, scratch_layout: Layo
     environment = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null"}
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
         subprocess.run([*git, *words], check=True, env=environment)
+    with pytest.raises(UserError, match=r"nothing in .* differs from its last commit"):
+        presubmit_of(kernel, 60.0, scratch_layout, Quiet())
     file.write_text(file.read_text().replace("return a", "return a + 1"))
     (file.parent / "ttm_new.c").write_text("int ttm_new(void)\n{\n\treturn 0;\n}\n")
-    subprocess.run([*git, "add", "."], check=True, env=environment)
     found = presubmit_of(kernel, 60.0, scratch_layout, Quiet())
     assert (found.functions, found.unknown, found.anywhere) == (("ttm_pool_backup",), ("ttm_new",), False)
     assert "backup_split" in cases_of(found)["pressure"]
-    assert found.caught == found.controls
+    known = [one for one in read_controls(control_set(suite_named("pressure")).folder) if not one.neutral]
+    assert found.controls == sum("ttm_pool_backup" in one.functions for one in known) > found.caught > 0
     file.write_text(file.read_text().replace("return a + 1", "return a").replace("return 0", "return 1"))
     found = presubmit_of(kernel, 60.0, scratch_layout, Quiet())
     # No control is in it: the sharpest cases of the suite for what lies in that folder.
     assert found.anywhere and found.unknown == ("other", "ttm_new") and set(cases_of(found)) == {"pressure"}
+    assert found.controls == len(known)
     with pytest.raises(UserError, match=r"no case .* fits into 0\.01 s"):
         presubmit_of(kernel, 0.01, scratch_layout, Quiet())
     with pytest.raises(UserError, match="nothing says what is changed in debian"):
@@ -233,7 +245,7 @@ def test_a_report_says_that_it_is_a_first_answer(tmp_path: Path) -> None:
     with (tmp_path / "text").open("w") as file:
         print_report(FIRST, tmp_path, file)
     text = (tmp_path / "text").read_text()
-    assert "presubmit: these cases caught 2 of 3 controls in these functions in 1 s of 24 s" in text
+    assert "presubmit: these cases caught 2 of 3 controls in these functions in 1 s of 24 s (put into 7.3.4)" in text
     assert "no control is in h" in text and "left out for 10 s: s:s.slow" in text
     assert f"verdict: {REPORT.verdict}, as far as these few cases tell (presubmit)" in text
 
