@@ -115,9 +115,10 @@ def _print(kept: Report, directory: Path, form: str, origin: str) -> None:
 def _mail(kept: Report, directory: Path, asked: _Asked, send: str) -> None:
     """The draft on standard output; sent, where a server is named."""
     from harness.cli.progress import TerminalProgress
-    from harness.flow.tell import again_lines, posting_of, record_of, send_mail
+    from harness.flow.tell import again_lines, posting_of, record_of, require_whole, send_mail
     from harness.reports.mail import Envelope, draft
 
+    require_whole(kept)
     record = record_of(directory)
     posting = posting_of(kept, record, Layout.to_read(), TerminalProgress())
     envelope = Envelope(asked.sender, asked.to, asked.url)

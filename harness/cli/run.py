@@ -291,6 +291,7 @@ def _first_answer(
     from harness.flow.planfile import Glob, SuiteName
     from harness.flow.plans import plain_request
     from harness.flow.presubmit import cases_of, presubmit_of
+    from harness.model.presubmit import PRESUBMIT_PLAN
 
     kernels = {one.kernel for one in plain_request(said, extras)}
     if len(kernels) > 1:
@@ -301,7 +302,7 @@ def _first_answer(
         chosen = replace(said, suites=(SuiteName(suite),), cases=tuple(map(Glob, cases)), seeds=said.seeds or (1,))
         requests += plain_request(chosen, extras)
     progress.step(f"presubmit: {found.sentence}")
-    return tuple(requests), replace(options, presubmit=found, fresh=options.keep_state)
+    return tuple(requests), replace(options, plan=PRESUBMIT_PLAN, presubmit=found, fresh=options.keep_state)
 
 
 def _anything(_: Machine) -> None:

@@ -40,13 +40,20 @@ class Said:
 
 
 def said_of(mail: bytes, layout: Layout) -> tuple[Said, ...]:
-    """What the newest run with this patch says of it; UserError for a mail without a patch."""
+    """What the newest run with this patch says of it; UserError for a mail without a patch. A first answer of a few
+    cases says nothing, but that it is bad.
+    """
     found = assemble(read_messages(mail, "standard input"), Selection("-", partial=True))
     patch_id = found.patches[0].patch_id
-    for place in _runs_with(patch_id, layout):
-        for gate, patch in place[1]:
-            return tuple(_said(gate, patch, place[0]))
-    return (Said("warn", f"no kept run has the patch {visible_field(found.patches[0].subject)!r}"),)
+    first = ""
+    for report, gates in _runs_with(patch_id, layout):
+        if report.presubmit is not None and report.verdict is not Verdict.BAD:
+            first = first or report.id
+            continue
+        for gate, patch in gates:
+            return tuple(_said(gate, patch, report))
+    of_it = ", but with --presubmit, which runs a few cases alone" if first else ""
+    return (Said("warn", f"no kept run has the patch {visible_field(found.patches[0].subject)!r}{of_it}", first),)
 
 
 def _runs_with(patch_id: str, layout: Layout) -> Iterator[tuple[Report, list[tuple[Gate, PatchGate]]]]:

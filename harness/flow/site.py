@@ -22,6 +22,7 @@ from harness.flow.site_lists import ListContext, all_lists
 from harness.flow.site_run import KeptReports, pages_of_run, read_run
 from harness.model.codec import from_json, to_json
 from harness.model.errors import HarnessError, StoreCorrupt, UserError
+from harness.model.presubmit import PRESUBMIT_PLAN
 from harness.model.progress import Progress
 from harness.model.results import KeptRun, RunQuery, Skipped, State
 from harness.proc import Deadline
@@ -165,9 +166,11 @@ def _form() -> str:
 def _bring_up_to_date(work: _Work, results: Results, runs: Sequence[KeptRun], digest: str) -> SiteOutcome:
     pages = _Pages(work.target)
     kept, skipped, made = _summaries(work, runs, pages)
-    gone = _remove_gone(work.target, {run.name for run in kept})
+    names = {run.name for run in kept}
+    gone = _remove_gone(work.target, names)
+    tallies = tuple(one for one in results.tallies(_NEWEST) if one.run in names)
     context = ListContext(work.layout, work.progress, work.target / _DATA, tuple(work.notes))
-    for name, text in all_lists(kept, results.tallies(_NEWEST), context):
+    for name, text in all_lists(kept, tallies, context):
         pages.put(name, text)
     for folder in ("nights", "series", "kernels", "cases", "figures", "search"):
         pages.sweep(folder)
@@ -182,7 +185,8 @@ def _summaries(
     work: _Work, runs: Sequence[KeptRun], pages: _Pages
 ) -> tuple[tuple[SiteRun, ...], tuple[Skipped, ...], int]:
     """All runs, the newest first, each with its pages as they should be; and how many were made."""
-    shown = [one for one in reversed(runs) if one.state is not State.RUNNING]  # the oldest first
+    whole = (one for one in reversed(runs) if one.plan != PRESUBMIT_PLAN)  # a first answer is none of a revision
+    shown = [one for one in whole if one.state is not State.RUNNING]  # the oldest first
     found = {one.name: known for one in shown if (known := _known(work, one)) is not None}
     missing = len(shown) - len(found)
     skipped: list[Skipped] = []

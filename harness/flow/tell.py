@@ -178,6 +178,15 @@ def _connected(parts: urllib.parse.SplitResult) -> smtplib.SMTP:
     return connection
 
 
+def require_whole(report: Report) -> None:
+    """UserError for a first answer of a few cases, of which others are not to be told as of a whole."""
+    if report.presubmit is not None:
+        raise UserError(
+            f"{report.id} was a run with --presubmit, which is no check of a series: a few cases were run",
+            hint="run it without --presubmit",
+        )
+
+
 # Patchwork
 
 
@@ -196,11 +205,7 @@ def post_checks(report: Report, url: str, target_url: str = "") -> list[tuple[in
     number of its patch. The verdict goes to the last patch of a series, what the gate said to each. UserError for a
     first answer of a few cases.
     """
-    if report.presubmit is not None:
-        raise UserError(
-            f"{report.id} was a run with --presubmit, which is no check of a series: a few cases were run",
-            hint="run it without --presubmit",
-        )
+    require_whole(report)
     site = _Patchwork(url)
     patches = site.patches()
     posted = list(checks_of(report, patches, target_url))
@@ -350,6 +355,7 @@ def notice(report: Report, directory: Path, url: str = "") -> dict[str, object]:
         "url": url,
         "verdict": str(report.verdict),
         "reasons": list(report.reasons),
+        "presubmit": report.presubmit.sentence if report.presubmit is not None else "",
         "kernel": report.provenance.tree_version,
         "base": report.base.tree_version if report.base is not None else "",
         "series": series_of(report.provenance),

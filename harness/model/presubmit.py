@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CONTROL_MAP_SCHEMA = "ttm-harness/controls-map/1"
+PRESUBMIT_PLAN = "--presubmit"  # in the place of a plan's name
 
 
 @dataclass(frozen=True, slots=True)

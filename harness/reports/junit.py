@@ -70,6 +70,7 @@ def _suite(report: Report, run: Run, name: str, cases: list[Case], names: _Names
     where = next((one for one in report.kernels if one.build_id == run.cell.build_id), report.provenance)
     facts = {
         "verdict": report.verdict,
+        **({"presubmit": report.presubmit.sentence} if report.presubmit is not None else {}),
         "run": run.id,
         "ending": run.ending,
         "kernel": where.tree_version,

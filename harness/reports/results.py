@@ -10,6 +10,7 @@ from rich.console import Console
 
 from harness.model.compare import Change, Leg
 from harness.model.outcome import Outcome, Verdict
+from harness.model.presubmit import PRESUBMIT_PLAN
 from harness.model.results import CaseHistory, Count, KeptRun, Listing, PastCase, Pruning, Remains, RunDetail, State
 from harness.model.units import about_size, format_seconds
 from harness.reports.columns import columns
@@ -53,7 +54,8 @@ def _row(run: KeptRun) -> list[str]:
 
 
 def _standing(run: KeptRun) -> str:
-    return str(run.verdict) if run.state is State.FINISHED else str(run.state)
+    words = str(run.verdict) if run.state is State.FINISHED else str(run.state)
+    return f"{words} (presubmit)" if run.plan == PRESUBMIT_PLAN else words
 
 
 def print_run(detail: RunDetail, file: IO[str]) -> None:

@@ -15,19 +15,25 @@ from click.testing import CliRunner
 
 import harness.reports
 from harness.cli.compare import compare
+from harness.cli.report import report
+from harness.cli.results import results
 from harness.cli.run import run
 from harness.flow.control_map import kept_maps, map_of
 from harness.flow.controls import control_set, read_controls
 from harness.flow.landing import definitions_changed
 from harness.flow.presubmit import cases_of, presubmit_of
-from harness.flow.tell import post_checks
+from harness.flow.run import RunOptions
+from harness.flow.site import write_site
+from harness.flow.tell import notice, post_checks
 from harness.judge.presubmit import choose
 from harness.model.codec import from_json, to_json
 from harness.model.errors import UserError
 from harness.model.kernel import KernelSpec
-from harness.model.presubmit import CONTROL_MAP_SCHEMA, ControlMap, ControlSight, Presubmit
+from harness.model.presubmit import CONTROL_MAP_SCHEMA, PRESUBMIT_PLAN, ControlMap, ControlSight, Presubmit
 from harness.model.result import Report
 from harness.model.tree import SourceSpec
+from harness.reports.html import report_html
+from harness.reports.junit import to_junit
 from harness.reports.text import print_report
 from harness.store.layout import Layout
 from harness.store.runs import save_report
@@ -235,7 +241,9 @@ def test_what_is_not_committed_is_looked_at(tmp_path: Path, scratch_layout: Layo
         presubmit_of(KernelSpec(SourceSpec.parse("debian")), 60.0, scratch_layout, Quiet())
 
 
-FIRST = replace(REPORT, presubmit=chosen("f", "h", budget=10.0))
+FIRST = replace(REPORT, plan=PRESUBMIT_PLAN, presubmit=chosen("f", "h", budget=10.0))
+
+FIRST_PRESSURE = replace(chosen("f"), chosen=("pressure:pressure.backup_split",))
 
 
 def test_a_report_says_that_it_is_a_first_answer(tmp_path: Path) -> None:
@@ -250,7 +258,9 @@ def test_a_report_says_that_it_is_a_first_answer(tmp_path: Path) -> None:
     assert f"verdict: {REPORT.verdict}, as far as these few cases tell (presubmit)" in text
 
 
-def test_it_never_stands_for_the_whole(scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_never_stands_for_the_whole(
+    tmp_path: Path, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TTM_HARNESS_STORE", str(scratch_layout.root))
     for name, one in (("20261201T000000-aaaaaa", FIRST), ("20261201T000001-bbbbbb", REPORT)):
         directory = scratch_layout.runs / name
@@ -258,10 +268,36 @@ def test_it_never_stands_for_the_whole(scratch_layout: Layout, monkeypatch: pyte
         save_report(directory, earned(replace(one, id=name)))
     with pytest.raises(UserError, match="no check of a series"):
         post_checks(FIRST, "https://patchwork.invalid/series/1/")
+    ended = CliRunner().invoke(report, ["aaaaaa", "--as", "mail"])
+    assert ended.exit_code == 2 and "which is no check of a series" in ended.stderr
+    listed = CliRunner().invoke(results, ["list"]).stdout.splitlines()
+    assert [line.endswith("(presubmit)") for line in listed[-2:]] == [False, True]
+    assert write_site(scratch_layout, tmp_path / "site", Quiet()).runs == 1
+    pages = "".join(path.read_text() for path in (tmp_path / "site").rglob("*.[hj]*"))
+    assert "bbbbbb" in pages and "aaaaaa" not in pages
+    assert notice(FIRST, tmp_path)["presubmit"] and not notice(REPORT, tmp_path)["presubmit"]
+    assert "presubmit" in to_junit(FIRST) and "presubmit" not in to_junit(REPORT)
+    assert "A first answer of a few cases (presubmit)" in report_html(FIRST, tmp_path)
     for words in (("aaaaaa", "bbbbbb"), ("bbbbbb", "aaaaaa")):
         ended = CliRunner().invoke(compare, words)
         assert ended.exit_code == 2
         assert "was a run with --presubmit: a few chosen cases, which never stand for the whole" in ended.stderr
+
+
+def test_a_run_is_marked_as_a_first_answer(
+    tmp_path: Path, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[RunOptions] = []
+
+    def execute(_requests: object, _layout: object, _progress: object, options: RunOptions) -> None:
+        asked.append(options)
+        raise UserError("enough")
+
+    monkeypatch.setenv("TTM_HARNESS_STORE", str(scratch_layout.root))
+    monkeypatch.setattr("harness.flow.run.execute", execute)
+    monkeypatch.setattr("harness.flow.presubmit.presubmit_of", lambda *_: FIRST_PRESSURE)
+    assert CliRunner().invoke(run, ["--presubmit", "--source", str(tmp_path)]).exit_code == 2
+    assert [(one.plan, one.presubmit) for one in asked] == [(PRESUBMIT_PLAN, FIRST_PRESSURE)]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import socket
 import sys
 import threading
@@ -39,9 +40,11 @@ from harness.flow.tell import (
 from harness.model.errors import CommandFailed, InfraError, UserError
 from harness.model.gate import GATE_SCHEMA, Gate, GateCheck, Mark, PatchGate
 from harness.model.outcome import Outcome, Verdict
+from harness.model.presubmit import Presubmit
 from harness.model.result import Report
 from harness.reports.mail import GATE
 from harness.store.layout import Layout
+from harness.store.runs import load_report, run_directories
 from tests.conftest import require_module
 from tests.unit.results_support import Quiet, keep, plain_report
 from tests.unit.series_support import Repo
@@ -293,6 +296,25 @@ def test_b4_is_told_what_the_newest_run_says(with_patch: tuple[Layout, list[byte
     assert line.startswith("WARNING: objects: it is warn (2026")
     lines = b4_lines(said_of(third, layout))
     assert [one.split(":")[0] for one in lines] == ["ERROR", "ERROR"] and worst(said_of(third, layout)) is Verdict.BAD
+
+
+def test_a_first_answer_is_believed_only_when_it_is_bad(with_patch: tuple[Layout, list[bytes]]) -> None:
+    layout, (first, _, third) = with_patch
+    (kept,) = run_directories(layout)
+    bad = load_report(kept)
+    found = Presubmit(60.0, ("f",), (), ("pressure:pressure.a",), (), 1, 9, 1.0, 60.0)
+    patches = tuple(replace(one, checks=()) for one in bad.gates[0].patches)
+    gate = replace(bad.gates[0], verdict=Verdict.GOOD, patches=patches)
+    good = replace(plain_report(a=Outcome.PASS), gates=(gate,))
+    name = keep(layout, -1, replace(good, presubmit=found), number=7)
+    assert worst(said_of(third, layout)) is Verdict.BAD  # what the whole said before
+    shutil.rmtree(kept)
+    (line,) = b4_lines(said_of(third, layout))
+    assert line.startswith("WARNING: no kept run has the patch") and name.name in line
+    assert line.partition(", but ")[2].startswith("with --presubmit, which runs a few cases alone")
+    assert worst(said_of(first, layout)) is Verdict.CANNOT_TELL
+    keep(layout, -2, replace(bad, presubmit=found), number=8)
+    assert worst(said_of(third, layout)) is Verdict.BAD
 
 
 def test_a_patch_that_nobody_ran_is_no_good_one(with_patch: tuple[Layout, list[bytes]], tmp_path: Path) -> None:
