@@ -211,16 +211,16 @@ def _make(job: _Job, deadline: Deadline, progress: Progress) -> Build:
         if not damage(job.make.place):
             return _put_together(job, deadline, progress)
         _begin(job, deadline, progress)
-        config = _configure(job, deadline, progress)
+        key = config_key(job.tree, job.profile, job.compiler)  # the host may be another one in the end
+        config = _configure(job, key, deadline, progress)
         steps, seconds = _compile(job, deadline, progress)
-        return _keep(job, config, steps, seconds, deadline)
+        return _keep(job, config, steps, seconds, deadline, key)
     except OSError as error:
         raise explain_os_error(error, f"cannot build in {job.make.place}") from error
 
 
 @span("configure")
-def _configure(job: _Job, deadline: Deadline, progress: Progress) -> Config:
-    key = config_key(job.tree, job.profile, job.compiler)
+def _configure(job: _Job, key: str, deadline: Deadline, progress: Progress) -> Config:
     text = take_config(key, job.tree, job.make.place, job.layout)
     if text is not None:
         _, dropped = for_version(job.profile, job.tree.version_tuple)
@@ -351,8 +351,10 @@ def _make_error(job: _Job, lines: list[str], error: CommandFailed) -> Exception:
 
 
 @span("keep the build")
-def _keep(job: _Job, config: Config, steps: int, seconds: float, deadline: Deadline) -> Build:
-    """Copies what a run needs to builds/ID, after looking that it is there."""
+def _keep(job: _Job, config: Config, steps: int, seconds: float, deadline: Deadline, key: str = "") -> Build:
+    """Copies what a run needs to builds/ID, after looking that it is there. `key`: of what the config was made; none
+    where that was at another time, by a host that may have been another one.
+    """
     path, objects = _places(job.identity, job.layout)[0], job.make.objects
     seeded = job.seed_log.is_file()
     if seeded:
@@ -382,7 +384,8 @@ def _keep(job: _Job, config: Config, steps: int, seconds: float, deadline: Deadl
             seeded=seeded,
         )
         write_atomically(work / _RECORD, to_json(build))
-        note_config(config_key(job.tree, job.profile, job.compiler), job.tree.path, objects, work)
+        if key:
+            note_config(key, job.tree.path, objects, work)
         made = seal(work)
         if job.expected and (name := differs(made.contents(), job.expected)):
             raise _Unlike(name)

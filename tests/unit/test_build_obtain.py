@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.kernel import kept_config
 from harness.kernel.artefacts import differs
 from harness.kernel.build import build_id, find, kept_build, obtain
 from harness.kernel.fragments import compose, parse_fragment
@@ -641,6 +642,26 @@ def test_a_config_is_made_once_for_the_same_kconfig_files(
         overwrite(build / "config")
     _, times = another("harmed", "drivers/foo.c", "int z;\n")
     assert times == 6
+
+
+@pytest.mark.parametrize("when", ["while it is built", "before it is put together again"])
+def test_a_config_that_was_made_with_other_tools_is_nobodys(
+    tmp_path: Path, tree: Tree, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    install(tmp_path, monkeypatch, AFTER=NAMES_KCONFIG)
+    (tree.path / "Documentation").mkdir()
+    (tree.path / "Documentation" / "Kconfig").write_text("config WARN\n\tbool\n")
+    later = "new" if when.startswith("while") else "old"
+    tools = iter(["old"])
+    monkeypatch.setattr(kept_config, "compilers", lambda: (next(tools, later),))
+    first = obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
+    monkeypatch.setattr(kept_config, "compilers", lambda: ("new",))
+    if when.startswith("before"):
+        shutil.rmtree(first.path)
+        obtain(tree, PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
+    assert calls(scratch_layout).count("allnoconfig") == 1
+    obtain(replace(tree, id="b" * 64), PROFILE, scratch_layout, Deadline(60), Heard(), jobs=1)
+    assert calls(scratch_layout).count("allnoconfig") == 2
 
 
 @pytest.mark.parametrize("name", ["drivers/options.in", "tools/Kconfig"])
