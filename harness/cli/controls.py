@@ -18,6 +18,7 @@ from harness.cli.machine_axes import ACCELERATORS
 from harness.cli.options import ON_OPTION, SHARE_OPTION
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
+from harness.model.errors import UserError
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.outcome import Verdict
 from harness.model.tree import SourceSpec
@@ -85,6 +86,11 @@ def controls(
 
     whole = suite_named(suite_name)
     if map_only:
+        if names or cases or source is not None or where:
+            raise UserError(
+                "--map is of all controls of a suite, and boots nothing",
+                hint="leave GLOB, --case, --source and --on out",
+            )
         _print_map(whole)
         return
     look_at_containment(untrusted)

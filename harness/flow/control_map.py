@@ -13,6 +13,7 @@ from harness.model.codec import from_json
 from harness.model.errors import HarnessError, UserError
 from harness.model.presubmit import CONTROL_MAP_SCHEMA, ControlMap, ControlSight
 from harness.model.suite import Suite
+from harness.model.tree import version_tuple
 from harness.store.files import read_regular
 from harness.store.layout import Layout
 from harness.store.runs import STAMP
@@ -31,7 +32,7 @@ def map_of(suite: Suite, layout: Layout) -> ControlMap:
         raise UserError(
             f"no kept run tells of controls of {suite.name}", hint=f"ttm-harness controls --suite {suite.name}"
         )
-    kernel = max((one.kernel for one in told), key=_version)
+    kernel = max((one.kernel for one in told), key=version_tuple)
     rows = [(one, row) for one in told if one.kernel == kernel for row in one.rows]
     sights = []
     for control in controls:
@@ -86,7 +87,3 @@ def _cases(suite: Suite, row: dict[str, object]) -> frozenset[str]:
         return frozenset()
     names = {name: case.name for case in suite.manifest.cases for name in (case.name, *case.names)}
     return frozenset(names[one] for one in red if one in names)
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part.isdigit())

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 import harness.reports
 from harness.cli.compare import compare
+from harness.cli.controls import controls
 from harness.cli.report import report
 from harness.cli.results import results
 from harness.cli.run import run
@@ -193,6 +194,23 @@ def test_a_map_is_what_kept_runs_tell(scratch_layout: Layout) -> None:
     assert sight.control == "03-every-pin-counts" and sight.red == ("xe_fake.counts", "xe_fake.purge")
     assert sight.functions and "55-walk-not-by-trylock" in found.unseen
     assert "38-neutral-pages-once" not in found.unseen
+    keep_outcomes(
+        scratch_layout,
+        "20261203T120000-eeeeee",
+        [row("03-every-pin-counts", "xe_fake.purge.dg1")],
+        kernel="7.3.5-rc1",
+    )
+    assert map_of(suite, scratch_layout).kernel == "7.3.5-rc1"
+
+
+def test_a_map_is_of_all_controls_of_the_suite(scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TTM_HARNESS_STORE", str(scratch_layout.root))
+    keep_outcomes(scratch_layout, "20261201T120000-bbbbbb", [row("03-every-pin-counts", "xe_fake.purge.dg1")])
+    words = ["--suite", "xe-fake", "--map"]
+    assert json.loads(CliRunner().invoke(controls, words).stdout)["kernel"] == "7.3.4"
+    for more in (["03-*"], ["--case", "purge"], ["--source", "debian"], ["--on", "local:2"]):
+        ended = CliRunner().invoke(controls, [*words, *more])
+        assert ended.exit_code == 2 and "--map is of all controls" in ended.stderr
 
 
 def test_the_maps_of_the_subjects_fit_their_controls_and_lists() -> None:
@@ -200,13 +218,13 @@ def test_the_maps_of_the_subjects_fit_their_controls_and_lists() -> None:
     assert {one.suite for one in maps} >= {"pressure", "xe-fake", "drm-shmem"}
     for one in maps:
         suite = suite_named(one.suite)
-        controls = {control.name: control for control in read_controls(control_set(suite).folder)}
+        patches = {control.name: control for control in read_controls(control_set(suite).folder)}
         assert suite.manifest is not None
         names = {case.name for case in suite.manifest.cases}
         for sight in one.controls:
-            assert sight.functions == controls[sight.control].functions, sight.control
+            assert sight.functions == patches[sight.control].functions, sight.control
             assert sight.red and set(sight.red) <= names, f"{sight.control}: `controls --map` writes this file"
-        assert set(one.unseen) <= controls.keys()
+        assert set(one.unseen) <= patches.keys()
 
 
 def test_what_is_not_committed_is_looked_at(tmp_path: Path, scratch_layout: Layout) -> None:
