@@ -93,7 +93,7 @@ _MOST_BOOTS = 20_000
 )
 @ON_OPTION
 @SHARE_OPTION
-@click.option("--fresh", is_flag=True, help="With a plan: boot again what has a kept result, too.")
+@click.option("--fresh", is_flag=True, help="With a plan or --presubmit: boot again what has a kept result, too.")
 @click.option("--list", "list_only", is_flag=True, help="Show the boots and about how long they take, and end.")
 @click.option(
     "--resume", "resumed", is_flag=False, flag_value="", metavar="[RUN]", help="Go on with an unfinished run."
@@ -211,7 +211,7 @@ def run(
     options = RunOptions(
         plan,
         parallel,
-        fresh or keep_state or not plan,
+        fresh or keep_state or not (plan or presubmit),
         read_known(known),
         gate,
         jobs,
@@ -302,7 +302,7 @@ def _first_answer(
         chosen = replace(said, suites=(SuiteName(suite),), cases=tuple(map(Glob, cases)), seeds=said.seeds or (1,))
         requests += plain_request(chosen, extras)
     progress.step(f"presubmit: {found.sentence}")
-    return tuple(requests), replace(options, plan=PRESUBMIT_PLAN, presubmit=found, fresh=options.keep_state)
+    return tuple(requests), replace(options, plan=PRESUBMIT_PLAN, presubmit=found)
 
 
 def _anything(_: Machine) -> None:

@@ -314,8 +314,10 @@ def test_a_run_is_marked_as_a_first_answer(
     monkeypatch.setenv("TTM_HARNESS_STORE", str(scratch_layout.root))
     monkeypatch.setattr("harness.flow.run.execute", execute)
     monkeypatch.setattr("harness.flow.presubmit.presubmit_of", lambda *_: FIRST_PRESSURE)
-    assert CliRunner().invoke(run, ["--presubmit", "--source", str(tmp_path)]).exit_code == 2
-    assert [(one.plan, one.presubmit) for one in asked] == [(PRESUBMIT_PLAN, FIRST_PRESSURE)]
+    for more in ([], ["--fresh"], ["--keep-state"]):
+        assert CliRunner().invoke(run, ["--presubmit", "--source", str(tmp_path), *more]).exit_code == 2
+    assert [(one.plan, one.presubmit) for one in asked] == [(PRESUBMIT_PLAN, FIRST_PRESSURE)] * 3
+    assert [one.fresh for one in asked] == [False, True, True]
 
 
 @pytest.mark.parametrize(
