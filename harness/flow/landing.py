@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
@@ -84,15 +85,19 @@ def landed_outside(before: str, after: str, functions: Sequence[str]) -> tuple[i
 
 
 def definitions_at(text: str, wanted: Sequence[int]) -> frozenset[str]:
-    """The names of the top-level definitions (functions, variables, types, macros) that have these lines (from 0)."""
+    """The names of the top-level definitions (functions, variables, types, macros) that have these lines (from 0, the
+    first one first).
+    """
     lines = text.splitlines()
     found = set()
     number = 0
     while number < len(lines):
         name = _name_begun(lines[number])
         end = _end(lines, number) if name else None
-        if end is not None and any(_head(lines, number) <= line <= end for line in wanted):
-            found.add(name)
+        if end is not None:
+            place = bisect_left(wanted, _head(lines, number))
+            if place < len(wanted) and wanted[place] <= end:
+                found.add(name)
         number = (number if end is None else end) + 1
     return frozenset(found)
 

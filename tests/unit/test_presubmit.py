@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,6 +157,13 @@ EXPORT_SYMBOL(second);
 def test_the_definition_that_differs_is_named(old: str, new: str, names: set[str]) -> None:
     assert definitions_changed(C, C.replace(old, new)) == names
     assert definitions_changed(C.replace(old, new), C) == names
+
+
+def test_a_large_new_file_takes_no_minutes() -> None:
+    text = "".join(f"int f{number}(void)\n{{\n\treturn 0;\n}}\n" for number in range(5000))
+    began = time.process_time()
+    assert len(definitions_changed("", text)) == 5000
+    assert time.process_time() - began < 10
 
 
 def keep_outcomes(layout: Layout, name: str, rows: object, kernel: str = "7.3.4") -> None:
