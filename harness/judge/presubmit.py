@@ -16,8 +16,9 @@ def choose(
     changed: frozenset[str],
     budget: float,
 ) -> Presubmit:
-    """The smallest set of cases that caught every control in the `changed` functions, as far as it fits into `budget`
-    seconds. `seconds` has what each case of each suite takes; a case that is not there any more is none.
+    """A small set of cases that caught every control in the `changed` functions that was ever caught, as far as it
+    fits into `budget` seconds. `seconds` has what each case of each suite takes; a case that is not there any more is
+    none.
 
     Taken one by one: that which catches most of what is not caught yet in a second. Where no control in what differs
     was ever caught, all controls count.
