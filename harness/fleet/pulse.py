@@ -10,13 +10,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.flow.splat_words import splat_words
+
 SILENT_SECONDS = 30.0
 _PIECE = 1 << 20
-_OVERLAP = 256  # of the end of a piece: what begins in it may be bad
+_OVERLAP = 1024  # of the end of a piece: what begins in it may be bad
+_LONGEST = 80  # of what is quoted
 _BEAT = re.compile(rb"@beat [^\n]*\n?")
 _BAD = re.compile(
     rb"not ok \d|# .{0,200}?(?:FAILED|EXPECTATION)|Kernel panic|Oops|BUG: |WARNING: |KASAN|invoked oom-killer"
     rb"|Out of memory|blocked for more than|detected stalls? on|self-detected stall"
+    # igt_runner's results are in files: what its tests say meanwhile, and how a runner ended
+    rb"|\[IGT\] .{1,200}?(?:, (?:FAIL|CRASH|TIMEOUT)|exiting, ret=(?!0\b|77\b)\d)|@result \d{1,3} \S{1,80} [1-9]"
 )
 
 
@@ -54,6 +59,13 @@ class Pulse:
         if _BEAT.sub(b"", piece).strip():
             self._moved = self._clock()
         text = self._ends.get(file, b"") + piece
-        if not self._bad and (found := _BAD.search(text)) is not None:
-            self._bad = f"it had said {found[0].decode('ascii', 'replace')!r}"
+        if not self._bad and (bad := _bad_words(text)):
+            self._bad = f"it had said {bad!r}"
         self._ends[file] = text[-_OVERLAP:]
+
+
+def _bad_words(text: bytes) -> str:
+    """The first that may be a finding: of a case, or of the kernel. Empty where none is."""
+    if (found := _BAD.search(text)) is not None:
+        return found[0].decode("ascii", "replace")
+    return splat_words(text.decode("ascii", "replace"))[:_LONGEST]

@@ -164,9 +164,35 @@ def test_what_a_guest_said_tells_whether_it_is_only_slow(tmp_path: Path) -> None
         "Oops: 0000 [#1]",
         "INFO: task kworker/0:1:9 blocked for more than 30 seconds.",
         "rcu: INFO: rcu_sched self-detected stall on CPU",
+        "[IGT] xe_evict: finished subtest evict-small, FAIL",
+        "[IGT] xe_evict: exiting, ret=98",
+        "UBSAN: array-index-out-of-bounds in drivers/gpu/drm/ttm/ttm_pool.c:910:3",
+        "BUG kmalloc-64 (Not tainted): Right Redzone overwritten",
+        "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+        "Read-error on swap-device (254:0:8)",
+        "get_swap_device: Bad swap file entry 3ffffffffffff",
+        "general protection fault, probably for non-canonical address 0xdead: 0000 [#1] SMP",
+        "kernel BUG at drivers/gpu/drm/ttm/ttm_bo.c:123!",
+        "[   T123] INFO: trying to register non-static key.",
     ],
 )
 def test_what_may_be_a_finding_is_no_straggler(tmp_path: Path, line: str) -> None:
     (tmp_path / "001-abc").mkdir()
     (tmp_path / "001-abc" / "console.log").write_text(f"[    1.0] {line}\n")
     assert "it had said" in Pulse(tmp_path).doubt()
+
+
+def test_what_every_guest_says_is_none(tmp_path: Path) -> None:
+    (tmp_path / "001-abc").mkdir()
+    said = (
+        "VFS: Mounted root (9p filesystem) readonly on device 0:16.",
+        "DMA-API: preallocated 65536 debug entries",
+        "workqueue: drm_worker hogged CPU for >10000us 4 times, consider switching to WQ_UNBOUND",
+        "    ok 3 c",
+        "kmemleak: Kernel memory leak detector initialized (mem pool available: 15672)",
+        "rcu: INFO is off",
+        "[IGT] xe_evict: finished subtest evict-small, SUCCESS",
+        "[IGT] xe_evict: exiting, ret=0",
+    )
+    (tmp_path / "001-abc" / "console.log").write_text("".join(f"[    1.000000] {line}\n" for line in said))
+    assert Pulse(tmp_path).doubt() == ""
