@@ -22,6 +22,7 @@ from distributed.core import Status
 
 from harness.fleet import worker
 from harness.fleet.order import Order, WorkerAnswer, WorkerFacts
+from harness.fleet.pulse import SILENT
 from harness.fleet.trial import Beginning, NoAnswer, Trial
 from harness.flow.boots import Stopped
 from harness.model.errors import BuildFailed, ConfigUnmet, HarnessError, InfraError, StoreDamaged, UserError
@@ -122,16 +123,21 @@ class Asker:
     def _first(
         self, asked: Asked, trial: Trial, tries: dict[str, Future], stop: threading.Event | None
     ) -> WorkerAnswer:
-        """The first answer; that of a guest of which there is doubt is waited for, and counts before all others."""
+        """The first answer; that of a guest of which there is more doubt is waited for, and counts before it."""
         best: WorkerAnswer | None = None
+        counts = ""  # whose the best is
         while tries:
             trial.changed.wait(_LOOK_SECONDS)
             trial.changed.clear()
             if stop is not None and stop.is_set():
                 raise Stopped
             for key in [one for one, future in tries.items() if future.done()]:
-                best = self._taken(asked, trial, key, tries, best)
-            if best is not None and not any(trial.doubts.get(key) for key in tries):
+                answer = self._taken(asked, trial, key, tries, alone=best is None)
+                if answer is not None and (best is None or _doubt(trial, key) > _doubt(trial, counts)):
+                    answer, best, counts = best, answer, key
+                if answer is not None and answer.token:
+                    self.drop(answer)
+            if best is not None and all(_doubt(trial, key) <= _doubt(trial, counts) for key in tries):
                 break
             if best is None and trial.is_hopeless:
                 raise NoAnswer
@@ -142,18 +148,18 @@ class Asker:
         return best
 
     def _taken(
-        self, asked: Asked, trial: Trial, key: str, tries: dict[str, Future], best: WorkerAnswer | None
+        self, asked: Asked, trial: Trial, key: str, tries: dict[str, Future], *, alone: bool
     ) -> WorkerAnswer | None:
-        """The answer of a try that has ended, or `best` when it came to nothing and another try may come to more."""
+        """The answer of a try that has ended; None when it came to nothing and another did, or may, come to more."""
         future = tries.pop(key)
         try:
             answer = _whole(self._result(future, trial, key))
         except (NoAnswer, HarnessError) as error:
-            if best is None and not tries:
+            if alone and not tries:
                 raise
             if how := error.message if isinstance(error, HarnessError) else str(error):
                 trial.loses(how)
-            return best
+            return None
         began = trial.last(key)
         if asked.alike and began is not None:
             with self._lock:
@@ -320,6 +326,12 @@ class Asker:
                     works.setdefault(began.host, []).append(trial.name)
             doing = [HostDoing(host, tuple(names), self._ended.get(host, 0)) for host, names in works.items()]
         self._progress.hosts(doing)
+
+
+def _doubt(trial: Trial, key: str) -> int:
+    """How much there is of a guest: words that may be a finding count for more than silence."""
+    text = trial.doubts.get(key, "")
+    return 0 if not text else 1 if text == SILENT else 2
 
 
 def _again(key: str) -> str:

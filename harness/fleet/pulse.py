@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.flow.splat_words import splat_words
 
 SILENT_SECONDS = 30.0
+SILENT = f"it had said nothing for {SILENT_SECONDS:.0f} s"
 _PIECE = 1 << 20
 _OVERLAP = 1024  # of the end of a piece: what begins in it may be bad
 _LONGEST = 80  # of what is quoted
@@ -44,7 +45,7 @@ class Pulse:
                     self._look(file)
         silent = self._clock() - self._moved
         if not self._bad and self._offsets and silent > SILENT_SECONDS:
-            return f"it had said nothing for {SILENT_SECONDS:.0f} s"
+            return SILENT
         return self._bad
 
     def _look(self, file: Path) -> None:

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import dask
 import pytest
@@ -14,7 +16,9 @@ import pytest
 from harness.fleet import asking
 from harness.fleet.clusters import fleet
 from harness.fleet.fleet import Fleet
-from harness.fleet.pulse import SILENT_SECONDS, Pulse
+from harness.fleet.order import WorkerAnswer
+from harness.fleet.pulse import SILENT, SILENT_SECONDS, Pulse
+from harness.fleet.trial import Trial
 from harness.flow.run import RunOptions, execute
 from harness.model.outcome import Verdict
 from harness.model.progress import HostDoing
@@ -116,6 +120,69 @@ def a_user_has_a_limit(hosts: Fleet, ground: Ground) -> None:
     assert told.most == 1
     assert [one.ended for one in told.doing] == [3]
     assert any("waits: 1 boots of a user are the most here" in text for text in told.said)
+
+
+class Ended:
+    """A future of Dask with an answer."""
+
+    status = "finished"
+
+    def __init__(self, said: str) -> None:
+        self.answer = WorkerAnswer(said, f"tcp://{said}", token=said)
+
+    def done(self) -> bool:
+        return True
+
+    def cancelled(self) -> bool:
+        return False
+
+    def result(self, timeout: float) -> WorkerAnswer:
+        return self.answer
+
+
+class Hears:
+    """A client of Dask as far as an asker needs it; `dropped` is whose evidence is to go."""
+
+    def __init__(self) -> None:
+        self.dropped: list[str] = []
+
+    def run_on_scheduler(self, *_: object) -> int:
+        return 0
+
+    def subscribe_topic(self, *_: object) -> None:
+        pass
+
+    def run(self, _: object, token: str, **__: object) -> None:
+        self.dropped.append(token)
+
+
+BAD = "it had said 'BUG: '"
+
+
+@pytest.mark.parametrize(
+    ("doubts", "counts"),
+    [
+        ({}, "first"),
+        ({"k": BAD}, "first"),
+        ({"k-again": BAD}, "second"),
+        ({"k": BAD, "k-again": SILENT}, "first"),
+        ({"k": SILENT, "k-again": BAD}, "second"),
+        ({"k": BAD, "k-again": BAD}, "first"),
+    ],
+)
+def test_of_two_answers_that_come_at_once_a_finding_counts(doubts: dict[str, str], counts: str) -> None:
+    client = Hears()
+    asker = asking.Asker(cast("Any", client), cast("Any", Told()), dict)
+    trial = Trial("boot 1: all", Told())
+    trial.begins("k", "first", "tcp://first")
+    trial.begins("k-again", "second", "tcp://second")
+    trial.doubts.update(doubts)
+    asked = asking.Asked(cast("Any", SimpleNamespace(key="k")), cast("Any", None), {})
+    tries = {"k": Ended("first"), "k-again": Ended("second")}
+    answer = asker._first(asked, trial, cast("Any", tries), None)
+    assert answer.host == counts
+    assert client.dropped == [{"first": "second", "second": "first"}[counts]]
+    assert f"the answer of the {counts} counts" in trial.notes[0]
 
 
 class Hand:
