@@ -229,7 +229,7 @@ class _Desk:
         self._over = threading.Event()
         self._advanced = 0.0
         self._doubt = ""
-        self.pulse: Pulse | None = None
+        self._pulse: Pulse | None = None
         self.stop = threading.Event()
 
     def tell(self, kind: str, **more: str) -> None:
@@ -251,9 +251,25 @@ class _Desk:
             if state is None or state.state == "cancelled":
                 self.stop.set()
                 return
-            if self.pulse is not None and (doubt := self.pulse.doubt()) != self._doubt:
-                self._doubt = doubt
-                self.tell("doubt", text=doubt)
+            self._feel()
+
+    @contextmanager
+    def following(self, directory: Path) -> Iterator[None]:
+        """Tells whether there is doubt of the guests that speak below it; at their end, too, since their answer is
+        weighed by that.
+        """
+        self._pulse = Pulse(directory)
+        try:
+            yield
+        finally:
+            self._feel()
+            self._pulse = None
+
+    def _feel(self) -> None:
+        pulse = self._pulse
+        if pulse is not None and (doubt := pulse.doubt()) != self._doubt:
+            self._doubt = doubt
+            self.tell("doubt", text=doubt)
 
     def failed(self, error: HarnessError) -> WorkerAnswer:
         return WorkerAnswer(self.host, self._worker.address, failure=Failure.of(error))
@@ -336,7 +352,6 @@ def _booted(order: BootOrder, places: Mapping[Path, Path], desk: _Desk) -> Worke
             raise Stopped
         hold = stack.enter_context(ExitStack())
         directory = hold.enter_context(scratch_directory(layout))
-        desk.pulse = Pulse(directory)
         environment = BootEnvironment(
             kernel=here.kernel,
             root=here.root,
@@ -350,7 +365,8 @@ def _booted(order: BootOrder, places: Mapping[Path, Path], desk: _Desk) -> Worke
             crowd=max(1.0, VCPUS_PER_CORE),
             stress=here.stress,
         )
-        seen, notes = boots_of(here.cell, here.suites, environment, here.number)
+        with desk.following(directory):
+            seen, notes = boots_of(here.cell, here.suites, environment, here.number)
         boots = tuple(Booted(one.part, one.boot, one.troubles) for one in seen)
         place = directory / f"{here.number:03d}-{here.cell.id}"
         sealed = take(place)

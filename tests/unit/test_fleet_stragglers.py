@@ -13,7 +13,7 @@ from typing import Any, cast
 import dask
 import pytest
 
-from harness.fleet import asking
+from harness.fleet import asking, worker
 from harness.fleet.clusters import fleet
 from harness.fleet.fleet import Fleet
 from harness.fleet.order import WorkerAnswer
@@ -183,6 +183,25 @@ def test_of_two_answers_that_come_at_once_a_finding_counts(doubts: dict[str, str
     assert answer.host == counts
     assert client.dropped == [{"first": "second", "second": "first"}[counts]]
     assert f"the answer of the {counts} counts" in trial.notes[0]
+
+
+def test_what_a_guest_says_at_its_end_is_told_before_its_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_LOOK_SECONDS", 60.0)
+    told: list[dict[str, str]] = []
+    loop = SimpleNamespace(add_callback=lambda log, topic, said: log(topic, said))
+    state = SimpleNamespace(tasks={})
+    dask_worker = SimpleNamespace(
+        address="tcp://x", loop=loop, log_event=lambda _, said: told.append(said), state=state
+    )
+    thread_state = SimpleNamespace(key="k")
+    monkeypatch.setattr(worker, "thread_state", thread_state)
+    desk = worker._Desk(cast("Any", dask_worker), cast("Any", SimpleNamespace(key="k", topic="t")))
+    (tmp_path / "001-abc").mkdir()
+    with desk.watched(), desk.following(tmp_path):
+        (tmp_path / "001-abc" / "console.log").write_text("    not ok 4 d\n")
+    assert [(one["kind"], one["text"]) for one in told] == [("doubt", "it had said 'not ok 4'")]
 
 
 class Hand:
