@@ -39,16 +39,29 @@ class Breakpoint:
 
     def attach(self) -> None:
         """Sets it. QEMU stops the guest for whoever connects: it goes on after that."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._connection = connection
         try:
-            connection.settimeout(_SECONDS)
-            connection.connect(str(self._path))
+            self._connect()
             self._require(f"Z{self._where}")
             self._send("c")
         except (OSError, InfraError) as error:
             self.close()
             raise InfraError(f"QEMU sets no breakpoint: {error}") from error
+
+    def remove(self) -> None:
+        """Takes it away and has the guest go on, over a new connection: who only closes one leaves it there."""
+        self.close()
+        try:
+            self._connect()
+            self._require("D")
+        except OSError as error:
+            raise InfraError(f"QEMU keeps its breakpoint: {error}") from error
+        finally:
+            self.close()
+
+    def _connect(self) -> None:
+        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._connection.settimeout(_SECONDS)
+        self._connection.connect(str(self._path))
 
     def go_on(self) -> None:
         """Has the guest go on from where it stands: past the breakpoint, which stays."""

@@ -27,6 +27,7 @@ from harness.store.files import explain_os_error
 FOLDER = "memory"  # in a boot's directory
 SUFFIX = ".elf.zst"
 MOST_IMAGES = 8  # of one boot
+_MOST_STOPS = 40  # at its breakpoint: each takes the guest up to _EVERY_SECONDS of its time
 _RESERVE = 256 * MIB  # of the disk, which the console needs, too
 _LEAST_SECONDS = 60.0
 _BYTES_A_SECOND = 20 * MIB  # on a slow disk
@@ -94,6 +95,8 @@ class Keeper:
         self._ram = launch.machine.ram
         self._looked = 0.0
         self._breakpoint = Breakpoint(launch.gdb, launch.breaks) if launch.breaks is not None else None
+        self._passed: Breakpoint | None = None  # one that the guest is to pass by
+        self._stops = 0
         self.images: list[str] = []
         self.troubles: list[str] = []
 
@@ -119,23 +122,37 @@ class Keeper:
         try:
             self._breakpoint.attach()
         except HarnessError as error:
-            self._breakpoint = None
-            self._note(f"no memory images of failed cases of kunit: {error.message}")
-            self.tell("cont")  # whoever connects stops it
+            self._pass_by(f"no memory images of failed cases of kunit: {error.message}")
 
     def keep_at_breakpoint(self, module: str) -> None:
         """Writes an image of a guest that stands at its breakpoint, and has it go on; named by the case, if it can
         be read.
         """
-        assert self._breakpoint is not None
+        if self._breakpoint is None:
+            self._let_go()
+            return
+        self._stops += 1
         try:
             case = self._breakpoint.name_in_argument(guest_arch().first_argument)
             self.keep(".".join(filter(None, (module, case))))
-            self._breakpoint.go_on()
+            if self._stops < _MOST_STOPS:
+                self._breakpoint.go_on()
+            else:
+                self._pass_by(f"the guest stood still {_MOST_STOPS} times where a check of kunit failed, and no more")
         except HarnessError as error:
-            self._breakpoint.close()
-            self._breakpoint = None
-            self._note(f"no more memory images of failed cases of kunit: {error.message}")
+            self._pass_by(f"no more memory images of failed cases of kunit: {error.message}")
+
+    def _pass_by(self, why: str) -> None:
+        self._note(why)
+        self._passed, self._breakpoint = self._breakpoint, None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Has the guest go on without its breakpoint: with it, it would stop at once again."""
+        try:
+            if self._passed is not None:
+                self._passed.remove()
+        except HarnessError:
             self.tell("cont")
 
     def keep(self, name: str) -> None:

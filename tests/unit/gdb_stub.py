@@ -55,18 +55,22 @@ class GdbStub:
 
     def _serve(self) -> None:
         try:
-            connection, _ = self._server.accept()
-            with connection:
-                if self._greeting:
-                    self._say(connection, self._greeting)
-                data = b""
-                while piece := connection.recv(4096):
-                    data += piece
-                    *packets, data = re.split(rb"(?<=#..)", data)
-                    if not all(self._answer(connection, packet[1:-3].decode()) for packet in packets):
-                        return
+            while True:
+                connection, _ = self._server.accept()
+                self._talk(connection)
         except OSError:
             return
+
+    def _talk(self, connection: socket.socket) -> None:
+        with connection:
+            if self._greeting:
+                self._say(connection, self._greeting)
+            data = b""
+            while piece := connection.recv(4096):
+                data += piece
+                *packets, data = re.split(rb"(?<=#..)", data)
+                if not all(self._answer(connection, packet[1:-3].decode()) for packet in packets):
+                    return
 
     def _answer(self, connection: socket.socket, packet: str) -> bool:
         """Whether the session goes on."""
@@ -75,14 +79,19 @@ class GdbStub:
         if kind in self._met:
             answer = self._met[kind]
         elif packet == "c":
-            self._goes_on(self.asked.count("c"))
+            self._went_on()
             return True
         else:
             answer = self._usual(packet)
         if answer is not None:
             connection.sendall(b"+")
             self._say(connection, answer)
+        if packet == "D":
+            self._went_on()
         return answer is not None
+
+    def _went_on(self) -> None:
+        self._goes_on(sum(packet in "cD" for packet in self.asked))
 
     def _usual(self, packet: str) -> str:
         if packet == "g":

@@ -18,7 +18,7 @@ from harness.flow.inspect import Image, build_of, find_image, unpack
 from harness.guest import boot as boot_module
 from harness.guest import image
 from harness.guest.boot import Boot, boot
-from harness.guest.image import MOST_IMAGES, image_path
+from harness.guest.image import MOST_IMAGES, Keeper, image_path
 from harness.guest.liveness import GiveUp, Liveness
 from harness.guest.stall import Stall
 from harness.model.cell import Cell
@@ -48,7 +48,7 @@ class Ground:
     def breaks(self, met: dict[str, str | None] | None = None) -> None:
         """A breakpoint, at which a stub for gdb plays along."""
         self.launch = replace(self.launch, breaks=0xFFFF_FFFF_8122_A2C0)
-        GdbStub(self.launch.gdb, met=met, goes_on=lambda times: self.stand_in.let(f"went-on-{times}"))
+        self.stub = GdbStub(self.launch.gdb, met=met, goes_on=lambda times: self.stand_in.let(f"went-on-{times}"))
 
     def boot(self, *steps: Step, monitor: dict[str, object] | None = None) -> Boot:
         self.stand_in.plays(*steps, monitor=monitor)
@@ -93,16 +93,42 @@ def test_a_guest_at_its_breakpoint_leaves_one_by_the_name_of_the_case_and_goes_o
 
 def test_a_breakpoint_that_cannot_be_set_is_said_and_the_guest_goes_on(ground: Ground) -> None:
     ground.breaks({"Z1": "E22"})
-    found = ground.boot(*into_suite(("until_asked", "cont"), *ENDS))
+    found = ground.boot(*into_suite(("until", "went-on-1"), *ENDS))
     assert (found.ending, found.images) == (Ending.FINISHED, ())
     assert "no memory images of failed cases of kunit: QEMU sets no breakpoint" in found.image_troubles[0]
 
 
-def test_a_breakpoint_that_cannot_be_passed_is_said_and_the_guest_goes_on(ground: Ground) -> None:
+def test_a_breakpoint_that_cannot_be_passed_is_taken_away_and_the_guest_goes_on(ground: Ground) -> None:
     ground.breaks({"z1": "E01"})
-    found = ground.boot(*into_suite(*IN_CASE, ("stands", "debug"), ("until_asked", "cont"), *ENDS))
+    found = ground.boot(*into_suite(*IN_CASE, *STANDS, *ENDS))
     assert (found.ending, found.images) == (Ending.FINISHED, ("memory/a_module.one_case.elf.zst",))
     assert "no more memory images of failed cases of kunit" in found.image_troubles[0]
+
+
+def test_a_guest_that_stops_at_one_that_stays_is_let_go_each_time(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(Keeper, "tell", lambda _, command: told.append(command))
+    ground.breaks({"Z1": "E22", "D": "E22"})
+    keeper = Keeper(ground.launch)
+    keeper._set_breakpoint()
+    keeper.keep_at_breakpoint("a_module")
+    assert told == ["cont", "cont"]
+    assert len(keeper.troubles) == 1
+
+
+def test_a_check_that_fails_without_an_end_does_not_stop_the_guest_without_an_end(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stop costs it some of its time: a case that only fails would be one that does not end."""
+    monkeypatch.setattr(image, "_MOST_STOPS", 3)
+    ground.breaks()
+    stops = [(("stands", "debug"), ("until", f"went-on-{number}"), ("stands", "running")) for number in (2, 3, 4)]
+    found = ground.boot(*into_suite(*IN_CASE, *(step for stop in stops for step in stop), *ENDS))
+    assert (found.ending, found.images) == (Ending.FINISHED, ("memory/a_module.one_case.elf.zst",))
+    assert found.image_troubles == ("the guest stood still 3 times where a check of kunit failed, and no more",)
+    assert ground.stub.asked[-1] == "D"
 
 
 def test_a_panic_leaves_one(ground: Ground) -> None:
