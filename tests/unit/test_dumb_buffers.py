@@ -65,6 +65,84 @@ def test_what_it_does_not_know_is_refused(words: tuple[str, ...], program: Path)
     assert subprocess.run((program, *words), capture_output=True, check=False, timeout=10).returncode == 2
 
 
+MEMORY = "MemTotal: 1024 kB\nMemFree: {free} kB\nSwapTotal: 0 kB\nSwapFree: {free} kB\n"
+PLAYED = """\
+#include <sys/ioctl.h>
+#include <string.h>
+#include <unistd.h>
+static const char *played;
+static int play(int file, unsigned long request, void *asked);
+#define ioctl play
+#define main whole
+%s
+#undef main
+static int play(int file, unsigned long request, void *asked)
+{
+	if (request != VERSION)
+		return -1;
+	strcpy(((struct version *)asked)->name, played);
+	return 0;
+}
+static void finds(int to, long number)
+{
+	fail("a page is not as it was written");
+	tell(to);
+	pause();
+}
+static void killed(void)
+{
+	int ends[2];
+	pid_t pid;
+
+	need(!pipe(ends), "pipe");
+	pid = child(finds, ends[1], 0);
+	told(ends[0]);
+	kill(pid, SIGKILL);
+	expect_end(pid, SIGKILL);
+}
+static void nothing(void)
+{
+}
+int main(int argc, char **argv)
+{
+	static const struct one_case own[] = {
+		{ .name = "killed", .run = killed },
+		{ .name = "nothing", .run = nothing },
+		{ .name = "hog", .run = case_hog },
+	};
+
+	driver = &drivers[atoi(argv[1])];
+	played = driver->name;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	return run(&own[atoi(argv[2])]);
+}
+"""
+
+
+def played(tmp_path: Path, driver: int, number: int, free: int = 512) -> tuple[int, str]:
+    """A case of the program's frame on a card and a kernel that are played: its status and what it said."""
+    text = (HOME / "tools" / "dumb_buffers.c").read_text()
+    for name in ("vmstat", "meminfo", "zoneinfo"):
+        text = text.replace(f'"/proc/{name}"', f'"{tmp_path}/{name}"')
+    text = text.replace('"/dev/dri/card%d", i', '"card"').replace('"/sys/', f'"{tmp_path}/sys/')
+    (tmp_path / "card").touch()
+    (tmp_path / "meminfo").write_text(MEMORY.format(free=free))
+    (tmp_path / "vmstat").write_text("nr_shmem 1\npswpin 1\npswpout 1\n")
+    (tmp_path / "zoneinfo").write_text("")
+    (tmp_path / "played.c").write_text(PLAYED % text)
+    compile_static(tmp_path / "played.c", tmp_path / "played", Deadline(60))
+    argv = (tmp_path / "played", str(driver), str(number))
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    return done.returncode, done.stdout
+
+
+VKMS = 2
+
+
+def test_what_a_process_found_before_it_was_killed_is_no_green(tmp_path: Path) -> None:
+    assert played(tmp_path, VKMS, 0) == (1, "# a page is not as it was written\npswpout=0\npswpin=0\n")
+
+
 def outcome(suite: str, *lines: str) -> Outcome:
     text = (
         "KTAP version 1",
