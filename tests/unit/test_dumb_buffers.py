@@ -136,11 +136,21 @@ def played(tmp_path: Path, driver: int, number: int, free: int = 512) -> tuple[i
     return done.returncode, done.stdout
 
 
-VKMS = 2
+QXL, VKMS = 0, 2
 
 
 def test_what_a_process_found_before_it_was_killed_is_no_green(tmp_path: Path) -> None:
     assert played(tmp_path, VKMS, 0) == (1, "# a page is not as it was written\npswpout=0\npswpin=0\n")
+
+
+def test_objects_that_cannot_be_counted_are_no_green(tmp_path: Path) -> None:
+    assert played(tmp_path, VKMS, 1)[0] == 0
+    status, said = played(tmp_path, QXL, 1)
+    assert status == 1
+    assert "ttm/buffer_objects cannot be read" in said
+    (tmp_path / "sys/kernel/debug/ttm").mkdir(parents=True)
+    (tmp_path / "sys/kernel/debug/ttm/buffer_objects").write_text("4\n")
+    assert played(tmp_path, QXL, 1)[0] == 0
 
 
 def outcome(suite: str, *lines: str) -> Outcome:

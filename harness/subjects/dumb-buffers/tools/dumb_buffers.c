@@ -1039,6 +1039,8 @@ static int run(const struct one_case *one)
 		set_limit(limit);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED && !*any_wrong)
 		return SKIPPED;
+	if (driver->ttm && before.objects < 0)
+		fail("%s cannot be read", OBJECTS);
 	if (WIFSIGNALED(status))
 		fail("ended by signal %d", WTERMSIG(status));
 	settled(&before, one->keeps);
