@@ -153,6 +153,12 @@ def test_objects_that_cannot_be_counted_are_no_green(tmp_path: Path) -> None:
     assert played(tmp_path, QXL, 1)[0] == 0
 
 
+def test_more_ram_than_buffers_can_fill_is_a_skip_and_no_finding(tmp_path: Path) -> None:
+    status, said = played(tmp_path, VKMS, 2, 64 << 20)
+    assert status == 77
+    assert said.startswith("skip: has more buffers to make in this RAM")
+
+
 def outcome(suite: str, *lines: str) -> Outcome:
     text = (
         "KTAP version 1",

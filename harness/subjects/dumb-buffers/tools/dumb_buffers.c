@@ -29,7 +29,7 @@
 
 #define PAGE 4096UL
 #define MIB 1048576UL
-#define MOST 1024	/* buffers of a process */
+#define MOST 4096	/* buffers of a process */
 #define PATIENCE_MS 120000	/* for what another process does, on a slow machine */
 #define SLACK (2 * MIB / PAGE)	/* pages that come and go by themselves */
 #define TT_SHRINK "/sys/kernel/debug/ttm/tt_shrink"
@@ -967,14 +967,17 @@ static void case_hog(void)
 {
 	long free = free_pages(), before = swap_used(), bytes = free * PAGE;
 	int ready[2], stop[2];
+	size_t count = bytes / 8 * (driver->pins ? 3 : 4) / MIB;
 	struct buffers *all;
 	pid_t pid;
 
 	if (mem_pages("SwapFree:") < free / 2)
 		leave_out("needs swap space, half as much as is free in RAM");
+	if (count > MOST)
+		leave_out("has more buffers to make in this RAM than it can: take less than 8 GiB");
 	if (driver->ttm)
 		set_limit(free / 16);
-	all = make_many(bytes / 8 * (driver->pins ? 3 : 4) / MIB, false);
+	all = make_many(count, false);
 	pid = start_hog(driver->pins ? free : free / 8 * 5, !driver->pins, ready, stop);
 	close(ready[1]);
 	told(ready[0]);
