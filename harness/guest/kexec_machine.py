@@ -79,13 +79,14 @@ dumps() {
 	find /sys/fs/pstore /var/lib/systemd/pstore -type f '(' -name 'dmesg*' -o -name 'console-*' ')' 2>/dev/null
 }
 """
+# By what is in them: systemd moves them, and a console that a kernel left before is there again under the same name.
 _NOTE_DUMPS = """
-dumps | while read -r one; do stat -c '%n %Y' "$one"; done >"$place/now/dumps"
+dumps | while read -r one; do cksum <"$one"; done >"$place/now/dumps"
 """
 # The kernel's memory has few places for them: one that was read makes room for the next.
 _NEW_DUMPS = """
 dumps | while read -r one; do
-	case $one in */dmesg*) ! grep -qxF "$(stat -c '%n %Y' "$one")" "$place/now/dumps" || continue ;; esac
+	! grep -qxF "$(cksum <"$one")" "$place/now/dumps" || continue
 	head -c 1048576 "$one"
 	printf '\\n\\0'
 	case $one in /sys/fs/pstore/dmesg*) rm -f "$one" ;; esac

@@ -328,6 +328,30 @@ def test_a_panic_is_read_from_the_memory_that_stays(machine: FakeMachine, errand
     assert "memmap=0x100000$0x38000000 ramoops.mem_address=939524096" in cmdline
 
 
+def test_what_an_earlier_kernel_left_in_memory_is_not_this_ones(tmp_path: Path) -> None:
+    kept, moved = tmp_path / "sys/fs/pstore", tmp_path / "var/lib/systemd/pstore/2026"
+    kept.mkdir(parents=True)
+    moved.mkdir(parents=True)
+    (tmp_path / "now").mkdir()
+    (kept / "dmesg-ramoops-0").write_text("old panic\n")
+    (kept / "console-ramoops-0").write_text("old console\n")
+    (moved / "console-ramoops-0").write_text("older console\n")
+
+    def run(script: str) -> str:
+        here = script.replace("/sys/fs", f"{tmp_path}/sys/fs").replace("/var/lib", f"{tmp_path}/var/lib")
+        words = ("sh", "-c", f"place={tmp_path}\n{here}")
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=30).stdout
+
+    assert run(kexec_machine._DUMPS + kexec_machine._NOTE_DUMPS) == ""
+    (kept / "dmesg-ramoops-0").rename(moved / "dmesg-ramoops-0")
+    (kept / "dmesg-ramoops-0").write_text("new panic\n")
+    (kept / "console-ramoops-0").rename(moved / "console-ramoops-1")
+    (kept / "console-ramoops-0").write_text("new console\n")
+    said = run(kexec_machine._DUMPS + kexec_machine._NEW_DUMPS)
+    assert sorted(said.split("\n\0")) == ["", "new console\n", "new panic\n"]
+    assert not (kept / "dmesg-ramoops-0").exists()
+
+
 def test_a_machine_that_does_not_come_back_is_lost(machine: FakeMachine, errand: Errand, boot: Booted) -> None:
     machine.comes_back = False
     result, _ = boot(errand)
