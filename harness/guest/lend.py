@@ -4,8 +4,9 @@
 Standard library only, because it starts in an isolated interpreter. FILE is JSON, a list of [ADDRESS, DRIVER]; SYS is
 where sysfs is. It binds all of them to vfio-pci and prints a line `lent`. FD is the read end of a pipe whose other
 end only the harness holds: end of file means that the harness is done, or gone, by kill -9 too. Then each goes back
-to the driver that it had. FILE is removed when that is so; else it stays, for the next one to try, and a line on
-standard output says what is not as it was. With FD -1 it only gives back.
+to the driver that it had; one that is no longer there (a card that was pulled) is nobody's to give back. FILE is
+removed when that is so; else it stays, for the next one to try, and a line on standard output says what is not as it
+was. With FD -1 it only gives back.
 """
 
 import json
@@ -36,7 +37,8 @@ def lend(system: Path, pipe: int, file: Path) -> int:
         say(next(filter(None, told), "lent"))
         while os.read(pipe, 1):
             pass
-    troubles = [one for one in (bind(system, address, driver) for address, driver in functions) if one]
+    there = [one for one in functions if (system / "bus/pci/devices" / one[0]).exists()]
+    troubles = [one for one in (bind(system, address, driver) for address, driver in there) if one]
     for one in troubles:
         say(one)
     if not troubles:

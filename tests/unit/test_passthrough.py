@@ -6,6 +6,7 @@ beside the bus of files); tests/kernel/nested_passthrough.py has the real one.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -256,6 +257,13 @@ def test_one_that_does_not_come_back_is_told_and_kept_in_mind(files: Files, scra
     stuck.unlink()
     give_back(GPU, scratch_layout, files.bus)
     assert files.drivers == AS_THEY_WERE
+    assert left_lent(scratch_layout) == ()
+
+
+def test_one_that_was_pulled_is_nobodys_to_give_back(files: Files, scratch_layout: Layout) -> None:
+    with lent(PciDevice(GPU), RAM, scratch_layout, files.bus):
+        shutil.rmtree(files.root / "sys/bus/pci/devices" / GPU)
+    assert files.drivers == ("", "snd_hda_intel")
     assert left_lent(scratch_layout) == ()
 
 
