@@ -7,6 +7,7 @@ the device until then. If it was killed as well, a file in the store says what i
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
@@ -39,7 +40,8 @@ def lent(device: PciDevice, ram: int, layout: Layout, bus: PciBus | None = None)
         try:
             lock = stack.enter_context(locked(_lock(layout, device.address), Deadline(_LOCK_SECONDS)))
         except DeadlineExceeded as error:
-            raise InfraError(f"{device} is lent to another ttm-harness", hint="wait for it, or end it") from error
+            raise _elsewhere(device) from error
+        mine = stack.enter_context(_alone(bus, device))
         give_back(device.address, layout, bus)
         function = bus.require_lendable(device, ram)
         found = PciDevice(device.address, function.ids)
@@ -50,8 +52,31 @@ def lent(device: PciDevice, ram: int, layout: Layout, bus: PciBus | None = None)
         file = _file(layout, device.address)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, json.dumps(taken) + "\n")
-        with _taken(bus, file, lock):
+        with _taken(bus, file, (lock, *mine)):
             yield found
+
+
+@contextmanager
+def _alone(bus: PciBus, device: PciDevice) -> Iterator[tuple[int, ...]]:
+    """Locks the device itself, where it is there: who has another store sees nothing of this one's locks, and would
+    take what is with vfio-pci for one that has always been.
+    """
+    try:
+        handle = os.open(bus.devices / device.address, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield ()
+        return
+    with ExitStack() as stack:
+        stack.callback(os.close, handle)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise _elsewhere(device) from error
+        yield (handle,)
+
+
+def _elsewhere(device: PciDevice) -> InfraError:
+    return InfraError(f"{device} is lent to another ttm-harness", hint="wait for it, or end it")
 
 
 def left_lent(layout: Layout) -> tuple[str, ...]:
@@ -78,11 +103,11 @@ def give_back(address: str, layout: Layout, bus: PciBus | None = None) -> None:
 
 
 @contextmanager
-def _taken(bus: PciBus, file: Path, lock: int) -> Iterator[None]:
+def _taken(bus: PciBus, file: Path, locks: tuple[int, ...]) -> Iterator[None]:
     read_end, write_end = os.pipe()
     with ExitStack() as ends:
         ends.callback(os.close, write_end)
-        with spawn(_words(bus, read_end, file), stdout=PIPE, reaped=False, inherits=(read_end, lock)) as process:
+        with spawn(_words(bus, read_end, file), stdout=PIPE, reaped=False, inherits=(read_end, *locks)) as process:
             os.close(read_end)
             assert process.stdout is not None
             said = process.stdout.readline().decode("utf-8", "replace").strip()

@@ -236,6 +236,20 @@ def test_two_cannot_have_it(files: Files, scratch_layout: Layout) -> None:
     assert files.drivers == AS_THEY_WERE
 
 
+def test_two_stores_cannot_have_it(files: Files, scratch_layout: Layout, tmp_path: Path) -> None:
+    """What one has bound to vfio-pci is not for the other to take as it finds it."""
+    other = Layout(tmp_path / "other")
+    with (
+        lent(PciDevice(GPU), RAM, scratch_layout, files.bus),
+        pytest.raises(InfraError, match="lent to another"),
+        lent(PciDevice(GPU), RAM, other, files.bus),
+    ):
+        pytest.fail("it was lent twice")
+    assert files.drivers == AS_THEY_WERE
+    with lent(PciDevice(GPU), RAM, other, files.bus):
+        assert files.drivers == TAKEN
+
+
 def test_a_driver_that_does_not_let_go(files: Files, scratch_layout: Layout) -> None:
     (files.root / "sys/bus/pci/devices" / GPU / "stuck").touch()
     with (
