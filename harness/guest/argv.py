@@ -91,8 +91,7 @@ def kernel_cmdline(machine: Machine, accel: Accel) -> tuple[str, ...]:
         "printk.devkmsg=on",  # the runners' KTAP and markers must not be rate-limited
         "root=/dev/root",
         "rootfstype=9p",
-        # Nobody writes to it. Without a cache each page of a program is a request of its own, for each process anew.
-        f"rootflags=version=9p2000.L,trans=virtio,access=any,msize={_MSIZE},cache=loose",
+        f"rootflags=version=9p2000.L,trans=virtio,access=any,msize={_MSIZE}",
         "ro",
         "init=/init",
         "panic=-1",  # with -no-reboot a panic ends QEMU

@@ -32,8 +32,8 @@ LAUNCH = Launch(
 
 CMDLINE = (
     "console=ttyS0,115200 earlyprintk=serial,ttyS0,115200 ignore_loglevel printk.time=1 printk.devkmsg=on "
-    "root=/dev/root rootfstype=9p rootflags=version=9p2000.L,trans=virtio,access=any,msize=131072,cache=loose ro "
-    "init=/init panic=-1 sysctl.kernel.hung_task_timeout_secs=60 unknown_nmi_panic"
+    "root=/dev/root rootfstype=9p rootflags=version=9p2000.L,trans=virtio,access=any,msize=131072 ro init=/init "
+    "panic=-1 sysctl.kernel.hung_task_timeout_secs=60 unknown_nmi_panic"
 )
 TCG_WORDS = "no_timer_check tsc=nowatchdog watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=60"
 
