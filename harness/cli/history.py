@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,11 +15,14 @@ from harness.cli.containment import UNTRUSTED, look_at_containment
 from harness.cli.plainly import speaks_plainly
 from harness.cli.progress import TerminalProgress
 from harness.model.build import DEFAULT_PROFILE
+from harness.model.errors import StoreDamaged
 from harness.model.machine import Accel, Machine, Swap
 from harness.model.tree import SourceSpec
 from harness.model.units import parse_size
 from harness.store.files import write_atomically
 from harness.store.layout import Layout
+
+_MOST_PREPARED = 3  # times: an object of the store may be damaged, or go, while boots rest on it
 
 if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
     from harness.model.regression import HistoryOutput, Regression, Replay
@@ -72,19 +76,28 @@ def history(
     layout, progress = Layout.from_environment(), TerminalProgress()
     machine = Machine(parse_size(ram, "--ram"), Swap.parse(swap), accel=Accel(accel))
     spec = None if source is None else SourceSpec.parse(source)
-    with run_directory(layout) as directory:
-        environment, machine = prepared_for(chosen, spec, machine, directory, layout, progress)
-        context = ReplayContext(environment, machine, layout, tools(), DEFAULT_PROFILE, seed, fresh)
-        version = context.tree.version
-        ended: list[Replay] = []
+    ended: list[Replay] = []
+    for turn in range(1, _MOST_PREPARED + 1):
+        with run_directory(layout) as directory:
+            environment, settled = prepared_for(chosen, spec, machine, directory, layout, progress)
+            context = ReplayContext(environment, settled, layout, tools(), DEFAULT_PROFILE, seed, fresh)
+            version = context.tree.version
 
-        def note(one: Replay) -> None:
-            ended.append(one)
-            progress.step(f"{one.id}: {one.outcome}")
-            # An hour of boots: what ended is there also when the rest never does.
-            write_atomically(directory / "history.json", to_json(_output(version, chosen, ended)))
+            def note(one: Replay, version: str = version, directory: Path = directory) -> None:
+                ended.append(one)
+                progress.step(f"{one.id}: {one.outcome}")
+                # An hour of boots: what ended is there also when the rest never does.
+                write_atomically(directory / "history.json", to_json(_output(version, chosen, ended)))
 
-        found = _output(version, chosen, replay(chosen, context, note))
+            over = {one.id for one in ended}
+            try:
+                replay([one for one in chosen if one.id not in over], context, note)
+                break
+            except StoreDamaged as error:
+                if turn == _MOST_PREPARED:
+                    raise
+                progress.step(f"{error.message}: it is made again")
+    found = _output(version, chosen, ended)
     progress.close()
     _print(found, as_json, markdown)
     sys.exit(found.verdict.exit_status)

@@ -29,7 +29,7 @@ from harness.flow.replays import (
 )
 from harness.model.build import Build
 from harness.model.cell import Cell
-from harness.model.errors import UserError
+from harness.model.errors import StoreDamaged, UserError
 from harness.model.gate import GATE_SCHEMA, Gate, GateCheck, Mark, PatchGate
 from harness.model.kernel import PreparedKernel
 from harness.model.machine import Accel, Machine, Swap
@@ -320,3 +320,43 @@ def test_the_list_needs_no_kernel_and_a_glob_that_fits_nothing_is_a_mistake() ->
     made = CliRunner().invoke(history, ["--list", "--json", "B1?"])
     assert [one["regression"]["id"] for one in json.loads(made.stdout)["regressions"]] == ["B10", "B11", "B12", "B13"]
     assert CliRunner().invoke(history, ["nonsense"]).exit_code == 2
+
+
+@pytest.mark.parametrize("damaged", [1, 3])
+def test_what_is_damaged_meanwhile_is_made_again_and_what_has_ended_stays(
+    damaged: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`damaged` is how many times something is: the third time there is no sense in going on."""
+    (tmp_path / "store").mkdir()
+    monkeypatch.setenv("TTM_HARNESS_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr("harness.cli.history.look_at_containment", lambda _: None)
+    kernel = SimpleNamespace(tree=SimpleNamespace(version="7.3.4"))
+    asked: list[list[str]] = []
+
+    def prepared(*_: object) -> tuple[object, None]:
+        return SimpleNamespace(kernel=SimpleNamespace(build=kernel), progress=Quiet()), None
+
+    def replayed(chosen: Sequence[Regression], _: object, done: Callable[[Replay], None]) -> None:
+        asked.append([one.id for one in chosen])
+        for one in chosen if len(asked) > damaged else chosen[:1]:
+            done(Replay(one.id, ReplayOutcome.SEEN if one.id != "B13" else ReplayOutcome.CANNOT_TELL))
+        if len(asked) <= damaged:
+            raise StoreDamaged("a module is gone")
+
+    monkeypatch.setattr(replays, "prepared_for", prepared)
+    monkeypatch.setattr(replays, "replay", replayed)
+    made = CliRunner().invoke(history, ["--json", "B1?"])
+    assert made.exit_code == 3
+    if damaged == 3:
+        assert "a module is gone" in made.stderr and made.stdout == ""
+        assert len(asked) == 3
+        return
+    assert asked == [["B10", "B11", "B12", "B13"], ["B11", "B12", "B13"]]
+    assert "a module is gone: it is made again" in made.stderr
+    told = json.loads(made.stdout)["regressions"]
+    assert [(one["regression"]["id"], one["replay"]["outcome"]) for one in told] == [
+        ("B10", "seen"),
+        ("B11", "seen"),
+        ("B12", "seen"),
+        ("B13", "cannot tell"),
+    ]
