@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -86,9 +85,7 @@ def test_a_runner_that_does_not_announce_its_cases_is_no_evidence(run_script: Ru
 
 
 def test_a_case_that_does_not_end_is_a_finding_and_costs_itself_alone(run_script: Runner, tmp_path: Path) -> None:
-    began = time.monotonic()
     result = run_script(runner(LOOP), cases=CASES, deadline=600.0)
-    assert time.monotonic() - began < 300.0
     assert outcomes(result) == dict(zip(CASES, (Outcome.PASS, Outcome.TIMEOUT, Outcome.PASS), strict=True))
     assert "the case second did not end within" in message(result, "mine.second")
     assert "TIMEOUT alone in a boot of its own, too (2 of 2)" in message(result, "mine.second")

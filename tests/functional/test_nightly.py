@@ -131,14 +131,12 @@ def test_killed_at_random_moments_it_loses_and_doubles_nothing(nights: Nights) -
     assert nights.tally.lines == []
 
 
-def test_a_night_without_news_takes_seconds_and_says_so(nights: Nights) -> None:
+def test_a_night_without_news_boots_nothing_and_says_so(nights: Nights) -> None:
     first = nights.night()
     assert (first["verdict"], first["idle"]) == ("good", False)
-    began = time.monotonic()
     ended = nights.command("nightly", str(nights.config), "--quiet")
     assert ended.status == 0
     assert "nothing new since the night before" in ended.output
-    assert time.monotonic() - began < 30
     assert len(nights.finished()) == BOOTS + 2
     nights.other("two", "int c;\n")
     third = nights.night()
