@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Orders go out, and answers come back: to whom first, how many, and what is done about those that are lost or slow.
 
-How often an order was begun is counted by what the workers tell: Dask starts a task of a lost worker again without a
-word.
+How often an order was begun is counted here: Dask starts a task of a lost worker again without a word. So a worker
+says that it begins, and does nothing before this side has heard it.
 """
 
 from __future__ import annotations
@@ -107,6 +107,7 @@ class Asker:
             rank = max((len(self._trials), *self._waiting.values()))
             if workers is None:
                 self._waiting[key] = rank
+        self._listen()  # a scheduler that came back unnoticed knows nothing of us
         future = self._client.submit(
             asked.task,
             asked.order,
@@ -168,7 +169,10 @@ class Asker:
 
     def _result(self, future: Future, trial: Trial, key: str) -> WorkerAnswer:
         if future.cancelled():
-            if trial.begun.get(key):
+            with self._lock:
+                self._trials.pop(key, None)  # nobody begins it from now on
+                begun = key in trial.begun
+            if begun:
                 trial.notes.append("the scheduler of the fleet was lost while it was made, and it was begun again")
                 trial.progress.step("  the scheduler of the fleet was lost while it was made")
             self._reconnected()
@@ -302,12 +306,13 @@ class Asker:
             return
         with self._lock:
             trial = self._trials.get(said["key"])
-            if kind == "begun":
+            if trial is not None and kind == "begun":
                 self._waiting.pop(said["key"], None)
+                trial.begins(said["key"], said["host"], said["worker"], said["token"])
         if trial is None:
             return
         if kind == "begun":
-            trial.begins(said["key"], said["host"], said["worker"])
+            self._client.loop.add_callback(self._acknowledge, said["token"], said["worker"])
             self._show()
         elif kind == "doubt":
             trial.doubts[said["key"]] = said["text"]
@@ -316,6 +321,13 @@ class Asker:
             trial.progress.step(said["text"])
         elif kind == "advance":
             trial.progress.advance(int(said["done"]), int(said["total"]), said["unit"])
+
+    async def _acknowledge(self, token: str, address: str) -> None:
+        """That the beginning is known; what does not arrive is asked for again."""
+        try:
+            await self._client.run(worker.know, token, workers=[address], on_error="ignore")
+        except (OSError, RuntimeError):
+            pass  # the scheduler has gone
 
     def _show(self) -> None:
         """What each host does now."""

@@ -18,10 +18,11 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """Where, and when on this host's clock, a worker began an order."""
+    """Where, and when on this host's clock, a worker began an order. `token` is this beginning's own."""
 
     host: str
     address: str
+    token: str
     at: float
 
 
@@ -42,11 +43,14 @@ class Trial:
     def name(self) -> str:
         return self.title.partition(":")[0]
 
-    def begins(self, key: str, host: str, address: str) -> None:
+    def begins(self, key: str, host: str, address: str, token: str) -> None:
+        """A worker says so, once or more often."""
         before = self.begun.setdefault(key, [])
+        if any(one.token == token for one in before):
+            return
         if before:
             self.loses(f"the worker on {before[-1].host} was lost while it made it")
-        before.append(Beginning(host, address, time.monotonic()))
+        before.append(Beginning(host, address, token, time.monotonic()))
         self.doubts.pop(key, None)
         self.progress.step(f"{self.title}, on {host}")
         self.changed.set()

@@ -58,7 +58,8 @@ from harness.store.scratch import scratch_directory
 from harness.store.sealed import OTHER, damage, set_aside, take
 
 _LOOK_SECONDS = 0.25
-_FIRST_WORD_SECONDS = 0.01  # Dask sends in bundles, some milliseconds apart
+_WORD_SECONDS = 2.0  # from a word that is not answered to the next
+_KNOWN_SECONDS = 180.0  # that who asked has to answer it
 _PARCEL_SECONDS = 1800.0
 _BUILD_SECONDS = 4 * 3600.0
 _ADVANCE_SECONDS = 1.0
@@ -92,6 +93,7 @@ class Station:
         self._lock = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._arriving: dict[str, _Arriving] = {}
+        self._unknown: dict[str, threading.Event] = {}
 
     def keep(self, file: Path, hold: ExitStack) -> str:
         """The token under which the file can be read until somebody drops it, or nobody has asked for it for long."""
@@ -144,6 +146,25 @@ class Station:
             with self._lock:
                 self._arriving.pop(parcel.name, None)
 
+    @contextmanager
+    def beginning(self, token: str) -> Iterator[threading.Event]:
+        """It is set as soon as who asked knows of the beginning of that token."""
+        known = threading.Event()
+        with self._lock:
+            self._unknown[token] = known
+        try:
+            yield known
+        finally:
+            with self._lock:
+                self._unknown.pop(token, None)
+
+    def know(self, token: str) -> None:
+        """Who asked knows of that beginning; one that is over, or another process's, does not matter."""
+        with self._lock:
+            known = self._unknown.get(token)
+        if known is not None:
+            known.set()
+
 
 @functools.cache
 def station() -> Station:
@@ -187,6 +208,11 @@ def take_piece(name: str, offset: int, data: bytes, last: bool) -> bool:
     return station().take_piece(name, offset, data, last)
 
 
+def know(token: str) -> None:
+    """Who asked knows that an order was begun here."""
+    station().know(token)
+
+
 def make_boots(order: BootOrder) -> WorkerAnswer:
     """The task of Dask: the cell's boots, on this host."""
     return _task(order, _made)
@@ -208,10 +234,9 @@ _Order = TypeVar("_Order", BootOrder, BuildOrder, GateOrder)
 def _task(order: _Order, work: Callable[[_Order, _Desk], WorkerAnswer]) -> WorkerAnswer:
     """Does the work as long as somebody waits for it. It raises nothing that a harness knows of."""
     desk = _Desk(get_worker(), order)
-    desk.tell("begun", host=desk.host)
-    time.sleep(_FIRST_WORD_SECONDS)
     with desk.watched():
         try:
+            desk.begin()
             return work(order, desk)
         except Stopped:
             return desk.failed(InfraError("it was called off"))
@@ -235,6 +260,20 @@ class _Desk:
     def tell(self, kind: str, **more: str) -> None:
         said = {"kind": kind, "key": self._order.key, "worker": self._worker.address, **more}
         self._worker.loop.add_callback(self._worker.log_event, self._order.topic, said)
+
+    def begin(self) -> None:
+        """Returns when who asked knows that the order is begun here: what is done from then on is not done again
+        without being said, whoever is lost. The word can be lost with the scheduler, so it is said until then.
+        """
+        token, deadline = secrets.token_hex(8), Deadline(_KNOWN_SECONDS)
+        with station().beginning(token) as known:
+            while not known.is_set():
+                if deadline.passed:
+                    raise InfraError("who asked does not say that it knows of the beginning")
+                self.tell("begun", host=self.host, token=token)
+                known.wait(_WORD_SECONDS)
+                if self.stop.is_set():
+                    raise Stopped
 
     @contextmanager
     def watched(self) -> Iterator[None]:

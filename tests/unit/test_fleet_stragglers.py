@@ -187,8 +187,8 @@ def test_of_two_answers_that_come_at_once_a_finding_counts(doubts: dict[str, str
     client = Hears()
     asker = asking.Asker(cast("Any", client), cast("Any", Told()), dict)
     trial = Trial("boot 1: all", Told())
-    trial.begins("k", "first", "tcp://first")
-    trial.begins("k-again", "second", "tcp://second")
+    trial.begins("k", "first", "tcp://first", "1")
+    trial.begins("k-again", "second", "tcp://second", "2")
     trial.doubts.update(doubts)
     asked = asking.Asked(cast("Any", SimpleNamespace(key="k")), cast("Any", None), {})
     tries = {"k": Ended("first"), "k-again": Ended("second")}
