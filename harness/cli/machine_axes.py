@@ -12,7 +12,7 @@ import click
 from harness.model.address import ADDRESS_FORM
 from harness.model.errors import UserError
 from harness.model.machine import SETTINGS, Accel
-from harness.model.pci import DEVICE_FORM
+from harness.model.pci import DEVICE_FORM, KIND_FORM
 
 if TYPE_CHECKING:
     from harness.flow.planfile import MachineValue
@@ -29,7 +29,7 @@ _HELP = {  # in the order of MACHINE_KEYS in flow/planfile.py, which takes its t
     **{one.key: one.help for one in SETTINGS},
     "free": "Free RAM when the first suite starts; the rest is taken away.",
     "at": f"A test machine instead of a guest: {ADDRESS_FORM}; docs/test-machine.md.",
-    "device": f"A PCI device of this host for the guest: {DEVICE_FORM}; docs/passthrough.md.",
+    "device": f"A PCI device of the host for the guest: {DEVICE_FORM}, or {KIND_FORM}; docs/passthrough.md.",
 }
 
 

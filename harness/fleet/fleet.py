@@ -10,6 +10,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from distributed import Client
@@ -19,6 +20,7 @@ from harness.fleet.asking import Asked, Asker
 from harness.fleet.brought import take_build
 from harness.fleet.order import (
     CPUS,
+    DEVICE,
     FACTS,
     KVM,
     RAM,
@@ -44,6 +46,7 @@ from harness.model.cell import Cell
 from harness.model.errors import UserError
 from harness.model.gate import Gate
 from harness.model.machine import Accel, Machine
+from harness.model.pci import KIND_FORM, PciDevice
 from harness.model.progress import FleetProgress, Progress
 from harness.model.suite import Suite
 from harness.model.tree import Tree
@@ -122,7 +125,17 @@ class Fleet:
         return max(1, min(self._limit, _AHEAD * guests))
 
     def check_machine(self, machine: Machine) -> None:
-        most = max((one[RAM] for one in self._supplies()), default=0.0)
+        supplies, device = self._supplies(), _device(machine)
+        if device:
+            supplies = [one for one in supplies if one.get(device, 0.0) >= 1.0]
+            if not supplies:
+                there = {one for facts in self.workers().values() for one in facts.devices}
+                raise UserError(
+                    f"no host of the fleet has {machine.device} set aside for guests: "
+                    f"they have {', '.join(sorted(there)) or 'none'}",
+                    hint="bind one to vfio-pci there before its worker starts (docs/passthrough.md)",
+                )
+        most = max((one[RAM] for one in supplies), default=0.0)
         if Claim.of(machine).ram > most:
             raise UserError(
                 f"no host of the fleet can carry a guest with {format_size(machine.ram)} of RAM: the largest has "
@@ -222,6 +235,7 @@ class Fleet:
             return Asked(order, worker.make_boots, self._needs(cell.machine), _alike(cell))
 
         answer = self._made(trial, asked, lambda one: self._bring(one, place), environment.stop)
+        environment = replace(environment, device=answer.device)
         for booted in answer.boots:
             write_places_here(place / booted.part.folder, suites, environment)
         boots = tuple(seen_here(cell, suites, environment, place, booted) for booted in answer.boots)
@@ -269,7 +283,11 @@ class Fleet:
         claim = Claim.of(machine)
         most = max((one[CPUS] for one in self._supplies()), default=1.0)
         needs = {RAM: float(claim.ram), CPUS: min(float(claim.cpus), most), self._own.mark: 1.0}
-        return {**needs, KVM: 1.0} if machine.accel is Accel.KVM else needs
+        if machine.accel is Accel.KVM:
+            needs[KVM] = 1.0
+        if device := _device(machine):
+            needs[device] = 1.0
+        return needs
 
     def _bring(self, answer: WorkerAnswer, place: Path) -> None:
         """The evidence, piece by piece from the worker's disk; believed if it is what the worker sealed."""
@@ -300,6 +318,19 @@ class Fleet:
         if not piece:
             raise NoAnswer(f"{answer.host} was lost before its evidence was fetched")
         return bytes(piece)
+
+
+def _device(machine: Machine) -> str:
+    """The resource of Dask that a guest with a device needs. UserError where it names one by its address."""
+    if not machine.device:
+        return ""
+    device = PciDevice.parse(machine.device)
+    if device.address:
+        raise UserError(
+            f"{machine.device} is of one host, and guests of a fleet run on any",
+            hint=f"name the kind: --device {KIND_FORM}",
+        )
+    return f"{DEVICE}{device.ids}"
 
 
 def _alike(cell: Cell) -> str:

@@ -172,6 +172,7 @@ class WorkerAnswer:
     first: bytes = b""
     token: str = ""
     gate: Gate | None = None
+    device: str = ""  # what the guests had of the host, where a kind was asked for
     failure: Failure | None = None
 
 

@@ -43,12 +43,14 @@ from harness.fleet.pulse import Pulse
 from harness.fleet.shares import fetch
 from harness.flow.admission import VCPUS_PER_CORE, Claim, Tokens
 from harness.flow.boots import BootEnvironment, Stopped, boots_of
+from harness.flow.devices import devices_lent
 from harness.flow.gate import gate_series
 from harness.flow.hosts import Booted
 from harness.flow.resources import cores, most_for_guests, room_for_guests
 from harness.flow.schedule import admitted
 from harness.kernel.build import obtain
 from harness.model.errors import HarnessError, InfraError, StoreDamaged
+from harness.model.machine import Machine
 from harness.proc import Deadline
 from harness.store.claims import Claims
 from harness.store.files import locked, mark_used
@@ -389,6 +391,7 @@ def _booted(order: BootOrder, places: Mapping[Path, Path], desk: _Desk) -> Worke
         )
         if desk.stop.is_set():
             raise Stopped
+        device = stack.enter_context(_lent(here.cell.machine, desk))
         hold = stack.enter_context(ExitStack())
         directory = hold.enter_context(scratch_directory(layout))
         environment = BootEnvironment(
@@ -403,6 +406,7 @@ def _booted(order: BootOrder, places: Mapping[Path, Path], desk: _Desk) -> Worke
             keep_state=here.keep_state,
             crowd=max(1.0, VCPUS_PER_CORE),
             stress=here.stress,
+            device=device,
         )
         with desk.following(directory):
             seen, notes = boots_of(here.cell, here.suites, environment, here.number)
@@ -413,7 +417,27 @@ def _booted(order: BootOrder, places: Mapping[Path, Path], desk: _Desk) -> Worke
         identity = type(sealed)(tuple(rows), sealed.whole, sealed.checked).id
         packed = directory / "evidence"
         pack(place, [row.path for row in rows], packed)
-        return _handed_out(packed, hold, WorkerAnswer(desk.host, desk.address, boots, tuple(notes), identity))
+        answer = WorkerAnswer(desk.host, desk.address, boots, tuple(notes), identity, device=device)
+        return _handed_out(packed, hold, answer)
+
+
+@contextmanager
+def _lent(machine: Machine, desk: _Desk) -> Iterator[str]:
+    """One of the kind that the machine asks for, with its address; empty where it asks for none. Who waits for one
+    that Dask counts as free waits as for room: others of this host have it.
+    """
+    said = False
+
+    def wait(kind: str) -> None:
+        nonlocal said
+        if not said:
+            desk.step(f"waits for {kind}")
+            said = True
+        if desk.stop.wait(_LOOK_SECONDS):
+            raise Stopped
+
+    with devices_lent((machine,), station().layout, desk, set_aside=True, all_lent=wait) as found:
+        yield found.get(machine.device, "")
 
 
 def _obtained(parcel: Parcel, order: Order, desk: _Desk) -> Path:

@@ -37,6 +37,7 @@ from harness.model.errors import StoreDamaged, UserError
 from harness.model.kernel import PreparedKernel
 from harness.model.machine import Machine
 from harness.model.outcome import Ending
+from harness.model.pci import PciDevice
 from harness.model.progress import Progress
 from harness.model.root import PreparedRoot
 from harness.model.suite import Suite, short_name
@@ -89,6 +90,7 @@ class BootEnvironment:
     crowd: float = 1.0  # how many times slower a guest may get when others start beside it
     stress: bool = False  # the host pauses, throttles and pins it (guest/stress.py)
     elsewhere: Elsewhere | None = None  # who boots on test machines
+    device: str = ""  # what the guest has of its host, where its machine names a kind
 
     def sealed(self, suites: Sequence[Suite]) -> tuple[Path, ...]:
         """The directories that a boot of these suites rests on, and which must be as they were made."""
@@ -126,9 +128,10 @@ def boots_of(
     place = environment.directory / f"{number:03d}-{cell.id}"
     environment.progress.step(f"boot {number}: {cell.machine}: {', '.join(cell.suites)}")
     boots = [_boot(cell, suites, environment, place, FIRST)]
-    notes: list[str] = []
+    device = environment.device
+    notes = [f"{cell.machine.device} was {PciDevice.parse(device).address}"] if device else []
     if len(suites) == 1 and suites[0].selectable:
-        notes = _go_on(cell, suites[0], environment, place, boots)
+        notes += _go_on(cell, suites[0], environment, place, boots)
     return boots, notes
 
 
@@ -273,7 +276,7 @@ def launch_of(
     return Launch(
         image=environment.kernel.build.image,
         root=environment.root,
-        machine=cell.machine,
+        machine=replace(cell.machine, device=environment.device or cell.machine.device),
         accel=cell.machine.accel,
         shares=shares_of(place / "results", modules, extra_of(suites, environment), other),
         swap_disks=swap_disks(cell.machine.swap, place),

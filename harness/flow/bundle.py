@@ -40,6 +40,7 @@ from harness.model.build import Build
 from harness.model.bundle import BUNDLE_SCHEMA, Bundle
 from harness.model.errors import UserError
 from harness.model.kernel import KernelSpec
+from harness.model.pci import PciDevice
 from harness.model.progress import Progress
 from harness.model.result import Provenance
 from harness.model.root import BUSYBOX
@@ -171,6 +172,8 @@ def _boot_files(asked: BootToRepeat, suites: Sequence[Suite]) -> dict[str, bytes
     """What the boot is told, and the words of QEMU, all in the folder in which reproduce.sh works."""
     cell, here = asked.kept.cell, Path()
     require_guest(cell.machine)
+    if (kind := cell.machine.device) and not PciDevice.parse(kind).address:
+        raise UserError(f"the guest had {kind}, and a bundle has to name one", hint="run it with its address")
     shares = [
         Share("harness.results", here / "results", writable=True),
         Share("harness.modules", here / "mods/lib/modules"),

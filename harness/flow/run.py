@@ -50,6 +50,7 @@ from harness.model.errors import InfraError, StoreCorrupt, StoreDamaged, UserErr
 from harness.model.kernel import KernelSpec, PreparedKernel
 from harness.model.known import NOTHING_KNOWN, KnownIssues
 from harness.model.machine import Accel
+from harness.model.pci import PciDevice
 from harness.model.presubmit import Presubmit
 from harness.model.progress import MultiProgress, TaskProgress
 from harness.model.result import Provenance, Report, Stage
@@ -124,7 +125,9 @@ def execute(
     What ended before an interruption, by Ctrl-C or by kill -9, is kept there, and `resume` goes on from it.
     """
     options = options or RunOptions()
-    requests = with_devices(with_seeds(requests))
+    requests = with_seeds(requests)
+    if options.hosts is None:
+        requests = with_devices(requests)
     matrix = matrix_of(requests, options.hosts.check_machine if options.hosts is not None else None)
     _look_at_machines(requests, options, layout, progress)
     watch = Stopwatch()
@@ -202,8 +205,6 @@ def _look_at_machines(
     if machines and (options.stress or options.keep_state):
         what = "--stress" if options.stress else "--keep-state"
         raise UserError(f"{what} is for guests, which this host can stop", hint="leave it out, or --machine")
-    if options.hosts is not None and any(one.machine.device for one in requests):
-        raise UserError("--device is of this host, and guests of a fleet run elsewhere", hint="leave one out")
     if machines and options.hosts is not None:
         raise UserError("a test machine is reached from here, and not from a host of a fleet", hint="leave one out")
     TestMachines(layout, hands=options.hands).require_usable(machines, progress)
@@ -290,6 +291,7 @@ class _Boots:
         self._lock = threading.Lock()
         self._repairs = threading.Lock()
         self._results: dict[int, CellResult] = {}
+        self._devices: Mapping[str, str] = {}
         self._aside: list[str] = []  # sentences for boots that were given up
         self._lost: list[str] = []  # why results that are there are not believed
         vcpus = max(1, int(cores() * VCPUS_PER_CORE))
@@ -319,9 +321,9 @@ class _Boots:
             twins = [one for one in left if first.get(one.key, one) is not one]
             tasks = [Task(self._claim(one), self._task(one)) for one in left if one not in twins]
             self._announce(len(tasks))
-            machines = [one.cell.machine for one in left if one not in twins]
+            machines = [one.cell.machine for one in left if one not in twins and self._hosts is None]
             try:
-                with last_to_die(), devices_lent(machines, self._layout, self._progress):
+                with last_to_die(), devices_lent(machines, self._layout, self._progress) as self._devices:
                     side_by_side(tasks, self._tokens(), self._most, self._stop, self._no_room)
                 for one in (twin for twin in twins if first[twin.key].number in self._results):
                     kept = self._kept_here(first[one.key])
@@ -443,7 +445,13 @@ class _Boots:
             crowd=self._crowd,
             stress=self._record.stress,
             elsewhere=self._machines.boot,
+            device=self._device(planned),
         )
+
+    def _device(self, planned: Planned) -> str:
+        """What was taken of the kind that the boot asks for; empty where it names its device itself."""
+        asked = planned.cell.machine.device
+        return self._devices.get(asked, "") if asked and not PciDevice.parse(asked).address else ""
 
     def _wanted(self, planned: Planned) -> KernelSpec:
         return self._matrix.rows[planned.request].request.sides[planned.leg]

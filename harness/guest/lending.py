@@ -29,11 +29,15 @@ _BACK_SECONDS = 60.0
 _MOST_SAID = 4096
 
 
+class LentElsewhere(InfraError):
+    """Somebody who lives has the device."""
+
+
 @contextmanager
 def lent(device: PciDevice, ram: int, layout: Layout, bus: PciBus | None = None) -> Iterator[PciDevice]:
     """Yields the device with its ids, bound to vfio-pci. UserError when a guest with `ram` bytes cannot have it,
-    InfraError when another command has it, or when it is not as it was afterwards. What was bound to vfio-pci before
-    stays so.
+    LentElsewhere when another command has it, InfraError when it is not as it was afterwards. What was bound to
+    vfio-pci before stays so.
     """
     bus = bus or PciBus()
     with ExitStack() as stack:
@@ -75,8 +79,8 @@ def _alone(bus: PciBus, device: PciDevice) -> Iterator[tuple[int, ...]]:
         yield (handle,)
 
 
-def _elsewhere(device: PciDevice) -> InfraError:
-    return InfraError(f"{device} is lent to another ttm-harness", hint="wait for it, or end it")
+def _elsewhere(device: PciDevice) -> LentElsewhere:
+    return LentElsewhere(f"{device} is lent to another ttm-harness", hint="wait for it, or end it")
 
 
 def left_lent(layout: Layout) -> tuple[str, ...]:

@@ -82,7 +82,7 @@ class Machine:
     load; `swappiness`, `min_free`, `watermark_scale` and
     `page_cluster` are sysctls of vm; `free` is the RAM that is free when the
     first suite starts. None leaves each as the kernel has it. `at` is a test machine instead of a guest, `device` a
-    PCI device of this host for the guest (model/pci.py).
+    PCI device of its host for the guest (model/pci.py).
     """
 
     ram: int = 256 * MIB

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.flow.devices import devices_lent, with_devices
+from harness.flow.devices import devices_lent, with_device, with_devices
 from harness.flow.doctor import Status, _devices
 from harness.flow.request import Request
 from harness.guest import lending
 from harness.guest.argv import qemu_words
 from harness.guest.facts import guest_facts
-from harness.guest.lending import give_back, is_lent, left_lent, lent
+from harness.guest.lending import LentElsewhere, give_back, is_lent, left_lent, lent
 from harness.guest.pci import PciBus
 from harness.judge.machine import machine_differences
 from harness.model.codec import from_json, to_json
@@ -103,6 +103,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
         ("vfio:03:00.0", "vfio:0000:03:00.0"),
         ("vfio:00AF:1f.7", None),
         ("vfio:AF:1F.7=8086:E20B", "vfio:0000:af:1f.7=8086:e20b"),
+        ("vfio:8086:E20B", "vfio:8086:e20b"),
+        ("vfio:8086:e20b=8086:e20b", None),
+        ("vfio:8086:e20", None),
         ("vfio:0000:03:00.8", None),
         ("vfio:0000:03:20.0", None),
         ("0000:03:00.0", None),
@@ -112,7 +115,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
         ("vfio:0000:03:00.0\n", None),
     ],
 )
-def test_a_device_is_named_by_its_address(text: str, shown: str | None) -> None:
+def test_a_device_is_named_by_its_address_or_by_its_kind(text: str, shown: str | None) -> None:
     if shown is None:
         with pytest.raises(UserError):
             PciDevice.parse(text)
@@ -361,6 +364,35 @@ def test_guests_have_it_one_after_the_other(files: Files, scratch_layout: Layout
         assert devices == {f"vfio:{GPU}": f"vfio:{GPU}=8086:e20b"}
         assert files.drivers == TAKEN
     assert files.drivers == AS_THEY_WERE
+
+
+def test_of_a_kind_the_first_that_is_free_is_lent(files: Files, scratch_layout: Layout) -> None:
+    """One that is with vfio-pci already comes before one that has to be taken from its driver."""
+    files.device("0000:04:00.0", "0x8086", "0xe20b", 0x030000, "vfio-pci", 8)
+    (files.root / "dev/vfio/8").touch()
+    kind = "vfio:8086:e20b"
+    machines = (Machine(device=kind),)
+    assert with_device(machines[0], files.bus) == machines[0]
+    with devices_lent(machines, scratch_layout, Heard(), files.bus) as first:
+        assert first == {kind: "vfio:0000:04:00.0=8086:e20b"}
+        assert files.drivers == AS_THEY_WERE
+        with (
+            pytest.raises(LentElsewhere, match="each vfio:8086:e20b of this host is lent"),
+            devices_lent(machines, scratch_layout, Heard(), files.bus, set_aside=True),
+        ):
+            pytest.fail("it took one from its driver")
+        with devices_lent(machines, scratch_layout, Heard(), files.bus) as second:
+            assert second == {kind: f"vfio:{GPU}=8086:e20b"}
+            assert files.drivers == TAKEN
+        assert files.drivers == AS_THEY_WERE
+    with pytest.raises(UserError, match="no PCI device 8086:56a0"):
+        with_device(Machine(device="vfio:8086:56a0"), files.bus)
+
+
+def test_of_a_kind_that_cannot_be_lent_it_is_said_why(files: Files) -> None:
+    (files.root / "sys/bus/pci/devices" / GPU / "reset_method").write_text("")
+    with pytest.raises(UserError, match="cannot be reset"):
+        with_device(Machine(device="vfio:8086:e20b"), files.bus)
 
 
 def test_qemu_is_given_it() -> None:
