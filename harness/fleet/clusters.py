@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 
 import dask
@@ -55,10 +56,19 @@ def fleet(where: str, layout: Layout, progress: FleetProgress, share: str = "", 
         try:
             _await_workers(made, progress)
             if client.dashboard_link:
-                progress.step(f"the dashboard of Dask: {client.dashboard_link}")
+                progress.step(_dashboard(client))
             yield made
         finally:
             made.close()
+
+
+def _dashboard(client: Client) -> str:
+    """Where it is; a scheduler without bokeh has the address, and nothing there."""
+    try:
+        client.run_on_scheduler(metadata.version, "bokeh")
+    except metadata.PackageNotFoundError:
+        return "no dashboard of Dask: its scheduler has no bokeh (pip install 'ttm-harness[dashboard]')"
+    return f"the dashboard of Dask: {client.dashboard_link}"
 
 
 @contextmanager

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from harness.cli.hosts import hosts_at
-from harness.fleet.clusters import fleet
+from harness.fleet.clusters import _dashboard, fleet
 from harness.fleet.join import Joining
 from harness.fleet.ssh_hosts import SshHost, SshHosts, read_hosts
 from harness.fleet.where import FleetPlace
@@ -107,6 +109,28 @@ def test_without_dask_it_is_said_what_to_install(scratch_layout: Layout, monkeyp
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UserError, match="--on needs distributed"), hosts_at("local:1", scratch_layout, Told()):
         pass
+
+
+class Scheduler:
+    """A client of a scheduler with that version of bokeh, or without any."""
+
+    dashboard_link = "http://127.0.0.1:8787/status"
+
+    def __init__(self, bokeh: str = "") -> None:
+        self._bokeh = bokeh
+
+    def run_on_scheduler(self, ask: object, package: str) -> str:
+        assert ask is metadata.version
+        if not self._bokeh:
+            raise metadata.PackageNotFoundError(package)
+        return self._bokeh
+
+
+def test_no_dashboard_is_linked_that_does_not_open() -> None:
+    assert _dashboard(cast("Any", Scheduler("3.9.2"))) == "the dashboard of Dask: http://127.0.0.1:8787/status"
+    said = _dashboard(cast("Any", Scheduler()))
+    assert said.startswith("no dashboard of Dask")
+    assert "http" not in said
 
 
 def test_a_place_is_what_it_says() -> None:
