@@ -6,11 +6,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from harness.checkout import ROOT
 from harness.store.journal import Journal, Step, read_journal
 from harness.store.layout import Layout
 from tests.attack import damage, fleet, kills, others
@@ -51,6 +53,14 @@ def test_an_attack_is_told_of_a_fault(ground: Ground) -> None:
     ground.look_at_canary("nothing")
     assert ground.tally.faults["outside touched"] == 1
     assert "1 outside touched" in ground.tally.text()
+
+
+def test_kills_in_a_fleet() -> None:
+    words = (sys.executable, "-m", "tests.attack.fleet", "--kills", "6", "--boots", "8", "--seconds", "0.5")
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 kills" in done.stdout
+    assert "0 faults" in done.stdout
 
 
 def test_the_attack_on_a_fleet_is_told_of_a_fault(
