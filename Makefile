@@ -37,7 +37,7 @@ unit:
 
 bench:
 	@.ci/setup test
-	@$(PYTEST) tests/bench -m bench -s $(PYTEST_ARGS)
+	@$(PYTEST) $(wildcard tests/bench/bench_*.py) -m bench -s $(PYTEST_ARGS)
 
 soak:
 	@.ci/setup test
