@@ -200,8 +200,8 @@ def read_piece(token: str, offset: int) -> bytes:
     return station().read(token, offset)
 
 
-def drop_evidence(token: str) -> None:
-    """It was fetched, or nobody wants it."""
+async def drop_evidence(token: str) -> None:
+    """It was fetched, or nobody wants it. Dask only runs what is asynchronous without being waited for."""
     station().drop(token)
 
 

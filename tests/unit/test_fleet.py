@@ -114,7 +114,12 @@ def test_large_evidence_comes_whole_and_nothing_of_it_stays(ground: Ground) -> N
     text = secrets.token_hex(4 << 20)
     ground.plays((("result_file", "large", text), *good()))
     with workers(ground, 1) as hosts:
+        own = len(list(ground.layout.scratch.iterdir()))
         report, directory = execute((request(),), ground.layout, ground.told, RunOptions(hosts=hosts))
+        limit = time.monotonic() + 60.0
+        while len(list(ground.layout.scratch.iterdir())) > own:  # it was fetched: the worker drops it, and goes on
+            assert time.monotonic() < limit
+            time.sleep(0.1)
     assert report.verdict is Verdict.GOOD
     place = directory / report.runs[0].directory
     assert (place / "results" / "large").read_text() == text
