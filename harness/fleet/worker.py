@@ -62,6 +62,7 @@ from harness.store.sealed import OTHER, damage, set_aside, take
 _LOOK_SECONDS = 0.25
 _WORD_SECONDS = 2.0  # from a word that is not answered to the next
 _KNOWN_SECONDS = 180.0  # that who asked has to answer it
+_PROFILING = ("profile", "profile-cycle")  # Dask's, of tasks: a hundred samples a second as long as a guest lives
 _PARCEL_SECONDS = 1800.0
 _BUILD_SECONDS = 4 * 3600.0
 _ADVANCE_SECONDS = 1.0
@@ -176,8 +177,11 @@ def station() -> Station:
 
 def dask_setup(worker: Worker) -> None:
     """Dask calls it before the worker registers: from then on it is known what the host can do, and that it may be
-    given work of a harness that is like its own.
+    given work of a harness that is like its own. What a task does is not sampled: it waits for its guest.
     """
+    for name in _PROFILING:
+        if (callback := worker.periodic_callbacks.pop(name, None)) is not None:
+            callback.stop()
     facts = own_facts(station().layout)
     worker.startup_information[FACTS] = lambda _: facts.plain
     supplies = {

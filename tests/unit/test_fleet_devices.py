@@ -119,6 +119,18 @@ def test_two_guests_of_a_fleet_have_two_of_a_kind(files: Files, ground: Ground) 
 
 
 @pytest.mark.usefixtures("one_worker")
+def test_a_worker_does_not_sample_its_tasks(ground: Ground) -> None:
+    """For hours, while they wait for guests; Dask's own worker does."""
+    sampled = {"profile", "profile-cycle"}
+    with fleet("local:1", ground.layout, ground.told) as hosts:
+        (callbacks,) = hosts._client.run(lambda dask_worker: set(dask_worker.periodic_callbacks)).values()
+    assert "heartbeat" in callbacks
+    assert not sampled & callbacks
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as plain:
+        assert sampled <= set(plain.workers[0].periodic_callbacks)
+
+
+@pytest.mark.usefixtures("one_worker")
 def test_a_guest_that_does_not_see_it_is_no_evidence(files: Files, ground: Ground) -> None:
     set_aside(files, GPU, 7)
     ground.plays(good())
