@@ -107,7 +107,9 @@ _MOST_BOOTS = 20_000
 @click.option("--budget", metavar="TIME", help="With --presubmit: what the cases may take.  [default: 60s]")
 @click.option("--every", is_flag=True, help="The suites on every patch of the series, not on the last alone.")
 @click.option(
-    "--gate/--no-gate", default=True, show_default=True, help="Check each patch of a series by itself first."
+    "--gate/--no-gate",
+    default=None,
+    help="Check each patch of a series by itself first.  [default: gate; with --presubmit no-gate]",
 )
 @click.option(
     "--keep-state",
@@ -163,7 +165,7 @@ def run(
     presubmit: bool,
     budget: str | None,
     every: bool,
-    gate: bool,
+    gate: bool | None,
     keep_state: bool,
     trace: Path | None,
     machine_console: str,
@@ -213,7 +215,7 @@ def run(
         parallel,
         fresh or keep_state or not (plan or presubmit),
         read_known(known),
-        gate,
+        not presubmit if gate is None else gate,
         jobs,
         keep_state=keep_state,
         until_fail=until_fail,

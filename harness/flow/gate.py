@@ -80,6 +80,7 @@ from harness.model.tree import SourceSpec, Tree
 from harness.proc import Deadline
 from harness.store.files import locked
 from harness.store.layout import Layout
+from harness.trace import span
 
 _SECONDS = 6 * 3600.0
 _SMALL = ("mm", "kernel", "lib", "ipc", "init", "block")  # the Makefiles of other folders in the top reach all below
@@ -200,6 +201,7 @@ def gate_job(kernel: KernelSpec, layout: Layout, progress: Progress, jobs: int |
     return GateJob(base, series, profile_of(kernel), Depth.NEEDED, jobs)
 
 
+@span("gate")
 def gate_series(candidate: GateJob, layout: Layout, progress: Progress) -> Gate:
     """The gate on a tree and a series that are there already."""
     deadline = Deadline(_SECONDS)
@@ -226,7 +228,8 @@ def gate_series(candidate: GateJob, layout: Layout, progress: Progress) -> Gate:
     patches: list[PatchGate] = []
     before = base
     with locked(builder.lock, deadline, lambda: progress.step("waiting for another gate on the same kernel")):
-        builder.configure(base, deadline)
+        with span("configure for the gate"):
+            builder.configure(base, deadline)
         for number, (patch, report) in enumerate(zip(series.patches, reports, strict=False), 1):
             progress.step(str(patch))
             try:
@@ -236,7 +239,8 @@ def gate_series(candidate: GateJob, layout: Layout, progress: Progress) -> Gate:
                 break
             sources = tuple(name for name in sources_of(patch, series) if (tree.path / name).is_file())
             step = _Step(patch, before, tree, sources, _reach(context, patch, tree, sources))
-            checks, built = _checks(context, step, built)
+            with span(f"gate {number} of {len(series.patches)}"):
+                checks, built = _checks(context, step, built)
             checks.insert(0, applies_check(report))
             patches.append(_gated(patch, checks))
             before = tree

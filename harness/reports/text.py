@@ -75,6 +75,8 @@ def _presubmit_words(report: Report, console: Console) -> str:
         console.print(plain(f"  no control is in {', '.join(found.unknown)}"), soft_wrap=True)
     if found.left_out:
         console.print(plain(f"  left out for {found.budget:g} s: {', '.join(found.left_out)}"), soft_wrap=True)
+    if report.base is not None and not report.gates:
+        console.print("  left out: the gate on each patch, which --gate adds")
     return ", as far as these few cases tell (presubmit)"
 
 

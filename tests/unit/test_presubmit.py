@@ -282,6 +282,10 @@ def test_a_report_says_that_it_is_a_first_answer(tmp_path: Path) -> None:
     assert "presubmit: these cases caught 2 of 3 controls in these functions in 1 s of 24 s (put into 7.3.4)" in text
     assert "no control is in h" in text and "left out for 10 s: s:s.slow" in text
     assert f"verdict: {REPORT.verdict}, as far as these few cases tell (presubmit)" in text
+    assert "the gate" not in text
+    with (tmp_path / "text").open("w") as file:
+        print_report(replace(FIRST, base=FIRST.provenance), tmp_path, file)
+    assert "left out: the gate on each patch, which --gate adds" in (tmp_path / "text").read_text()
 
 
 def test_it_never_stands_for_the_whole(
@@ -322,10 +326,12 @@ def test_a_run_is_marked_as_a_first_answer(
     monkeypatch.setenv("TTM_HARNESS_STORE", str(scratch_layout.root))
     monkeypatch.setattr("harness.flow.run.execute", execute)
     monkeypatch.setattr("harness.flow.presubmit.presubmit_of", lambda *_: FIRST_PRESSURE)
-    for more in ([], ["--fresh"], ["--keep-state"]):
+    for more in ([], ["--fresh"], ["--keep-state"], ["--gate"]):
         assert CliRunner().invoke(run, ["--presubmit", "--source", str(tmp_path), *more]).exit_code == 2
-    assert [(one.plan, one.presubmit) for one in asked] == [(PRESUBMIT_PLAN, FIRST_PRESSURE)] * 3
-    assert [one.fresh for one in asked] == [False, True, True]
+    assert [(one.plan, one.presubmit) for one in asked] == [(PRESUBMIT_PLAN, FIRST_PRESSURE)] * 4
+    assert [one.fresh for one in asked] == [False, True, True, False]
+    assert [one.gate for one in asked] == [False, False, False, True]
+    assert CliRunner().invoke(run, ["--source", str(tmp_path)]).exit_code == 2 and asked[-1].gate
 
 
 @pytest.mark.parametrize(
