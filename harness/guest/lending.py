@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,6 +26,7 @@ from harness.store.layout import Layout
 
 _LEND = Path(__file__).with_name("lend.py")
 _LOCK_SECONDS = 10.0
+_TAKE_SECONDS = 60.0
 _BACK_SECONDS = 60.0
 _MOST_SAID = 4096
 
@@ -114,6 +116,11 @@ def _taken(bus: PciBus, file: Path, locks: tuple[int, ...]) -> Iterator[None]:
         with spawn(_words(bus, read_end, file), stdout=PIPE, reaped=False, inherits=(read_end, *locks)) as process:
             os.close(read_end)
             assert process.stdout is not None
+            if not select.select((process.stdout,), (), (), _TAKE_SECONDS)[0]:
+                raise InfraError(
+                    f"the device cannot be taken: its driver did not let go of it within {_TAKE_SECONDS:g} s",
+                    hint="see dmesg; it is given back as soon as that driver does",
+                )
             said = process.stdout.readline().decode("utf-8", "replace").strip()
             try:
                 if said != "lent":

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """`harness/guest/lend.py` with the kernel's part played on a bus of files: what a write to sysfs does there.
 
-A device with a file `stuck` does not let its driver go.
+A device with a file `stuck` does not let its driver go; one with a file `waits` only when that is gone.
 """
 
 import importlib.util
 import sys
+import time
 from pathlib import Path
 
 spec = importlib.util.spec_from_file_location("lend", Path(__file__).parents[2] / "harness/guest/lend.py")
@@ -18,6 +19,8 @@ spec.loader.exec_module(lend)
 def write(file: Path, text: str) -> None:
     if file.name == "unbind":
         device = file.parents[1]
+        while (device / "waits").exists():
+            time.sleep(0.05)
         if not (device / "stuck").exists():
             (device / "driver").unlink()
     elif file.name == "drivers_probe":

@@ -263,6 +263,26 @@ def test_a_driver_that_does_not_let_go(files: Files, scratch_layout: Layout) -> 
     assert files.drivers == AS_THEY_WERE
 
 
+def test_a_driver_that_takes_its_time_to_let_go(
+    files: Files, scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What hangs in the kernel is not waited for; it is given back when that is over."""
+    monkeypatch.setattr(lending, "_TAKE_SECONDS", 0.2)
+    waits = files.root / "sys/bus/pci/devices" / GPU / "waits"
+    waits.touch()
+    with (
+        pytest.raises(InfraError, match=r"did not let go of it within 0\.2 s"),
+        lent(PciDevice(GPU), RAM, scratch_layout, files.bus),
+    ):
+        pytest.fail("it was not taken")
+    waits.unlink()
+    limit = time.monotonic() + 60
+    while left_lent(scratch_layout):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    assert files.drivers == AS_THEY_WERE
+
+
 def test_one_that_does_not_come_back_is_told_and_kept_in_mind(files: Files, scratch_layout: Layout) -> None:
     stuck = files.root / "sys/bus/pci/devices" / GPU / "stuck"
     with pytest.raises(InfraError, match="not as it was"), lent(PciDevice(GPU), RAM, scratch_layout, files.bus):
