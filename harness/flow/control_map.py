@@ -25,7 +25,9 @@ _LARGEST = 64 << 20
 
 
 def map_of(suite: Suite, layout: Layout) -> ControlMap:
-    """What kept runs tell of the suite's controls on the newest of their kernels; UserError when it is nothing."""
+    """What kept runs tell of the suite's controls on the newest of their kernels, beside what the map that is there
+    knows of that kernel from other stores; UserError when runs tell nothing.
+    """
     controls = read_controls(control_set(suite).folder)
     told = [one for one in _outcomes(layout) if any(_cases(suite, row) for row in one.rows)]
     if not told:
@@ -34,9 +36,13 @@ def map_of(suite: Suite, layout: Layout) -> ControlMap:
         )
     kernel = max((one.kernel for one in told), key=version_tuple)
     rows = [(one, row) for one in told if one.kernel == kernel for row in one.rows]
+    before = next((one for one in kept_maps() if (one.suite, one.kernel) == (suite.name, kernel)), None)
+    known = {(one.control, one.functions): one.red for one in before.controls} if before is not None else {}
+    listed = {case.name for case in suite.manifest.cases} if suite.manifest is not None else set()
     sights = []
     for control in controls:
         red = {case for _, row in rows if row.get("name") == control.name for case in _cases(suite, row)}
+        red |= listed & set(known.get((control.name, control.functions), ()))
         if red and not control.neutral:
             sights.append(ControlSight(control.name, control.functions, tuple(sorted(red))))
     seen = {one.control for one in sights}
@@ -44,7 +50,7 @@ def map_of(suite: Suite, layout: Layout) -> ControlMap:
         schema=CONTROL_MAP_SCHEMA,
         suite=suite.name,
         kernel=kernel,
-        date=max(one.day for one, _ in rows),
+        date=max(*(one.day for one, _ in rows), before.date if before is not None else ""),
         controls=tuple(sights),
         unseen=tuple(one.name for one in controls if not one.neutral and one.name not in seen),
     )

@@ -20,6 +20,7 @@ from harness.cli.controls import controls
 from harness.cli.report import report
 from harness.cli.results import results
 from harness.cli.run import run
+from harness.flow import control_map
 from harness.flow.control_map import kept_maps, map_of
 from harness.flow.controls import control_set, read_controls
 from harness.flow.landing import definitions_changed
@@ -177,7 +178,8 @@ def row(name: str, *cases: str, noticed: str = "caught") -> dict[str, object]:
     return {"name": name, "noticed": noticed, "cases": list(cases)}
 
 
-def test_a_map_is_what_kept_runs_tell(scratch_layout: Layout) -> None:
+def test_a_map_is_what_kept_runs_tell(scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_map, "kept_maps", lambda: ())
     suite = suite_named("xe-fake")
     with pytest.raises(UserError, match="no kept run tells of controls of xe-fake"):
         map_of(suite, scratch_layout)
@@ -202,6 +204,19 @@ def test_a_map_is_what_kept_runs_tell(scratch_layout: Layout) -> None:
     assert sight.control == "03-every-pin-counts" and sight.red == ("xe_fake.counts", "xe_fake.purge")
     assert sight.functions and "55-walk-not-by-trylock" in found.unseen
     assert "38-neutral-pages-once" not in found.unseen
+    # What the map knew from other stores stays, as long as there is such a control and such a case.
+    other = ControlSight(
+        "55-walk-not-by-trylock", functions_of("55-walk-not-by-trylock"), ("xe_fake.content", "x.gone")
+    )
+    changed = ControlSight("04-x", ("gone",), ("xe_fake.content",))
+    old = replace(found, date="2026-11-01", controls=(other, replace(sight, red=("xe_fake.content",)), changed))
+    monkeypatch.setattr(control_map, "kept_maps", lambda: (replace(old, kernel="7.3.3"), old))
+    both = map_of(suite, scratch_layout)
+    assert both.date == "2026-12-01"
+    assert {one.control: one.red for one in both.controls} == {
+        "03-every-pin-counts": ("xe_fake.content", "xe_fake.counts", "xe_fake.purge"),
+        "55-walk-not-by-trylock": ("xe_fake.content",),
+    }
     keep_outcomes(
         scratch_layout,
         "20261203T120000-eeeeee",
@@ -209,6 +224,12 @@ def test_a_map_is_what_kept_runs_tell(scratch_layout: Layout) -> None:
         kernel="7.3.5-rc1",
     )
     assert map_of(suite, scratch_layout).kernel == "7.3.5-rc1"
+
+
+def functions_of(control: str) -> tuple[str, ...]:
+    return next(
+        one.functions for one in read_controls(control_set(suite_named("xe-fake")).folder) if one.name == control
+    )
 
 
 def test_a_map_is_of_all_controls_of_the_suite(scratch_layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
