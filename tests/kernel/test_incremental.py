@@ -2,8 +2,8 @@
 """A kernel that began with the objects of another one is, to the byte, the kernel that is compiled from nothing: all
 of its code and data. So is a module of which objects were kept.
 
-The patch changes a structure in a header that hundreds of objects are made of, a file, and a Makefile: an object that
-should have been made again and was not would have the old layout.
+The patch changes structures in headers that objects of the kernel and of its modules are made of, a file, and a
+Makefile: an object that should have been made again and was not would have the old layout.
 """
 
 from __future__ import annotations
@@ -34,20 +34,50 @@ from harness.model.series import SeriesSpec
 from harness.model.tree import SourceSpec, Tree
 from harness.proc import Deadline, run
 from harness.store.layout import Layout
-from harness.suites.registry import suite_named
 from tests.functional.conftest import Quiet
 from tests.mails import patch_mail
 
 SECONDS = 3000
 EDITS = {
-    "include/drm/ttm/ttm_tt.h": ("struct ttm_tt {\n", "struct ttm_tt {\n\tunsigned long harness_test;\n"),
-    "drivers/gpu/drm/ttm/ttm_tt.c": (
-        "#include <linux/sched.h>\n",
-        "#include <linux/sched.h>\n#warning this file was compiled again\n",
+    "include/linux/swap.h": ("struct swap_extent {\n", "struct swap_extent {\n\tunsigned long harness_test;\n"),
+    "include/kunit/test.h": ("struct kunit {\n", "struct kunit {\n\tunsigned long harness_test;\n"),
+    "mm/page_io.c": (
+        "#include <linux/kernel_stat.h>\n",
+        "#include <linux/kernel_stat.h>\n#warning this file was compiled again\n",
     ),
-    "drivers/gpu/drm/ttm/Makefile": ("ttm-y := ttm_tt.o", "ttm-y := ttm_nothing.o ttm_tt.o"),
+    "drivers/misc/lkdtm/Makefile": ("+= core.o\n", "+= core.o harness_nothing.o\n"),
 }
-ADDED = {"drivers/gpu/drm/ttm/ttm_nothing.c": "// SPDX-License-Identifier: GPL-2.0-only\nint ttm_nothing = %d;\n"}
+ADDED = {
+    "drivers/misc/lkdtm/harness_nothing.c": ("// SPDX-License-Identifier: GPL-2.0-only\nint harness_nothing = %d;\n")
+}
+MODULE = {
+    "Kbuild": "obj-m := harness_test.o\nharness_test-y := main.o size.o plain.o\n",
+    "harness_test.h": "int plain(void);\nunsigned long size(void);\n",
+    "main.c": """#include <kunit/test.h>
+#include <linux/module.h>
+#include "harness_test.h"
+static int __init harness_test_init(void)
+{
+	return size() + plain() == sizeof(struct kunit) ? 0 : -EINVAL;
+}
+module_init(harness_test_init);
+MODULE_DESCRIPTION("A test's own");
+MODULE_LICENSE("GPL");
+""",
+    "size.c": """#include <kunit/test.h>
+#include "harness_test.h"
+unsigned long size(void)
+{
+	return sizeof(struct kunit);
+}
+""",
+    "plain.c": """#include "harness_test.h"
+int plain(void)
+{
+	return 0;
+}
+""",
+}
 
 
 def forget(tree: Tree, layout: Layout) -> None:
@@ -56,7 +86,7 @@ def forget(tree: Tree, layout: Layout) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-PROFILE = read_profile("lean", data_directory("kernel-configs"))
+PROFILE = read_profile("tiny", data_directory("kernel-configs"))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +124,7 @@ def content(build: Build, tmp_path: Path) -> dict[str, str]:
         for named in (path, *vdso):
             code = code.replace(gnu_build_id(named), b"")
         found[path.name] = hashlib.sha256(code).hexdigest()
-    assert {"vmlinux", "ttm.ko", "xe.ko"} <= found.keys()
+    assert {"vmlinux", "kunit-test.ko", "lkdtm.ko"} <= found.keys()
     return found
 
 
@@ -109,7 +139,7 @@ def gnu_build_id(path: Path) -> bytes:
 def test_it_is_the_kernel_that_is_compiled_from_nothing(
     base: Build, patched: Tree, layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seed = find_seed(patched, "lean", lambda build: build.id == base.id, layout)
+    seed = find_seed(patched, PROFILE.name, lambda build: build.id == base.id, layout)
     assert seed is not None
     assert seed.changed == {*EDITS, *ADDED}
     quick = obtain(patched, PROFILE, layout, Deadline(SECONDS), Quiet())
@@ -128,22 +158,19 @@ def test_it_is_the_kernel_that_is_compiled_from_nothing(
     assert set(plain.warnings) == warned
     assert any("compiled again" in one.text for one in warned)
     before = content(base, tmp_path)
-    assert before["ttm.ko"] != made["ttm.ko"]
-    assert before["xe.ko"] != made["xe.ko"]
+    assert all(before[name] != made[name] for name in ("vmlinux", "kunit-test.ko", "lkdtm.ko"))
 
 
 def test_a_module_of_which_objects_were_kept_is_the_one_made_from_nothing(
     base: Build, patched: Tree, layout: Layout, tmp_path: Path
 ) -> None:
     kernel = obtain(patched, PROFILE, layout, Deadline(SECONDS), Quiet())
-    source = suite_named("pressure").needs_module
-    assert source is not None
     # A name and a content of its own: nobody else's place, and never made before.
     own = tmp_path / f"load{time.time_ns()}" / "module"
-    shutil.copytree(source, own)
+    own.mkdir(parents=True)
+    for name, text in MODULE.items():
+        (own / name).write_text(f"{text}/* {own} */\n" if name.endswith(".c") else text)
     place = ModulePlace(kernel, "/".join(own.parts[-2:]), layout).root
-    (own / "harness_test.h").write_text("/* not included */\n")
-    (own / "main.c").write_text((own / "main.c").read_text() + f"/* {own} */\n")
     made = [place]
     try:
         before = build_module(base, own, layout, Deadline(SECONDS))
@@ -152,16 +179,16 @@ def test_a_module_of_which_objects_were_kept_is_the_one_made_from_nothing(
         kept = build_module(kernel, own, layout, Deadline(SECONDS))
         made.append(kept)
         now = {path.name: path.stat().st_ino for path in (place / "own").glob("*.o")}
-        # The header is in most of them; modpost's own is in none.
-        same = [name for name in was if now[name] == was[name]]
-        assert same and len(same) < len(was) / 2, same
-        code = bare_code(kept / "ttm_pressure.ko", tmp_path)
+        assert was.keys() == now.keys()
+        # The header that changed is in two of the three.
+        assert {name for name in was if now[name] == was[name]} == {"plain.o", "harness_test.mod.o"}
+        code = bare_code(kept / "harness_test.ko", tmp_path)
         shutil.rmtree(place)
         shutil.rmtree(kept)
         again = build_module(kernel, own, layout, Deadline(SECONDS))
         assert again == kept
-        assert bare_code(kept / "ttm_pressure.ko", tmp_path) == code
-        assert bare_code(before / "ttm_pressure.ko", tmp_path) != code
+        assert bare_code(kept / "harness_test.ko", tmp_path) == code
+        assert bare_code(before / "harness_test.ko", tmp_path) != code
     finally:
         for path in made:
             shutil.rmtree(path, ignore_errors=True)
