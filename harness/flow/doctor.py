@@ -99,11 +99,13 @@ TOOLS = (
     Tool("mmdebstrap", "root file systems of Debian (--root debian:SUITE)", False, ("mmdebstrap", "mmdebstrap", "")),
     Tool("unshare", "makes them in namespaces", False, ("util-linux", "util-linux", "util-linux")),
     Tool("newuidmap", "makes them without root", False, ("uidmap", "shadow-utils", "shadow")),
+    Tool("rsync", "installs the kernel's selftests (--suite kselftest)", False, ("rsync", "rsync", "rsync")),
     Tool("virtiofsd", "not used: the shares are 9p", False, ("", "", "")),
 )
 
 TEST_TOOLS = (
     Tool("mmdebstrap", "the tests boot a root of Debian", True, ("mmdebstrap", "mmdebstrap", "")),
+    Tool("rsync", "the tests install selftests of a kernel", True, ("rsync", "rsync", "rsync")),
     Tool("git", "the tests make repositories", True, ("git", "git", "git")),
     Tool("shellcheck", "the tests check the guest scripts", True, ("shellcheck", "ShellCheck", "shellcheck")),
     Tool("bwrap", "the tests attack what it contains", True, ("bubblewrap", "bubblewrap", "bubblewrap")),
