@@ -24,7 +24,7 @@ from harness.model.suite import (
     SkipReason,
     Suite,
 )
-from harness.model.toml import read_toml, structure, text_of, to_table
+from harness.model.toml import NEVER, read_toml, structure, text_of, to_table
 from harness.model.units import parse_size
 from harness.suites.figures import FigureRow, figures_of
 from harness.suites.manifest import read_manifest
@@ -194,6 +194,8 @@ def _suite(place: Path, subject: str, folders: Mapping[str, Path]) -> Suite:
     for entry in (*entries, *(manifest.cases if manifest is not None else ())):
         _known(entry.has, features, path)
         _known(entry.lacks, features, path)
+    for failure in told.expected_failures:
+        _require_due(_known(failure.lacks, features, path), path)
     return Suite(
         name=name,
         title=told.title,
@@ -280,6 +282,16 @@ def _known(name: str, features: tuple[Feature, ...], path: Path) -> Feature | No
             hint=f"in a {FEATURES_FILE}: {', '.join(one.define for one in features) or 'there is none'}",
         )
     return found
+
+
+def _require_due(lacked: Feature | None, path: Path) -> None:
+    """UserError for a feature whose lack excuses a failure, when no version is said that must have it."""
+    if lacked is not None and lacked.since == NEVER:
+        raise UserError(
+            f"{path}: {lacked.define} has no `since`: where its words are no longer the tree's, a failure would be "
+            "excused on every kernel",
+            hint=f"since = the first version that has it, in the {FEATURES_FILE}",
+        )
 
 
 def _extended(place: Path, folders: Mapping[str, Path], seen: tuple[str, ...]) -> tuple[dict[str, Any], Path]:

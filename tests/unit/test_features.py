@@ -320,3 +320,26 @@ def test_an_entry_that_asks_for_what_no_table_has_is_refused(tmp_path: Path) -> 
     (suite,) = read_subject(mine).suites
     assert [one.define for one in suite.features] == ["X_HAVE_NEW", "X_HAVE_QUOTED", "X_HAVE_SOURCE"]
     assert suite.requirements[0].has == "X_HAVE_NEW"
+
+
+def test_a_failure_is_not_excused_by_a_lack_that_no_version_ends(tmp_path: Path) -> None:
+    """The words of a table get old: then every kernel lacks them."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "run").touch()
+    text = 'title = "t"\nsymbols = []\nprofile = "lean"\ndeadline = 1\n[[floor]]\ncase = "*"\nleast = 1\n'
+    known = '[[expected_failures]]\ncase = "mine.a"\nmessage = "m"\nreason = "r"\nlacks = "X"\n'
+    (mine / "suite.toml").write_text(text + known)
+    table = '[[feature]]\ndefine = "X"\nfile = "mm/x.c"\nwords = "int x("\n'
+    (mine / "features.toml").write_text(table)
+    with pytest.raises(UserError, match="X has no `since`"):
+        read_subject(mine)
+    (mine / "features.toml").write_text(f'{table}since = "7.1"\n')
+    (suite,) = read_subject(mine).suites
+    (failure,) = suite.expected_failures
+    tree = tmp_path / "tree"
+    (tree / "mm").mkdir(parents=True)
+    (tree / "mm" / "x.c").write_text("int renamed(void);\n")
+    for version, excused in (((6, 12, 0), True), ((7, 4, 0), False)):
+        found = features_of(Tree("a" * 64, ".".join(map(str, version)), "o", tree, "s"), suite.features)
+        assert failure.on_kernel(Ground(version, features=found.promised)) is excused
