@@ -70,6 +70,25 @@ static bool tp_list_sane(struct tp_run *run, struct list_head *head, unsigned in
 	return false;
 }
 
+/*
+ * Whether the object is hidden where it should not be, or the other way round. One that is being
+ * freed loses its pages before its place (ttm_bo_cleanup_memtype_use()), by whoever holds its
+ * reservation: what is in the middle of that cannot be judged. It leaves the list under lru_lock,
+ * which the caller holds.
+ */
+static bool tp_mishidden(struct ttm_buffer_object *bo, bool hidden)
+{
+	bool freed = bo->deleted || !kref_read(&bo->kref);
+	bool wrong;
+
+	if (freed && !dma_resv_trylock(bo->base.resv))
+		return false;
+	wrong = tp_should_hide(bo) != hidden;
+	if (freed)
+		dma_resv_unlock(bo->base.resv);
+	return wrong;
+}
+
 /* All lists of a device that nobody is walking along. */
 void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when)
 {
@@ -112,7 +131,7 @@ void tp_lru_check(struct tp_run *run, struct tp_dev *dev, const char *when)
 				if (res->bo->resource != res ||
 				    (!hidden && res->mem_type != i) ||
 				    (!hidden && res->bo->priority != prio) ||
-				    (TP_HAVE_BACKUP && tp_should_hide(res->bo) != hidden))
+				    (TP_HAVE_BACKUP && tp_mishidden(res->bo, hidden)))
 					wrong++;
 			}
 		}
