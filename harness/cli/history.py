@@ -22,10 +22,10 @@ from harness.model.units import parse_size
 from harness.store.files import write_atomically
 from harness.store.layout import Layout
 
-_MOST_PREPARED = 3  # times: an object of the store may be damaged, or go, while boots rest on it
-
 if TYPE_CHECKING:  # what is imported where it is used: the help waits for none of it
     from harness.model.regression import HistoryOutput, Regression, Replay
+
+_MOST_PREPARED = 3  # times: an object of the store may be damaged, or go, while boots rest on it
 
 
 @click.command()
